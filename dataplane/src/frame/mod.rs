@@ -1,0 +1,1 @@
+//! Frames: who owns which.

@@ -1,0 +1,14 @@
+//! Trunkline's engine: SIP and RTP frames in, SIP and RTP frames out.
+//!
+//! No async, no I/O outside `ring/`, no allocation after start.
+
+pub mod frame;
+pub mod ids;
+pub mod media;
+pub mod ring;
+pub mod route;
+pub mod sdp;
+pub mod sip;
+pub mod sys;
+pub mod tick;
+pub mod wire;

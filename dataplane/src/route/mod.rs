@@ -1,0 +1,1 @@
+//! Read-only snapshots fed by control.
