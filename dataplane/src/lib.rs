@@ -2,12 +2,15 @@
 //!
 //! No async, no I/O outside `ring/`, no allocation after start.
 
+pub mod counters;
 pub mod frame;
 pub mod ids;
+pub mod mailbox;
 pub mod media;
 pub mod ring;
 pub mod route;
 pub mod sdp;
+pub mod settings;
 pub mod sip;
 pub mod sys;
 pub mod tick;

@@ -1,1 +1,8 @@
 //! SIP.
+
+mod report;
+
+pub use report::CallReport;
+pub use report::CallState;
+pub use report::LegReport;
+pub use report::Text;

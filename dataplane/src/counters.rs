@@ -1,0 +1,414 @@
+//! The one table of what a worker counts: name, kind and help of each.
+//!
+//! `trunkctl`, the metrics and the manual all read this table. A worker owns its
+//! [`Counters`] as plain integers and copies them to [`Published`] when it keeps
+//! house; other threads read only the copy.
+//!
+//! Two sums hold at rest (see [`Counters::unbalanced`]):
+//! what came in = Σ outcomes, and what was to be sent = sent + not sent, by reason.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+/// What a count means, and in which sum it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A way in: from a ring, a mailbox or the kernel's sockets.
+    In,
+    /// An outcome: it went on to where it was meant to go.
+    Forwarded,
+    /// An outcome: we answered it ourselves.
+    Answered,
+    /// An outcome: it had done its work here.
+    Absorbed,
+    /// An outcome: copied into the mailbox of the worker that owns its call.
+    HandedOver,
+    /// An outcome: dropped for the reason that the name gives.
+    Dropped,
+    /// A SIP message that the worker set out to send.
+    ToSend,
+    /// A SIP message that reached a transmit ring.
+    Sent,
+    /// A SIP message that was not sent, for the reason that the name gives.
+    Unsent,
+    /// Something that happened; in no sum.
+    Event,
+    /// A level at this moment.
+    Gauge,
+}
+
+impl Kind {
+    /// True for the ways in which a frame can end.
+    #[must_use]
+    pub const fn is_outcome(self) -> bool {
+        matches!(
+            self,
+            Kind::Forwarded
+                | Kind::Answered
+                | Kind::Absorbed
+                | Kind::HandedOver
+                | Kind::Dropped
+        )
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Info {
+    /// Which count this row describes.
+    pub counter: Counter,
+    /// Its name in every output.
+    pub name: &'static str,
+    /// What it means for the sums.
+    pub kind: Kind,
+    /// What a person should know about it, in one sentence.
+    pub help: &'static str,
+}
+
+/// Everything a worker counts. The order is that of [`TABLE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // The help text of each stands in TABLE.
+pub enum Counter {
+    Rx,
+    MailIn,
+    KernelIn,
+
+    SipForwarded,
+    RtpForwarded,
+    RtcpForwarded,
+    SipAnswered,
+    SipAbsorbed,
+    SipKeepalive,
+    MailedToOwner,
+
+    WireTruncated,
+    WireNotIpv4,
+    WireIpOptions,
+    WireIpLength,
+    WireIpChecksum,
+    WireFragment,
+    WireNotUdp,
+    WireUdpLength,
+    WireNotOurs,
+    SipUdpChecksum,
+    SipMalformed,
+    SipSourceUnknown,
+    SipBranchForged,
+    SipBranchStale,
+    SipStrayResponse,
+    SipStrayAck,
+    SipMailboxFull,
+    SipTooLong,
+    SipNotRoutable,
+    MediaPortClosed,
+    MediaSourceUnknown,
+    MediaOnHold,
+    MediaNotRtp,
+    MediaPayloadType,
+    MediaRtcpUnexpected,
+    MediaNoRoute,
+    MediaNoNeighbour,
+    MediaOwnAddress,
+    MediaTooLong,
+    MediaTxFull,
+
+    SipToSend,
+    SipSent,
+    SipNoRoute,
+    SipNoNeighbour,
+    SipOwnAddress,
+    SipOverMtu,
+    SipNoFrame,
+    SipTxFull,
+
+    Requests,
+    Responses,
+    Retransmissions,
+    RetransmissionsAbsorbed,
+    TransactionTimeouts,
+    TransactionsRefused,
+    CallsStarted,
+    CallsAnswered,
+    CallsEnded,
+    CallsFailed,
+    CallsRefused,
+    FlowsOpened,
+    FlowsClosed,
+    FlowsClosedWithDrops,
+    MediaPortsExhausted,
+    KeptExhausted,
+    ReportsLost,
+    Turns,
+    Sleeps,
+    BusyNs,
+
+    TransactionsNow,
+    CallsNow,
+    FlowsNow,
+    KeptNow,
+    FramesTotal,
+    FramesFree,
+    FramesFill,
+    FramesHeld,
+    FramesRx,
+    FramesTx,
+    FramesCompletion,
+}
+
+/// How many counters there are.
+pub const COUNT: usize = TABLE.len();
+
+const fn row(counter: Counter, name: &'static str, kind: Kind, help: &'static str) -> Info {
+    Info { counter, name, kind, help }
+}
+
+/// The one table.
+#[rustfmt::skip]
+pub const TABLE: [Info; 79] = [
+    row(Counter::Rx, "rx", Kind::In, "Frames taken off the receive rings."),
+    row(Counter::MailIn, "mail_in", Kind::In, "SIP messages that another worker received and handed over."),
+    row(Counter::KernelIn, "kernel_in", Kind::In, "SIP messages that reached the kernel's sockets and were handed over by control."),
+
+    row(Counter::SipForwarded, "sip_forwarded", Kind::Forwarded, "SIP messages forwarded to their next hop."),
+    row(Counter::RtpForwarded, "rtp_forwarded", Kind::Forwarded, "RTP packets rewritten and forwarded."),
+    row(Counter::RtcpForwarded, "rtcp_forwarded", Kind::Forwarded, "RTCP packets rewritten and forwarded."),
+    row(Counter::SipAnswered, "sip_answered", Kind::Answered, "SIP requests answered by the box itself."),
+    row(Counter::SipAbsorbed, "sip_absorbed", Kind::Absorbed, "SIP messages that ended in a transaction here: retransmissions, 100s, ACKs to failures, answers to our CANCEL."),
+    row(Counter::SipKeepalive, "sip_keepalive", Kind::Absorbed, "Empty keepalive datagrams on a SIP port."),
+    row(Counter::MailedToOwner, "mailed_to_owner", Kind::HandedOver, "SIP messages copied to the worker that owns their call."),
+
+    row(Counter::WireTruncated, "wire_truncated", Kind::Dropped, "Frames too short for their headers."),
+    row(Counter::WireNotIpv4, "wire_not_ipv4", Kind::Dropped, "Frames that are not IPv4."),
+    row(Counter::WireIpOptions, "wire_ip_options", Kind::Dropped, "IPv4 packets with options."),
+    row(Counter::WireIpLength, "wire_ip_length", Kind::Dropped, "IPv4 packets whose total length does not fit the frame."),
+    row(Counter::WireIpChecksum, "wire_ip_checksum", Kind::Dropped, "IPv4 packets with a wrong header checksum."),
+    row(Counter::WireFragment, "wire_fragment", Kind::Dropped, "IPv4 fragments."),
+    row(Counter::WireNotUdp, "wire_not_udp", Kind::Dropped, "IPv4 packets that are not UDP."),
+    row(Counter::WireUdpLength, "wire_udp_length", Kind::Dropped, "UDP datagrams whose length does not fit the packet."),
+    row(Counter::WireNotOurs, "wire_not_ours", Kind::Dropped, "UDP datagrams to an address and port that are neither a listen nor a media range."),
+    row(Counter::SipUdpChecksum, "sip_udp_checksum", Kind::Dropped, "SIP datagrams with a wrong UDP checksum."),
+    row(Counter::SipMalformed, "sip_malformed", Kind::Dropped, "Datagrams on a SIP port that are not a SIP message."),
+    row(Counter::SipSourceUnknown, "sip_source_unknown", Kind::Dropped, "Requests from an address that belongs to no trunk."),
+    row(Counter::SipBranchForged, "sip_branch_forged", Kind::Dropped, "Responses whose top Via is not one that this box signed."),
+    row(Counter::SipBranchStale, "sip_branch_stale", Kind::Dropped, "Responses to a transaction of an earlier start of this box."),
+    row(Counter::SipStrayResponse, "sip_stray_response", Kind::Dropped, "Responses whose transaction has ended; RFC 6026 forbids forwarding them."),
+    row(Counter::SipStrayAck, "sip_stray_ack", Kind::Dropped, "ACKs that belong to no transaction and no call of ours."),
+    row(Counter::SipMailboxFull, "sip_mailbox_full", Kind::Dropped, "SIP messages for another worker whose mailbox was full."),
+    row(Counter::SipTooLong, "sip_too_long", Kind::Dropped, "SIP messages that would outgrow a datagram when forwarded."),
+    row(Counter::SipNotRoutable, "sip_not_routable", Kind::Dropped, "Responses and ACKs that name no address we could send to."),
+    row(Counter::MediaPortClosed, "media_port_closed", Kind::Dropped, "Packets to a media port that no call has open."),
+    row(Counter::MediaSourceUnknown, "media_source_unknown", Kind::Dropped, "Packets to an open media port from an address that signalling did not name."),
+    row(Counter::MediaOnHold, "media_on_hold", Kind::Dropped, "Packets of a stream that has nowhere to go: on hold or not answered yet."),
+    row(Counter::MediaNotRtp, "media_not_rtp", Kind::Dropped, "Packets on a media port that are neither RTP nor RTCP."),
+    row(Counter::MediaPayloadType, "media_payload_type", Kind::Dropped, "RTP packets with a payload type that was not negotiated."),
+    row(Counter::MediaRtcpUnexpected, "media_rtcp_unexpected", Kind::Dropped, "RTCP on a port that carries RTP only, or RTP on one for RTCP."),
+    row(Counter::MediaNoRoute, "media_no_route", Kind::Dropped, "Media packets without a route or with the link down."),
+    row(Counter::MediaNoNeighbour, "media_no_neighbour", Kind::Dropped, "Media packets whose next hop has no known link-layer address yet."),
+    row(Counter::MediaOwnAddress, "media_own_address", Kind::Dropped, "Media packets whose destination is this box."),
+    row(Counter::MediaTooLong, "media_too_long", Kind::Dropped, "Media packets larger than the way out takes."),
+    row(Counter::MediaTxFull, "media_tx_full", Kind::Dropped, "Media packets for which the transmit ring had no room."),
+
+    row(Counter::SipToSend, "sip_to_send", Kind::ToSend, "SIP messages that were to be sent: forwarded, answered, retransmitted or our own."),
+    row(Counter::SipSent, "sip_sent", Kind::Sent, "SIP messages put on a transmit ring."),
+    row(Counter::SipNoRoute, "sip_no_route", Kind::Unsent, "SIP messages without a route or with the link down."),
+    row(Counter::SipNoNeighbour, "sip_no_neighbour", Kind::Unsent, "SIP messages whose next hop has no known link-layer address yet; the kernel is asked to find it."),
+    row(Counter::SipOwnAddress, "sip_own_address", Kind::Unsent, "SIP messages whose next hop is this box."),
+    row(Counter::SipOverMtu, "sip_over_mtu", Kind::Unsent, "SIP messages larger than the way out takes in one packet."),
+    row(Counter::SipNoFrame, "sip_no_frame", Kind::Unsent, "SIP messages for which no frame was free."),
+    row(Counter::SipTxFull, "sip_tx_full", Kind::Unsent, "SIP messages for which the transmit ring had no room."),
+
+    row(Counter::Requests, "requests", Kind::Event, "Well-formed SIP requests taken up by this worker."),
+    row(Counter::Responses, "responses", Kind::Event, "SIP responses matched to a transaction."),
+    row(Counter::Retransmissions, "retransmissions", Kind::Event, "SIP messages sent again by a timer or for a repeated request."),
+    row(Counter::RetransmissionsAbsorbed, "retransmissions_absorbed", Kind::Event, "Repeated SIP requests that were recognised and not forwarded again."),
+    row(Counter::TransactionTimeouts, "transaction_timeouts", Kind::Event, "Forwarded requests that no one answered in time."),
+    row(Counter::TransactionsRefused, "transactions_refused", Kind::Event, "Requests refused because the transaction table was full."),
+    row(Counter::CallsStarted, "calls_started", Kind::Event, "INVITEs that began a call."),
+    row(Counter::CallsAnswered, "calls_answered", Kind::Event, "Calls answered with a 2xx."),
+    row(Counter::CallsEnded, "calls_ended", Kind::Event, "Answered calls that ended."),
+    row(Counter::CallsFailed, "calls_failed", Kind::Event, "Calls that ended without an answer: busy, cancelled, timed out."),
+    row(Counter::CallsRefused, "calls_refused", Kind::Event, "Calls refused because the call table was full."),
+    row(Counter::FlowsOpened, "flows_opened", Kind::Event, "Media flows opened in this worker's table."),
+    row(Counter::FlowsClosed, "flows_closed", Kind::Event, "Media flows closed in this worker's table."),
+    row(Counter::FlowsClosedWithDrops, "flows_closed_with_drops", Kind::Event, "Closed media flows of which this worker dropped at least one packet."),
+    row(Counter::MediaPortsExhausted, "media_ports_exhausted", Kind::Event, "Calls refused because no media port was free."),
+    row(Counter::KeptExhausted, "kept_exhausted", Kind::Event, "Messages that could not be kept for retransmission because the slab was full."),
+    row(Counter::ReportsLost, "reports_lost", Kind::Event, "Reports to control that found no room."),
+    row(Counter::Turns, "turns", Kind::Event, "Turns of the worker's loop."),
+    row(Counter::Sleeps, "sleeps", Kind::Event, "Times the worker slept (adaptive polling)."),
+    row(Counter::BusyNs, "busy_ns", Kind::Event, "Nanoseconds spent in turns that found work."),
+
+    row(Counter::TransactionsNow, "transactions_now", Kind::Gauge, "Transactions alive, lingering ones included."),
+    row(Counter::CallsNow, "calls_now", Kind::Gauge, "Calls alive."),
+    row(Counter::FlowsNow, "flows_now", Kind::Gauge, "Media flows open in this worker's table."),
+    row(Counter::KeptNow, "kept_now", Kind::Gauge, "Messages kept for retransmission."),
+    row(Counter::FramesTotal, "frames_total", Kind::Gauge, "Frames of this worker's UMEM."),
+    row(Counter::FramesFree, "frames_free", Kind::Gauge, "Frames in the pool."),
+    row(Counter::FramesFill, "frames_fill", Kind::Gauge, "Frames given to the kernel to receive into."),
+    row(Counter::FramesHeld, "frames_held", Kind::Gauge, "Frames in the worker's hands."),
+    row(Counter::FramesRx, "frames_rx", Kind::Gauge, "Frames received and waiting in a receive ring."),
+    row(Counter::FramesTx, "frames_tx", Kind::Gauge, "Frames given to the kernel to send."),
+    row(Counter::FramesCompletion, "frames_completion", Kind::Gauge, "Frames sent and waiting in a completion ring."),
+];
+
+impl Counter {
+    /// This counter's row.
+    #[must_use]
+    pub const fn info(self) -> &'static Info {
+        &TABLE[self as usize]
+    }
+}
+
+/// A worker's own counts.
+#[derive(Clone, Debug)]
+pub struct Counters([u64; COUNT]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters([0; COUNT])
+    }
+}
+
+impl Counters {
+    /// Counts one.
+    #[inline]
+    pub fn count(&mut self, counter: Counter) {
+        self.0[counter as usize] += 1;
+    }
+
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&mut self, counter: Counter, n: u64) {
+        self.0[counter as usize] += n;
+    }
+
+    /// Sets a gauge.
+    #[inline]
+    pub fn set(&mut self, counter: Counter, level: u64) {
+        self.0[counter as usize] = level;
+    }
+
+    /// The present count.
+    #[must_use]
+    pub const fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
+    }
+
+    /// Adds all of `other`: the counts of several workers in one.
+    pub fn merge(&mut self, other: &Counters) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// The sum over all counters of the kinds that `wanted` picks.
+    #[must_use]
+    pub fn sum(&self, wanted: impl Fn(Kind) -> bool) -> u64 {
+        TABLE.iter().filter(|row| wanted(row.kind)).map(|row| self.get(row.counter)).sum()
+    }
+
+    /// What is wrong with the sums, or `None` where they hold to the frame.
+    #[must_use]
+    pub fn unbalanced(&self) -> Option<Unbalanced> {
+        let came_in = self.sum(|kind| kind == Kind::In);
+        let ended = self.sum(Kind::is_outcome);
+        let to_send = self.sum(|kind| kind == Kind::ToSend);
+        let disposed = self.sum(|kind| matches!(kind, Kind::Sent | Kind::Unsent));
+        let frames_total = self.get(Counter::FramesTotal);
+        let frames_found = [
+            Counter::FramesFree,
+            Counter::FramesFill,
+            Counter::FramesHeld,
+            Counter::FramesRx,
+            Counter::FramesTx,
+            Counter::FramesCompletion,
+        ]
+        .into_iter()
+        .map(|counter| self.get(counter))
+        .sum();
+        let sums = Unbalanced { came_in, ended, to_send, disposed, frames_total, frames_found };
+        (came_in != ended || to_send != disposed || frames_total != frames_found).then_some(sums)
+    }
+}
+
+/// Sums that should agree and do not: a bug of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unbalanced {
+    /// Frames and messages that came in.
+    pub came_in: u64,
+    /// Σ outcomes.
+    pub ended: u64,
+    /// SIP messages to be sent.
+    pub to_send: u64,
+    /// SIP messages sent, or not sent by reason.
+    pub disposed: u64,
+    /// Frames there are.
+    pub frames_total: u64,
+    /// Frames found in pool, rings and hands.
+    pub frames_found: u64,
+}
+
+/// The copy of a worker's counts that other threads may read.
+///
+/// One writer stores with relaxed order, so readers see each count whole, though
+/// not all of the same moment; at rest they are.
+#[derive(Debug)]
+pub struct Published([AtomicU64; COUNT]);
+
+impl Default for Published {
+    fn default() -> Self {
+        Published([const { AtomicU64::new(0) }; COUNT])
+    }
+}
+
+impl Published {
+    /// Copies the worker's counts here.
+    pub fn publish(&self, counters: &Counters) {
+        for (cell, count) in self.0.iter().zip(counters.0) {
+            cell.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads them.
+    #[must_use]
+    pub fn read(&self) -> Counters {
+        let mut counters = Counters::default();
+        for (count, cell) in counters.0.iter_mut().zip(&self.0) {
+            *count = cell.load(Ordering::Relaxed);
+        }
+        counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.counter as usize, index, "{} stands in the wrong row", row.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_help_is_a_sentence() {
+        let mut names: Vec<_> = TABLE.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), COUNT);
+        assert!(TABLE.iter().all(|row| row.help.ends_with('.')));
+    }
+
+    #[test]
+    fn an_uncounted_frame_shows() {
+        let mut counters = Counters::default();
+        counters.count(Counter::Rx);
+        assert!(counters.unbalanced().is_some());
+        counters.count(Counter::RtpForwarded);
+        assert_eq!(counters.unbalanced(), None);
+        counters.count(Counter::SipToSend);
+        assert!(counters.unbalanced().is_some());
+    }
+}

@@ -1,0 +1,231 @@
+//! Mail between threads: bounded single-producer single-consumer rings.
+//!
+//! Small things travel in a typed ring. The bytes of a SIP message travel in a ring
+//! of bytes beside it, written before the mail that announces them, so that whoever
+//! has the mail has the bytes.
+
+use std::net::SocketAddrV4;
+
+use rtrb::Consumer;
+use rtrb::Producer;
+use rtrb::RingBuffer;
+
+use crate::ids::InterfaceIndex;
+use crate::ids::ListenIndex;
+use crate::media::CallRef;
+use crate::media::FlowReport;
+use crate::media::FlowSpec;
+use crate::route::Network;
+use crate::sip::CallReport;
+
+/// What another thread sends to a worker.
+#[derive(Debug)]
+pub enum Mail {
+    /// A SIP message that this worker owns; its bytes are in the byte ring.
+    Sip(SipMail),
+    /// A media flow to open or to change. Sent before any message that names its port.
+    FlowOpen(FlowSpec),
+    /// A media flow to close.
+    FlowClose {
+        /// Our relay port.
+        local: SocketAddrV4,
+        /// The call that opened it; a later owner of the port is left alone.
+        call: CallRef,
+    },
+    /// New links, routes and neighbours, from control.
+    Network(Box<Network>),
+    /// A question of the operator, from control.
+    Query(Query),
+    /// End: from control. The worker leaves its loop.
+    Stop,
+}
+
+/// Where a mailed SIP message came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SipMail {
+    /// Who sent it to us.
+    pub source: SocketAddrV4,
+    /// On which listen it arrived.
+    pub listen: ListenIndex,
+    /// How many bytes of the byte ring are its own.
+    pub len: u16,
+    /// True where it came through the kernel's sockets.
+    pub kernel: bool,
+}
+
+/// A question of the operator to a worker.
+///
+/// The worker answers with reports that carry `id`, a bounded number a turn, and
+/// then with [`Report::End`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Names the answers.
+    pub id: u32,
+    /// What is asked.
+    pub what: Ask,
+}
+
+/// What can be asked of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Every call that it owns.
+    Calls,
+    /// Every flow in its table, with its own counts.
+    Flows,
+}
+
+/// What a worker sends to control.
+#[derive(Debug)]
+pub enum Report {
+    /// A network snapshot that has been replaced, to be freed.
+    Network(Box<Network>),
+    /// A neighbour that we want to send to and do not know.
+    Solicit {
+        /// Where it should be.
+        interface: InterfaceIndex,
+        /// Its address.
+        address: std::net::Ipv4Addr,
+    },
+    /// A call, in answer to a query.
+    Call {
+        /// The query's.
+        id: u32,
+        /// The call.
+        call: CallReport,
+    },
+    /// A flow, in answer to a query.
+    Flow {
+        /// The query's.
+        id: u32,
+        /// The flow.
+        flow: FlowReport,
+    },
+    /// A query has been answered whole.
+    End {
+        /// The query's.
+        id: u32,
+    },
+}
+
+/// The writing end of a mailbox.
+#[derive(Debug)]
+pub struct Sender {
+    mail: Producer<Mail>,
+    bytes: Producer<u8>,
+}
+
+/// The reading end of a mailbox.
+#[derive(Debug)]
+pub struct Receiver {
+    mail: Consumer<Mail>,
+    bytes: Consumer<u8>,
+}
+
+/// A mailbox for `mails` mails and `bytes` bytes of SIP messages.
+#[must_use]
+pub fn mailbox(mails: usize, bytes: usize) -> (Sender, Receiver) {
+    let (mail_in, mail_out) = RingBuffer::new(mails);
+    let (bytes_in, bytes_out) = RingBuffer::new(bytes);
+    (Sender { mail: mail_in, bytes: bytes_in }, Receiver { mail: mail_out, bytes: bytes_out })
+}
+
+impl Sender {
+    /// Posts a mail that carries no bytes; gives it back where the mailbox is full.
+    ///
+    /// # Errors
+    /// The mail, where there is no room.
+    pub fn post(&mut self, mail: Mail) -> Result<(), Mail> {
+        self.mail.push(mail).map_err(|rtrb::PushError::Full(mail)| mail)
+    }
+
+    /// Posts a SIP message; false where the mailbox has no room for all of it.
+    #[must_use]
+    pub fn post_sip(&mut self, mut mail: SipMail, message: &[u8]) -> bool {
+        let Ok(len) = u16::try_from(message.len()) else { return false };
+        mail.len = len;
+        if self.mail.is_full() || self.bytes.slots() < message.len() {
+            return false;
+        }
+        let copied = self.bytes.push_entire_slice(message).is_ok();
+        copied && self.mail.push(Mail::Sip(mail)).is_ok()
+    }
+
+    /// True where a mail would find no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.mail.is_full()
+    }
+}
+
+impl Receiver {
+    /// How many mails wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.mail.slots()
+    }
+
+    /// Takes the oldest mail.
+    pub fn take(&mut self) -> Option<Mail> {
+        self.mail.pop().ok()
+    }
+
+    /// Takes the bytes of the SIP mail just taken into the front of `message`.
+    /// Gives how many there are; 0 where they do not fit (they are consumed all the same).
+    pub fn take_bytes(&mut self, mail: &SipMail, message: &mut [u8]) -> usize {
+        let len = usize::from(mail.len);
+        let Ok(chunk) = self.bytes.read_chunk(len) else { return 0 };
+        let (first, second) = chunk.as_slices();
+        let fits = match message.get_mut(..len) {
+            Some(room) => {
+                room[..first.len()].copy_from_slice(first);
+                room[first.len()..].copy_from_slice(second);
+                true
+            }
+            None => false,
+        };
+        chunk.commit_all();
+        if fits { len } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const MAIL: SipMail = SipMail {
+        source: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5060),
+        listen: ListenIndex(0),
+        len: 0,
+        kernel: false,
+    };
+
+    #[test]
+    fn bytes_come_out_as_they_went_in_across_the_wrap() {
+        let (mut sender, mut receiver) = mailbox(4, 1000);
+        for round in 0..50u8 {
+            let message = vec![round; 300 + usize::from(round)];
+            assert!(sender.post_sip(MAIL, &message));
+            let Some(Mail::Sip(mail)) = receiver.take() else { panic!("no mail") };
+            let mut room = [0; 512];
+            let len = receiver.take_bytes(&mail, &mut room);
+            assert_eq!(&room[..len], &message);
+        }
+    }
+
+    #[test]
+    fn a_full_mailbox_takes_nothing_by_halves() {
+        let (mut sender, mut receiver) = mailbox(2, 1000);
+        assert!(sender.post_sip(MAIL, &[1; 600]));
+        assert!(!sender.post_sip(MAIL, &[2; 600]), "no room for the bytes");
+        assert!(sender.post_sip(MAIL, &[3; 400]));
+        assert!(!sender.post_sip(MAIL, &[4; 1]), "no room for the mail");
+        let mut room = [0; 1000];
+        for expected in [1, 3] {
+            let Some(Mail::Sip(mail)) = receiver.take() else { panic!("no mail") };
+            let len = receiver.take_bytes(&mail, &mut room);
+            assert!(len > 0 && room[..len].iter().all(|&byte| byte == expected));
+        }
+        assert!(receiver.take().is_none());
+    }
+}

@@ -1,0 +1,125 @@
+//! What control hands a worker at start: the configuration, resolved.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+use std::ops::RangeInclusive;
+
+use crate::ids::ListenIndex;
+use crate::ids::MediaIndex;
+use crate::ids::TrunkIndex;
+use crate::media::ChecksumPolicy;
+
+/// Everything that a worker knows from its start; the same for each of them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many workers there are; a power of two is not asked for.
+    pub workers: u8,
+    /// Which start of the box this is; responses to an earlier one are stale.
+    pub boot: u16,
+    /// The interfaces, by [`crate::ids::InterfaceIndex`].
+    pub interfaces: Vec<InterfaceSettings>,
+    /// The SIP listens, by [`ListenIndex`].
+    pub listens: Vec<Listen>,
+    /// The media ranges, by [`MediaIndex`].
+    pub media: Vec<MediaRange>,
+    /// The trunks, by [`TrunkIndex`].
+    pub trunks: Vec<Trunk>,
+    /// The routes, in the order in which they are tried.
+    pub routes: Vec<DialRoute>,
+    /// The keys that make our identifiers hard to forge.
+    pub secrets: Secrets,
+    /// How large the tables are.
+    pub capacity: Capacity,
+}
+
+/// What the data path needs to know of an interface.
+#[derive(Clone, Debug)]
+pub struct InterfaceSettings {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How the UDP checksum of a relayed packet is mended.
+    pub checksum: ChecksumPolicy,
+}
+
+/// A SIP address that the box answers on.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where messages arrive and leave from.
+    pub address: SocketAddrV4,
+    /// What Via and Record-Route say.
+    pub advertised: SocketAddrV4,
+}
+
+/// A relay address and its UDP ports.
+#[derive(Clone, Debug)]
+pub struct MediaRange {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where media arrives and leaves from.
+    pub address: Ipv4Addr,
+    /// What the SDP says.
+    pub advertised: Ipv4Addr,
+    /// First and last port; starts even and ends odd.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// A peer known by its addresses.
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Networks from which its requests come: address and prefix length.
+    pub sources: Vec<(Ipv4Addr, u8)>,
+    /// Where requests to it are sent; `None`: it only calls.
+    pub target: Option<SocketAddrV4>,
+    /// The listen from which we speak to it.
+    pub listen: ListenIndex,
+    /// The media range on its side.
+    pub media: MediaIndex,
+}
+
+/// Which requests go to which trunk.
+#[derive(Clone, Debug)]
+pub struct DialRoute {
+    /// Only requests from this trunk; `None`: from any.
+    pub from: Option<TrunkIndex>,
+    /// Only requests whose Request-URI, without its scheme, begins so; `None`: any.
+    pub prefix: Option<String>,
+    /// The trunk whose target they are sent to.
+    pub to: TrunkIndex,
+}
+
+/// The keys that make our identifiers hard to forge.
+#[derive(Clone)]
+pub struct Secrets {
+    /// Signs the Via branch; new at each start.
+    pub branch: [u8; 16],
+    /// Signs the Record-Route cookie and our To tags: the key in use, and the one before it.
+    pub cookie: [[u8; 16]; 2],
+    /// Seeds the hash that gives a Call-ID its owner and the tables their order.
+    pub hash: [u8; 16],
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Secrets(..)")
+    }
+}
+
+/// How large a worker's tables are. Each is allocated and touched at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Transactions alive at once, lingering ones included; a call at its start takes two.
+    pub transactions: u32,
+    /// Calls alive at once.
+    pub calls: u32,
+    /// Kept messages of up to 1, 4 and 64 KiB.
+    pub kept: [u32; 3],
+}
+
+impl Capacity {
+    /// For tests and small labs.
+    pub const SMALL: Capacity = Capacity { transactions: 4096, calls: 1024, kept: [8192, 256, 4] };
+}
