@@ -1,0 +1,75 @@
+//! Every bound of the engine, with why it has this value.
+
+/// Frames taken off the rings in one turn. Large enough to share the cost of a
+/// turn, small enough that a batch of headers stays in the first-level cache.
+pub const BATCH: usize = 64;
+
+/// Mails that a worker-to-worker mailbox holds: 50 ms at 100,000 messages a second.
+pub const MAILBOX_MAILS: usize = 8192;
+
+/// Bytes of SIP messages that a mailbox holds: 4 MiB are 5,000 messages of 800 bytes.
+pub const MAILBOX_BYTES: usize = 4 << 20;
+
+/// Reports to control that may wait. Control drains them within a tick of 100 ms.
+pub const REPORTS: usize = 16384;
+
+/// Rows of an answer to the operator that a worker writes in one turn.
+pub const REPORT_ROWS_PER_TURN: usize = 32;
+
+/// Timers that fire in one turn; the rest fire in the next, a few microseconds later.
+pub const TIMERS_PER_TURN: usize = 64;
+
+/// Nanoseconds between two visits of housekeeping: counters are published then.
+pub const HOUSEKEEPING_NS: u64 = 50_000_000;
+
+/// The longest sleep of an adaptive worker: housekeeping is late by so much at most.
+pub const SLEEP_NS_MAX: u64 = 100_000_000;
+
+/// How long an adaptive worker spins without work before it sleeps. Longer burns
+/// the core at low rates, shorter costs a system call for packets a few
+/// microseconds apart.
+pub const SPIN_NS: u64 = 20_000;
+
+/// The largest SIP message: what a UDP datagram over IPv4 can carry.
+pub const SIP_LEN_MAX: usize = 65_507;
+
+/// Streams (`m=` lines) of one call that are anchored.
+pub const STREAMS_MAX: usize = 4;
+
+/// Messages that one input to the SIP core can cause.
+pub const SENDS_PER_INPUT: usize = 4;
+
+/// Flow changes that one input can cause: a call's streams, two sides, RTP and RTCP.
+pub const FLOWS_PER_INPUT: usize = STREAMS_MAX * 4;
+
+/// A call without an end: after so long its flows are closed and it is forgotten.
+pub const CALL_MS_MAX: u64 = 12 * 3600 * 1000;
+
+/// How long media may still pass after the call's end, so that what was under way
+/// when the BYE passed is not lost.
+pub const MEDIA_GRACE_MS: u64 = 500;
+
+/// How long a media port rests before another call may have it, so that a late
+/// packet of one call cannot reach the next.
+pub const PORT_QUARANTINE_MS: u64 = 5_000;
+
+/// Refusals that are remembered at once, so that retransmissions get the same answer.
+pub const REFUSALS: usize = 8192;
+
+/// RFC 3261 §17.1.1.1: the round-trip estimate.
+pub const T1_MS: u64 = 500;
+/// RFC 3261 §17.1.2.1: the longest retransmission interval.
+pub const T2_MS: u64 = 4_000;
+/// RFC 3261 §17.1.2.2: how long a message may stay in the network.
+pub const T4_MS: u64 = 5_000;
+/// Timers B, F, H, J (RFC 3261 §17) and L, M (RFC 6026 §7).
+pub const T1_64_MS: u64 = 64 * T1_MS;
+/// Timer C (RFC 3261 §16.6 step 11): more than three minutes.
+pub const TIMER_C_MS: u64 = 181_000;
+/// Timer D (RFC 3261 §17.1.1.2): at least 32 s over UDP.
+pub const TIMER_D_MS: u64 = 32_000;
+
+const _: () = assert!(BATCH.is_power_of_two());
+const _: () = assert!(MAILBOX_BYTES > 4 * SIP_LEN_MAX);
+const _: () = assert!(TIMER_C_MS > 180_000);
+const _: () = assert!(REPORTS > REPORT_ROWS_PER_TURN);

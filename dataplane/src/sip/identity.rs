@@ -1,0 +1,312 @@
+//! The identifiers we put into messages, each of which says what it is and proves
+//! that it is ours: the Via branch, the Record-Route cookie, the To tag.
+//!
+//! They are lower-case base32 of fixed layouts, signed with SipHash-1-3 under keys
+//! that never leave the box.
+//!
+//! ```text
+//! branch  z9hG4bK + 32 characters
+//!         kind 1 | worker 1 | boot 2 | slot 4 | generation 2 | loop hash 4 | MAC 6
+//! cookie  16 characters
+//!         listen of the caller's side 1 | listen of the callee's side 1 | MAC 8
+//! tag     16 characters
+//!         boot 2 | MAC 8
+//! ```
+
+use std::hash::Hasher;
+use std::net::SocketAddrV4;
+
+use data_encoding::BASE32_DNSSEC;
+use siphasher::sip::SipHasher13;
+
+use super::slab::Id;
+use crate::ids::ListenIndex;
+use crate::ids::WorkerId;
+use crate::settings::Secrets;
+
+/// RFC 3261 §8.1.1.7: what a branch begins with.
+pub const MAGIC: &[u8; 7] = b"z9hG4bK";
+
+const BRANCH_LEN: usize = 20;
+const BRANCH_TEXT_LEN: usize = MAGIC.len() + 32;
+const BRANCH_SIGNED: usize = 14;
+const COOKIE_LEN: usize = 10;
+const TAG_LEN: usize = 10;
+
+/// A branch as it stands in a Via.
+pub type BranchText = [u8; BRANCH_TEXT_LEN];
+/// A cookie as it stands in a Record-Route.
+pub type CookieText = [u8; 16];
+/// A To tag of ours.
+pub type TagText = [u8; 16];
+
+/// Whether a transaction stands behind a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A client transaction in the slab.
+    Stateful = 0,
+    /// Nothing: an ACK to a 2xx.
+    Stateless = 1,
+}
+
+/// What a branch of ours says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Whether a transaction stands behind it.
+    pub kind: Kind,
+    /// Who owns that.
+    pub worker: WorkerId,
+    /// Where it is.
+    pub id: Id,
+    /// Of the fields that decide where a request goes (RFC 3261 §16.6 step 8).
+    pub loop_hash: u32,
+}
+
+/// Why a branch is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOurs {
+    /// We did not sign it.
+    Forged,
+    /// An earlier start of this box signed branches of this form; it has no transactions now.
+    Stale,
+}
+
+/// The two sides of a dialog, as the cookie holds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// The listen on the caller's side.
+    pub caller: ListenIndex,
+    /// The listen on the callee's side.
+    pub callee: ListenIndex,
+}
+
+/// Makes our identifiers, and knows them again.
+#[derive(Debug)]
+pub struct Identity {
+    worker: WorkerId,
+    boot: u16,
+    secrets: Secrets,
+    listens: Vec<SocketAddrV4>,
+}
+
+impl Identity {
+    /// For `worker` in this start of the box; `listens` are the advertised addresses.
+    #[must_use]
+    pub fn new(worker: WorkerId, boot: u16, secrets: Secrets, listens: Vec<SocketAddrV4>) -> Self {
+        Identity { worker, boot, secrets, listens }
+    }
+
+    /// The branch of a client transaction of ours, or of a request sent without one.
+    #[must_use]
+    pub fn branch(&self, kind: Kind, id: Id, loop_hash: u32) -> BranchText {
+        let mut raw = [0; BRANCH_LEN];
+        raw[0] = kind as u8;
+        raw[1] = self.worker.0;
+        raw[2..4].copy_from_slice(&self.boot.to_be_bytes());
+        raw[4..8].copy_from_slice(&id.slot.to_be_bytes());
+        raw[8..10].copy_from_slice(&id.generation.to_be_bytes());
+        raw[10..14].copy_from_slice(&loop_hash.to_be_bytes());
+        let mac = mac(&self.secrets.branch, &[&raw[..BRANCH_SIGNED]]);
+        raw[BRANCH_SIGNED..].copy_from_slice(&mac[..6]);
+        let mut text = [0; BRANCH_TEXT_LEN];
+        text[..MAGIC.len()].copy_from_slice(MAGIC);
+        BASE32_DNSSEC.encode_mut(&raw, &mut text[MAGIC.len()..]);
+        text
+    }
+
+    /// Reads a branch of ours.
+    ///
+    /// # Errors
+    /// [`NotOurs`] where this start of the box did not sign it.
+    pub fn read_branch(&self, text: &[u8]) -> Result<Branch, NotOurs> {
+        let raw: [u8; BRANCH_LEN] = text
+            .split_at_checked(MAGIC.len())
+            .filter(|(magic, _)| magic.eq_ignore_ascii_case(MAGIC))
+            .and_then(|(_, body)| decode(body))
+            .ok_or(NotOurs::Forged)?;
+        let stale = u16::from_be_bytes([raw[2], raw[3]]) != self.boot;
+        let mac = mac(&self.secrets.branch, &[&raw[..BRANCH_SIGNED]]);
+        if raw[BRANCH_SIGNED..] != mac[..6] {
+            // The key is new at each start: an old branch cannot be told from a forged
+            // one but by its boot, which decides only the name of the drop.
+            return Err(if stale { NotOurs::Stale } else { NotOurs::Forged });
+        }
+        let kind = match raw[0] {
+            0 => Kind::Stateful,
+            1 => Kind::Stateless,
+            _ => return Err(NotOurs::Forged),
+        };
+        Ok(Branch {
+            kind,
+            worker: WorkerId(raw[1]),
+            id: Id {
+                slot: u32::from_be_bytes([raw[4], raw[5], raw[6], raw[7]]),
+                generation: u16::from_be_bytes([raw[8], raw[9]]),
+            },
+            loop_hash: u32::from_be_bytes([raw[10], raw[11], raw[12], raw[13]]),
+        })
+    }
+
+    /// The cookie of a dialog whose first request came with this Call-ID and From tag.
+    #[must_use]
+    pub fn cookie(&self, call_id: &[u8], caller_tag: &[u8], sides: Sides) -> CookieText {
+        let mut raw = [0; COOKIE_LEN];
+        raw[0] = sides.caller.0;
+        raw[1] = sides.callee.0;
+        raw[2..].copy_from_slice(&self.cookie_mac(0, call_id, caller_tag, sides));
+        encode(&raw)
+    }
+
+    /// Reads a cookie. It is ours only for this Call-ID, these listens, and the tag of the caller.
+    #[must_use]
+    pub fn read_cookie(&self, text: &[u8], call_id: &[u8], caller_tag: &[u8]) -> Option<Sides> {
+        let raw: [u8; COOKIE_LEN] = decode(text)?;
+        let sides = Sides { caller: ListenIndex(raw[0]), callee: ListenIndex(raw[1]) };
+        let known = |listen: ListenIndex| usize::from(listen.0) < self.listens.len();
+        if !known(sides.caller) || !known(sides.callee) {
+            return None;
+        }
+        let signed = (0..self.secrets.cookie.len())
+            .any(|key| raw[2..] == self.cookie_mac(key, call_id, caller_tag, sides));
+        signed.then_some(sides)
+    }
+
+    fn cookie_mac(&self, key: usize, call_id: &[u8], tag: &[u8], sides: Sides) -> [u8; 8] {
+        let listen = |index: ListenIndex| {
+            let address = self.listens[usize::from(index.0)];
+            let [a, b, c, d] = address.ip().octets();
+            let [e, f] = address.port().to_be_bytes();
+            [a, b, c, d, e, f]
+        };
+        let (caller, callee) = (listen(sides.caller), listen(sides.callee));
+        mac(&self.secrets.cookie[key], &[b"cookie", call_id, tag, &caller, &callee])
+    }
+
+    /// The To tag of an answer of our own to the request with these fields: the same
+    /// for its retransmissions, and known again in its ACK (RFC 3261 §8.2.7).
+    #[must_use]
+    pub fn to_tag(&self, call_id: &[u8], from_tag: &[u8], cseq: u32) -> TagText {
+        let mut raw = [0; TAG_LEN];
+        raw[..2].copy_from_slice(&self.boot.to_be_bytes());
+        let cseq = cseq.to_be_bytes();
+        let mac = mac(&self.secrets.branch, &[b"tag", call_id, from_tag, &cseq]);
+        raw[2..].copy_from_slice(&mac);
+        encode(&raw)
+    }
+
+    /// A keyed hash of `parts` that nobody outside can steer.
+    #[must_use]
+    pub fn hash(&self, parts: &[&[u8]]) -> u64 {
+        keyed_hash(&self.secrets.hash, parts)
+    }
+
+    /// The worker that owns the call with this Call-ID.
+    #[must_use]
+    pub fn owner(&self, call_id: &[u8], workers: u8) -> WorkerId {
+        owner(&self.secrets.hash, call_id, workers)
+    }
+}
+
+/// The worker that owns the call with this Call-ID.
+#[must_use]
+#[allow(clippy::cast_possible_truncation)] // Less than `workers`.
+pub fn owner(key: &[u8; 16], call_id: &[u8], workers: u8) -> WorkerId {
+    // The high bits choose the worker, the low bits the place in its tables.
+    let hash = keyed_hash(key, &[call_id]) >> 32;
+    WorkerId(((hash * u64::from(workers)) >> 32) as u8)
+}
+
+fn keyed_hash(key: &[u8; 16], parts: &[&[u8]]) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(key);
+    for part in parts {
+        // The length keeps "ab","c" apart from "a","bc".
+        hasher.write(&part.len().to_le_bytes());
+        hasher.write(part);
+    }
+    hasher.finish()
+}
+
+fn mac(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 8] {
+    keyed_hash(key, parts).to_be_bytes()
+}
+
+fn encode(raw: &[u8; 10]) -> [u8; 16] {
+    let mut text = [0; 16];
+    BASE32_DNSSEC.encode_mut(raw, &mut text);
+    text
+}
+
+fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut raw = [0; N];
+    if BASE32_DNSSEC.decode_len(text.len()).ok()? != N {
+        return None;
+    }
+    BASE32_DNSSEC.decode_mut(text, &mut raw).ok()?;
+    Some(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    fn identity(boot: u16, branch: u8) -> Identity {
+        let secrets = Secrets { branch: [branch; 16], cookie: [[2; 16], [3; 16]], hash: [4; 16] };
+        let listen = |n| SocketAddrV4::new(Ipv4Addr::new(10, 77, n, 1), 5060);
+        Identity::new(WorkerId(1), boot, secrets, vec![listen(1), listen(2)])
+    }
+
+    const ID: Id = Id { slot: 123_456, generation: 7 };
+    const SIDES: Sides = Sides { caller: ListenIndex(0), callee: ListenIndex(1) };
+
+    #[test]
+    fn a_branch_comes_back_in_either_case() {
+        let identity = identity(9, 1);
+        let text = identity.branch(Kind::Stateful, ID, 0xdead_beef);
+        let branch = identity.read_branch(&text.to_ascii_uppercase()).unwrap();
+        assert_eq!((branch.id, branch.loop_hash, branch.worker), (ID, 0xdead_beef, WorkerId(1)));
+    }
+
+    #[test]
+    fn a_branch_of_another_start_is_stale_and_a_changed_one_forged() {
+        let text = identity(9, 1).branch(Kind::Stateful, ID, 0);
+        assert_eq!(identity(10, 2).read_branch(&text), Err(NotOurs::Stale));
+        let mut changed = text;
+        changed[20] = if changed[20] == b'a' { b'b' } else { b'a' };
+        assert_eq!(identity(9, 1).read_branch(&changed), Err(NotOurs::Forged));
+        assert_eq!(identity(9, 1).read_branch(b"z9hG4bK"), Err(NotOurs::Forged));
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_its_dialog_only_and_with_the_key_before() {
+        let identity = identity(9, 1);
+        let text = identity.cookie(b"call", b"tag", SIDES);
+        assert_eq!(identity.read_cookie(&text, b"call", b"tag"), Some(SIDES));
+        assert_eq!(identity.read_cookie(&text, b"call", b"gat"), None);
+        assert_eq!(identity.read_cookie(&text, b"lcal", b"tag"), None);
+        let mut rotated = Identity { worker: WorkerId(0), boot: 11, ..identity };
+        rotated.secrets.cookie = [[5; 16], rotated.secrets.cookie[0]];
+        assert_eq!(rotated.read_cookie(&text, b"call", b"tag"), Some(SIDES));
+        rotated.secrets.cookie = [[6; 16], [5; 16]];
+        assert_eq!(rotated.read_cookie(&text, b"call", b"tag"), None);
+    }
+
+    #[test]
+    fn owners_are_spread_over_all_workers() {
+        let mut calls = [0; 3];
+        for n in 0..3000u32 {
+            calls[usize::from(owner(&[4; 16], &n.to_be_bytes(), 3).0)] += 1;
+        }
+        assert!(calls.iter().all(|&n| (850..1150).contains(&n)), "{calls:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_taken_for_ours(text in prop::collection::vec(any::<u8>(), 0..60)) {
+            let identity = identity(9, 1);
+            prop_assert!(identity.read_branch(&text).is_err());
+            prop_assert!(identity.read_cookie(&text, b"call", b"tag").is_none());
+        }
+    }
+}

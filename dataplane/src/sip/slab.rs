@@ -1,0 +1,117 @@
+//! A fixed set of slots with generations: what our identifiers point into.
+
+/// A slot of a slab and which tenant of it is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Id {
+    /// The slot.
+    pub slot: u32,
+    /// Counts the slot's tenants; an old identifier finds nothing.
+    pub generation: u16,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u16,
+    value: Option<T>,
+}
+
+/// At most `capacity` values, allocated and touched at start.
+#[derive(Debug)]
+pub struct Slab<T> {
+    slots: Box<[Slot<T>]>,
+    free: Vec<u32>,
+}
+
+impl<T> Slab<T> {
+    /// An empty slab.
+    #[must_use]
+    pub fn new(capacity: u32) -> Slab<T> {
+        Slab {
+            slots: (0..capacity).map(|_| Slot { generation: 0, value: None }).collect(),
+            free: (0..capacity).rev().collect(),
+        }
+    }
+
+    /// Puts `value` into a free slot; `None` where there is none.
+    pub fn insert(&mut self, value: T) -> Option<Id> {
+        let slot = self.free.pop()?;
+        let entry = &mut self.slots[slot as usize];
+        entry.value = Some(value);
+        Some(Id { slot, generation: entry.generation })
+    }
+
+    /// The value of `id`, if it is still there.
+    #[must_use]
+    pub fn get(&self, id: Id) -> Option<&T> {
+        let entry = self.slots.get(id.slot as usize)?;
+        if entry.generation == id.generation { entry.value.as_ref() } else { None }
+    }
+
+    /// The value of `id`, if it is still there.
+    pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
+        let entry = self.slots.get_mut(id.slot as usize)?;
+        if entry.generation == id.generation { entry.value.as_mut() } else { None }
+    }
+
+    /// Takes the value of `id` out; the slot's next tenant gets another generation.
+    pub fn remove(&mut self, id: Id) -> Option<T> {
+        let entry = self.slots.get_mut(id.slot as usize)?;
+        if entry.generation != id.generation {
+            return None;
+        }
+        let value = entry.value.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(id.slot);
+        Some(value)
+    }
+
+    /// The identifier of whoever lives in `slot` now.
+    #[must_use]
+    pub fn tenant(&self, slot: u32) -> Option<Id> {
+        let entry = self.slots.get(slot as usize)?;
+        entry.value.as_ref().map(|_| Id { slot, generation: entry.generation })
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// True where there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True where no slot is free.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // Made from a u32.
+    pub fn capacity(&self) -> u32 {
+        self.slots.len() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_identifier_finds_nothing() {
+        let mut slab = Slab::new(1);
+        let old = slab.insert('a').unwrap();
+        assert!(slab.is_full() && slab.insert('b').is_none());
+        assert_eq!(slab.remove(old), Some('a'));
+        let new = slab.insert('c').unwrap();
+        assert_eq!(new.slot, old.slot);
+        assert_eq!((slab.get(old), slab.remove(old)), (None, None));
+        assert_eq!(slab.get(new), Some(&'c'));
+        assert_eq!(slab.tenant(0), Some(new));
+    }
+}

@@ -1,0 +1,290 @@
+//! The client transactions (RFC 3261 §17.1, RFC 6026 §7.2), with Timer C of a proxy
+//! (§16.6 step 11).
+
+use std::net::SocketAddrV4;
+
+use super::CAP_T2_MS;
+use super::NO_CAP_MS;
+use super::Resend;
+use crate::frame::Kept;
+use crate::ids::ListenIndex;
+use crate::limits::T1_64_MS;
+use crate::limits::T2_MS;
+use crate::limits::T4_MS;
+use crate::limits::TIMER_C_MS;
+use crate::limits::TIMER_D_MS;
+use crate::sip::method::Method;
+use crate::sip::slab::Id;
+use crate::tick::Tick;
+
+/// Where a client transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientState {
+    /// Sent, and nothing heard: Calling and Trying.
+    Calling,
+    /// A provisional response has come.
+    Proceeding,
+    /// A final response has come; for INVITE one that is not 2xx.
+    Completed,
+    /// A 2xx to INVITE has come (RFC 6026).
+    Accepted,
+}
+
+/// What a response asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It goes upstream.
+    Forward,
+    /// It goes upstream, and we acknowledge it (RFC 3261 §17.1.1.3).
+    ForwardAndAck,
+    /// It is a repetition: acknowledge it again.
+    Ack,
+    /// It has done its work.
+    Absorb,
+}
+
+/// What a fired timer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fired {
+    /// Nothing was due.
+    Nothing,
+    /// Send the kept request again.
+    Resend,
+    /// No final response came in time (timers B, F).
+    TimedOut,
+    /// It rang for too long (Timer C): cancel it.
+    Cancel,
+    /// The transaction is over.
+    End,
+}
+
+/// How far the wish to cancel has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// Nobody wants it.
+    No,
+    /// As soon as a provisional response comes (RFC 3261 §9.1).
+    Wanted,
+    /// Sent, by this client transaction.
+    Sent(Id),
+}
+
+/// A request that we sent on.
+#[derive(Debug)]
+pub struct Client {
+    /// The request's method.
+    pub method: Method,
+    /// Where it stands.
+    pub state: ClientState,
+    /// Where it was sent.
+    pub destination: SocketAddrV4,
+    /// From which listen.
+    pub listen: ListenIndex,
+    /// The request as sent; after a failure of an INVITE the ACK to it.
+    pub message: Option<Kept>,
+    /// The server transaction that it carries on.
+    pub server: Option<Id>,
+    /// Whether it is to be cancelled.
+    pub cancel: Cancel,
+    resend: Resend,
+    expire: Tick,
+}
+
+impl Client {
+    /// A transaction for a request that is sent now.
+    #[must_use]
+    pub fn new(
+        method: Method,
+        destination: SocketAddrV4,
+        listen: ListenIndex,
+        message: Kept,
+        now: Tick,
+    ) -> Client {
+        Client {
+            method,
+            state: ClientState::Calling,
+            destination,
+            listen,
+            message: Some(message),
+            server: None,
+            cancel: Cancel::No,
+            // RFC 3261 §17.1.1.2: timers A and B. §17.1.2.2: timers E and F.
+            resend: Resend::start(now),
+            expire: now.plus_ms(T1_64_MS),
+        }
+    }
+
+    fn invite(&self) -> bool {
+        self.method == Method::Invite
+    }
+
+    /// Takes note of a response with this status.
+    pub fn hear(&mut self, status: u16, now: Tick) -> Heard {
+        match (self.state, status) {
+            (ClientState::Calling | ClientState::Proceeding, ..=199) => self.provisional(status, now),
+            (ClientState::Calling | ClientState::Proceeding, _) => self.end(status, now),
+            // RFC 6026 §7.2: a repeated 2xx, or one of another fork, goes upstream.
+            (ClientState::Accepted, 200..=299) => Heard::Forward,
+            (ClientState::Completed, 300..) if self.invite() => Heard::Ack,
+            _ => Heard::Absorb,
+        }
+    }
+
+    fn provisional(&mut self, status: u16, now: Tick) -> Heard {
+        let first = self.state == ClientState::Calling;
+        self.state = ClientState::Proceeding;
+        if self.invite() {
+            self.resend = Resend::OFF;
+            // RFC 3261 §16.7 step 2: a 100 does not reset Timer C, others do. A
+            // cancelled INVITE has its own end (§9.1).
+            if self.cancel == Cancel::No && (first || status != 100) {
+                self.expire = now.plus_ms(TIMER_C_MS);
+            }
+        } else if first {
+            // RFC 3261 §17.1.2.2: in Proceeding Timer E runs at T2.
+            self.resend = Resend::every(now, T2_MS);
+        }
+        if status == 100 { Heard::Absorb } else { Heard::Forward }
+    }
+
+    fn end(&mut self, status: u16, now: Tick) -> Heard {
+        self.resend = Resend::OFF;
+        if !self.invite() {
+            // RFC 3261 §17.1.2.2: Timer K.
+            self.state = ClientState::Completed;
+            self.expire = now.plus_ms(T4_MS);
+            Heard::Forward
+        } else if status < 300 {
+            // RFC 6026 §7.2: Timer M.
+            self.state = ClientState::Accepted;
+            self.expire = now.plus_ms(T1_64_MS);
+            Heard::Forward
+        } else {
+            self.state = ClientState::Completed;
+            self.expire = now.plus_ms(TIMER_D_MS);
+            Heard::ForwardAndAck
+        }
+    }
+
+    /// Takes note that a CANCEL was sent: RFC 3261 §9.1 gives the INVITE 64·T1 to end.
+    pub fn cancelled(&mut self, by: Id, now: Tick) {
+        self.cancel = Cancel::Sent(by);
+        self.expire = now.plus_ms(T1_64_MS);
+    }
+
+    /// True while no final response has come.
+    #[must_use]
+    pub const fn is_pending(&self) -> bool {
+        matches!(self.state, ClientState::Calling | ClientState::Proceeding)
+    }
+
+    /// When it wants to be woken.
+    #[must_use]
+    pub fn due(&self) -> Tick {
+        self.resend.at.min(self.expire)
+    }
+
+    /// What is due at `now`.
+    pub fn fire(&mut self, now: Tick) -> Fired {
+        if self.expire <= now {
+            let rang_too_long = self.invite()
+                && self.state == ClientState::Proceeding
+                && self.cancel == Cancel::No;
+            return match self.is_pending() {
+                true if rang_too_long => Fired::Cancel,
+                true => Fired::TimedOut,
+                false => Fired::End,
+            };
+        }
+        let cap_ms = if self.invite() { NO_CAP_MS } else { CAP_T2_MS };
+        if self.resend.fire(now, cap_ms) { Fired::Resend } else { Fired::Nothing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::KeptConfig;
+    use crate::frame::KeptSlab;
+    use std::net::Ipv4Addr;
+
+    fn client(method: Method) -> Client {
+        let config = KeptConfig { small_count: 1, medium_count: 0, large_count: 0 };
+        let message = KeptSlab::new(config).put(b"INVITE").unwrap();
+        let peer = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5060);
+        Client::new(method, peer, ListenIndex(0), message, Tick(0))
+    }
+
+    /// Every moment in ms at which something is sent again, and what ends it when.
+    fn run(client: &mut Client) -> (Vec<u64>, Fired, u64) {
+        let mut sent = Vec::new();
+        loop {
+            let now = client.due();
+            match client.fire(now) {
+                Fired::Resend => sent.push(now.as_ms()),
+                Fired::Nothing => panic!("woken for nothing at {now:?}"),
+                end => return (sent, end, now.as_ms()),
+            }
+        }
+    }
+
+    #[test]
+    fn an_unheard_invite_is_sent_seven_times_until_timer_b() {
+        let (sent, end, at) = run(&mut client(Method::Invite));
+        assert_eq!(sent, [500, 1500, 3500, 7500, 15500, 31500]);
+        assert_eq!((end, at), (Fired::TimedOut, 32_000));
+    }
+
+    #[test]
+    fn an_unheard_bye_is_sent_eleven_times_until_timer_f() {
+        let (sent, end, at) = run(&mut client(Method::Bye));
+        assert_eq!(sent, [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]);
+        assert_eq!((end, at), (Fired::TimedOut, 32_000));
+    }
+
+    #[test]
+    fn a_bye_that_proceeds_is_repeated_every_t2() {
+        let mut client = client(Method::Bye);
+        assert_eq!(client.hear(100, Tick::ms(100)), Heard::Absorb);
+        let (sent, ..) = run(&mut client);
+        assert_eq!(sent[..3], [4100, 8100, 12100]);
+    }
+
+    #[test]
+    fn timer_c_runs_from_the_last_provisional_that_is_not_100() {
+        let mut client = client(Method::Invite);
+        assert_eq!(client.hear(100, Tick::ms(10)), Heard::Absorb);
+        assert_eq!(client.hear(180, Tick::ms(20)), Heard::Forward);
+        assert_eq!(client.hear(100, Tick::ms(90)), Heard::Absorb);
+        assert_eq!(run(&mut client), (vec![], Fired::Cancel, 181_020));
+        client.cancelled(Id { slot: 0, generation: 0 }, Tick::ms(181_020));
+        assert_eq!(client.hear(180, Tick::ms(182_000)), Heard::Forward);
+        assert_eq!(run(&mut client), (vec![], Fired::TimedOut, 213_020));
+    }
+
+    #[test]
+    fn a_failure_is_acknowledged_each_time_it_comes() {
+        let mut client = client(Method::Invite);
+        assert_eq!(client.hear(486, Tick::ms(10)), Heard::ForwardAndAck);
+        assert_eq!(client.hear(486, Tick::ms(20)), Heard::Ack);
+        assert_eq!(client.hear(180, Tick::ms(30)), Heard::Absorb);
+        assert_eq!(run(&mut client), (vec![], Fired::End, 32_010));
+    }
+
+    #[test]
+    fn a_repeated_2xx_goes_upstream_until_timer_m() {
+        let mut client = client(Method::Invite);
+        assert_eq!(client.hear(200, Tick::ms(10)), Heard::Forward);
+        assert_eq!(client.hear(200, Tick::ms(510)), Heard::Forward);
+        assert_eq!(client.hear(486, Tick::ms(520)), Heard::Absorb);
+        assert_eq!(run(&mut client), (vec![], Fired::End, 32_010));
+    }
+
+    #[test]
+    fn a_final_answer_to_bye_is_passed_once() {
+        let mut client = client(Method::Bye);
+        assert_eq!(client.hear(200, Tick(0)), Heard::Forward);
+        assert_eq!(client.hear(200, Tick(0)), Heard::Absorb);
+        assert_eq!(run(&mut client), (vec![], Fired::End, 5_000));
+    }
+}

@@ -1,0 +1,212 @@
+//! The server transactions (RFC 3261 §17.2, RFC 6026 §7.1).
+
+use std::net::SocketAddrV4;
+
+use super::CAP_T2_MS;
+use super::Resend;
+use crate::frame::Kept;
+use crate::ids::ListenIndex;
+use crate::limits::T1_64_MS;
+use crate::limits::T4_MS;
+use crate::sip::slab::Id;
+use crate::tick::Tick;
+
+/// Where a server transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// No final response yet: Trying and Proceeding.
+    Proceeding,
+    /// A final response was sent; for INVITE one that is not 2xx.
+    Completed,
+    /// The ACK to that has come.
+    Confirmed,
+    /// A 2xx to INVITE was sent (RFC 6026).
+    Accepted,
+}
+
+/// What a fired timer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fired {
+    /// Nothing was due.
+    Nothing,
+    /// Send the kept response again.
+    Resend,
+    /// The transaction is over.
+    End,
+}
+
+/// A request that was received, and what became of it.
+#[derive(Debug)]
+pub struct Server {
+    /// Under which the transaction is indexed.
+    pub key: u64,
+    /// An INVITE transaction.
+    pub invite: bool,
+    /// Where it stands.
+    pub state: ServerState,
+    /// Where its responses go (RFC 3261 §18.2.2, RFC 3581 §4).
+    pub reply_to: SocketAddrV4,
+    /// Who sent it.
+    pub source: SocketAddrV4,
+    /// On which listen it came, and its responses leave.
+    pub listen: ListenIndex,
+    /// The last response sent, for retransmissions.
+    pub response: Option<Kept>,
+    /// The client transaction that carries it on.
+    pub client: Option<Id>,
+    /// The call that it began or belongs to.
+    pub call: Option<Id>,
+    resend: Resend,
+    expire: Tick,
+}
+
+impl Server {
+    /// A transaction for a request just received.
+    #[must_use]
+    pub fn new(
+        key: u64,
+        invite: bool,
+        source: SocketAddrV4,
+        reply_to: SocketAddrV4,
+        listen: ListenIndex,
+    ) -> Server {
+        Server {
+            key,
+            invite,
+            state: ServerState::Proceeding,
+            reply_to,
+            source,
+            listen,
+            response: None,
+            client: None,
+            call: None,
+            resend: Resend::OFF,
+            expire: Tick::NEVER,
+        }
+    }
+
+    /// Takes note that a response with this status goes out now. False where none may:
+    /// a final one has gone before, and this is not one more 2xx.
+    #[must_use]
+    pub fn respond(&mut self, status: u16, now: Tick) -> bool {
+        match (self.state, status) {
+            (ServerState::Proceeding, ..=199) => true,
+            (ServerState::Proceeding, 200..=299) if self.invite => {
+                // RFC 6026 §7.1: Timer L. The UAS retransmits the 2xx, not we.
+                self.state = ServerState::Accepted;
+                self.expire = now.plus_ms(T1_64_MS);
+                true
+            }
+            (ServerState::Proceeding, _) => {
+                self.state = ServerState::Completed;
+                // RFC 3261 §17.2.1: Timer H, and G over UDP. §17.2.2: Timer J.
+                self.expire = now.plus_ms(T1_64_MS);
+                if self.invite {
+                    self.resend = Resend::start(now);
+                }
+                true
+            }
+            (ServerState::Accepted, 200..=299) => true,
+            _ => false,
+        }
+    }
+
+    /// True where a repetition of the request is answered by the last response.
+    #[must_use]
+    pub const fn answers_repetition(&self) -> bool {
+        // RFC 6026 §7.1: in Accepted a repeated INVITE is absorbed in silence.
+        matches!(self.state, ServerState::Proceeding | ServerState::Completed)
+    }
+
+    /// Takes note of an ACK to a response that is not 2xx. False where none is awaited.
+    pub fn acknowledge(&mut self, now: Tick) -> bool {
+        match self.state {
+            ServerState::Completed if self.invite => {
+                // RFC 3261 §17.2.1: Timer I.
+                self.state = ServerState::Confirmed;
+                self.resend = Resend::OFF;
+                self.expire = now.plus_ms(T4_MS);
+                true
+            }
+            ServerState::Confirmed => true,
+            _ => false,
+        }
+    }
+
+    /// When it wants to be woken.
+    #[must_use]
+    pub fn due(&self) -> Tick {
+        self.resend.at.min(self.expire)
+    }
+
+    /// What is due at `now`.
+    pub fn fire(&mut self, now: Tick) -> Fired {
+        if self.expire <= now {
+            Fired::End
+        } else if self.resend.fire(now, CAP_T2_MS) {
+            Fired::Resend
+        } else {
+            Fired::Nothing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn server(invite: bool) -> Server {
+        let peer = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5060);
+        Server::new(1, invite, peer, peer, ListenIndex(0))
+    }
+
+    /// Every moment in ms at which something is sent again, and the end.
+    fn run(server: &mut Server) -> (Vec<u64>, u64) {
+        let mut sent = Vec::new();
+        loop {
+            let now = server.due();
+            match server.fire(now) {
+                Fired::Resend => sent.push(now.as_ms()),
+                Fired::End => return (sent, now.as_ms()),
+                Fired::Nothing => panic!("woken for nothing at {now:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_is_retransmitted_by_timer_g_until_timer_h() {
+        let mut server = server(true);
+        assert!(server.respond(486, Tick(0)));
+        let (sent, end) = run(&mut server);
+        assert_eq!(sent, [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]);
+        assert_eq!(end, 32_000);
+    }
+
+    #[test]
+    fn an_ack_stops_retransmission_and_timer_i_ends_it() {
+        let mut server = server(true);
+        assert!(server.respond(486, Tick(0)));
+        assert!(server.acknowledge(Tick::ms(100)) && server.acknowledge(Tick::ms(200)));
+        assert_eq!(run(&mut server), (vec![], 5_100));
+        assert!(!server.answers_repetition());
+    }
+
+    #[test]
+    fn a_2xx_may_be_repeated_and_nothing_else_follows_it() {
+        let mut server = server(true);
+        assert!(server.respond(180, Tick(0)) && server.respond(200, Tick(0)));
+        assert!(server.respond(200, Tick(0)), "a retransmission, or another branch's");
+        assert!(!server.respond(486, Tick(0)) && !server.respond(180, Tick(0)));
+        assert!(!server.acknowledge(Tick(0)), "the ACK to a 2xx is not this transaction's");
+        assert_eq!(run(&mut server), (vec![], 32_000));
+    }
+
+    #[test]
+    fn other_methods_get_one_final_response_and_timer_j() {
+        let mut server = server(false);
+        assert!(server.respond(200, Tick(0)) && !server.respond(200, Tick(0)));
+        assert!(server.answers_repetition());
+        assert_eq!(run(&mut server), (vec![], 32_000));
+    }
+}

@@ -1,0 +1,219 @@
+//! A hashed timer wheel over a fixed set of timers.
+//!
+//! Each timer is known by its number, `0..timers`, and is armed at most once. A
+//! timer sits in the bucket of its due tick modulo the wheel; one that is due in a
+//! later round stays where it is when the wheel passes. Arming and disarming touch
+//! two neighbours and a bitmap; nothing is allocated after start.
+
+use crate::tick::Tick;
+
+/// Nanoseconds a bucket, as a power of two: 4.2 ms.
+const BUCKET_SHIFT: u32 = 22;
+/// Buckets of the wheel: one round is 34 s, longer than Timer B.
+const BUCKETS: u64 = 8192;
+/// No timer.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// When it fires, in buckets since the clock's start; `u64::MAX`: not armed.
+    due: u64,
+    next: u32,
+    prev: u32,
+}
+
+/// The wheel.
+#[derive(Debug)]
+pub struct Wheel {
+    heads: Box<[u32]>,
+    occupied: Box<[u64]>,
+    entries: Box<[Entry]>,
+    /// The bucket being visited: all before it have been.
+    position: u64,
+    /// The entry to look at next in that bucket; `NONE`: begin at its head.
+    resume: u32,
+    resuming: bool,
+}
+
+impl Wheel {
+    /// A wheel for the timers `0..timers`, none armed.
+    #[must_use]
+    pub fn new(timers: u32) -> Wheel {
+        let entry = Entry { due: u64::MAX, next: NONE, prev: NONE };
+        Wheel {
+            heads: vec![NONE; BUCKETS as usize].into_boxed_slice(),
+            occupied: vec![0; BUCKETS as usize / 64].into_boxed_slice(),
+            entries: vec![entry; timers as usize].into_boxed_slice(),
+            position: 0,
+            resume: NONE,
+            resuming: false,
+        }
+    }
+
+    /// Arms `timer` to fire at `due` or up to one bucket later; one that is armed already is moved.
+    pub fn arm(&mut self, timer: u32, due: Tick) {
+        self.disarm(timer);
+        let due = due.0.div_ceil(1 << BUCKET_SHIFT).max(self.position);
+        let bucket = bucket_of(due);
+        let head = self.heads[bucket];
+        self.entries[timer as usize] = Entry { due, next: head, prev: NONE };
+        if head != NONE {
+            self.entries[head as usize].prev = timer;
+        }
+        self.heads[bucket] = timer;
+        self.occupied[bucket / 64] |= 1 << (bucket % 64);
+    }
+
+    /// Disarms `timer`; nothing happens where it is not armed.
+    pub fn disarm(&mut self, timer: u32) {
+        let Entry { due, next, prev } = self.entries[timer as usize];
+        if due == u64::MAX {
+            return;
+        }
+        let bucket = bucket_of(due);
+        if prev == NONE {
+            self.heads[bucket] = next;
+        } else {
+            self.entries[prev as usize].next = next;
+        }
+        if next != NONE {
+            self.entries[next as usize].prev = prev;
+        }
+        if self.heads[bucket] == NONE {
+            self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+        }
+        if self.resume == timer {
+            self.resume = next;
+        }
+        self.entries[timer as usize] = Entry { due: u64::MAX, next: NONE, prev: NONE };
+    }
+
+    /// Disarms and gives one timer that is due at `now`; `None` when there is none left.
+    pub fn expire(&mut self, now: Tick) -> Option<u32> {
+        let now = now.0 >> BUCKET_SHIFT;
+        // After a long pause every bucket is visited once, not once a round.
+        if now.saturating_sub(self.position) >= BUCKETS {
+            self.position = now + 1 - BUCKETS;
+            self.resuming = false;
+        }
+        while self.position <= now {
+            let bucket = bucket_of(self.position);
+            let mut timer = if self.resuming { self.resume } else { self.heads[bucket] };
+            while timer != NONE {
+                let entry = self.entries[timer as usize];
+                if entry.due <= self.position {
+                    self.resuming = true;
+                    self.resume = entry.next;
+                    self.disarm(timer);
+                    return Some(timer);
+                }
+                timer = entry.next;
+            }
+            self.resuming = false;
+            self.resume = NONE;
+            if self.position == now {
+                break;
+            }
+            self.position = self.next_occupied(self.position + 1).min(now);
+        }
+        None
+    }
+
+    /// The earliest tick at which a timer might be due; `Tick::NEVER` where none is armed.
+    #[must_use]
+    pub fn next_due(&self) -> Tick {
+        let next = self.next_occupied(self.position);
+        if next == u64::MAX { Tick::NEVER } else { Tick(next << BUCKET_SHIFT) }
+    }
+
+    /// The first bucket number from `from` on, within a round, that holds a timer.
+    fn next_occupied(&self, from: u64) -> u64 {
+        let words = self.occupied.len() as u64;
+        let first = from / 64 % words;
+        let mask = u64::MAX << (from % 64);
+        let base = from - from % 64;
+        for step in 0..=words {
+            let mut word = self.occupied[((first + step) % words) as usize];
+            if step == 0 {
+                word &= mask;
+            } else if step == words {
+                word &= !mask;
+            }
+            if word != 0 {
+                return base + step * 64 + u64::from(word.trailing_zeros());
+            }
+        }
+        u64::MAX
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // Less than BUCKETS.
+const fn bucket_of(due: u64) -> usize {
+    (due % BUCKETS) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const BUCKET_NS: u64 = 1 << BUCKET_SHIFT;
+
+    #[test]
+    fn a_timer_fires_once_and_not_before_its_time() {
+        let mut wheel = Wheel::new(4);
+        wheel.arm(2, Tick::ms(500));
+        assert_eq!(wheel.expire(Tick::ms(499)), None);
+        assert_eq!(wheel.expire(Tick(500_000_000 + BUCKET_NS)), Some(2));
+        assert_eq!(wheel.expire(Tick::ms(100_000)), None);
+        assert_eq!(wheel.next_due(), Tick::NEVER);
+    }
+
+    #[test]
+    fn a_timer_of_a_later_round_waits_for_it() {
+        let mut wheel = Wheel::new(2);
+        wheel.arm(0, Tick::ms(181_000));
+        let mut now = 0;
+        while now < 181_000 {
+            assert_eq!(wheel.expire(Tick::ms(now)), None, "at {now} ms");
+            now += 250;
+        }
+        assert_eq!(wheel.expire(Tick::ms(181_005)), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_sorted_map(
+            steps in prop::collection::vec((0u32..32, 0u64..90_000, 0u64..2_000, any::<bool>()), 1..200),
+        ) {
+            let mut wheel = Wheel::new(32);
+            let mut naive: BTreeMap<u32, u64> = BTreeMap::new();
+            let mut now = 0;
+            for (timer, delay, pass, disarm) in steps {
+                if disarm {
+                    wheel.disarm(timer);
+                    naive.remove(&timer);
+                } else {
+                    wheel.arm(timer, Tick::ms(now + delay));
+                    naive.insert(timer, Tick::ms(now + delay).0);
+                }
+                now += pass;
+                let now = Tick::ms(now);
+                let soonest = naive.values().min().map_or(u64::MAX, |&due| due);
+                prop_assert!(
+                    wheel.next_due().0 <= soonest.saturating_add(BUCKET_NS),
+                    "sleeps past a timer"
+                );
+                while let Some(fired) = wheel.expire(now) {
+                    let due = naive.remove(&fired);
+                    prop_assert!(due.is_some_and(|due| due <= now.0), "{fired} fired early or twice");
+                }
+                prop_assert!(
+                    naive.values().all(|&due| due + BUCKET_NS > now.0),
+                    "a timer is late: {naive:?} at {now:?}"
+                );
+            }
+        }
+    }
+}
