@@ -1,1 +1,7 @@
-//! What the worker asks of the machine.
+//! What the worker asks of the machine: its clock, its core, its memory and
+//! the wake-up.
+
+pub mod affinity;
+pub mod clock;
+pub mod memory;
+pub mod wake;

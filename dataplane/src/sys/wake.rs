@@ -1,0 +1,295 @@
+//! The wake-up: how a worker that has nothing to do sleeps without missing
+//! anything, and without costing a producer a system call when it does not.
+//!
+//! ```text
+//!   consumer (a worker)                      producer (a worker, control)
+//!   asleep = true                            publish the message
+//!   fence                                    fence
+//!   look again at rings and mailboxes        if asleep: write the eventfd
+//!   poll(2): sockets, eventfd, timeout
+//!   asleep = false, drain the eventfd
+//! ```
+//!
+//! The two fences make it safe: of a store and a load on either side of a
+//! sequentially consistent fence, at least one side sees the other's store. So
+//! the consumer sees the message, or the producer sees the flag. The test under
+//! `cfg(loom)` tries every interleaving:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test -p trunkline-dataplane --release --lib wake
+//! ```
+#![allow(
+    unsafe_code,
+    reason = "eventfd(2) and ppoll(2) are called through libc"
+)]
+
+use std::fs::File;
+use std::io;
+use std::io::Read as _;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::fd::FromRawFd as _;
+use std::os::fd::OwnedFd;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// The flag and its fences, apart from the eventfd so that loom can check it.
+#[derive(Debug)]
+struct Asleep(AtomicBool);
+
+impl Asleep {
+    fn new() -> Asleep {
+        Asleep(AtomicBool::new(false))
+    }
+
+    /// Consumer: from here on producers are told that a wake-up is wanted.
+    fn announce(&self) {
+        self.0.store(true, Ordering::Relaxed);
+        // Orders the store before the consumer's second look.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Consumer: no wake-up is wanted any more.
+    fn retract(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Producer, after publishing: is a wake-up wanted?
+    fn wanted(&self) -> bool {
+        // Orders the producer's publication before the load.
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One worker's wake-up, shared by an `Arc` made at start: the worker sleeps by
+/// it, everyone who writes to its mailboxes wakes by it.
+#[derive(Debug)]
+pub struct Wake {
+    asleep: Asleep,
+    event: File,
+}
+
+impl Wake {
+    /// Makes the eventfd.
+    ///
+    /// # Errors
+    /// What eventfd(2) says: no more file descriptors.
+    pub fn new() -> io::Result<Wake> {
+        // SAFETY: the call takes no pointer.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new, and nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Wake {
+            asleep: Asleep::new(),
+            event: File::from(fd),
+        })
+    }
+
+    /// Consumer: announces sleep. Look at every ring and mailbox **after** this,
+    /// then either `Rings::wait` or [`Wake::cancel`].
+    pub fn prepare(&self) {
+        self.asleep.announce();
+    }
+
+    /// Consumer: there was something after all.
+    pub fn cancel(&self) {
+        self.asleep.retract();
+    }
+
+    /// Consumer: awake after poll(2); clears the flag, and the event if it fired.
+    pub(crate) fn awake(&self, fired: bool) {
+        self.asleep.retract();
+        if fired {
+            let mut count = [0; 8];
+            // An error is EAGAIN: the event had been read before.
+            let _ = (&self.event).read(&mut count);
+        }
+    }
+
+    /// Producer, after publishing to the worker's mailbox: wakes it if it
+    /// sleeps. Costs a fence if not, a system call if so.
+    pub fn ring(&self) {
+        if self.asleep.wanted() {
+            // An error is EAGAIN: the count is at its limit, so it has fired.
+            let _ = (&self.event).write(&1_u64.to_ne_bytes());
+        }
+    }
+
+    /// For the consumer's poll(2).
+    pub(crate) fn poll_entry(&self) -> libc::pollfd {
+        libc::pollfd {
+            fd: self.event.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        }
+    }
+}
+
+/// ppoll(2) with a timeout in nanoseconds. A signal or an error ends it early,
+/// as any spurious wake-up: callers look at what there is.
+pub(crate) fn poll(entries: &mut [libc::pollfd], timeout_ns: u64) {
+    let timeout = libc::timespec {
+        tv_sec: i64::try_from(timeout_ns / 1_000_000_000).unwrap_or(i64::MAX),
+        // Below 10^9, whatever the type's width.
+        tv_nsec: libc::c_long::try_from(timeout_ns % 1_000_000_000).unwrap_or(0),
+    };
+    entries.iter_mut().for_each(|entry| entry.revents = 0);
+    // SAFETY: the array and the timeout outlive the call, and the length is the
+    // array's.
+    let count = unsafe {
+        libc::ppoll(
+            entries.as_mut_ptr(),
+            entries.len() as u64,
+            &raw const timeout,
+            std::ptr::null(),
+        )
+    };
+    if count < 0 {
+        // After an error the kernel has not written revents.
+        entries.iter_mut().for_each(|entry| entry.revents = 0);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    fn fired(wake: &Wake) -> bool {
+        let mut entries = [wake.poll_entry()];
+        poll(&mut entries, 0);
+        entries[0].revents != 0
+    }
+
+    #[test]
+    fn the_event_is_written_only_while_the_consumer_sleeps() {
+        let wake = Wake::new().unwrap();
+        wake.ring();
+        assert!(!fired(&wake), "nobody sleeps");
+        wake.prepare();
+        wake.ring();
+        wake.ring();
+        assert!(fired(&wake));
+        wake.awake(true);
+        assert!(!fired(&wake), "drained");
+        wake.prepare();
+        wake.cancel();
+        wake.ring();
+        assert!(!fired(&wake), "the sleep was cancelled");
+    }
+
+    /// A consumer that sleeps for ever whenever it sees nothing must still see
+    /// every message. A lost wake-up hangs the test.
+    #[test]
+    fn no_message_is_slept_through() {
+        const COUNT: u64 = 20_000;
+        let wake = Arc::new(Wake::new().unwrap());
+        let mail = Arc::new(AtomicU64::new(0));
+        let producer = {
+            let (wake, mail) = (Arc::clone(&wake), Arc::clone(&mail));
+            std::thread::spawn(move || {
+                for _ in 0..COUNT {
+                    mail.fetch_add(1, Ordering::Relaxed);
+                    wake.ring();
+                }
+            })
+        };
+        let mut seen = 0;
+        while seen < COUNT {
+            wake.prepare();
+            if mail.load(Ordering::Relaxed) > seen {
+                wake.cancel();
+            } else {
+                let mut entries = [wake.poll_entry()];
+                poll(&mut entries, u64::MAX);
+                wake.awake(entries[0].revents != 0);
+            }
+            seen = mail.load(Ordering::Relaxed);
+        }
+        producer.join().unwrap();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use loom::sync::Arc;
+    use loom::sync::Condvar;
+    use loom::sync::Mutex;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    use super::*;
+
+    /// The eventfd: a count that a sleeper waits for.
+    struct Event(Mutex<bool>, Condvar);
+
+    impl Event {
+        fn write(&self) {
+            *self.0.lock().unwrap() = true;
+            self.1.notify_one();
+        }
+
+        fn wait(&self) {
+            let mut fired = self.0.lock().unwrap();
+            while !*fired {
+                fired = self.1.wait(fired).unwrap();
+            }
+            *fired = false;
+        }
+    }
+
+    /// A consumer that waits without a timeout for `producers` messages, each
+    /// from a thread of its own. A lost wake-up is a deadlock, and loom reports it.
+    fn no_wake_up_is_lost(producers: usize) {
+        let shared = Arc::new((
+            Asleep::new(),
+            AtomicUsize::new(0),
+            Event(Mutex::new(false), Condvar::new()),
+        ));
+        let threads: Vec<_> = (0..producers)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let (asleep, mail, event) = &*shared;
+                    // Relaxed on purpose: only the fences order it with the flag.
+                    mail.fetch_add(1, Ordering::Relaxed);
+                    if asleep.wanted() {
+                        event.write();
+                    }
+                })
+            })
+            .collect();
+        let (asleep, mail, event) = &*shared;
+        let mut seen = mail.load(Ordering::Relaxed);
+        while seen < producers {
+            asleep.announce();
+            if mail.load(Ordering::Relaxed) == seen {
+                event.wait();
+            }
+            asleep.retract();
+            seen = mail.load(Ordering::Relaxed);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn wake_one_producer() {
+        loom::model(|| no_wake_up_is_lost(1));
+    }
+
+    #[test]
+    fn wake_two_producers() {
+        loom::model(|| no_wake_up_is_lost(2));
+    }
+}
