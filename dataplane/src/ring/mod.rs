@@ -1,1 +1,147 @@
-//! AF_XDP rings.
+//! The rings: how frames come from the kernel and go back to it.
+//!
+//! ```text
+//!        ┌──────────────────────────── worker ────────────────────────────┐
+//!        │ receive ◄─ rx ring          pool           tx ring ◄─ transmit │
+//!        │             ▲          ▲          │           │                │
+//!        │ flush:      │     reap │          │ refill    │ publish, kick  │
+//!        └─────────────┼──────────┼──────────┼───────────┼────────────────┘
+//!                      │   completion ring   ▼           ▼
+//!                    kernel ◄────────────fill ring     kernel
+//! ```
+//!
+//! It owns the AF_XDP sockets of one worker, one for each queue it owns on
+//! each interface, and the UMEM that they share. The worker sees [`Rings`]:
+//! frames and bytes, no descriptor and no socket. [`Xsk`] is the kernel's rings,
+//! [`Fake`] a pair of ends in plain memory for tests and the simulator; the
+//! bookkeeping ([`port`]) is common to both.
+
+mod cursor;
+mod fake;
+mod port;
+
+pub use fake::Fake;
+pub use fake::FakeConfig;
+pub use port::RingLens;
+pub use port::frames_needed;
+
+use crate::frame::Frame;
+use crate::frame::Ledger;
+use crate::ids::InterfaceIndex;
+use crate::ids::QueueId;
+use crate::sys::wake::Wake;
+
+/// The most frames a turn takes. Larger batches gain nothing measurable and
+/// lengthen the wait of a packet behind them; smaller ones pay for the kick and
+/// the clock more often.
+pub const BATCH: usize = 64;
+
+/// A frame, and the interface it came in by.
+#[derive(Debug)]
+pub struct Received {
+    /// The frame, now the receiver's.
+    pub frame: Frame,
+    /// Where it came in.
+    pub interface: InterfaceIndex,
+}
+
+/// A worker's rings: its sockets on every interface, and its frames.
+///
+/// A turn is: `receive` once, any number of `allocate`, `transmit` and `free`,
+/// then `flush` once.
+pub trait Rings {
+    /// Appends at most [`BATCH`] received frames to `batch`, and never more than
+    /// its spare capacity. Which socket comes first changes from call to call, so
+    /// that none starves.
+    fn receive(&mut self, batch: &mut Vec<Received>);
+
+    /// The bytes in use of `frame`.
+    ///
+    /// # Panics
+    /// If the frame is of other rings, as do all that take one.
+    fn bytes(&self, frame: &Frame) -> &[u8];
+
+    /// The bytes in use of `frame`, to change.
+    fn bytes_mut(&mut self, frame: &mut Frame) -> &mut [u8];
+
+    /// The bytes of `source` to read and of `target` to write, at once: for
+    /// writing a new message from the pieces of an old one.
+    fn pair(&mut self, source: &Frame, target: &mut Frame) -> (&[u8], &mut [u8]);
+
+    /// A frame with `len` bytes in use behind the headroom, contents undefined.
+    /// None if the pool is empty or `len` exceeds [`FRAME_LEN_MAX`].
+    ///
+    /// [`FRAME_LEN_MAX`]: crate::frame::FRAME_LEN_MAX
+    fn allocate(&mut self, len: usize) -> Option<Frame>;
+
+    /// Gives the frame back to the pool.
+    fn free(&mut self, frame: Frame);
+
+    /// Puts the frame on the transmit ring of this worker's socket on
+    /// `interface`, to be sent by the next `flush`.
+    ///
+    /// # Errors
+    /// Gives the frame back if the ring is full or there is no such socket.
+    fn transmit(&mut self, interface: InterfaceIndex, frame: Frame) -> Result<(), Frame>;
+
+    /// The end of a turn: publishes what was transmitted, kicks the sockets that
+    /// need it, reaps every completion and refills every fill ring.
+    fn flush(&mut self);
+
+    /// Where every frame is.
+    fn ledger(&self) -> Ledger;
+
+    /// Hands out each socket's statistics. A system call a socket: for
+    /// housekeeping only.
+    fn statistics(&mut self, out: &mut dyn FnMut(SocketStatistics));
+
+    /// True if nothing waits in any rx ring.
+    fn idle(&self) -> bool;
+
+    /// Sleeps until a socket is readable, `wake` rings or `timeout_ns` passes,
+    /// and clears `wake`. To be called after [`Wake::prepare`] and a second
+    /// look. Frames still on their way out shorten the sleep.
+    fn wait(&mut self, wake: &Wake, timeout_ns: u64);
+}
+
+/// What the kernel counts for a socket (XDP_STATISTICS). `rx_dropped`,
+/// `rx_ring_full` and `rx_fill_ring_empty_descs` overlap: never add them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelStatistics {
+    /// Frames dropped for another reason than a full rx ring.
+    pub rx_dropped: u64,
+    /// Fill entries that named no chunk.
+    pub rx_invalid_descs: u64,
+    /// Transmit descriptors that left their chunk.
+    pub tx_invalid_descs: u64,
+    /// Frames dropped because the worker did not take them in time.
+    pub rx_ring_full: u64,
+    /// Times the kernel found no frame to receive into.
+    pub rx_fill_ring_empty_descs: u64,
+    /// Times the kernel found nothing to send.
+    pub tx_ring_empty_descs: u64,
+}
+
+/// What a socket has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketStatistics {
+    /// The socket's interface.
+    pub interface: InterfaceIndex,
+    /// The socket's queue there.
+    pub queue: QueueId,
+    /// The kernel's own counts.
+    pub kernel: KernelStatistics,
+    /// Frames received.
+    pub rx: u64,
+    /// Frames put on the transmit ring.
+    pub tx: u64,
+    /// Frames the kernel gave back: sent, or refused.
+    pub completed: u64,
+    /// Frames given back but dropped by the driver: a completion is not a
+    /// delivery.
+    pub refused: u64,
+    /// System calls made to have frames sent.
+    pub kicks: u64,
+    /// Kicks that failed because the interface was down or gone.
+    pub kick_errors: u64,
+}

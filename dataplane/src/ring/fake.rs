@@ -1,0 +1,335 @@
+//! Rings without a kernel: the same ends, pool and ledger as the real ones,
+//! over plain memory, with the other end played by the test or the simulator.
+//!
+//! [`Fake::inject`] is the wire's way in, [`Fake::take_sent`] its way out. As on
+//! real rings a frame goes fill → rx → held → tx → completion → free, and what
+//! the kernel would drop is dropped here and counted by the kernel's names.
+//! Nothing is allocated after [`Fake::new`], so that a test may count the
+//! worker's allocations.
+
+use std::io;
+
+use super::BATCH;
+use super::KernelStatistics;
+use super::Received;
+use super::RingLens;
+use super::Rings;
+use super::SocketStatistics;
+use super::cursor::Consumer;
+use super::cursor::Producer;
+use super::cursor::Ring;
+use super::frames_needed;
+use super::port::Ends;
+use super::port::Port;
+use crate::frame::CHUNK_LEN;
+use crate::frame::Frame;
+use crate::frame::HEADROOM;
+use crate::frame::Ledger;
+use crate::frame::Pool;
+use crate::frame::Umem;
+use crate::ids::InterfaceIndex;
+use crate::ids::QueueId;
+use crate::sys::memory::Hugepages;
+use crate::sys::memory::Mapping;
+use crate::sys::wake;
+use crate::sys::wake::Wake;
+
+/// What to fake.
+#[derive(Clone, Copy, Debug)]
+pub struct FakeConfig {
+    /// Interfaces 0 to `interfaces - 1`, each with one socket.
+    pub interfaces: u8,
+    /// The queue that every socket says it is on.
+    pub queue: QueueId,
+    /// Chunks in the UMEM; None for as many as the rings need.
+    pub frames: Option<u32>,
+    /// Every socket's rings.
+    pub lens: RingLens,
+}
+
+impl Default for FakeConfig {
+    /// Two interfaces with short rings: enough for tests, quick to set up.
+    fn default() -> FakeConfig {
+        let lens = RingLens {
+            rx: 256,
+            fill: 512,
+            tx: 256,
+        };
+        FakeConfig {
+            interfaces: 2,
+            queue: QueueId(0),
+            frames: None,
+            lens,
+        }
+    }
+}
+
+/// The kernel's ends of a port's rings.
+#[derive(Debug)]
+struct Nic {
+    fill: Consumer<u64>,
+    rx: Producer<libc::xdp_desc>,
+    /// Frames in the rx ring at most; its memory is as long.
+    rx_len: u32,
+    tx: Consumer<libc::xdp_desc>,
+    completion: Producer<u64>,
+    /// Sent, with the completion held back. Never longer than the tx ring.
+    delayed: Vec<u64>,
+    statistics: KernelStatistics,
+}
+
+/// A fake worker's rings.
+#[derive(Debug)]
+pub struct Fake {
+    pool: Pool,
+    ports: Vec<(Port, Nic)>,
+    /// The port that the next `receive` begins with.
+    first: usize,
+    delay_completions: bool,
+    refuse_tx: bool,
+    /// How many of the next frames sent the driver will drop.
+    drop_count: u32,
+}
+
+impl Fake {
+    /// Rings with full fill rings and nothing on its way.
+    ///
+    /// # Errors
+    /// If there is no memory, or the ring lengths do not go together.
+    pub fn new(config: FakeConfig) -> io::Result<Fake> {
+        if let Some(fault) = config.lens.fault() {
+            return Err(io::Error::other(fault));
+        }
+        let rings = vec![config.lens; usize::from(config.interfaces)];
+        let frames = config.frames.unwrap_or_else(|| frames_needed(&rings));
+        let len = frames as usize * usize::from(CHUNK_LEN);
+        let mapping = Mapping::new(len, Hugepages::Off).map_err(io::Error::other)?;
+        let mut fake = Fake {
+            pool: Pool::new(Umem::new(mapping)),
+            ports: Vec::with_capacity(rings.len()),
+            first: 0,
+            delay_completions: false,
+            refuse_tx: false,
+            drop_count: 0,
+        };
+        for interface in 0..config.interfaces {
+            fake.ports.push(port(InterfaceIndex(interface), config)?);
+        }
+        fake.flush();
+        Ok(fake)
+    }
+
+    // --- The wire's side ---------------------------------------------------
+
+    /// A frame arrives on `interface`. False if it is dropped, as the kernel
+    /// would: no frame to receive into, the rx ring full, the frame longer than a
+    /// chunk holds, or no such interface.
+    pub fn inject(&mut self, interface: InterfaceIndex, bytes: &[u8]) -> bool {
+        let Some((_, nic)) = self
+            .ports
+            .iter_mut()
+            .find(|(port, _)| port.interface == interface)
+        else {
+            return false;
+        };
+        let room = usize::from(CHUNK_LEN - HEADROOM);
+        let Some(len) = u32::try_from(bytes.len())
+            .ok()
+            .filter(|_| bytes.len() <= room)
+        else {
+            nic.statistics.rx_dropped += 1;
+            return false;
+        };
+        if nic.rx.unconsumed() >= nic.rx_len {
+            nic.statistics.rx_ring_full += 1;
+            return false;
+        }
+        let Some(address) = nic.fill.pop() else {
+            nic.statistics.rx_fill_ring_empty_descs += 1;
+            return false;
+        };
+        nic.fill.release();
+        let addr = address + u64::from(HEADROOM);
+        if let Some(chunk) = self.pool.umem_mut().write_as_kernel(addr, len) {
+            chunk.copy_from_slice(bytes);
+        }
+        // unconsumed() has said that there is room.
+        let pushed = nic.rx.push(libc::xdp_desc {
+            addr,
+            len,
+            options: 0,
+        });
+        nic.rx.publish();
+        pushed
+    }
+
+    /// Sends what the worker has flushed: shows each frame to `seen` in the
+    /// order of its port, and completes it.
+    pub fn take_sent(&mut self, seen: &mut dyn FnMut(InterfaceIndex, &[u8])) {
+        for (port, nic) in &mut self.ports {
+            while let Some(descriptor) = nic.tx.pop() {
+                match self
+                    .pool
+                    .umem()
+                    .read_as_kernel(descriptor.addr, descriptor.len)
+                {
+                    None => nic.statistics.tx_invalid_descs += 1,
+                    Some(_) if self.drop_count > 0 => {
+                        self.drop_count -= 1;
+                        port.counts.refused += 1;
+                    }
+                    Some(bytes) => seen(port.interface, bytes),
+                }
+                nic.delayed.push(descriptor.addr);
+            }
+            nic.tx.release();
+            if !self.delay_completions {
+                nic.complete();
+            }
+        }
+    }
+
+    /// Holds back completions from now on, or lets go all that are held.
+    pub fn delay_completions(&mut self, delay: bool) {
+        self.delay_completions = delay;
+        if !delay {
+            self.ports.iter_mut().for_each(|(_, nic)| nic.complete());
+        }
+    }
+
+    /// From now on `transmit` finds every ring full, or no longer.
+    pub fn refuse_transmit(&mut self, refuse: bool) {
+        self.refuse_tx = refuse;
+    }
+
+    /// The driver will drop the next `count` frames: completed, counted as
+    /// refused, never seen.
+    pub fn drop_next(&mut self, count: u32) {
+        self.drop_count = count;
+    }
+}
+
+/// A port of the fake, and its other ends.
+fn port(interface: InterfaceIndex, config: FakeConfig) -> io::Result<(Port, Nic)> {
+    let lens = config.lens;
+    let (fill, nic_fill) = Ring::pair(lens.fill)?;
+    let (nic_rx, rx) = Ring::pair(lens.rx)?;
+    let (tx, nic_tx) = Ring::pair(lens.tx)?;
+    let (nic_completion, completion) = Ring::pair(lens.tx)?;
+    let port = Port::new(
+        interface,
+        config.queue,
+        lens,
+        Ends {
+            fill,
+            rx,
+            tx,
+            completion,
+        },
+    );
+    let nic = Nic {
+        fill: nic_fill,
+        rx: nic_rx,
+        rx_len: lens.rx,
+        tx: nic_tx,
+        completion: nic_completion,
+        delayed: Vec::with_capacity(lens.tx as usize),
+        statistics: KernelStatistics::default(),
+    };
+    Ok((port, nic))
+}
+
+impl Nic {
+    /// Completes whatever is held back.
+    fn complete(&mut self) {
+        for address in self.delayed.drain(..) {
+            let pushed = self.completion.push(address);
+            assert!(pushed, "completion ring full below its bound");
+        }
+        self.completion.publish();
+    }
+}
+
+// --- The worker's side -----------------------------------------------------
+
+impl Rings for Fake {
+    fn receive(&mut self, batch: &mut Vec<Received>) {
+        let mut limit = BATCH.min(batch.capacity() - batch.len());
+        let count = self.ports.len();
+        for turn in 0..count {
+            let before = batch.len();
+            let (port, _) = &mut self.ports[(self.first + turn) % count];
+            port.receive(&mut self.pool, batch, limit);
+            limit -= batch.len() - before;
+        }
+        self.first = (self.first + 1) % count.max(1);
+    }
+
+    fn bytes(&self, frame: &Frame) -> &[u8] {
+        self.pool.umem().bytes(frame)
+    }
+
+    fn bytes_mut(&mut self, frame: &mut Frame) -> &mut [u8] {
+        self.pool.umem_mut().bytes_mut(frame)
+    }
+
+    fn pair(&mut self, source: &Frame, target: &mut Frame) -> (&[u8], &mut [u8]) {
+        self.pool.umem_mut().pair(source, target)
+    }
+
+    fn allocate(&mut self, len: usize) -> Option<Frame> {
+        self.pool.allocate(len)
+    }
+
+    fn free(&mut self, frame: Frame) {
+        self.pool.free(frame);
+    }
+
+    fn transmit(&mut self, interface: InterfaceIndex, frame: Frame) -> Result<(), Frame> {
+        if self.refuse_tx {
+            return Err(frame);
+        }
+        match self.ports.get_mut(usize::from(interface.0)) {
+            Some((port, _)) => port.transmit(&mut self.pool, frame),
+            None => Err(frame),
+        }
+    }
+
+    fn flush(&mut self) {
+        for (port, _) in &mut self.ports {
+            port.tx.publish();
+            port.reap(&mut self.pool);
+        }
+        for (port, _) in &mut self.ports {
+            port.refill(&mut self.pool);
+        }
+    }
+
+    fn ledger(&self) -> Ledger {
+        let rx = self.ports.iter().map(|(port, _)| port.rx.waiting()).sum();
+        let completion = self
+            .ports
+            .iter()
+            .map(|(port, _)| port.completion.waiting())
+            .sum();
+        self.pool.ledger(rx, completion)
+    }
+
+    fn statistics(&mut self, out: &mut dyn FnMut(SocketStatistics)) {
+        for (port, nic) in &self.ports {
+            out(port.statistics(nic.statistics));
+        }
+    }
+
+    fn idle(&self) -> bool {
+        self.ports.iter().all(|(port, _)| port.rx.waiting() == 0)
+    }
+
+    fn wait(&mut self, wake: &Wake, timeout_ns: u64) {
+        let mut entries = [wake.poll_entry()];
+        // Nothing arrives while we sleep: the wire is this very thread's.
+        let timeout_ns = if self.idle() { timeout_ns } else { 0 };
+        wake::poll(&mut entries, timeout_ns);
+        wake.awake(entries[0].revents != 0);
+    }
+}

@@ -1,0 +1,228 @@
+//! One socket's four rings, and what goes through them.
+//!
+//! Real sockets and fake ones share it. Its bounds:
+//!
+//! - `fill + rx` frames of a port never exceed the fill ring's length. The fill
+//!   ring is at least twice as long as the rx ring, so when the rx ring is full
+//!   the kernel still has as many frames to receive into.
+//! - `tx + completion` frames never exceed the tx ring's length. The completion
+//!   ring is as long, so it cannot overflow.
+//!
+//! So a UMEM of Σ (fill + tx) frames and two batches never runs dry, whatever
+//! the traffic: see [`frames_needed`].
+
+use super::BATCH;
+use super::KernelStatistics;
+use super::Received;
+use super::SocketStatistics;
+use super::cursor::Consumer;
+use super::cursor::Producer;
+use crate::frame::Frame;
+use crate::frame::Pool;
+use crate::ids::InterfaceIndex;
+use crate::ids::QueueId;
+
+/// Lengths of a socket's rings, in entries; each a power of two. The completion
+/// ring is as long as the tx ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingLens {
+    /// Frames that may wait for the worker. What a descheduled worker can miss:
+    /// 2,048 is 8 ms at 250 kpps a queue.
+    pub rx: u32,
+    /// Frames given to the kernel to receive into: at least twice `rx`.
+    pub fill: u32,
+    /// Frames on their way out.
+    pub tx: u32,
+}
+
+impl Default for RingLens {
+    fn default() -> RingLens {
+        RingLens {
+            rx: 2048,
+            fill: 4096,
+            tx: 2048,
+        }
+    }
+}
+
+impl RingLens {
+    /// What is wrong with them, if anything.
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        let powers = [self.rx, self.fill, self.tx]
+            .iter()
+            .all(|len| len.is_power_of_two());
+        if !powers {
+            return Some("a ring's length must be a power of two");
+        }
+        if self.fill / 2 < self.rx {
+            return Some("the fill ring must be at least twice as long as the rx ring");
+        }
+        None
+    }
+}
+
+/// How many frames a UMEM needs so that neither receiving nor sending ever
+/// waits for one: what the rings can hold, one batch in the worker's hands and
+/// as many again for what it originates in a turn.
+#[must_use]
+pub fn frames_needed(rings: &[RingLens]) -> u32 {
+    let batches = u32::try_from(2 * BATCH).unwrap_or(u32::MAX);
+    rings.iter().fold(batches, |sum, lens| {
+        sum.saturating_add(lens.fill).saturating_add(lens.tx)
+    })
+}
+
+/// What a port has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub rx: u64,
+    pub tx: u64,
+    pub completed: u64,
+    pub refused: u64,
+    pub kicks: u64,
+    pub kick_errors: u64,
+}
+
+/// One socket's rings.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub interface: InterfaceIndex,
+    pub queue: QueueId,
+    pub counts: Counts,
+    lens: RingLens,
+    pub fill: Producer<u64>,
+    pub rx: Consumer<libc::xdp_desc>,
+    pub tx: Producer<libc::xdp_desc>,
+    pub completion: Consumer<u64>,
+    /// Frames in the fill ring, in the kernel's hands, or in the rx ring.
+    fill_outstanding: u32,
+    /// Frames in the tx ring, in the kernel's hands, or in the completion ring.
+    tx_outstanding: u32,
+}
+
+/// The worker's ends of a socket's rings.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub fill: Producer<u64>,
+    pub rx: Consumer<libc::xdp_desc>,
+    pub tx: Producer<libc::xdp_desc>,
+    pub completion: Consumer<u64>,
+}
+
+impl Port {
+    pub(crate) fn new(
+        interface: InterfaceIndex,
+        queue: QueueId,
+        lens: RingLens,
+        ends: Ends,
+    ) -> Port {
+        let Ends {
+            fill,
+            rx,
+            tx,
+            completion,
+        } = ends;
+        Port {
+            interface,
+            queue,
+            counts: Counts::default(),
+            lens,
+            fill,
+            rx,
+            tx,
+            completion,
+            fill_outstanding: 0,
+            tx_outstanding: 0,
+        }
+    }
+
+    /// Appends at most `limit` received frames to `batch`.
+    pub(crate) fn receive(&mut self, pool: &mut Pool, batch: &mut Vec<Received>, limit: usize) {
+        for _ in 0..limit {
+            let Some(descriptor) = self.rx.pop() else {
+                break;
+            };
+            let frame = pool.received(descriptor.addr, descriptor.len);
+            self.fill_outstanding -= 1;
+            self.counts.rx += 1;
+            batch.push(Received {
+                frame,
+                interface: self.interface,
+            });
+        }
+        self.rx.release();
+    }
+
+    /// Puts the frame on the tx ring, unseen by the kernel until the next flush.
+    /// Gives it back if the ring is full.
+    pub(crate) fn transmit(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
+        if self.tx_outstanding >= self.lens.tx {
+            return Err(frame);
+        }
+        let (addr, len) = pool.submit(frame);
+        // No more is outstanding than the ring is long, so there is room.
+        let pushed = self.tx.push(libc::xdp_desc {
+            addr,
+            len,
+            options: 0,
+        });
+        assert!(pushed, "tx ring full below its bound");
+        self.tx_outstanding += 1;
+        self.counts.tx += 1;
+        Ok(())
+    }
+
+    /// Frees every frame that the kernel has done with.
+    pub(crate) fn reap(&mut self, pool: &mut Pool) {
+        // At most one ring's length: a kernel that completes while we reap
+        // cannot keep us here.
+        for _ in 0..self.lens.tx {
+            let Some(address) = self.completion.pop() else {
+                break;
+            };
+            pool.complete(address);
+            self.tx_outstanding -= 1;
+            self.counts.completed += 1;
+        }
+        self.completion.release();
+    }
+
+    /// Gives the kernel frames to receive into, up to the port's bound.
+    pub(crate) fn refill(&mut self, pool: &mut Pool) {
+        while self.fill_outstanding < self.lens.fill {
+            let Some(address) = pool.fill() else { break };
+            let pushed = self.fill.push(address);
+            assert!(pushed, "fill ring full below its bound");
+            self.fill_outstanding += 1;
+        }
+        self.fill.publish();
+    }
+
+    /// The port's statistics, given the kernel's part.
+    pub(crate) fn statistics(&self, kernel: KernelStatistics) -> SocketStatistics {
+        let Counts {
+            rx,
+            tx,
+            completed,
+            refused,
+            kicks,
+            kick_errors,
+        } = self.counts;
+        SocketStatistics {
+            interface: self.interface,
+            queue: self.queue,
+            kernel,
+            rx,
+            tx,
+            completed,
+            refused,
+            kicks,
+            kick_errors,
+        }
+    }
+
+    /// Frames on their way out, completed and unreaped ones included.
+    pub(crate) fn tx_outstanding(&self) -> u32 {
+        self.tx_outstanding
+    }
+}
