@@ -5,4 +5,4 @@ mod report;
 pub use report::CallReport;
 pub use report::CallState;
 pub use report::LegReport;
-pub use report::Text;
+pub use report::ShortText;

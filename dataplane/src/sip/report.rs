@@ -8,23 +8,23 @@ use crate::tick::Tick;
 
 /// A short text held in place; what does not fit is cut.
 #[derive(Clone, Copy)]
-pub struct Text<const N: usize> {
+pub struct ShortText<const N: usize> {
     len: u8,
     bytes: [u8; N],
 }
 
-impl<const N: usize> Default for Text<N> {
+impl<const N: usize> Default for ShortText<N> {
     fn default() -> Self {
         Text { len: 0, bytes: [0; N] }
     }
 }
 
-impl<const N: usize> Text<N> {
+impl<const N: usize> ShortText<N> {
     /// The first `N` bytes of `bytes`; `N` is at most 255.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         const { assert!(N <= 255) };
-        let mut text = Text::default();
+        let mut text = ShortText::default();
         for (cell, &byte) in text.bytes.iter_mut().zip(bytes) {
             *cell = byte;
             text.len += 1;
@@ -45,7 +45,7 @@ impl<const N: usize> Text<N> {
     }
 }
 
-impl<const N: usize> std::fmt::Debug for Text<N> {
+impl<const N: usize> std::fmt::Debug for ShortText<N> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{:?}", self.display())
     }
@@ -91,11 +91,11 @@ pub struct LegReport {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallReport {
     /// The Call-ID.
-    pub call_id: Text<128>,
+    pub call_id: ShortText<128>,
     /// The URI of From.
-    pub from: Text<96>,
+    pub from: ShortText<96>,
     /// The URI of To.
-    pub to: Text<96>,
+    pub to: ShortText<96>,
     /// How far it has come.
     pub state: CallState,
     /// When its INVITE came.

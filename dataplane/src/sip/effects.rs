@@ -1,0 +1,125 @@
+//! What one input to the SIP core causes: messages to send and flows to change.
+//!
+//! The caller owns the buffer. The contract: give one input, carry out all effects,
+//! clear, then give the next.
+
+use std::net::SocketAddrV4;
+use std::ops::Range;
+
+use crate::ids::ListenIndex;
+use crate::limits::FLOWS_PER_INPUT;
+use crate::limits::SENDS_PER_INPUT;
+use crate::limits::SIP_LEN_MAX;
+use crate::media::CallRef;
+use crate::media::FlowSpec;
+
+/// A message to send.
+#[derive(Clone, Debug)]
+pub struct Send {
+    /// To whom.
+    pub to: SocketAddrV4,
+    /// From which listen.
+    pub listen: ListenIndex,
+    /// Where its bytes are, see [`Effects::bytes`].
+    at: Range<usize>,
+}
+
+/// A change of the flow table, on every worker.
+#[derive(Clone, Copy, Debug)]
+pub enum FlowChange {
+    /// Open a flow, or change an open one.
+    Open(FlowSpec),
+    /// Close a flow.
+    Close {
+        /// Our relay port.
+        local: SocketAddrV4,
+        /// The call it is of.
+        call: CallRef,
+    },
+}
+
+/// The effects of one input.
+#[derive(Debug)]
+pub struct Effects {
+    arena: Box<[u8]>,
+    used: usize,
+    sends: Vec<Send>,
+    flows: Vec<FlowChange>,
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Effects {
+            arena: vec![0; SENDS_PER_INPUT * (SIP_LEN_MAX + 1)].into_boxed_slice(),
+            used: 0,
+            sends: Vec::with_capacity(SENDS_PER_INPUT),
+            flows: Vec::with_capacity(FLOWS_PER_INPUT),
+        }
+    }
+}
+
+impl Effects {
+    /// Room for the next message.
+    pub fn room(&mut self) -> &mut [u8] {
+        let end = (self.used + SIP_LEN_MAX).min(self.arena.len());
+        &mut self.arena[self.used..end]
+    }
+
+    /// Sends the `len` bytes just written to [`Effects::room`]; gives them back to be kept.
+    ///
+    /// # Panics
+    /// If one input causes more than `SENDS_PER_INPUT` messages: a bug of ours.
+    pub fn send(&mut self, len: usize, to: SocketAddrV4, listen: ListenIndex) -> &[u8] {
+        assert!(self.sends.len() < SENDS_PER_INPUT, "one input sends too many messages");
+        let at = self.used..self.used + len;
+        self.used = at.end;
+        self.sends.push(Send { to, listen, at: at.clone() });
+        &self.arena[at]
+    }
+
+    /// Sends a copy of `message`.
+    pub fn send_copy(&mut self, message: &[u8], to: SocketAddrV4, listen: ListenIndex) {
+        self.room()[..message.len()].copy_from_slice(message);
+        self.send(message.len(), to, listen);
+    }
+
+    /// Changes a flow.
+    ///
+    /// # Panics
+    /// If one input changes more than `FLOWS_PER_INPUT` flows: a bug of ours.
+    pub fn flow(&mut self, change: FlowChange) {
+        assert!(self.flows.len() < FLOWS_PER_INPUT, "one input changes too many flows");
+        self.flows.push(change);
+    }
+
+    /// The messages to send, in order.
+    #[must_use]
+    pub fn sends(&self) -> &[Send] {
+        &self.sends
+    }
+
+    /// The flow changes, to be carried out before the first message is sent.
+    #[must_use]
+    pub fn flows(&self) -> &[FlowChange] {
+        &self.flows
+    }
+
+    /// A message's bytes.
+    #[must_use]
+    pub fn bytes(&self, send: &Send) -> &[u8] {
+        &self.arena[send.at.clone()]
+    }
+
+    /// Forgets all effects, once they have been carried out.
+    pub fn clear(&mut self) {
+        self.used = 0;
+        self.sends.clear();
+        self.flows.clear();
+    }
+
+    /// True where there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sends.is_empty() && self.flows.is_empty()
+    }
+}

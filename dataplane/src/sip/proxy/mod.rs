@@ -1,0 +1,406 @@
+//! The proxy core (RFC 3261 §16): requests, responses and timers in, effects out.
+//!
+//! Sans-IO: it sees bytes, addresses and the time, and writes what is to be done into
+//! [`Effects`]. It owns the transactions, the calls, the kept messages, the worker's
+//! slice of the media ports, and one timer for each transaction and call.
+//!
+//! - `request`: validation, routing, forwarding
+//! - `hop`: CANCEL, and ACK, which are hop by hop
+//! - `response`: what comes back
+//! - `timers`: retransmissions, time-outs, ends
+//! - `media`: the offers and answers on their way through
+//! - `refusal`: the memory of refused requests
+
+mod hop;
+mod media;
+mod refusal;
+mod request;
+mod response;
+mod timers;
+
+use std::net::SocketAddr;
+use std::net::SocketAddrV4;
+
+use self::refusal::Refusals;
+use super::build;
+use super::call::Call;
+use super::edit::Refused;
+use super::edit::Splices;
+use super::effects::Effects;
+use super::identity::Identity;
+use super::identity::Kind;
+use super::identity::NotOurs;
+use super::index::Index;
+use super::malformed::Malformed;
+use super::message::Message;
+use super::method::Method;
+use super::report::CallReport;
+use super::slab::Id;
+use super::slab::Slab;
+use super::transaction::Client;
+use super::transaction::Server;
+use crate::counters::Counter;
+use crate::counters::Counters;
+use crate::frame::KeptConfig;
+use crate::frame::KeptSlab;
+use crate::ids::ListenIndex;
+use crate::ids::WorkerId;
+use crate::limits::SIP_LEN_MAX;
+use crate::media::PortPool;
+use crate::route::Dial;
+use crate::settings::Listen;
+use crate::settings::MediaRange;
+use crate::settings::Settings;
+use crate::text::Text;
+use crate::tick::Tick;
+use crate::timer::Wheel;
+
+/// What goes with an input: the time, and where its effects and counts go.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// Now.
+    pub now: Tick,
+    /// What it causes.
+    pub effects: &'a mut Effects,
+    /// What it counts.
+    pub counters: &'a mut Counters,
+}
+
+/// Where a message came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Who sent it.
+    pub source: SocketAddrV4,
+    /// On which listen it arrived.
+    pub listen: ListenIndex,
+}
+
+/// Who is to take a message up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This worker: [`Proxy::receive`].
+    Mine,
+    /// Another worker, by mail.
+    Other(WorkerId),
+    /// Nobody: it ends with this outcome.
+    Nobody(Counter),
+}
+
+/// What a timer belongs to. Timers are numbered clients first, then servers, then calls.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    Client(u32),
+    Server(u32),
+    Call(u32),
+}
+
+/// The proxy core of one worker.
+#[derive(Debug)]
+pub struct Proxy {
+    worker: WorkerId,
+    workers: u8,
+    identity: Identity,
+    dial: Dial,
+    listens: Vec<Listen>,
+    media: Vec<MediaRange>,
+    servers: Slab<Server>,
+    clients: Slab<Client>,
+    calls: Slab<Call>,
+    /// Server transactions by branch, sent-by and method.
+    transactions: Index,
+    /// Calls by Call-ID and the caller's tag.
+    dialogs: Index,
+    kept: KeptSlab,
+    ports: Vec<PortPool>,
+    refusals: Refusals,
+    wheel: Wheel,
+    splices: Box<Splices>,
+    /// A message being made of another that we made.
+    scratch: Box<[u8]>,
+}
+
+impl Proxy {
+    /// Allocates and touches everything.
+    #[must_use]
+    pub fn new(worker: WorkerId, settings: &Settings) -> Proxy {
+        let capacity = settings.capacity;
+        let [small_count, medium_count, large_count] = capacity.kept;
+        let advertised = settings.listens.iter().map(|listen| listen.advertised).collect();
+        Proxy {
+            worker,
+            workers: settings.workers,
+            identity: Identity::new(worker, settings.boot, settings.secrets.clone(), advertised),
+            dial: Dial::new(settings.trunks.clone(), settings.routes.clone()),
+            listens: settings.listens.clone(),
+            media: settings.media.clone(),
+            servers: Slab::new(capacity.transactions),
+            clients: Slab::new(capacity.transactions),
+            calls: Slab::new(capacity.calls),
+            transactions: Index::new(capacity.transactions),
+            dialogs: Index::new(capacity.calls),
+            kept: KeptSlab::new(KeptConfig { small_count, medium_count, large_count }),
+            ports: media::pools(worker, settings),
+            refusals: Refusals::default(),
+            wheel: Wheel::new(capacity.transactions * 2 + capacity.calls),
+            splices: Box::default(),
+            scratch: vec![0; SIP_LEN_MAX].into_boxed_slice(),
+        }
+    }
+
+    /// Who owns the call or transaction of `message`.
+    #[must_use]
+    pub fn owner(&self, message: &Message<'_>) -> Owner {
+        let owner = if message.is_request() {
+            self.identity.owner(message.call_id(), self.workers)
+        } else {
+            let via = message.via();
+            let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
+            match self.identity.read_branch(branch) {
+                Ok(branch) if branch.kind == Kind::Stateful => branch.worker,
+                Ok(_) => return Owner::Nobody(Counter::SipStrayResponse),
+                Err(NotOurs::Stale) => return Owner::Nobody(Counter::SipBranchStale),
+                Err(NotOurs::Forged) => return Owner::Nobody(Counter::SipBranchForged),
+            }
+        };
+        if owner == self.worker { Owner::Mine } else { Owner::Other(owner) }
+    }
+
+    /// Takes up a message that this worker owns, and says how it ended.
+    pub fn receive(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        debug_assert!(step.effects.is_empty(), "the effects of the last input are still there");
+        self.splices.clear();
+        if !message.is_request() {
+            return self.response(message, arrival, step);
+        }
+        step.counters.count(Counter::Requests);
+        match message.method() {
+            Method::Ack => self.ack(message, arrival, step),
+            Method::Cancel => self.cancel(message, arrival, step),
+            _ => self.request(message, arrival, step),
+        }
+    }
+
+    /// Answers a datagram that is no good message, if it came from a trunk and can be answered.
+    pub fn malformed(
+        &mut self,
+        datagram: &[u8],
+        why: Malformed,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        if self.dial.trunk_of(*arrival.source.ip()).is_none() {
+            return Counter::SipMalformed;
+        }
+        match build::refusal(datagram, why, step.effects.room()) {
+            Ok(Some(len)) => {
+                step.effects.send(len, arrival.source, arrival.listen);
+                Counter::SipAnswered
+            }
+            _ => Counter::SipMalformed,
+        }
+    }
+
+    /// The refusal of a request that could not even be mailed to its owner: a 503 without
+    /// state, that its retransmission may yet escape.
+    pub fn refuse_unowned(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        let known = self.dial.trunk_of(*arrival.source.ip()).is_some();
+        if !message.is_request() || message.method() == Method::Ack || !known {
+            return Counter::SipMailboxFull;
+        }
+        self.answer(message, arrival, 503, &[], step)
+    }
+
+    /// Copies the levels of tables into `counters`.
+    pub fn gauge(&self, counters: &mut Counters) {
+        counters.set(
+            Counter::TransactionsNow,
+            (self.servers.len() + self.clients.len()) as u64,
+        );
+        counters.set(Counter::CallsNow, self.calls.len() as u64);
+        counters.set(Counter::KeptNow, self.kept.used_count());
+    }
+
+    /// The call in the first occupied slot from `slot` on, and the slot after it.
+    #[must_use]
+    pub fn call_report(&self, slot: u32) -> Option<(CallReport, u32)> {
+        let id = (slot..self.calls.capacity()).find_map(|slot| self.calls.tenant(slot))?;
+        let call = self.calls.get(id)?;
+        Some((call.report(self.worker), id.slot + 1))
+    }
+
+    /// Answers a request ourselves and without state: its retransmissions get the same
+    /// (RFC 3261 §8.2.7). `lines` are more header lines.
+    fn answer(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        status: u16,
+        lines: &[u8],
+        step: &mut Step<'_>,
+    ) -> Counter {
+        let (cseq, ..) = message.cseq();
+        let from_tag = message.from_tag().unwrap_or_default();
+        let tag = self.identity.to_tag(message.call_id(), from_tag, cseq);
+        let response = build::Response {
+            to_tag: Some(&tag),
+            source: Some(SocketAddr::V4(arrival.source)),
+            lines,
+            ..build::Response::new(status)
+        };
+        match build::response(message, &response, step.effects.room()) {
+            Ok(len) => {
+                step.effects.send(len, reply_to(message, arrival.source), arrival.listen);
+                Counter::SipAnswered
+            }
+            Err(_) => Counter::SipTooLong,
+        }
+    }
+
+    /// Sends the response kept by a server transaction again.
+    fn resend_response(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(server) = self.servers.get(id) else { return };
+        if let Some(kept) = &server.response {
+            step.effects.send_copy(self.kept.bytes(kept), server.reply_to, server.listen);
+            step.counters.count(Counter::Retransmissions);
+        }
+    }
+
+    /// Sends what a client transaction keeps, the request or the ACK, again.
+    fn resend_request(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(client) = self.clients.get(id) else { return };
+        if let Some(kept) = &client.message {
+            step.effects.send_copy(self.kept.bytes(kept), client.destination, client.listen);
+            step.counters.count(Counter::Retransmissions);
+        }
+    }
+
+    /// The key of a request's server transaction (RFC 3261 §17.2.3). ACK and CANCEL ask
+    /// with the INVITE's.
+    fn transaction_key(&self, message: &Message<'_>, method: &[u8]) -> u64 {
+        let via = message.via();
+        if via.has_cookie(message.bytes()) {
+            let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
+            let port = via.port.unwrap_or(5060).to_be_bytes();
+            // A branch is compared without regard to case (§7.3.1); one that changes its
+            // case between retransmissions is not worth the copy.
+            return self.identity.hash(&[b"t", branch, message.text(via.host), &port, method]);
+        }
+        // An RFC 2543 element: Request-URI, From tag, Call-ID, CSeq number, top Via. Its
+        // ACK carries the To tag of our response, so that cannot be part of the key.
+        let uri = message.request_uri().map_or(&[][..], |uri| message.text(uri));
+        let (cseq, ..) = message.cseq();
+        self.identity.hash(&[
+            b"2543",
+            uri,
+            message.from_tag().unwrap_or_default(),
+            message.call_id(),
+            &cseq.to_be_bytes(),
+            message.text(via.value),
+            method,
+        ])
+    }
+
+    /// The key of the call that began with this Call-ID and this tag of the caller.
+    fn call_key(&self, call_id: &[u8], caller_tag: &[u8]) -> u64 {
+        self.identity.hash(&[b"d", call_id, caller_tag])
+    }
+
+    /// Arms the timer of a client transaction anew.
+    fn arm_client(&mut self, id: Id) {
+        if let Some(client) = self.clients.get(id) {
+            self.wheel.arm(id.slot, client.due());
+        }
+    }
+
+    /// Arms the timer of a server transaction anew.
+    fn arm_server(&mut self, id: Id) {
+        let Some(server) = self.servers.get(id) else { return };
+        let timer = self.clients.capacity() + id.slot;
+        match server.due() {
+            Tick::NEVER => self.wheel.disarm(timer),
+            due => self.wheel.arm(timer, due),
+        }
+    }
+
+    /// Arms the timer of a call anew.
+    fn arm_call(&mut self, id: Id) {
+        let Some(call) = self.calls.get(id) else { return };
+        let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
+        match call.due {
+            Tick::NEVER => self.wheel.disarm(timer),
+            due => self.wheel.arm(timer, due),
+        }
+    }
+
+    /// Ends a client transaction.
+    fn end_client(&mut self, id: Id) {
+        if let Some(client) = self.clients.remove(id) {
+            self.wheel.disarm(id.slot);
+            self.release(client.message);
+        }
+    }
+
+    /// Ends a server transaction.
+    fn end_server(&mut self, id: Id) {
+        if let Some(server) = self.servers.remove(id) {
+            self.wheel.disarm(self.clients.capacity() + id.slot);
+            self.transactions.remove(server.key, id);
+            self.release(server.response);
+        }
+    }
+
+    fn release(&mut self, kept: Option<crate::frame::Kept>) {
+        if let Some(kept) = kept {
+            self.kept.release(kept);
+        }
+    }
+
+    /// Writes the message with the splices collected so far and sends it.
+    fn send_spliced<'e>(
+        &self,
+        message: &Message<'_>,
+        to: SocketAddrV4,
+        listen: ListenIndex,
+        effects: &'e mut Effects,
+    ) -> Result<&'e [u8], Counter> {
+        match self.splices.write(message.bytes(), effects.room()) {
+            Ok(len) => Ok(effects.send(len, to, listen)),
+            Err(_) => Err(Counter::SipTooLong),
+        }
+    }
+}
+
+/// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): to where it came
+/// from, and to the port it came from if it asked for that, else to the one it names.
+fn reply_to(message: &Message<'_>, source: SocketAddrV4) -> SocketAddrV4 {
+    let via = message.via();
+    let port = if via.rport.is_some() { source.port() } else { via.port.unwrap_or(5060) };
+    SocketAddrV4::new(*source.ip(), port)
+}
+
+/// Writes `address` as Via's sent-by or a URI's hostport: without the port where it is 5060.
+fn sent_by(address: SocketAddrV4, out: &mut [u8; 21]) -> usize {
+    let mut text = Text::new(out);
+    text.ipv4(*address.ip());
+    if address.port() != 5060 {
+        text.push(b":");
+        text.decimal(address.port().into());
+    }
+    // 15 digits and dots, a colon and 5 digits always fit.
+    text.finish().unwrap_or(0)
+}
+
+/// The outcome of a message that could not be edited.
+const fn unedited(_: Refused) -> Counter {
+    Counter::SipTooLong
+}
