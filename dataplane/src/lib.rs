@@ -4,6 +4,8 @@
 
 pub mod counters;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod ids;
 pub mod mailbox;
 pub mod media;
@@ -12,6 +14,8 @@ pub mod route;
 pub mod sdp;
 pub mod settings;
 pub mod sip;
+pub mod span;
 pub mod sys;
+pub mod text;
 pub mod tick;
 pub mod wire;

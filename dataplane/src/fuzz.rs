@@ -1,0 +1,2 @@
+//! What the fuzz targets check. They are plain functions, so that the corpora are replayed
+//! as ordinary tests by a stable compiler.

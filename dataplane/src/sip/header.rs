@@ -1,0 +1,405 @@
+//! Header fields: their names, and the forms that several of them share: parameters,
+//! addresses, lists.
+
+use super::scan::byte_at;
+use super::scan::is_space;
+use super::scan::skip_space;
+use super::scan::token_end;
+use super::scan::trim_end;
+use crate::span::Span;
+
+/// The header fields that the proxy looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is the header field of that name")]
+pub enum HeaderName {
+    Via,
+    From,
+    To,
+    CallId,
+    Cseq,
+    Contact,
+    MaxForwards,
+    ContentLength,
+    ContentType,
+    ContentEncoding,
+    Route,
+    RecordRoute,
+    Require,
+    ProxyRequire,
+    Supported,
+    Authorization,
+    ProxyAuthorization,
+    Expires,
+    Timestamp,
+    Other,
+}
+
+impl HeaderName {
+    /// The header field of that name, in any case, long or compact (RFC 3261 §7.3.3,
+    /// §20).
+    #[must_use]
+    pub fn of(name: &[u8]) -> HeaderName {
+        let is = |long: &[u8]| name.eq_ignore_ascii_case(long);
+        match name.len() {
+            1 => HeaderName::of_compact(byte_at(name, 0)),
+            2 if is(b"To") => HeaderName::To,
+            3 if is(b"Via") => HeaderName::Via,
+            4 if is(b"From") => HeaderName::From,
+            4 if is(b"CSeq") => HeaderName::Cseq,
+            5 if is(b"Route") => HeaderName::Route,
+            7 if is(b"Call-ID") => HeaderName::CallId,
+            7 if is(b"Contact") => HeaderName::Contact,
+            7 if is(b"Require") => HeaderName::Require,
+            7 if is(b"Expires") => HeaderName::Expires,
+            9 if is(b"Supported") => HeaderName::Supported,
+            9 if is(b"Timestamp") => HeaderName::Timestamp,
+            12 if is(b"Max-Forwards") => HeaderName::MaxForwards,
+            12 if is(b"Content-Type") => HeaderName::ContentType,
+            12 if is(b"Record-Route") => HeaderName::RecordRoute,
+            13 if is(b"Proxy-Require") => HeaderName::ProxyRequire,
+            13 if is(b"Authorization") => HeaderName::Authorization,
+            14 if is(b"Content-Length") => HeaderName::ContentLength,
+            16 if is(b"Content-Encoding") => HeaderName::ContentEncoding,
+            19 if is(b"Proxy-Authorization") => HeaderName::ProxyAuthorization,
+            _ => HeaderName::Other,
+        }
+    }
+
+    fn of_compact(letter: u8) -> HeaderName {
+        match letter.to_ascii_lowercase() {
+            b'c' => HeaderName::ContentType,
+            b'e' => HeaderName::ContentEncoding,
+            b'f' => HeaderName::From,
+            b'i' => HeaderName::CallId,
+            b'k' => HeaderName::Supported,
+            b'l' => HeaderName::ContentLength,
+            b'm' => HeaderName::Contact,
+            b't' => HeaderName::To,
+            b'v' => HeaderName::Via,
+            _ => HeaderName::Other,
+        }
+    }
+}
+
+/// A value that does not follow its grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadValue;
+
+/// A parameter: `;name` or `;name=value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// The name.
+    pub name: Span,
+    /// The value; a quoted string with its quotes. May be empty.
+    pub value: Option<Span>,
+}
+
+/// The parameters that follow a value, up to its end or the comma after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Params<'m> {
+    bytes: &'m [u8],
+    at: usize,
+    end: usize,
+}
+
+impl<'m> Params<'m> {
+    /// The parameters from `at`, where a `;` is expected, up to `end`.
+    pub(crate) fn new(bytes: &'m [u8], at: usize, end: usize) -> Params<'m> {
+        Params { bytes, at, end }
+    }
+
+    /// Where the last parameter ended; white space after it not counted.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The parameter of that name, in any case; the first if there are several.
+    #[must_use]
+    pub fn find(mut self, name: &[u8]) -> Option<Param> {
+        let bytes = self.bytes;
+        self.find_map(|param| {
+            param
+                .ok()
+                .filter(|p| p.name.of(bytes).eq_ignore_ascii_case(name))
+        })
+    }
+
+    fn param(&mut self, name_at: usize) -> Result<Param, BadValue> {
+        let (bytes, end) = (self.bytes, self.end);
+        let name = Span::new(name_at, token_end(bytes, name_at).min(end));
+        if name.is_empty() {
+            return Err(BadValue);
+        }
+        self.at = name.end.into();
+        let equals = skip_space(bytes, self.at, end);
+        if equals >= end || byte_at(bytes, equals) != b'=' {
+            return Ok(Param { name, value: None });
+        }
+        let value_at = skip_space(bytes, equals + 1, end);
+        let value_end = if value_at < end && byte_at(bytes, value_at) == b'"' {
+            quoted_end(bytes, value_at, end).ok_or(BadValue)?
+        } else {
+            plain_end(bytes, value_at, end)
+        };
+        self.at = value_end;
+        Ok(Param {
+            name,
+            value: Some(Span::new(value_at, value_end)),
+        })
+    }
+}
+
+impl Iterator for Params<'_> {
+    type Item = Result<Param, BadValue>;
+
+    fn next(&mut self) -> Option<Result<Param, BadValue>> {
+        let at = skip_space(self.bytes, self.at, self.end);
+        if at >= self.end || byte_at(self.bytes, at) == b',' {
+            return None;
+        }
+        let param = if byte_at(self.bytes, at) == b';' {
+            self.param(skip_space(self.bytes, at + 1, self.end))
+        } else {
+            Err(BadValue)
+        };
+        if param.is_err() {
+            // What follows cannot be told apart: the error is the last item.
+            self.at = self.end;
+        }
+        Some(param)
+    }
+}
+
+/// One past the closing quote of the quoted string that opens at `open`.
+pub(crate) fn quoted_end(bytes: &[u8], open: usize, end: usize) -> Option<usize> {
+    let mut at = open + 1;
+    while at < end {
+        match byte_at(bytes, at) {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// The end of an unquoted parameter value.
+fn plain_end(bytes: &[u8], from: usize, end: usize) -> usize {
+    let mut at = from;
+    while at < end {
+        let byte = byte_at(bytes, at);
+        if is_space(byte) || matches!(byte, b';' | b',' | b'"' | b'<' | b'>') {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// A name-addr or addr-spec with its parameters (RFC 3261 §20.10, §25.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// All of it: display name, URI, parameters.
+    pub value: Span,
+    /// The URI, without angle brackets.
+    pub uri: Span,
+    /// The header field's parameters, from the first `;`.
+    pub params: Span,
+}
+
+impl Address {
+    /// Reads one address in `from..end` of `bytes`, which ends there or at a comma.
+    ///
+    /// A display name without quotes may hold any byte but `"`, `;` and `:`, a comma
+    /// too where `list` is not set: people send `From: Bell, Alexander <sip:..>`.
+    pub(crate) fn read(
+        bytes: &[u8],
+        from: usize,
+        end: usize,
+        list: bool,
+    ) -> Result<Address, BadValue> {
+        let from = skip_space(bytes, from, end);
+        let open = opening(bytes, from, end, list)?;
+        let (uri, after) = match open {
+            Some(open) => bracketed(bytes, open, end)?,
+            None => {
+                // RFC 3261 §20.10: without brackets, parameters are the header field's.
+                let uri_end = plain_end(bytes, from, end);
+                (Span::new(from, uri_end), uri_end)
+            }
+        };
+        if uri.is_empty() {
+            return Err(BadValue);
+        }
+        let mut params = Params::new(bytes, after, end);
+        for param in &mut params {
+            param?;
+        }
+        let value_end = params.at();
+        let rest = skip_space(bytes, value_end, end);
+        if rest < end && !list {
+            return Err(BadValue);
+        }
+        let value = Span::new(from, value_end);
+        Ok(Address {
+            value,
+            uri,
+            params: Span::new(after, value_end),
+        })
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn params<'m>(&self, bytes: &'m [u8]) -> Params<'m> {
+        Params::new(bytes, self.params.start.into(), self.params.end.into())
+    }
+
+    /// The tag: `None` where there is none (RFC 3261 §19.3).
+    ///
+    /// # Errors
+    /// An empty or quoted tag, and more than one.
+    pub(crate) fn tag(&self, bytes: &[u8]) -> Result<Option<Span>, BadValue> {
+        let mut tag = None;
+        for param in self.params(bytes) {
+            let param = param?;
+            if !param.name.of(bytes).eq_ignore_ascii_case(b"tag") {
+                continue;
+            }
+            let value = param
+                .value
+                .filter(|value| is_tag(value.of(bytes)))
+                .ok_or(BadValue)?;
+            if tag.replace(value).is_some() {
+                return Err(BadValue);
+            }
+        }
+        Ok(tag)
+    }
+}
+
+fn is_tag(value: &[u8]) -> bool {
+    !value.is_empty() && token_end(value, 0) == value.len()
+}
+
+/// Where the `<` of a name-addr stands; `None` for an addr-spec.
+fn opening(bytes: &[u8], from: usize, end: usize, list: bool) -> Result<Option<usize>, BadValue> {
+    if byte_at(bytes, from) == b'"' {
+        let quoted = quoted_end(bytes, from, end).ok_or(BadValue)?;
+        let open = skip_space(bytes, quoted, end);
+        let found = open < end && byte_at(bytes, open) == b'<';
+        return if found { Ok(Some(open)) } else { Err(BadValue) };
+    }
+    let mut at = from;
+    while at < end {
+        match byte_at(bytes, at) {
+            b'<' => return Ok(Some(at)),
+            // A colon is a scheme's: this is an addr-spec.
+            b':' => return Ok(None),
+            b'"' | b';' | b'>' => return Err(BadValue),
+            b',' if list => return Err(BadValue),
+            _ => at += 1,
+        }
+    }
+    Err(BadValue)
+}
+
+/// The URI in the brackets that open at `open`, and where the text after them begins.
+fn bracketed(bytes: &[u8], open: usize, end: usize) -> Result<(Span, usize), BadValue> {
+    let inside = bytes.get(open + 1..end).unwrap_or(&[]);
+    let close = open + 1 + memchr::memchr(b'>', inside).ok_or(BadValue)?;
+    // Spaces inside the brackets are wrong and are sent all the same (RFC 4475
+    // §3.1.2.14, "badaspec").
+    let uri_at = skip_space(bytes, open + 1, close);
+    let uri = Span::new(uri_at, trim_end(bytes, uri_at, close));
+    let odd = |byte: &u8| *byte <= b' ' || matches!(byte, b'<' | b'"');
+    if uri.of(bytes).iter().any(odd) {
+        Err(BadValue)
+    } else {
+        Ok((uri, close + 1))
+    }
+}
+
+/// One value of a header field that may list several, such as Route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListValue {
+    /// The address.
+    pub address: Address,
+    /// All of the line or lines it stands in, with the CRLF.
+    pub line: Span,
+    /// Where the value after it in the same header field starts.
+    pub next: Option<u16>,
+    /// Whether it is the first value of its header field.
+    pub first: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Result<(&str, Option<&str>), BadValue> {
+        let bytes = text.as_bytes();
+        let address = Address::read(bytes, 0, bytes.len(), false)?;
+        let tag = address.tag(bytes)?;
+        Ok((
+            &text[address.uri.range()],
+            tag.map(|tag| &text[tag.range()]),
+        ))
+    }
+
+    #[test]
+    fn names_are_known_in_any_case_and_in_compact_form() {
+        assert_eq!(HeaderName::of(b"cALL-id"), HeaderName::CallId);
+        assert_eq!(HeaderName::of(b"I"), HeaderName::CallId);
+        assert_eq!(HeaderName::of(b"Calling"), HeaderName::Other);
+        assert_eq!(HeaderName::of(b"s"), HeaderName::Other);
+        assert_eq!(HeaderName::of(b""), HeaderName::Other);
+    }
+
+    #[test]
+    fn addresses_are_read_with_and_without_brackets() {
+        assert_eq!(address("sip:a@b"), Ok(("sip:a@b", None)));
+        assert_eq!(address("sip:a@b;tag=1"), Ok(("sip:a@b", Some("1"))));
+        assert_eq!(
+            address("<sip:a@b;tag=x>;tag=1"),
+            Ok(("sip:a@b;tag=x", Some("1")))
+        );
+        assert_eq!(
+            address("\"A \\\" <sip:x>\" <sip:a@b>"),
+            Ok(("sip:a@b", None))
+        );
+        assert_eq!(
+            address("Bell, A. < sip:a@b > ;\r\n TAG\t= 1"),
+            Ok(("sip:a@b", Some("1")))
+        );
+        assert_eq!(
+            address("caller<sip:a@b>;x;y=\"a;tag=2\""),
+            Ok(("sip:a@b", None))
+        );
+        assert_eq!(address("<tel:+1>;tag=a.b"), Ok(("tel:+1", Some("a.b"))));
+    }
+
+    #[test]
+    fn addresses_that_two_readers_would_read_differently_are_refused() {
+        for text in [
+            "",
+            "<>",
+            "sip",
+            "\"A <sip:a@b>",
+            "\"A\" sip:a@b",
+            "<sip:a@b",
+            "<sip:a@b>x",
+            "<sip:a b>",
+            "<sip:a@b>;",
+            "<sip:a@b>;;tag=1",
+            "<sip:a@b>;tag",
+            "<sip:a@b>;tag=",
+            "<sip:a@b>;tag=\"1\"",
+            "<sip:a@b>;tag=1;tag=2",
+            "<sip:a@b>;tag=1, <sip:c@d>",
+            "a\"b <sip:a@b>",
+            "sip:a@b;tag=<sip:c@d>",
+        ] {
+            assert_eq!(address(text), Err(BadValue), "{text}");
+        }
+    }
+}
