@@ -7,8 +7,10 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod ids;
+pub mod limits;
 pub mod mailbox;
 pub mod media;
+pub mod post;
 pub mod ring;
 pub mod route;
 pub mod sdp;
@@ -18,4 +20,7 @@ pub mod span;
 pub mod sys;
 pub mod text;
 pub mod tick;
+pub mod timer;
+pub mod triage;
 pub mod wire;
+pub mod worker;

@@ -15,6 +15,7 @@ use crate::ids::ListenIndex;
 use crate::media::CallRef;
 use crate::media::FlowReport;
 use crate::media::FlowSpec;
+use crate::ring::SocketStatistics;
 use crate::route::Network;
 use crate::sip::CallReport;
 
@@ -72,6 +73,8 @@ pub enum Ask {
     Calls,
     /// Every flow in its table, with its own counts.
     Flows,
+    /// Every socket, with the kernel's counts.
+    Sockets,
 }
 
 /// What a worker sends to control.
@@ -99,6 +102,13 @@ pub enum Report {
         id: u32,
         /// The flow.
         flow: FlowReport,
+    },
+    /// A socket, in answer to a query.
+    Socket {
+        /// The query's.
+        id: u32,
+        /// The socket.
+        socket: SocketStatistics,
     },
     /// A query has been answered whole.
     End {

@@ -40,6 +40,13 @@ impl<T> Slab<T> {
         Some(Id { slot, generation: entry.generation })
     }
 
+    /// The identifier that the next value will get; `None` where there is no free slot.
+    #[must_use]
+    pub fn vacant(&self) -> Option<Id> {
+        let &slot = self.free.last()?;
+        Some(Id { slot, generation: self.slots[slot as usize].generation })
+    }
+
     /// The value of `id`, if it is still there.
     #[must_use]
     pub fn get(&self, id: Id) -> Option<&T> {

@@ -1,0 +1,238 @@
+//! Who can write to whom: the mailboxes between workers and control, made at start.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rtrb::Consumer;
+use rtrb::Producer;
+use rtrb::RingBuffer;
+
+use crate::counters::Published;
+use crate::limits::MAILBOX_BYTES;
+use crate::limits::MAILBOX_MAILS;
+use crate::limits::REPORTS;
+use crate::mailbox::Mail;
+use crate::mailbox::Receiver;
+use crate::mailbox::Report;
+use crate::mailbox::Sender;
+use crate::mailbox::SipMail;
+use crate::mailbox::mailbox;
+use crate::sys::wake::Wake;
+
+/// A worker's ends of all mailboxes.
+#[derive(Debug)]
+pub struct WorkerPost {
+    /// From every other worker, and last from control.
+    pub inboxes: Vec<Receiver>,
+    /// To every worker, by its number; none to itself.
+    pub outboxes: Vec<Option<Outbox>>,
+    /// To control.
+    pub reports: Reports,
+    /// Where its counts are published.
+    pub published: Arc<Published>,
+    /// By which it is woken.
+    pub wake: Arc<Wake>,
+}
+
+/// Control's ends of the mailboxes of one worker.
+#[derive(Debug)]
+pub struct ControlPost {
+    /// To the worker; ring `wake` after posting.
+    pub mail: Sender,
+    /// From the worker.
+    pub reports: Consumer<Report>,
+    /// The worker's counts.
+    pub published: Arc<Published>,
+    /// By which the worker is woken.
+    pub wake: Arc<Wake>,
+}
+
+/// The mailbox of another worker.
+#[derive(Debug)]
+pub struct Outbox {
+    sender: Sender,
+    wake: Arc<Wake>,
+    posted: bool,
+    /// Flow changes that found the mailbox full: they must not be lost, nor overtaken.
+    backlog: VecDeque<Mail>,
+}
+
+/// The way to control.
+#[derive(Debug)]
+pub struct Reports {
+    producer: Producer<Report>,
+    control: Arc<Wake>,
+    posted: bool,
+}
+
+/// Connects `workers` workers with each other and with control, whose wake-up is `control`.
+///
+/// # Errors
+/// Where the kernel gives no eventfd.
+pub fn connect(
+    workers: u8,
+    control: &Arc<Wake>,
+) -> std::io::Result<(Vec<WorkerPost>, Vec<ControlPost>)> {
+    let mut posts = Vec::new();
+    let mut ends = Vec::new();
+    for _ in 0..workers {
+        let wake = Arc::new(Wake::new()?);
+        let published = Arc::new(Published::default());
+        let (producer, reports) = RingBuffer::new(REPORTS);
+        let reports_out = Reports { producer, control: Arc::clone(control), posted: false };
+        posts.push(WorkerPost {
+            inboxes: Vec::new(),
+            outboxes: Vec::new(),
+            reports: reports_out,
+            published: Arc::clone(&published),
+            wake: Arc::clone(&wake),
+        });
+        ends.push((reports, published, wake));
+    }
+    for from in 0..posts.len() {
+        for to in 0..posts.len() {
+            let outbox = (from != to).then(|| {
+                let (sender, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES);
+                posts[to].inboxes.push(receiver);
+                let wake = Arc::clone(&posts[to].wake);
+                let backlog = VecDeque::with_capacity(MAILBOX_MAILS);
+                Outbox { sender, wake, posted: false, backlog }
+            });
+            posts[from].outboxes.push(outbox);
+        }
+    }
+    let controls = ends.into_iter().zip(&mut posts).map(|((reports, published, wake), post)| {
+        let (mail, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES);
+        post.inboxes.push(receiver);
+        ControlPost { mail, reports, published, wake }
+    });
+    let controls = controls.collect();
+    Ok((posts, controls))
+}
+
+impl WorkerPost {
+    /// True where mail waits.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        self.inboxes.iter().any(|inbox| inbox.waiting() > 0)
+    }
+
+    /// The end of a turn: backlogs are tried again, and whoever got mail is woken.
+    pub fn flush(&mut self) {
+        for outbox in self.outboxes.iter_mut().flatten() {
+            outbox.flush();
+        }
+        if std::mem::take(&mut self.reports.posted) {
+            self.reports.control.ring();
+        }
+    }
+
+    /// True where a flow change still waits for room in a mailbox.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        self.outboxes.iter().flatten().any(|outbox| !outbox.backlog.is_empty())
+    }
+}
+
+impl Outbox {
+    /// Hands a SIP message over; false where there is no room.
+    #[must_use]
+    pub fn post_sip(&mut self, mail: SipMail, message: &[u8]) -> bool {
+        let posted = self.sender.post_sip(mail, message);
+        self.posted |= posted;
+        posted
+    }
+
+    /// Posts a flow change; one that finds no room waits here. False where even that is full
+    /// and the change is lost: the worker has not turned for as long as it takes to fill it.
+    #[must_use]
+    pub fn post_flow(&mut self, mail: Mail) -> bool {
+        self.posted = true;
+        let refused = match self.backlog.is_empty() {
+            true => self.sender.post(mail).err(),
+            false => Some(mail),
+        };
+        let Some(mail) = refused else { return true };
+        if self.backlog.len() == self.backlog.capacity() {
+            return false;
+        }
+        self.backlog.push_back(mail);
+        true
+    }
+
+    fn flush(&mut self) {
+        while let Some(mail) = self.backlog.pop_front() {
+            self.posted = true;
+            if let Err(mail) = self.sender.post(mail) {
+                self.backlog.push_front(mail);
+                break;
+            }
+        }
+        if std::mem::take(&mut self.posted) {
+            self.wake.ring();
+        }
+    }
+}
+
+impl Reports {
+    /// Reports that find room now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.producer.slots()
+    }
+
+    /// Sends a report; gives it back where there is no room.
+    ///
+    /// # Errors
+    /// The report.
+    pub fn send(&mut self, report: Report) -> Result<(), Report> {
+        self.posted = true;
+        self.producer.push(report).map_err(|rtrb::PushError::Full(report)| report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::CallRef;
+    use crate::ids::WorkerId;
+    use std::net::Ipv4Addr;
+    use std::net::SocketAddrV4;
+
+    fn close(port: u16) -> Mail {
+        let call = CallRef { owner: WorkerId(0), slot: 0, generation: 0 };
+        Mail::FlowClose { local: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), call }
+    }
+
+    #[test]
+    fn flow_changes_arrive_in_order_though_the_mailbox_was_full() {
+        let control = Arc::new(Wake::new().unwrap());
+        let (mut posts, _controls) = connect(2, &control).unwrap();
+        let mut second = posts.pop().unwrap();
+        let mut first = posts.pop().unwrap();
+        let sent = MAILBOX_MAILS + 100;
+        for n in 0..sent {
+            assert!(first.outboxes[1].as_mut().unwrap().post_flow(close(n as u16)));
+        }
+        assert!(first.has_backlog());
+        let mut seen = Vec::new();
+        while seen.len() < sent {
+            first.flush();
+            while let Some(Mail::FlowClose { local, .. }) = second.inboxes[0].take() {
+                seen.push(local.port());
+            }
+        }
+        assert!(!first.has_backlog());
+        assert!(seen.iter().enumerate().all(|(n, &port)| port == n as u16));
+    }
+
+    #[test]
+    fn a_lost_flow_change_is_told() {
+        let control = Arc::new(Wake::new().unwrap());
+        let (mut posts, _controls) = connect(2, &control).unwrap();
+        let outbox = posts[0].outboxes[1].as_mut().unwrap();
+        let room = MAILBOX_MAILS + outbox.backlog.capacity();
+        assert!((0..room).all(|_| outbox.post_flow(close(1))));
+        assert!(!outbox.post_flow(close(1)));
+    }
+}

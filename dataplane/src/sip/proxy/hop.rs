@@ -1,0 +1,132 @@
+//! CANCEL and ACK: what is answered or absorbed hop by hop.
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use super::request::Way;
+use crate::counters::Counter;
+use crate::sip::build;
+use crate::sip::call::Party;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Cancel;
+use crate::sip::transaction::Client;
+use crate::sip::transaction::ClientState;
+use crate::sip::transaction::ServerState;
+
+impl Proxy {
+    /// An ACK ends a failed INVITE here (RFC 3261 §17.2.1), or goes on to who sent the 2xx.
+    pub(super) fn ack(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        let key = self.transaction_key(message, b"INVITE");
+        if let Some(id) = self.transactions.get(key) {
+            if self.acknowledge(id, step) {
+                return Counter::SipAbsorbed;
+            }
+        } else if self.refusals.knows(key, step.now) || self.is_ours(message) {
+            return Counter::SipAbsorbed;
+        }
+        let Some(dialog) = self.in_dialog(message) else { return Counter::SipStrayAck };
+        if message.max_forwards() == Some(0) {
+            return Counter::SipNotRoutable;
+        }
+        let call = self.find_call(message, dialog.from);
+        let Some(to) = self.next_hop(message, dialog.routes, call, dialog.from) else {
+            return Counter::SipNotRoutable;
+        };
+        let listen = match dialog.from {
+            Party::Caller => dialog.sides.callee,
+            Party::Callee => dialog.sides.caller,
+        };
+        // The ACK carries the answer where the 2xx carried the offer. One that cannot be
+        // anchored goes on as it is: there is no response to an ACK.
+        let _ = self.anchor(message, call, dialog.from, step);
+        let way = Way { to, listen, routes: dialog.routes, our_host: None };
+        self.forward_ack(message, arrival, way, step)
+    }
+
+    /// True where the ACK was for a failure that this transaction sent.
+    fn acknowledge(&mut self, id: Id, step: &mut Step<'_>) -> bool {
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        if !server.acknowledge(step.now) {
+            return false;
+        }
+        let response = server.response.take();
+        self.release(response);
+        self.arm_server(id);
+        true
+    }
+
+    /// True where To carries the tag of an answer of our own: the ACK has found its end.
+    fn is_ours(&self, message: &Message<'_>) -> bool {
+        let (cseq, ..) = message.cseq();
+        let from_tag = message.from_tag().unwrap_or_default();
+        let tag = self.identity.to_tag(message.call_id(), from_tag, cseq);
+        message.to_tag() == Some(&tag)
+    }
+
+    /// RFC 3261 §16.10: a CANCEL is answered here and makes us cancel what we sent on.
+    pub(super) fn cancel(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        let key = self.transaction_key(message, b"INVITE");
+        if self.refusals.knows(key, step.now) {
+            return Counter::SipAbsorbed;
+        }
+        let invite = self.transactions.get(key).and_then(|id| self.servers.get(id));
+        // Whoever knows the branch but is not the caller cancels nothing.
+        let invite = invite.filter(|server| server.source.ip() == arrival.source.ip());
+        let Some(invite) = invite else {
+            if self.dial.trunk_of(*arrival.source.ip()).is_none() {
+                return Counter::SipSourceUnknown;
+            }
+            return self.answer(message, arrival, 481, &[], step);
+        };
+        let (client, pending) = (invite.client, invite.state == ServerState::Proceeding);
+        // Its retransmission finds the INVITE again and gets the same: no state is kept.
+        let outcome = self.answer(message, arrival, 200, &[], step);
+        if let (Some(client), true) = (client, pending) {
+            self.cancel_client(client, step);
+        }
+        outcome
+    }
+
+    /// Cancels a client transaction now, or as soon as a provisional response comes
+    /// (RFC 3261 §9.1).
+    pub(super) fn cancel_client(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        match (client.state, client.cancel) {
+            (ClientState::Calling, Cancel::No) => client.cancel = Cancel::Wanted,
+            (ClientState::Proceeding, Cancel::No | Cancel::Wanted) => self.send_cancel(id, step),
+            _ => {}
+        }
+    }
+
+    fn send_cancel(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(invite) = self.clients.get(id) else { return };
+        let (to, listen) = (invite.destination, invite.listen);
+        let Some(kept) = invite.message.as_ref() else { return };
+        let Ok(sent) = Message::scan(self.kept.bytes(kept)) else { return };
+        let Ok(len) = build::cancel(&sent, step.effects.room()) else { return };
+        let bytes = step.effects.send(len, to, listen);
+        let Some(kept) = self.kept.put(bytes) else {
+            step.counters.count(Counter::KeptExhausted);
+            return;
+        };
+        let client = Client::new(Method::Cancel, to, listen, kept, step.now);
+        let Some(cancel) = self.clients.insert(client) else { return };
+        self.arm_client(cancel);
+        if let Some(invite) = self.clients.get_mut(id) {
+            invite.cancelled(cancel, step.now);
+        }
+        self.arm_client(id);
+    }
+}

@@ -1,0 +1,566 @@
+//! Requests: validation (RFC 3261 §16.3), routing (§16.4, §16.5), forwarding (§16.6).
+
+use std::net::SocketAddr;
+use std::net::SocketAddrV4;
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use super::reply_to;
+use super::sent_by;
+use super::unedited;
+use crate::counters::Counter;
+use crate::ids::ListenIndex;
+use crate::ids::TrunkIndex;
+use crate::sip::anchor::Anchor;
+use crate::sip::build;
+use crate::sip::call::Call;
+use crate::sip::call::Party;
+use crate::sip::edit;
+use crate::sip::header::HeaderName;
+use crate::sip::identity::Kind;
+use crate::sip::identity::Sides;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::report::CallState;
+use crate::sip::report::ShortText;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Client;
+use crate::sip::transaction::Server;
+use crate::sip::uri::Host;
+use crate::sip::uri::Scheme;
+use crate::sip::uri::Uri;
+use crate::span::Span;
+use crate::text::Text;
+use crate::tick::Tick;
+
+/// The parameter of our Record-Route URIs that carries the cookie.
+pub(super) const COOKIE_PARAM: &[u8] = b"tl";
+/// What an OPTIONS to the box itself is told (RFC 3261 §11.2). A proxy passes all methods.
+const OPTIONS_LINES: &[u8] = b"Accept: application/sdp\r\n\
+    Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, SUBSCRIBE, MESSAGE\r\n\
+    Supported: \r\n";
+/// What a proxy sets where there is no Max-Forwards (RFC 3261 §16.6 step 3).
+const MAX_FORWARDS: u8 = 70;
+
+/// An in-dialog request that our cookie proves to be one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InDialog {
+    /// The listens of the dialog's two sides.
+    pub sides: Sides,
+    /// Who sent the request.
+    pub from: Party,
+    /// How many of the topmost Route values are ours.
+    pub routes: usize,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// The next hop.
+    pub to: SocketAddrV4,
+    /// The listen from which it leaves.
+    pub listen: ListenIndex,
+    /// How many of the topmost Route values are ours, to be taken away.
+    pub routes: usize,
+    /// The hostport in the Request-URI that names us, to be replaced by the next hop's.
+    pub our_host: Option<Span>,
+}
+
+/// A new request's trunks.
+#[derive(Clone, Copy, Debug)]
+struct Trunks {
+    caller: TrunkIndex,
+    callee: TrunkIndex,
+}
+
+impl Proxy {
+    /// Takes up a request that is neither ACK nor CANCEL.
+    pub(super) fn request(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        let (_, method, _) = message.cseq();
+        let key = self.transaction_key(message, method);
+        if let Some(id) = self.transactions.get(key) {
+            return self.repetition(id, step);
+        }
+        let dialog = self.in_dialog(message);
+        let trunk = self.dial.trunk_of(*arrival.source.ip());
+        let (None, None) = (dialog, trunk) else {
+            return self.known_source(message, arrival, key, dialog, trunk, step);
+        };
+        Counter::SipSourceUnknown
+    }
+
+    fn known_source(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        dialog: Option<InDialog>,
+        trunk: Option<TrunkIndex>,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        if self.refusals.knows(key, step.now) {
+            step.counters.count(Counter::RetransmissionsAbsorbed);
+            return self.answer(message, arrival, 503, &[], step);
+        }
+        if let Err(status) = self.validate(message) {
+            let mut lines = [0; 512];
+            let len = if status == 420 { unsupported(message, &mut lines) } else { 0 };
+            return self.answer(message, arrival, status, &lines[..len], step);
+        }
+        if message.method() == Method::Options && self.is_for_us(message) {
+            return self.answer(message, arrival, 200, OPTIONS_LINES, step);
+        }
+        if message.max_forwards() == Some(0) {
+            return self.answer(message, arrival, 483, &[], step);
+        }
+        let forwarded = match (dialog, trunk) {
+            (Some(dialog), _) => self.forward_in_dialog(message, arrival, key, dialog, step),
+            // A To tag without our cookie: no dialog that ever passed here.
+            (None, _) if message.to_tag().is_some() => Err(481),
+            (None, Some(trunk)) => self.forward_new(message, arrival, key, trunk, step),
+            (None, None) => return Counter::SipSourceUnknown,
+        };
+        match forwarded {
+            Ok(()) => Counter::SipForwarded,
+            Err(status) => {
+                if status == 503 {
+                    self.refusals.remember(key, step.now);
+                }
+                self.answer(message, arrival, status, &[], step)
+            }
+        }
+    }
+
+    /// RFC 3261 §17.2: a repeated request gets the last response again, if there is one.
+    fn repetition(&mut self, id: Id, step: &mut Step<'_>) -> Counter {
+        step.counters.count(Counter::RetransmissionsAbsorbed);
+        if self.servers.get(id).is_some_and(Server::answers_repetition) {
+            self.resend_response(id, step);
+        }
+        Counter::SipAbsorbed
+    }
+
+    /// RFC 3261 §16.3 but for Max-Forwards; the error is the status of the answer.
+    fn validate(&self, message: &Message<'_>) -> Result<(), u16> {
+        let uri = message.request_uri().ok_or(400_u16)?;
+        match Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?.scheme {
+            Scheme::Sip | Scheme::Tel => {}
+            // sips: asks for TLS on every hop, which a UDP listen cannot give.
+            Scheme::Sips | Scheme::Other => return Err(416),
+        }
+        if message.has_proxy_require() { Err(420) } else { Ok(()) }
+    }
+
+    /// True where the Request-URI names one of our listens and no user.
+    fn is_for_us(&self, message: &Message<'_>) -> bool {
+        let uri = message.request_uri().and_then(|uri| Uri::read(message.bytes(), uri).ok());
+        uri.is_some_and(|uri| uri.user.is_none() && self.our_host(&uri).is_some())
+    }
+
+    /// Where the hostport of `uri` stands, if it is a listen's.
+    fn our_host(&self, uri: &Uri) -> Option<Span> {
+        let Some(Host::V4(host)) = uri.host else { return None };
+        let address = SocketAddrV4::new(host, uri.port.unwrap_or(5060));
+        let ours = self
+            .listens
+            .iter()
+            .any(|listen| listen.address == address || listen.advertised == address);
+        ours.then_some(Span { start: uri.host_text.start, end: uri.params.start })
+    }
+
+    /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
+    pub(super) fn in_dialog(&self, message: &Message<'_>) -> Option<InDialog> {
+        let to_tag = message.to_tag()?;
+        let from_tag = message.from_tag().unwrap_or_default();
+        let mut routes = message.routes().map_while(Result::ok).map(|route| route.address.uri);
+        let cookie = cookie_of(message, routes.next()?)?;
+        let read = |tag| self.identity.read_cookie(cookie, message.call_id(), tag);
+        let (sides, from) = match read(from_tag) {
+            Some(sides) => (sides, Party::Caller),
+            None => (read(to_tag)?, Party::Callee),
+        };
+        // We record two values where the two sides differ, and take both away again.
+        let second = routes.next().and_then(|uri| cookie_of(message, uri));
+        let routes = if second == Some(cookie) { 2 } else { 1 };
+        Some(InDialog { sides, from, routes })
+    }
+
+    /// The next hop of an in-dialog request (RFC 3261 §16.4, §16.12), once `skip` Route values
+    /// are gone: the next Route value, else the Request-URI. Where that is a name, it is where
+    /// the other party's messages come from.
+    pub(super) fn next_hop(
+        &self,
+        message: &Message<'_>,
+        skip: usize,
+        call: Option<Id>,
+        from: Party,
+    ) -> Option<SocketAddrV4> {
+        let uri = match message.routes().nth(skip) {
+            Some(route) => route.ok()?.address.uri,
+            None => message.request_uri()?,
+        };
+        let uri = Uri::read(message.bytes(), uri).ok()?;
+        match uri.host {
+            Some(Host::V4(host)) => Some(SocketAddrV4::new(host, uri.port.unwrap_or(5060))),
+            _ => self.calls.get(call?)?.parties[from.other() as usize],
+        }
+    }
+
+    fn forward_in_dialog(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        dialog: InDialog,
+        step: &mut Step<'_>,
+    ) -> Result<(), u16> {
+        let mut call = self.find_call(message, dialog.from);
+        let to = self.next_hop(message, dialog.routes, call, dialog.from).ok_or(404_u16)?;
+        if call.is_none() && message.method() == Method::Invite {
+            call = self.adopt_call(message, arrival, dialog, to, step.now);
+        }
+        if let Some(call) = call.and_then(|id| self.calls.get_mut(id)) {
+            call.parties[dialog.from as usize] = Some(arrival.source);
+        }
+        let listen = match dialog.from {
+            Party::Caller => dialog.sides.callee,
+            Party::Callee => dialog.sides.caller,
+        };
+        let way = Way { to, listen, routes: dialog.routes, our_host: None };
+        self.anchor(message, call, dialog.from, step)?;
+        self.forward(message, arrival, key, way, call, step)?;
+        Ok(())
+    }
+
+    fn forward_new(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        caller: TrunkIndex,
+        step: &mut Step<'_>,
+    ) -> Result<(), u16> {
+        let uri = message.request_uri().ok_or(400_u16)?;
+        let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
+        let text = message.text(uri);
+        let scheme_len = memchr::memchr(b':', text).map_or(0, |colon| colon + 1);
+        let callee = self.dial.route(caller, text.get(scheme_len..).unwrap_or_default());
+        let callee = callee.ok_or(404_u16)?;
+        let trunk = self.dial.trunk(callee).ok_or(404_u16)?;
+        let way = Way {
+            to: trunk.target.ok_or(404_u16)?,
+            listen: trunk.listen,
+            routes: self.our_preloaded_routes(message),
+            our_host: self.our_host(&parts),
+        };
+        if matches!(message.method(), Method::Invite | Method::Subscribe | Method::Refer) {
+            let sides = Sides { caller: arrival.listen, callee: way.listen };
+            self.record_route(message, sides).map_err(|_| 500_u16)?;
+        }
+        if message.method() != Method::Invite {
+            self.forward(message, arrival, key, way, None, step)?;
+            return Ok(());
+        }
+        let trunks = Trunks { caller, callee };
+        let call = self.begin_call(message, arrival, trunks, way, step)?;
+        let sent = self
+            .anchor(message, Some(call), Party::Caller, step)
+            .and_then(|()| self.forward(message, arrival, key, way, Some(call), step));
+        match sent {
+            Ok(server) => {
+                if let Some(call) = self.calls.get_mut(call) {
+                    call.invite = server;
+                }
+                Ok(())
+            }
+            Err(status) => {
+                step.counters.count(Counter::CallsFailed);
+                self.forget_call(call, step);
+                Err(status)
+            }
+        }
+    }
+
+    /// RFC 3261 §16.4: Route values that name us, put there by a client that was told to.
+    fn our_preloaded_routes(&self, message: &Message<'_>) -> usize {
+        let names_us = |uri: Span| {
+            let uri = Uri::read(message.bytes(), uri).ok();
+            uri.is_some_and(|uri| self.our_host(&uri).is_some())
+        };
+        let values = message.routes().map_while(Result::ok);
+        values.take(2).take_while(|route| names_us(route.address.uri)).count()
+    }
+
+    /// RFC 3261 §16.6 step 4: one value where both sides are the same listen, else one for
+    /// each side, the callee's on top.
+    fn record_route(&mut self, message: &Message<'_>, sides: Sides) -> Result<(), edit::Refused> {
+        let tag = message.from_tag().unwrap_or_default();
+        let cookie = self.identity.cookie(message.call_id(), tag, sides);
+        let mut uris = [[0; 64]; 2];
+        let mut lens = [0; 2];
+        for ((uri, len), listen) in uris.iter_mut().zip(&mut lens).zip([sides.callee, sides.caller]) {
+            let mut hostport = [0; 21];
+            let hostport_len = sent_by(self.advertised(listen), &mut hostport);
+            let mut text = Text::new(uri);
+            for part in [b"sip:", &hostport[..hostport_len], b";lr;", COOKIE_PARAM, b"=", &cookie] {
+                text.push(part);
+            }
+            *len = text.finish().unwrap_or(0);
+        }
+        let both = [&uris[0][..lens[0]], &uris[1][..lens[1]]];
+        let count = if sides.callee == sides.caller { 1 } else { 2 };
+        edit::insert_record_routes(message, &mut self.splices, &both[..count])
+    }
+
+    /// What Via and Record-Route say for a listen.
+    pub(super) fn advertised(&self, listen: ListenIndex) -> SocketAddrV4 {
+        self.listens[usize::from(listen.0)].advertised
+    }
+
+    /// The edits that every forwarded request gets (RFC 3261 §16.6): the source in its top
+    /// Via, our Via above it, one hop less, our Route values gone.
+    pub(super) fn edit_request(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        way: Way,
+        branch: &[u8],
+    ) -> Result<(), edit::Refused> {
+        let mut host = [0; 21];
+        let host_len = sent_by(self.advertised(way.listen), &mut host);
+        let splices = &mut self.splices;
+        edit::stamp_via(message, splices, SocketAddr::V4(arrival.source))?;
+        edit::insert_via(message, splices, &host[..host_len], branch)?;
+        let hops = message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
+        edit::set_max_forwards(message, splices, hops)?;
+        if way.routes > 0 {
+            edit::remove_routes(message, splices, way.routes)?;
+        }
+        if let Some(our_host) = way.our_host {
+            let host_len = sent_by(way.to, &mut host);
+            splices.replace(our_host, &host[..host_len])?;
+        }
+        Ok(())
+    }
+
+    /// Makes the two transactions and sends the request on. The splices so far are kept.
+    fn forward(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        way: Way,
+        call: Option<Id>,
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        let full = (self.clients.vacant(), self.servers.is_full());
+        let (Some(client_id), false) = full else {
+            step.counters.count(Counter::TransactionsRefused);
+            return Err(503);
+        };
+        let branch = self.identity.branch(Kind::Stateful, client_id, self.loop_hash(message));
+        self.edit_request(message, arrival, way, &branch).map_err(|_| 500_u16)?;
+        let room = step.effects.room();
+        let len = self.splices.write(message.bytes(), room).map_err(|_| 513_u16)?;
+        let Some(kept) = self.kept.put(&room[..len]) else {
+            step.counters.count(Counter::KeptExhausted);
+            return Err(503);
+        };
+        step.effects.send(len, way.to, way.listen);
+
+        let invite = message.method() == Method::Invite;
+        let reply_to = reply_to(message, arrival.source);
+        let mut server = Server::new(key, invite, arrival.source, reply_to, arrival.listen);
+        let mut client = Client::new(message.method(), way.to, way.listen, kept, step.now);
+        server.client = Some(client_id);
+        server.call = call;
+        // Both slabs have room: it was looked at above.
+        let server_id = self.servers.insert(server).ok_or(503_u16)?;
+        client.server = Some(server_id);
+        self.clients.insert(client).ok_or(503_u16)?;
+        self.transactions.insert(key, server_id);
+        self.arm_client(client_id);
+        if invite {
+            self.try_100(message, arrival, server_id, step);
+        }
+        Ok(server_id)
+    }
+
+    /// RFC 3261 §17.2.1: a 100 at once, so that the INVITE is not repeated.
+    fn try_100(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        server: Id,
+        step: &mut Step<'_>,
+    ) {
+        let response = build::Response {
+            source: Some(SocketAddr::V4(arrival.source)),
+            ..build::Response::new(100)
+        };
+        let Ok(len) = build::response(message, &response, step.effects.room()) else { return };
+        let bytes = step.effects.send(len, reply_to(message, arrival.source), arrival.listen);
+        if let Some(server) = self.servers.get_mut(server) {
+            server.response = self.kept.put(bytes);
+        }
+    }
+
+    /// The fields that decide where a request goes (RFC 3261 §16.6 step 8), the method
+    /// excluded so that CANCEL and ACK have their INVITE's.
+    #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
+    fn loop_hash(&self, message: &Message<'_>) -> u32 {
+        let uri = message.request_uri().map_or(&[][..], |uri| message.text(uri));
+        let (cseq, ..) = message.cseq();
+        self.identity.hash(&[
+            b"loop",
+            uri,
+            message.from_tag().unwrap_or_default(),
+            message.to_tag().unwrap_or_default(),
+            message.call_id(),
+            &cseq.to_be_bytes(),
+        ]) as u32
+    }
+
+    /// The call that an in-dialog message of `from` belongs to.
+    pub(super) fn find_call(&self, message: &Message<'_>, from: Party) -> Option<Id> {
+        let tag = match from {
+            Party::Caller => message.from_tag(),
+            Party::Callee => message.to_tag(),
+        };
+        self.dialogs.get(self.call_key(message.call_id(), tag.unwrap_or_default()))
+    }
+
+    /// A call for the first INVITE of a dialog.
+    fn begin_call(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        trunks: Trunks,
+        way: Way,
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        let key = self.call_key(message.call_id(), message.from_tag().unwrap_or_default());
+        if self.dialogs.get(key).is_some() {
+            // Another branch of an INVITE that an upstream element forked (RFC 3261
+            // §8.2.2.2): one merged request is enough.
+            return Err(482);
+        }
+        let call = Call {
+            key,
+            state: CallState::Calling,
+            invite: Id { slot: u32::MAX, generation: 0 },
+            sides: Sides { caller: arrival.listen, callee: way.listen },
+            trunks: [Some(trunks.caller), Some(trunks.callee)],
+            parties: [Some(arrival.source), Some(way.to)],
+            anchor: Anchor::default(),
+            started: step.now,
+            answered: None,
+            due: Tick::NEVER,
+            call_id: ShortText::new(message.call_id()),
+            from: ShortText::new(message.text(message.from().uri)),
+            to: ShortText::new(message.text(message.to().uri)),
+        };
+        let Some(id) = self.calls.insert(call) else {
+            step.counters.count(Counter::CallsRefused);
+            return Err(503);
+        };
+        self.dialogs.insert(key, id);
+        step.counters.count(Counter::CallsStarted);
+        Ok(id)
+    }
+
+    /// A call for a re-INVITE of a dialog that began before this start of the box, so that
+    /// its media can be anchored again.
+    fn adopt_call(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        dialog: InDialog,
+        to: SocketAddrV4,
+        now: Tick,
+    ) -> Option<Id> {
+        let mut trunks = [None; 2];
+        trunks[dialog.from as usize] = self.dial.trunk_of(*arrival.source.ip());
+        trunks[dialog.from.other() as usize] = self.dial.trunk_of(*to.ip());
+        let mut parties = [None; 2];
+        parties[dialog.from.other() as usize] = Some(to);
+        let tag = match dialog.from {
+            Party::Caller => message.from_tag(),
+            Party::Callee => message.to_tag(),
+        };
+        let key = self.call_key(message.call_id(), tag.unwrap_or_default());
+        let (from, to) = match dialog.from {
+            Party::Caller => (message.from(), message.to()),
+            Party::Callee => (message.to(), message.from()),
+        };
+        let id = self.calls.insert(Call {
+            key,
+            state: CallState::Established,
+            invite: Id { slot: u32::MAX, generation: 0 },
+            sides: dialog.sides,
+            trunks,
+            parties,
+            anchor: Anchor::default(),
+            started: now,
+            answered: Some(now),
+            due: now.plus_ms(crate::limits::CALL_MS_MAX),
+            call_id: ShortText::new(message.call_id()),
+            from: ShortText::new(message.text(from.uri)),
+            to: ShortText::new(message.text(to.uri)),
+        })?;
+        self.dialogs.insert(key, id);
+        self.arm_call(id);
+        Some(id)
+    }
+
+    /// Forwards without a transaction: an ACK to a 2xx (RFC 3261 §16.11).
+    pub(super) fn forward_ack(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        way: Way,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        // The branch of a repetition is the same: it is made of the request's own.
+        let key = self.transaction_key(message, b"ACK");
+        let bytes = key.to_be_bytes();
+        let id = Id {
+            slot: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            generation: u16::from_be_bytes([bytes[4], bytes[5]]),
+        };
+        let branch = self.identity.branch(Kind::Stateless, id, self.loop_hash(message));
+        if let Err(refused) = self.edit_request(message, arrival, way, &branch) {
+            return unedited(refused);
+        }
+        match self.send_spliced(message, way.to, way.listen, step.effects) {
+            Ok(_) => Counter::SipForwarded,
+            Err(outcome) => outcome,
+        }
+    }
+}
+
+/// The cookie in a Route value's URI.
+fn cookie_of<'m>(message: &Message<'m>, uri: Span) -> Option<&'m [u8]> {
+    let uri = Uri::read(message.bytes(), uri).ok()?;
+    let cookie = uri.param(message.bytes(), COOKIE_PARAM)?.value?;
+    Some(message.text(cookie))
+}
+
+/// RFC 3261 §16.3 step 5: the answer to Proxy-Require names what we do not support, which
+/// is all of it.
+fn unsupported(message: &Message<'_>, lines: &mut [u8]) -> usize {
+    let mut text = Text::new(lines);
+    for header in message.headers().filter(|header| header.kind == HeaderName::ProxyRequire) {
+        text.push(b"Unsupported: ");
+        text.push(message.text(header.value));
+        text.push(b"\r\n");
+    }
+    text.finish().unwrap_or(0)
+}
+

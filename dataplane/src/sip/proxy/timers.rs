@@ -1,0 +1,190 @@
+//! Timers: retransmissions, time-outs, and the ends of transactions and calls.
+
+use super::Proxy;
+use super::Step;
+use super::Timer;
+use crate::counters::Counter;
+use crate::limits::MEDIA_GRACE_MS;
+use crate::sip::build;
+use crate::sip::edit;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::report::CallState;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Cancel;
+use crate::sip::transaction::ClientFired;
+use crate::sip::transaction::ServerFired;
+use crate::tick::Tick;
+
+impl Proxy {
+    /// When a timer may be due next; `Tick::NEVER` where none is armed.
+    #[must_use]
+    pub fn next_due(&self) -> Tick {
+        self.wheel.next_due()
+    }
+
+    /// Fires one timer that is due; false where none is.
+    pub fn fire(&mut self, step: &mut Step<'_>) -> bool {
+        debug_assert!(step.effects.is_empty(), "the effects of the last input are still there");
+        let Some(timer) = self.wheel.expire(step.now) else { return false };
+        self.splices.clear();
+        match self.timer(timer) {
+            Timer::Client(slot) => {
+                if let Some(id) = self.clients.tenant(slot) {
+                    self.fire_client(id, step);
+                }
+            }
+            Timer::Server(slot) => {
+                if let Some(id) = self.servers.tenant(slot) {
+                    self.fire_server(id, step);
+                }
+            }
+            Timer::Call(slot) => {
+                if let Some(id) = self.calls.tenant(slot) {
+                    self.fire_call(id, step);
+                }
+            }
+        }
+        true
+    }
+
+    fn timer(&self, number: u32) -> Timer {
+        let (clients, servers) = (self.clients.capacity(), self.servers.capacity());
+        if number < clients {
+            Timer::Client(number)
+        } else if number < clients + servers {
+            Timer::Server(number - clients)
+        } else {
+            Timer::Call(number - clients - servers)
+        }
+    }
+
+    fn fire_client(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        match client.fire(step.now) {
+            ClientFired::Nothing => self.arm_client(id),
+            ClientFired::Resend => {
+                self.resend_request(id, step);
+                self.arm_client(id);
+            }
+            ClientFired::TimedOut => {
+                step.counters.count(Counter::TransactionTimeouts);
+                self.time_out(id, step);
+                self.end_client(id);
+            }
+            ClientFired::Cancel => {
+                self.cancel_client(id, step);
+                // Where no CANCEL could be made, the INVITE ends all the same.
+                if self.clients.get(id).is_some_and(|client| client.cancel == Cancel::No) {
+                    step.counters.count(Counter::TransactionTimeouts);
+                    self.time_out(id, step);
+                    self.end_client(id);
+                }
+            }
+            ClientFired::End => self.end_client(id),
+        }
+    }
+
+    /// No final response came: an INVITE is answered 408, or 487 where it was cancelled
+    /// (RFC 3261 §16.7 step 6, §9.1); others get nothing (RFC 4320 §4.2).
+    fn time_out(&mut self, client_id: Id, step: &mut Step<'_>) {
+        let Some(client) = self.clients.get(client_id) else { return };
+        let Some(server_id) = client.server else { return };
+        let cancelled = client.cancel != Cancel::No;
+        let Some(server) = self.servers.get(server_id) else { return };
+        let call = server.call;
+        if client.method == Method::Invite {
+            self.fail_upstream(client_id, server_id, if cancelled { 487 } else { 408 }, step);
+            let first = |call: &crate::sip::call::Call| {
+                call.invite == server_id && call.state != CallState::Established
+            };
+            if let Some(id) = call.filter(|&id| self.calls.get(id).is_some_and(first)) {
+                step.counters.count(Counter::CallsFailed);
+                self.end_call(id, step.now);
+            }
+            return;
+        }
+        let bye = client.method == Method::Bye;
+        self.end_server(server_id);
+        let established = |id: Id| {
+            self.calls.get(id).is_some_and(|call| call.state == CallState::Established)
+        };
+        if let Some(id) = call.filter(|&id| bye && established(id)) {
+            step.counters.count(Counter::CallsEnded);
+            self.end_call(id, step.now);
+        }
+    }
+
+    /// Answers an INVITE that we sent on: from the message as sent, whose Vias below ours
+    /// are those of the request.
+    fn fail_upstream(&mut self, client: Id, server_id: Id, status: u16, step: &mut Step<'_>) {
+        let Some(kept) = self.clients.get(client).and_then(|client| client.message.as_ref()) else {
+            return;
+        };
+        let Ok(sent) = Message::scan(self.kept.bytes(kept)) else { return };
+        let (cseq, ..) = sent.cseq();
+        let from_tag = sent.from_tag().unwrap_or_default();
+        let tag = self.identity.to_tag(sent.call_id(), from_tag, cseq);
+        let response = build::Response { to_tag: Some(&tag), ..build::Response::new(status) };
+        let Ok(len) = build::response(&sent, &response, &mut self.scratch) else { return };
+        let Ok(response) = Message::scan(&self.scratch[..len]) else { return };
+        if edit::pop_via(&response, &mut self.splices).is_err() {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(server_id) else { return };
+        if !server.respond(status, step.now) {
+            return;
+        }
+        let Ok(len) = self.splices.write(response.bytes(), step.effects.room()) else { return };
+        let sent = step.effects.send(len, server.reply_to, server.listen);
+        let old = std::mem::replace(&mut server.response, self.kept.put(sent));
+        self.release(old);
+        self.arm_server(server_id);
+    }
+
+    fn fire_server(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        match server.fire(step.now) {
+            ServerFired::Nothing => self.arm_server(id),
+            ServerFired::Resend => {
+                self.resend_response(id, step);
+                self.arm_server(id);
+            }
+            ServerFired::End => self.end_server(id),
+        }
+    }
+
+    fn fire_call(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(call) = self.calls.get(id) else { return };
+        if call.due > step.now {
+            self.arm_call(id);
+        } else if call.state == CallState::Ended {
+            self.forget_call(id, step);
+        } else {
+            // It has lasted longer than any call may.
+            step.counters.count(Counter::CallsEnded);
+            self.end_call(id, step.now);
+        }
+    }
+
+    /// Ends a call; its media may still pass for a moment.
+    pub(super) fn end_call(&mut self, id: Id, now: Tick) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.state = CallState::Ended;
+        call.due = now.plus_ms(MEDIA_GRACE_MS);
+        let key = call.key;
+        // A new call may have the same Call-ID and tag from now on.
+        self.dialogs.remove(key, id);
+        self.arm_call(id);
+    }
+
+    /// Forgets a call: its flows are closed and its ports rest.
+    pub(super) fn forget_call(&mut self, id: Id, step: &mut Step<'_>) {
+        self.close_media(id, step);
+        if let Some(call) = self.calls.remove(id) {
+            let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
+            self.wheel.disarm(timer);
+            self.dialogs.remove(call.key, id);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The worker: one pinned thread, its rings, its calls, its copy of every flow.
+//!
+//! A turn reads top-down: take the batch, then the mail, then look at each frame, act,
+//! fire timers, push. Mail is read after the batch was taken, so that no packet that a
+//! message caused can meet a worker that does not know its flow.
+
+use std::net::SocketAddrV4;
+
+use crate::counters::Counter;
+use crate::counters::Counters;
+use crate::frame::Frame;
+use crate::ids::WorkerId;
+use crate::limits::BATCH;
+use crate::limits::HOUSEKEEPING_NS;
+use crate::limits::PORT_QUARANTINE_MS;
+use crate::limits::SIP_LEN_MAX;
+use crate::limits::SLEEP_NS_MAX;
+use crate::limits::SPIN_NS;
+use crate::limits::TIMERS_PER_TURN;
+use crate::mailbox::Mail;
+use crate::mailbox::SipMail;
+use crate::media::ChecksumPolicy;
+use crate::media::FlowTable;
+use crate::media::Relayed;
+use crate::media::rtcp;
+use crate::post::WorkerPost;
+use crate::ring::Received;
+use crate::ring::Rings;
+use crate::route::Network;
+use crate::settings::Settings;
+use crate::sip::effects::Effects;
+use crate::sip::message::Message;
+use crate::sip::proxy::Arrival;
+use crate::sip::proxy::Owner;
+use crate::sip::proxy::Proxy;
+use crate::sip::proxy::Step;
+use crate::sip::scan;
+use crate::sys::clock;
+use crate::tick::Tick;
+use crate::triage::Verdict;
+use crate::triage::media_drop;
+use crate::triage::triage;
+use crate::wire::Datagram;
+use crate::wire::HEADERS_LEN;
+
+mod act;
+mod operator;
+
+use self::operator::Operator;
+
+/// How a worker waits for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// It never sleeps: for a core of its own.
+    Busy,
+    /// It spins for a moment, then sleeps until a frame, mail or a timer wakes it.
+    Adaptive,
+}
+
+/// A worker over real rings or fake ones.
+#[derive(Debug)]
+pub struct Worker<R: Rings> {
+    id: WorkerId,
+    listens: Vec<SocketAddrV4>,
+    checksums: Vec<ChecksumPolicy>,
+    rings: R,
+    batch: Vec<Received>,
+    proxy: Proxy,
+    flows: FlowTable,
+    network: Box<Network>,
+    post: WorkerPost,
+    effects: Effects,
+    counters: Counters,
+    /// The bytes of the mail being read.
+    letter: Box<[u8]>,
+    operator: Operator,
+    kept_house: Tick,
+    stopped: bool,
+}
+
+impl<R: Rings> Worker<R> {
+    /// Allocates and touches everything; from here on nothing is allocated.
+    #[must_use]
+    pub fn new(
+        id: WorkerId,
+        settings: &Settings,
+        rings: R,
+        network: Box<Network>,
+        post: WorkerPost,
+    ) -> Worker<R> {
+        let ranges: Vec<_> =
+            settings.media.iter().map(|range| (range.address, range.ports.clone())).collect();
+        Worker {
+            id,
+            listens: settings.listens.iter().map(|listen| listen.address).collect(),
+            checksums: settings.interfaces.iter().map(|interface| interface.checksum).collect(),
+            rings,
+            batch: Vec::with_capacity(BATCH),
+            proxy: Proxy::new(id, settings),
+            flows: FlowTable::new(&ranges),
+            network,
+            post,
+            effects: Effects::default(),
+            counters: Counters::default(),
+            letter: vec![0; SIP_LEN_MAX].into_boxed_slice(),
+            operator: Operator::default(),
+            kept_house: Tick(0),
+            stopped: false,
+        }
+    }
+
+    /// Turns until control says stop. The last counts are published before it returns.
+    pub fn run(mut self, poll: Poll) {
+        let mut now = clock::now();
+        let mut idle_since = now;
+        while !self.stopped {
+            let worked = self.turn(now);
+            let after = clock::now();
+            if worked {
+                self.counters.add(Counter::BusyNs, after.since(now));
+                idle_since = after;
+            } else if poll == Poll::Adaptive && after.since(idle_since) >= SPIN_NS {
+                self.sleep(after);
+                idle_since = clock::now();
+            } else {
+                std::hint::spin_loop();
+            }
+            now = clock::now().max(after);
+        }
+        self.publish();
+    }
+
+    /// One turn; false where there was nothing to do.
+    pub fn turn(&mut self, now: Tick) -> bool {
+        self.counters.count(Counter::Turns);
+        let mut batch = std::mem::take(&mut self.batch);
+        self.rings.receive(&mut batch);
+        let mut worked = !batch.is_empty();
+        worked |= self.read_mail(now);
+        for received in batch.drain(..) {
+            self.take_up(received.frame, now);
+        }
+        self.batch = batch;
+        worked |= self.fire_timers(now);
+        worked |= self.answer_operator();
+        self.post.flush();
+        self.rings.flush();
+        if now.since(self.kept_house) >= HOUSEKEEPING_NS {
+            self.kept_house = now;
+            self.publish();
+        }
+        worked
+    }
+
+    /// When the worker wants to turn again without being woken.
+    #[must_use]
+    pub fn next_due(&self) -> Tick {
+        self.proxy.next_due()
+    }
+
+    /// True once control has said stop.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The rings, for tests and the simulator.
+    pub fn rings_mut(&mut self) -> &mut R {
+        &mut self.rings
+    }
+
+    /// The counts as they are now.
+    pub fn counters(&mut self) -> &Counters {
+        self.gauge();
+        &self.counters
+    }
+
+    /// What a frame is decides what becomes of it; each ends in one outcome.
+    fn take_up(&mut self, frame: Frame, now: Tick) {
+        self.counters.count(Counter::Rx);
+        match triage(self.rings.bytes(&frame), &self.listens, &self.flows) {
+            Verdict::Media(datagram) => self.relay(frame, &datagram),
+            Verdict::Sip(listen, datagram) => {
+                let arrival = Arrival { source: datagram.src, listen };
+                let outcome = self.take_up_sip(&frame, &datagram, arrival, now);
+                self.counters.count(outcome);
+                self.rings.free(frame);
+            }
+            Verdict::Drop(reason) => {
+                self.counters.count(reason);
+                self.rings.free(frame);
+            }
+        }
+    }
+
+    /// Rewrites a media packet where it is and sends the same frame on.
+    fn relay(&mut self, mut frame: Frame, datagram: &Datagram) {
+        let bytes = self.rings.bytes_mut(&mut frame);
+        match self.flows.relay(bytes, datagram, &self.network, &self.checksums) {
+            Relayed::Forward { interface, frame_len } => {
+                let is_rtcp = bytes.get(HEADERS_LEN + 1).is_some_and(|&b| rtcp::is_packet_type(b));
+                frame.truncate(frame_len);
+                match self.rings.transmit(interface, frame) {
+                    Ok(()) if is_rtcp => self.counters.count(Counter::RtcpForwarded),
+                    Ok(()) => self.counters.count(Counter::RtpForwarded),
+                    Err(frame) => {
+                        self.flows.not_sent(datagram);
+                        self.counters.count(Counter::MediaTxFull);
+                        self.rings.free(frame);
+                    }
+                }
+            }
+            Relayed::Drop { reason, solicit } => {
+                self.counters.count(media_drop(reason));
+                self.rings.free(frame);
+                if let Some(solicit) = solicit {
+                    self.solicit(solicit.interface, solicit.address);
+                }
+            }
+        }
+    }
+
+    /// A SIP datagram off the rings: ours to take up, or another worker's.
+    fn take_up_sip(
+        &mut self,
+        frame: &Frame,
+        datagram: &Datagram,
+        arrival: Arrival,
+        now: Tick,
+    ) -> Counter {
+        let bytes = datagram.payload(self.rings.bytes(frame));
+        let mut step =
+            Step { now, effects: &mut self.effects, counters: &mut self.counters };
+        let outcome = sip(&mut self.proxy, &mut self.post, bytes, arrival, &mut step);
+        self.carry_out(now);
+        outcome
+    }
+
+    /// Reads every mailbox to the level that it has now.
+    fn read_mail(&mut self, now: Tick) -> bool {
+        let mut worked = false;
+        for inbox in 0..self.post.inboxes.len() {
+            for _ in 0..self.post.inboxes[inbox].waiting() {
+                let Some(mail) = self.post.inboxes[inbox].take() else { break };
+                worked = true;
+                match mail {
+                    Mail::Sip(mail) => self.take_up_mail(inbox, &mail, now),
+                    Mail::FlowOpen(spec) => self.open_flow(&spec),
+                    Mail::FlowClose { local, call } => self.close_flow(local, call),
+                    Mail::Network(network) => self.replace_network(network),
+                    Mail::Query(query) => self.operator.ask(query),
+                    Mail::Stop => self.stopped = true,
+                }
+            }
+        }
+        worked
+    }
+
+    fn take_up_mail(&mut self, inbox: usize, mail: &SipMail, now: Tick) {
+        self.counters.count(if mail.kernel { Counter::KernelIn } else { Counter::MailIn });
+        let len = self.post.inboxes[inbox].take_bytes(mail, &mut self.letter);
+        let arrival = Arrival { source: mail.source, listen: mail.listen };
+        let mut step =
+            Step { now, effects: &mut self.effects, counters: &mut self.counters };
+        let outcome =
+            sip(&mut self.proxy, &mut self.post, &self.letter[..len], arrival, &mut step);
+        self.counters.count(outcome);
+        self.carry_out(now);
+    }
+
+    /// Fires the timers that are due, a bounded number a turn.
+    fn fire_timers(&mut self, now: Tick) -> bool {
+        for fired in 0..TIMERS_PER_TURN {
+            let mut step =
+                Step { now, effects: &mut self.effects, counters: &mut self.counters };
+            if !self.proxy.fire(&mut step) {
+                return fired > 0;
+            }
+            self.carry_out(now);
+        }
+        true
+    }
+
+    /// Sleeps until there is something to do, unless there is already.
+    fn sleep(&mut self, now: Tick) {
+        self.publish();
+        let until_due = self.proxy.next_due().since(now);
+        if until_due == 0 || self.post.has_backlog() || self.operator.is_busy() {
+            return;
+        }
+        self.post.wake.prepare();
+        // Whoever wrote before the flag was up did not wake us: look again.
+        if !self.rings.idle() || self.post.has_mail() {
+            self.post.wake.cancel();
+            return;
+        }
+        self.counters.count(Counter::Sleeps);
+        self.rings.wait(&self.post.wake, until_due.min(SLEEP_NS_MAX));
+    }
+
+    fn publish(&mut self) {
+        self.gauge();
+        self.post.published.publish(&self.counters);
+    }
+
+    fn gauge(&mut self) {
+        self.proxy.gauge(&mut self.counters);
+        self.counters.set(Counter::FlowsNow, self.flows.open_count() as u64);
+        let ledger = self.rings.ledger();
+        for (counter, frames) in [
+            (Counter::FramesTotal, ledger.total),
+            (Counter::FramesFree, ledger.free),
+            (Counter::FramesFill, ledger.fill),
+            (Counter::FramesHeld, ledger.held),
+            (Counter::FramesRx, ledger.rx),
+            (Counter::FramesTx, ledger.tx),
+            (Counter::FramesCompletion, ledger.completion),
+        ] {
+            self.counters.set(counter, u64::from(frames));
+        }
+    }
+}
+
+/// A SIP datagram: scanned, then taken up or mailed to its owner.
+fn sip(
+    proxy: &mut Proxy,
+    post: &mut WorkerPost,
+    bytes: &[u8],
+    arrival: Arrival,
+    step: &mut Step<'_>,
+) -> Counter {
+    if scan::is_keepalive(bytes) {
+        return Counter::SipKeepalive;
+    }
+    let message = match Message::scan(bytes) {
+        Ok(message) => message,
+        Err(why) => return proxy.malformed(bytes, why, arrival, step),
+    };
+    let owner = match proxy.owner(&message) {
+        Owner::Mine => return proxy.receive(&message, arrival, step),
+        Owner::Nobody(outcome) => return outcome,
+        Owner::Other(owner) => owner,
+    };
+    let mail = SipMail { source: arrival.source, listen: arrival.listen, len: 0, kernel: false };
+    let outbox = post.outboxes.get_mut(usize::from(owner.0)).and_then(Option::as_mut);
+    if outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes)) {
+        Counter::MailedToOwner
+    } else {
+        proxy.refuse_unowned(&message, arrival, step)
+    }
+}
+
+const _: () = assert!(PORT_QUARANTINE_MS > crate::limits::MEDIA_GRACE_MS);

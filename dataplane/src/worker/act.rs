@@ -1,0 +1,139 @@
+//! Carrying out what the SIP core decided: flows first, then messages.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+
+use super::Worker;
+use crate::counters::Counter;
+use crate::ids::InterfaceIndex;
+use crate::mailbox::Mail;
+use crate::mailbox::Report;
+use crate::media::CallRef;
+use crate::media::FlowSpec;
+use crate::media::Opened;
+use crate::ring::Rings;
+use crate::route::Network;
+use crate::route::Unresolved;
+use crate::sip::effects::FlowChange;
+use crate::sip::effects::Send;
+use crate::tick::Tick;
+use crate::wire;
+use crate::wire::Ethernet;
+use crate::wire::HEADERS_LEN;
+use crate::wire::IP_HEADERS_LEN;
+
+impl<R: Rings> Worker<R> {
+    /// Carries out all effects of one input. The others learn of a new flow before the
+    /// message that names its port leaves.
+    pub(super) fn carry_out(&mut self, now: Tick) {
+        for at in 0..self.effects.flows().len() {
+            let mail = match self.effects.flows()[at] {
+                FlowChange::Open(spec) => {
+                    self.open_flow(&spec);
+                    Mail::FlowOpen(spec)
+                }
+                FlowChange::Close { local, call } => {
+                    self.close_flow(local, call);
+                    Mail::FlowClose { local, call }
+                }
+            };
+            self.tell_others(&mail);
+        }
+        for at in 0..self.effects.sends().len() {
+            let send = self.effects.sends()[at].clone();
+            self.counters.count(Counter::SipToSend);
+            let outcome = self.send(&send, now);
+            self.counters.count(outcome);
+        }
+        self.effects.clear();
+    }
+
+    fn tell_others(&mut self, mail: &Mail) {
+        for outbox in self.post.outboxes.iter_mut().flatten() {
+            let copy = match *mail {
+                Mail::FlowOpen(spec) => Mail::FlowOpen(spec),
+                Mail::FlowClose { local, call } => Mail::FlowClose { local, call },
+                _ => return,
+            };
+            if !outbox.post_flow(copy) {
+                self.counters.count(Counter::FlowMailsLost);
+            }
+        }
+    }
+
+    pub(super) fn open_flow(&mut self, spec: &FlowSpec) {
+        if self.flows.open(spec) == Opened::New {
+            self.counters.count(Counter::FlowsOpened);
+        }
+    }
+
+    pub(super) fn close_flow(&mut self, local: SocketAddrV4, call: CallRef) {
+        if let Some(report) = self.flows.close(local, call) {
+            self.counters.count(Counter::FlowsClosed);
+            if report.drops > 0 {
+                self.counters.count(Counter::FlowsClosedWithDrops);
+            }
+        }
+    }
+
+    /// Puts a SIP message on a transmit ring, and says how that went.
+    fn send(&mut self, send: &Send, _now: Tick) -> Counter {
+        let source = self.listens[usize::from(send.listen.0)];
+        let hop = match self.network.resolve(*send.to.ip()) {
+            Ok(hop) => hop,
+            Err(Unresolved::NoNeighbour { interface, address }) => {
+                self.solicit(interface, address);
+                return Counter::SipNoNeighbour;
+            }
+            Err(unresolved) => return unsent(unresolved),
+        };
+        let message = self.effects.bytes(send);
+        if message.len() + IP_HEADERS_LEN > usize::from(hop.mtu) {
+            return Counter::SipOverMtu;
+        }
+        let Some(mut frame) = self.rings.allocate(HEADERS_LEN + message.len()) else {
+            return Counter::SipNoFrame;
+        };
+        let bytes = self.rings.bytes_mut(&mut frame);
+        bytes[HEADERS_LEN..].copy_from_slice(message);
+        let ethernet = Ethernet { destination: hop.dst_mac, source: hop.src_mac };
+        // The frame was allocated for exactly this, so the headers fit.
+        let _ = wire::write_headers(bytes, &ethernet, source, send.to, message.len());
+        wire::fill_udp_checksum(bytes);
+        match self.rings.transmit(hop.interface, frame) {
+            Ok(()) => Counter::SipSent,
+            Err(frame) => {
+                self.rings.free(frame);
+                Counter::SipTxFull
+            }
+        }
+    }
+
+    /// Asks control to have the kernel find a neighbour, unless it was just asked.
+    pub(super) fn solicit(&mut self, interface: InterfaceIndex, address: Ipv4Addr) {
+        if self.operator.solicited(interface, address, self.network.epoch()) {
+            return;
+        }
+        if self.post.reports.send(Report::Solicit { interface, address }).is_err() {
+            self.counters.count(Counter::ReportsLost);
+        }
+    }
+
+    /// Takes the new network and hands the old one back to be freed.
+    pub(super) fn replace_network(&mut self, network: Box<Network>) {
+        let old = std::mem::replace(&mut self.network, network);
+        // Without room the box is freed here: that is slow once, but loses nothing.
+        let _ = self.post.reports.send(Report::Network(old));
+    }
+}
+
+const fn unsent(unresolved: Unresolved) -> Counter {
+    match unresolved {
+        Unresolved::NoRoute => Counter::SipNoRoute,
+        Unresolved::OtherInterface => Counter::SipOtherInterface,
+        Unresolved::LinkDown { .. } => Counter::SipLinkDown,
+        Unresolved::OurOwn => Counter::SipOwnAddress,
+        Unresolved::NotUnicast => Counter::SipNotUnicast,
+        Unresolved::NoNeighbour { .. } => Counter::SipNoNeighbour,
+    }
+}

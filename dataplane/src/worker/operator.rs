@@ -1,0 +1,112 @@
+//! Answers to the operator, a bounded number of rows a turn, and the memory of which
+//! neighbours were asked for.
+
+use std::net::Ipv4Addr;
+
+use super::Worker;
+use crate::ids::InterfaceIndex;
+use crate::limits::REPORT_ROWS_PER_TURN;
+use crate::mailbox::Ask;
+use crate::mailbox::Query;
+use crate::mailbox::Report;
+use crate::ring::Rings;
+
+/// Questions that may wait; control asks one at a time.
+const QUERIES: usize = 8;
+/// Neighbours that are remembered as asked for.
+const SOLICITED: usize = 16;
+
+/// What the worker owes the operator.
+#[derive(Debug, Default)]
+pub(super) struct Operator {
+    queries: [Option<Query>; QUERIES],
+    /// Where the answer to the first query goes on.
+    cursor: u32,
+    /// Which neighbours were asked for, in which epoch of the network.
+    solicited: [Option<(InterfaceIndex, Ipv4Addr, u32)>; SOLICITED],
+    solicited_next: usize,
+}
+
+impl Operator {
+    /// Takes a query. One too many is not answered; control gives up on it in time.
+    pub fn ask(&mut self, query: Query) {
+        if let Some(free) = self.queries.iter_mut().find(|place| place.is_none()) {
+            *free = Some(query);
+        }
+    }
+
+    /// True while an answer is under way.
+    pub fn is_busy(&self) -> bool {
+        self.queries[0].is_some()
+    }
+
+    /// True where this neighbour was asked for in this epoch; it is remembered.
+    pub fn solicited(&mut self, interface: InterfaceIndex, address: Ipv4Addr, epoch: u32) -> bool {
+        let asked = Some((interface, address, epoch));
+        if self.solicited.contains(&asked) {
+            return true;
+        }
+        self.solicited[self.solicited_next] = asked;
+        self.solicited_next = (self.solicited_next + 1) % SOLICITED;
+        false
+    }
+
+    fn done(&mut self) {
+        self.queries.rotate_left(1);
+        self.queries[QUERIES - 1] = None;
+        self.cursor = 0;
+    }
+}
+
+impl<R: Rings> Worker<R> {
+    /// Writes the next rows of an answer, as many as there is room and patience for.
+    pub(super) fn answer_operator(&mut self) -> bool {
+        let Some(query) = self.operator.queries[0] else { return false };
+        let rows = REPORT_ROWS_PER_TURN.min(self.post.reports.room().saturating_sub(1));
+        let id = query.id;
+        for _ in 0..rows {
+            let row = match query.what {
+                Ask::Calls => self
+                    .proxy
+                    .call_report(self.operator.cursor)
+                    .map(|(call, next)| (Report::Call { id, call }, next)),
+                Ask::Flows => self
+                    .flows
+                    .report_from(self.operator.cursor)
+                    .map(|(flow, next)| (Report::Flow { id, flow }, next)),
+                Ask::Sockets => self.socket_report(id),
+            };
+            let report = match row {
+                Some((report, next)) => {
+                    self.operator.cursor = next;
+                    report
+                }
+                None => {
+                    self.operator.done();
+                    Report::End { id }
+                }
+            };
+            let end = matches!(report, Report::End { .. });
+            // There is room: it was looked at above.
+            let _ = self.post.reports.send(report);
+            if end {
+                break;
+            }
+        }
+        true
+    }
+
+    /// The statistics of the socket at the cursor: a system call, made for the operator only.
+    fn socket_report(&mut self, id: u32) -> Option<(Report, u32)> {
+        let wanted = self.operator.cursor;
+        let mut at = 0;
+        let mut found = None;
+        self.rings.statistics(&mut |socket| {
+            if at == wanted {
+                found = Some((Report::Socket { id, socket }, wanted + 1));
+            }
+            at += 1;
+        });
+        found
+    }
+}
