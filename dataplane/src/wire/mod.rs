@@ -21,6 +21,7 @@ pub mod ipv4;
 pub mod udp;
 
 mod parse;
+mod ready;
 mod write;
 
 pub use ethernet::Ethernet;
@@ -29,6 +30,7 @@ pub use parse::Datagram;
 pub use parse::WireError;
 pub use parse::parse;
 pub use parse::udp_checksum_ok;
+pub use ready::ReadyHeaders;
 pub use write::fill_udp_checksum;
 pub use write::write_headers;
 

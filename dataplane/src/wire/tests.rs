@@ -194,3 +194,21 @@ proptest! {
         prop_assert_eq!(header.identification, 0);
     }
 }
+
+proptest! {
+    #[test]
+    fn ready_headers_equal_fresh_ones(
+        src in host(), dst in host(), payload_len in 0usize..=PAYLOAD_LEN_MAX,
+    ) {
+        let ethernet = Ethernet { source: [2, 0, 0, 0, 0, 1], destination: [2, 0, 0, 0, 0, 2] };
+        let mut fresh = vec![0u8; HEADERS_LEN + payload_len];
+        let _ = write_headers(&mut fresh, &ethernet, src, dst, payload_len).unwrap();
+        let mut ready = ReadyHeaders::new(src, dst);
+        ready.set_ethernet(&ethernet);
+        prop_assert_eq!((ready.src(), ready.dst()), (src, dst));
+        let mut copied = vec![0xffu8; HEADERS_LEN];
+        prop_assert!(ready.write(&mut copied, payload_len.try_into().unwrap(), 0));
+        prop_assert_eq!(&copied[..], &fresh[..HEADERS_LEN]);
+        prop_assert!(!ready.write(&mut copied[..41], 0, 0));
+    }
+}

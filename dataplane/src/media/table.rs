@@ -1,0 +1,219 @@
+//! The flow table: an array indexed by (media range, port).
+//!
+//! A lookup compares the address with at most [`RANGES_MAX`] ranges and loads
+//! one entry: no hash, no chain. The table holds an entry for every port of
+//! every range from the start (128 bytes each: 1.28 MB for 10,000 ports) and
+//! never grows.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+use std::ops::RangeInclusive;
+
+use super::flow::CallRef;
+use super::flow::Flow;
+use super::flow::FlowReport;
+use super::flow::FlowSpec;
+
+/// Media ranges of a table. A lookup compares with each in turn, so that more
+/// would cost every packet; a box has one or two for each interface.
+pub const RANGES_MAX: usize = 8;
+
+/// Why a table cannot be made of the media ranges given.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RangeError {
+    /// More than [`RANGES_MAX`].
+    #[error("{given} media ranges are configured, at most {RANGES_MAX} are possible: join some")]
+    TooMany {
+        /// How many are configured.
+        given: usize,
+    },
+    /// The first port lies behind the last.
+    #[error("the media range on {address} holds no port: set its first port below its last")]
+    Empty {
+        /// The range's address.
+        address: Ipv4Addr,
+    },
+    /// Two ranges share ports of one address.
+    #[error("two media ranges on {address} overlap: give each ports of its own")]
+    Overlap {
+        /// The address of both.
+        address: Ipv4Addr,
+    },
+}
+
+/// What became of a [`FlowSpec`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Opened {
+    /// The port was closed and is open now.
+    New,
+    /// The same call's flow was open; its counters go on.
+    Updated,
+    /// Another call's flow was still open. It is closed, and this is its end.
+    Replaced(FlowReport),
+    /// The local address and port are in no media range: nothing is open.
+    OutsideRanges,
+}
+
+/// Every flow of the box, as one worker sees it.
+#[derive(Debug)]
+pub struct FlowTable {
+    ranges: Vec<PortRange>,
+    flows: Vec<Flow>,
+    open_count: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PortRange {
+    address: Ipv4Addr,
+    first: u16,
+    last: u16,
+    /// Index of the first port's flow.
+    base: usize,
+}
+
+impl FlowTable {
+    /// A table with every port of `ranges` closed. Allocates all memory that
+    /// it will ever use, and touches it.
+    ///
+    /// # Errors
+    /// [`RangeError`], to be told to the operator.
+    pub fn new(ranges: &[(Ipv4Addr, RangeInclusive<u16>)]) -> Result<FlowTable, RangeError> {
+        if ranges.len() > RANGES_MAX {
+            return Err(RangeError::TooMany {
+                given: ranges.len(),
+            });
+        }
+        let mut table = FlowTable {
+            ranges: Vec::with_capacity(ranges.len()),
+            flows: Vec::new(),
+            open_count: 0,
+        };
+        let mut base = 0;
+        for (address, ports) in ranges {
+            let (address, first, last) = (*address, *ports.start(), *ports.end());
+            if first > last {
+                return Err(RangeError::Empty { address });
+            }
+            let overlaps = |other: &PortRange| {
+                other.address == address && first <= other.last && other.first <= last
+            };
+            if table.ranges.iter().any(overlaps) {
+                return Err(RangeError::Overlap { address });
+            }
+            table.ranges.push(PortRange {
+                address,
+                first,
+                last,
+                base,
+            });
+            base += usize::from(last - first) + 1;
+        }
+        table.flows = vec![Flow::CLOSED; base];
+        Ok(table)
+    }
+
+    /// True if `local` is a relay address and port, open or not.
+    #[must_use]
+    pub fn covers(&self, local: SocketAddrV4) -> bool {
+        self.slot(local).is_some()
+    }
+
+    /// Opens the flow, or updates it if the same call has it open.
+    pub fn open(&mut self, spec: &FlowSpec) -> Opened {
+        let Some(flow) = self
+            .slot(spec.local)
+            .and_then(|slot| self.flows.get_mut(slot))
+        else {
+            return Opened::OutsideRanges;
+        };
+        let opened = if !flow.is_open() {
+            Opened::New
+        } else if flow.call() == spec.call {
+            Opened::Updated
+        } else {
+            Opened::Replaced(flow.report(spec.local))
+        };
+        if opened != Opened::Updated {
+            *flow = Flow::CLOSED;
+        }
+        if opened == Opened::New {
+            self.open_count += 1;
+        }
+        flow.set(spec);
+        opened
+    }
+
+    /// Closes the flow of `call` on `local` and tells what it carried; `None`,
+    /// and nothing is closed, if no flow of that call is open there.
+    pub fn close(&mut self, local: SocketAddrV4, call: CallRef) -> Option<FlowReport> {
+        let flow = self.open_flow_mut(local)?;
+        if flow.call() != call {
+            return None;
+        }
+        let report = flow.report(local);
+        *flow = Flow::CLOSED;
+        self.open_count -= 1;
+        Some(report)
+    }
+
+    /// How many flows are open.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.open_count
+    }
+
+    /// How many flows can be open: one a port.
+    #[must_use]
+    pub fn slot_count(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// The flow open on `local`.
+    #[must_use]
+    pub fn report(&self, local: SocketAddrV4) -> Option<FlowReport> {
+        let flow = self.flows.get(self.slot(local)?)?;
+        flow.is_open().then(|| flow.report(local))
+    }
+
+    /// The open flows among the `max` slots from slot `from` on: a bounded
+    /// piece of work. Go on with `from + max` until [`FlowTable::slot_count`].
+    pub fn reports(&self, from: usize, max: usize) -> impl Iterator<Item = FlowReport> {
+        let slots = from..from.saturating_add(max).min(self.flows.len());
+        slots.filter_map(|slot| {
+            let flow = self.flows.get(slot)?;
+            if !flow.is_open() {
+                return None;
+            }
+            Some(flow.report(self.local_of(slot)?))
+        })
+    }
+
+    /// The entry of an open flow.
+    pub(super) fn open_flow_mut(&mut self, local: SocketAddrV4) -> Option<&mut Flow> {
+        let slot = self.slot(local)?;
+        self.flows.get_mut(slot).filter(|flow| flow.is_open())
+    }
+
+    fn slot(&self, local: SocketAddrV4) -> Option<usize> {
+        for range in &self.ranges {
+            if range.address == *local.ip() && (range.first..=range.last).contains(&local.port()) {
+                return Some(range.base + usize::from(local.port() - range.first));
+            }
+        }
+        None
+    }
+
+    fn local_of(&self, slot: usize) -> Option<SocketAddrV4> {
+        let range = self.ranges.iter().rev().find(|range| range.base <= slot)?;
+        let offset = u16::try_from(slot - range.base).ok()?;
+        Some(SocketAddrV4::new(
+            range.address,
+            range.first.checked_add(offset)?,
+        ))
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
