@@ -9,7 +9,6 @@
 
 use std::io;
 
-use super::BATCH;
 use super::KernelStatistics;
 use super::Received;
 use super::RingLens;
@@ -21,6 +20,7 @@ use super::cursor::Ring;
 use super::frames_needed;
 use super::port::Ends;
 use super::port::Port;
+use super::port::Ports;
 use crate::frame::CHUNK_LEN;
 use crate::frame::Frame;
 use crate::frame::HEADROOM;
@@ -81,10 +81,9 @@ struct Nic {
 /// A fake worker's rings.
 #[derive(Debug)]
 pub struct Fake {
-    pool: Pool,
-    ports: Vec<(Port, Nic)>,
-    /// The port that the next `receive` begins with.
-    first: usize,
+    ports: Ports,
+    /// One for each port, in the same order.
+    nics: Vec<Nic>,
     delay_completions: bool,
     refuse_tx: bool,
     /// How many of the next frames sent the driver will drop.
@@ -104,17 +103,20 @@ impl Fake {
         let frames = config.frames.unwrap_or_else(|| frames_needed(&rings));
         let len = frames as usize * usize::from(CHUNK_LEN);
         let mapping = Mapping::new(len, Hugepages::Off).map_err(io::Error::other)?;
+        let mut ports = Vec::with_capacity(rings.len());
+        let mut nics = Vec::with_capacity(rings.len());
+        for interface in 0..config.interfaces {
+            let (port, nic) = port(InterfaceIndex(interface), config)?;
+            ports.push(port);
+            nics.push(nic);
+        }
         let mut fake = Fake {
-            pool: Pool::new(Umem::new(mapping)),
-            ports: Vec::with_capacity(rings.len()),
-            first: 0,
+            ports: Ports::new(Pool::new(Umem::new(mapping)), ports),
+            nics,
             delay_completions: false,
             refuse_tx: false,
             drop_count: 0,
         };
-        for interface in 0..config.interfaces {
-            fake.ports.push(port(InterfaceIndex(interface), config)?);
-        }
         fake.flush();
         Ok(fake)
     }
@@ -125,11 +127,8 @@ impl Fake {
     /// would: no frame to receive into, the rx ring full, the frame longer than a
     /// chunk holds, or no such interface.
     pub fn inject(&mut self, interface: InterfaceIndex, bytes: &[u8]) -> bool {
-        let Some((_, nic)) = self
-            .ports
-            .iter_mut()
-            .find(|(port, _)| port.interface == interface)
-        else {
+        // Interface i is port i.
+        let Some(nic) = self.nics.get_mut(usize::from(interface.0)) else {
             return false;
         };
         let room = usize::from(CHUNK_LEN - HEADROOM);
@@ -150,7 +149,7 @@ impl Fake {
         };
         nic.fill.release();
         let addr = address + u64::from(HEADROOM);
-        if let Some(chunk) = self.pool.umem_mut().write_as_kernel(addr, len) {
+        if let Some(chunk) = self.ports.pool.umem_mut().write_as_kernel(addr, len) {
             chunk.copy_from_slice(bytes);
         }
         // unconsumed() has said that there is room.
@@ -166,13 +165,10 @@ impl Fake {
     /// Sends what the worker has flushed: shows each frame to `seen` in the
     /// order of its port, and completes it.
     pub fn take_sent(&mut self, seen: &mut dyn FnMut(InterfaceIndex, &[u8])) {
-        for (port, nic) in &mut self.ports {
+        let Ports { pool, ports, .. } = &mut self.ports;
+        for (port, nic) in ports.iter_mut().zip(&mut self.nics) {
             while let Some(descriptor) = nic.tx.pop() {
-                match self
-                    .pool
-                    .umem()
-                    .read_as_kernel(descriptor.addr, descriptor.len)
-                {
+                match pool.umem().read_as_kernel(descriptor.addr, descriptor.len) {
                     None => nic.statistics.tx_invalid_descs += 1,
                     Some(_) if self.drop_count > 0 => {
                         self.drop_count -= 1;
@@ -193,7 +189,7 @@ impl Fake {
     pub fn delay_completions(&mut self, delay: bool) {
         self.delay_completions = delay;
         if !delay {
-            self.ports.iter_mut().for_each(|(_, nic)| nic.complete());
+            self.nics.iter_mut().for_each(Nic::complete);
         }
     }
 
@@ -254,75 +250,53 @@ impl Nic {
 
 impl Rings for Fake {
     fn receive(&mut self, batch: &mut Vec<Received>) {
-        let mut limit = BATCH.min(batch.capacity() - batch.len());
-        let count = self.ports.len();
-        for turn in 0..count {
-            let before = batch.len();
-            let (port, _) = &mut self.ports[(self.first + turn) % count];
-            port.receive(&mut self.pool, batch, limit);
-            limit -= batch.len() - before;
-        }
-        self.first = (self.first + 1) % count.max(1);
+        self.ports.receive(batch);
     }
 
     fn bytes(&self, frame: &Frame) -> &[u8] {
-        self.pool.umem().bytes(frame)
+        self.ports.pool.umem().bytes(frame)
     }
 
     fn bytes_mut(&mut self, frame: &mut Frame) -> &mut [u8] {
-        self.pool.umem_mut().bytes_mut(frame)
+        self.ports.pool.umem_mut().bytes_mut(frame)
     }
 
     fn pair(&mut self, source: &Frame, target: &mut Frame) -> (&[u8], &mut [u8]) {
-        self.pool.umem_mut().pair(source, target)
+        self.ports.pool.umem_mut().pair(source, target)
     }
 
     fn allocate(&mut self, len: usize) -> Option<Frame> {
-        self.pool.allocate(len)
+        self.ports.pool.allocate(len)
     }
 
     fn free(&mut self, frame: Frame) {
-        self.pool.free(frame);
+        self.ports.pool.free(frame);
     }
 
     fn transmit(&mut self, interface: InterfaceIndex, frame: Frame) -> Result<(), Frame> {
         if self.refuse_tx {
             return Err(frame);
         }
-        match self.ports.get_mut(usize::from(interface.0)) {
-            Some((port, _)) => port.transmit(&mut self.pool, frame),
-            None => Err(frame),
-        }
+        self.ports.transmit(interface, frame)
     }
 
     fn flush(&mut self) {
-        for (port, _) in &mut self.ports {
-            port.tx.publish();
-            port.reap(&mut self.pool);
-        }
-        for (port, _) in &mut self.ports {
-            port.refill(&mut self.pool);
-        }
+        self.ports.iter_mut().for_each(|port| port.tx.publish());
+        self.ports.reap_and_refill();
     }
 
     fn ledger(&self) -> Ledger {
-        let rx = self.ports.iter().map(|(port, _)| port.rx.waiting()).sum();
-        let completion = self
-            .ports
-            .iter()
-            .map(|(port, _)| port.completion.waiting())
-            .sum();
-        self.pool.ledger(rx, completion)
+        self.ports.ledger()
     }
 
     fn statistics(&mut self, out: &mut dyn FnMut(SocketStatistics)) {
-        for (port, nic) in &self.ports {
+        for (port, nic) in self.ports.iter().zip(&self.nics) {
             out(port.statistics(nic.statistics));
         }
     }
 
     fn idle(&self) -> bool {
-        self.ports.iter().all(|(port, _)| port.rx.waiting() == 0)
+        self.ports.idle()
     }
 
     fn wait(&mut self, wake: &Wake, timeout_ns: u64) {

@@ -17,13 +17,24 @@
 //! bookkeeping ([`port`]) is common to both.
 
 mod cursor;
+mod error;
 mod fake;
 mod port;
+mod socket;
+mod syscall;
+mod xsk;
 
+pub use error::RingError;
 pub use fake::Fake;
 pub use fake::FakeConfig;
 pub use port::RingLens;
 pub use port::frames_needed;
+pub use socket::Mode;
+pub use socket::SocketConfig;
+pub use xsk::ModeWish;
+pub use xsk::OpenSocket;
+pub use xsk::Xsk;
+pub use xsk::XskConfig;
 
 use crate::frame::Frame;
 use crate::frame::Ledger;

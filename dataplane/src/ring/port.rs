@@ -1,6 +1,6 @@
-//! One socket's four rings, and what goes through them.
+//! A socket's four rings, and what goes through them.
 //!
-//! Real sockets and fake ones share it. Its bounds:
+//! Real sockets and fake ones share it. The bounds of a port:
 //!
 //! - `fill + rx` frames of a port never exceed the fill ring's length. The fill
 //!   ring is at least twice as long as the rx ring, so when the rx ring is full
@@ -18,6 +18,7 @@ use super::SocketStatistics;
 use super::cursor::Consumer;
 use super::cursor::Producer;
 use crate::frame::Frame;
+use crate::frame::Ledger;
 use crate::frame::Pool;
 use crate::ids::InterfaceIndex;
 use crate::ids::QueueId;
@@ -224,5 +225,94 @@ impl Port {
     /// Frames on their way out, completed and unreaped ones included.
     pub(crate) fn tx_outstanding(&self) -> u32 {
         self.tx_outstanding
+    }
+}
+
+/// A worker's ports and the frames that go through them: all that real and fake
+/// rings have in common.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    pub pool: Pool,
+    pub ports: Vec<Port>,
+    /// The first port of each interface, by the interface's index.
+    by_interface: Vec<Option<usize>>,
+    /// The port that the next `receive` begins with.
+    first: usize,
+}
+
+impl Ports {
+    pub(crate) fn new(pool: Pool, ports: Vec<Port>) -> Ports {
+        let mut by_interface = vec![None; 256];
+        // Backwards, so that the first of an interface's ports is what stays.
+        for (index, port) in ports.iter().enumerate().rev() {
+            by_interface[usize::from(port.interface.0)] = Some(index);
+        }
+        Ports {
+            pool,
+            ports,
+            by_interface,
+            first: 0,
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Port> {
+        self.ports.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Port> {
+        self.ports.iter_mut()
+    }
+
+    pub(crate) fn receive(&mut self, batch: &mut Vec<Received>) {
+        let mut limit = BATCH.min(batch.capacity() - batch.len());
+        let (before, after) = self.ports.split_at_mut(self.first);
+        for port in after.iter_mut().chain(before) {
+            let count = batch.len();
+            port.receive(&mut self.pool, batch, limit);
+            limit -= batch.len() - count;
+        }
+        // The next port is first next time: under any load each has a whole
+        // batch to itself once in as many turns as there are ports.
+        self.first = if self.first + 1 < self.ports.len() {
+            self.first + 1
+        } else {
+            0
+        };
+    }
+
+    pub(crate) fn transmit(
+        &mut self,
+        interface: InterfaceIndex,
+        frame: Frame,
+    ) -> Result<(), Frame> {
+        match self.by_interface[usize::from(interface.0)] {
+            Some(index) => self.ports[index].transmit(&mut self.pool, frame),
+            None => Err(frame),
+        }
+    }
+
+    /// Reaps every port before it refills any: the frames that one has sent are
+    /// there for all to receive into.
+    pub(crate) fn reap_and_refill(&mut self) {
+        for port in &mut self.ports {
+            port.reap(&mut self.pool);
+        }
+        for port in &mut self.ports {
+            port.refill(&mut self.pool);
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        let rx = self.ports.iter().map(|port| port.rx.waiting()).sum();
+        let completion = self
+            .ports
+            .iter()
+            .map(|port| port.completion.waiting())
+            .sum();
+        self.pool.ledger(rx, completion)
+    }
+
+    pub(crate) fn idle(&self) -> bool {
+        self.ports.iter().all(|port| port.rx.waiting() == 0)
     }
 }

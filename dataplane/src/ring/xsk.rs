@@ -1,0 +1,297 @@
+//! A worker's rings over AF_XDP sockets.
+
+use std::os::fd::AsFd as _;
+use std::os::fd::AsRawFd as _;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use super::Received;
+use super::RingError;
+use super::Rings;
+use super::SocketStatistics;
+use super::frames_needed;
+use super::port::Port;
+use super::port::Ports;
+use super::socket::BIND_RETRY;
+use super::socket::Mode;
+use super::socket::Socket;
+use super::socket::SocketConfig;
+use crate::frame::CHUNK_LEN;
+use crate::frame::Frame;
+use crate::frame::Ledger;
+use crate::frame::Pool;
+use crate::frame::Umem;
+use crate::ids::InterfaceIndex;
+use crate::ids::QueueId;
+use crate::sys::memory::Hugepages;
+use crate::sys::memory::Mapping;
+use crate::sys::memory::Pages;
+use crate::sys::wake;
+use crate::sys::wake::Wake;
+
+/// The longest sleep while the kernel has not taken a frame from a tx ring: the
+/// next flush must kick it again. Shorter spins, longer delays a frame.
+const UNSENT_WAIT_NS: u64 = 1_000_000;
+
+/// The longest sleep while a completion is due. Nothing waits for the frame (the
+/// UMEM has enough), so this only keeps the ledger's view fresh.
+const UNCOMPLETED_WAIT_NS: u64 = 20_000_000;
+
+/// Which mode the configuration wishes for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModeWish {
+    /// Zero-copy if every socket takes it, else copy for all, saying who refused.
+    #[default]
+    Auto,
+    /// Copy.
+    Copy,
+    /// Zero-copy, or no start.
+    ZeroCopy,
+}
+
+/// A worker's rings, to be opened.
+#[derive(Clone, Debug)]
+pub struct XskConfig {
+    /// Its sockets, one for each queue it owns. The first owns the UMEM.
+    pub sockets: Vec<SocketConfig>,
+    /// Chunks in the UMEM; None for as many as the rings need.
+    pub frames: Option<u32>,
+    /// What the UMEM is to be made of.
+    pub hugepages: Hugepages,
+    /// Copy or zero-copy.
+    pub mode: ModeWish,
+}
+
+/// A worker's AF_XDP sockets and their UMEM.
+#[derive(Debug)]
+pub struct Xsk {
+    /// One for each port, in the same order. Closed before the UMEM is unmapped.
+    sockets: Vec<Socket>,
+    ports: Ports,
+    mode: Mode,
+    zero_copy_refusal: Option<String>,
+    pages: Pages,
+    /// For poll(2): a place for the wake-up, then the sockets.
+    poll_entries: Vec<libc::pollfd>,
+}
+
+/// A socket, as the XSKMAP wants to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenSocket<'a> {
+    /// The interface, as the worker knows it.
+    pub interface: InterfaceIndex,
+    /// The interface, as the kernel knows it.
+    pub ifindex: u32,
+    /// The queue: the key in the interface's XSKMAP.
+    pub queue: QueueId,
+    /// The socket: the value there.
+    pub fd: BorrowedFd<'a>,
+}
+
+impl Xsk {
+    /// Opens and binds every socket and fills its fill ring. From here on the
+    /// sockets receive what an XDP program redirects to them.
+    ///
+    /// # Errors
+    /// What stands in the way, and what to do about it: see [`RingError`].
+    /// Nothing stays open.
+    pub fn open(config: &XskConfig) -> Result<Xsk, RingError> {
+        let deadline = Instant::now() + BIND_RETRY;
+        match config.mode {
+            ModeWish::Copy => Xsk::open_as(config, Mode::Copy, deadline),
+            ModeWish::ZeroCopy => Xsk::open_as(config, Mode::ZeroCopy, deadline),
+            ModeWish::Auto => match Xsk::open_as(config, Mode::ZeroCopy, deadline) {
+                Err(RingError::ZeroCopyRefused {
+                    interface,
+                    queue,
+                    source,
+                }) => {
+                    // The queues that did take it may be busy for a moment now.
+                    let deadline = Instant::now() + BIND_RETRY;
+                    let mut xsk = Xsk::open_as(config, Mode::Copy, deadline)?;
+                    let refusal = format!("{interface} queue {queue} refuses zero-copy: {source}");
+                    xsk.zero_copy_refusal = Some(refusal);
+                    Ok(xsk)
+                }
+                other => other,
+            },
+        }
+    }
+
+    fn open_as(config: &XskConfig, mode: Mode, deadline: Instant) -> Result<Xsk, RingError> {
+        let mapping = map_umem(config)?;
+        let pages = mapping.pages().clone();
+        let umem = Umem::new(mapping);
+        let mut sockets: Vec<Socket> = Vec::with_capacity(config.sockets.len());
+        let mut ports = Vec::with_capacity(config.sockets.len());
+        for socket_config in &config.sockets {
+            let SocketConfig {
+                interface,
+                queue,
+                lens,
+                ..
+            } = *socket_config;
+            let socket = Socket::new(socket_config)?;
+            let owner = sockets.first().map(|owner| owner.fd.as_fd());
+            if owner.is_none() {
+                socket.register(&umem)?;
+            }
+            let ends = socket.rings()?;
+            socket.bind(mode, owner, deadline)?;
+            ports.push(Port::new(interface, queue, lens, ends));
+            sockets.push(socket);
+        }
+        let mode = sockets.first().ok_or(RingError::NoSockets)?.mode()?;
+        let entry = |fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut poll_entries = vec![entry(-1)];
+        poll_entries.extend(sockets.iter().map(|socket| entry(socket.fd.as_raw_fd())));
+        let ports = Ports::new(Pool::new(umem), ports);
+        let mut xsk = Xsk {
+            sockets,
+            ports,
+            mode,
+            zero_copy_refusal: None,
+            pages,
+            poll_entries,
+        };
+        xsk.flush();
+        Ok(xsk)
+    }
+
+    /// The mode that all sockets are in, as the kernel reports it.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// In copy mode though zero-copy was wished for: who refused it, and why.
+    #[must_use]
+    pub fn zero_copy_refusal(&self) -> Option<&str> {
+        self.zero_copy_refusal.as_deref()
+    }
+
+    /// What the UMEM is made of.
+    #[must_use]
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// The sockets, to be entered into the XSKMAP of their interface.
+    pub fn sockets(&self) -> impl Iterator<Item = OpenSocket<'_>> {
+        self.sockets.iter().map(|socket| {
+            let SocketConfig {
+                interface,
+                ifindex,
+                queue,
+                ..
+            } = socket.config;
+            OpenSocket {
+                interface,
+                ifindex,
+                queue,
+                fd: socket.fd.as_fd(),
+            }
+        })
+    }
+}
+
+/// Checks the configuration's numbers and maps the memory.
+fn map_umem(config: &XskConfig) -> Result<Mapping, RingError> {
+    if config.sockets.is_empty() {
+        return Err(RingError::NoSockets);
+    }
+    for socket in &config.sockets {
+        if let Some(fault) = socket.lens.fault() {
+            let interface = socket.name.clone();
+            return Err(RingError::RingLens {
+                interface,
+                queue: socket.queue.0,
+                fault,
+            });
+        }
+    }
+    let lens: Vec<_> = config.sockets.iter().map(|socket| socket.lens).collect();
+    let needed = frames_needed(&lens);
+    let frames = config.frames.unwrap_or(needed);
+    if frames < needed {
+        return Err(RingError::TooFewFrames { frames, needed });
+    }
+    Ok(Mapping::new(
+        frames as usize * usize::from(CHUNK_LEN),
+        config.hugepages,
+    )?)
+}
+
+impl Rings for Xsk {
+    fn receive(&mut self, batch: &mut Vec<Received>) {
+        self.ports.receive(batch);
+    }
+
+    fn bytes(&self, frame: &Frame) -> &[u8] {
+        self.ports.pool.umem().bytes(frame)
+    }
+
+    fn bytes_mut(&mut self, frame: &mut Frame) -> &mut [u8] {
+        self.ports.pool.umem_mut().bytes_mut(frame)
+    }
+
+    fn pair(&mut self, source: &Frame, target: &mut Frame) -> (&[u8], &mut [u8]) {
+        self.ports.pool.umem_mut().pair(source, target)
+    }
+
+    fn allocate(&mut self, len: usize) -> Option<Frame> {
+        self.ports.pool.allocate(len)
+    }
+
+    fn free(&mut self, frame: Frame) {
+        self.ports.pool.free(frame);
+    }
+
+    fn transmit(&mut self, interface: InterfaceIndex, frame: Frame) -> Result<(), Frame> {
+        self.ports.transmit(interface, frame)
+    }
+
+    fn flush(&mut self) {
+        for (socket, port) in self.sockets.iter().zip(self.ports.iter_mut()) {
+            port.tx.publish();
+            socket.kick(port, self.mode);
+        }
+        self.ports.reap_and_refill();
+        if self.mode == Mode::ZeroCopy {
+            for (socket, port) in self.sockets.iter().zip(self.ports.iter_mut()) {
+                socket.kick_fill(port);
+            }
+        }
+    }
+
+    fn ledger(&self) -> Ledger {
+        self.ports.ledger()
+    }
+
+    fn statistics(&mut self, out: &mut dyn FnMut(SocketStatistics)) {
+        for (socket, port) in self.sockets.iter().zip(self.ports.iter()) {
+            out(port.statistics(socket.statistics()));
+        }
+    }
+
+    fn idle(&self) -> bool {
+        self.ports.idle()
+    }
+
+    fn wait(&mut self, wake: &Wake, timeout_ns: u64) {
+        let timeout_ns = if self.ports.iter().any(|port| port.tx.unconsumed() > 0) {
+            timeout_ns.min(UNSENT_WAIT_NS)
+        } else if self.ports.iter().any(|port| port.tx_outstanding() > 0) {
+            timeout_ns.min(UNCOMPLETED_WAIT_NS)
+        } else {
+            timeout_ns
+        };
+        self.poll_entries[0] = wake.poll_entry();
+        wake::poll(&mut self.poll_entries, timeout_ns);
+        wake.awake(self.poll_entries[0].revents != 0);
+    }
+}
