@@ -24,6 +24,11 @@ mod socket;
 mod syscall;
 mod xsk;
 
+#[cfg(test)]
+mod veth;
+#[cfg(test)]
+mod xsk_test;
+
 pub use error::RingError;
 pub use fake::Fake;
 pub use fake::FakeConfig;
