@@ -237,17 +237,12 @@ fn explain(program: BorrowedFd<'_>, ifindex: u32, mode: Mode, errno: Errno) -> A
 
 /// The program that the interface runs, if any.
 fn occupant(program: BorrowedFd<'_>, ifindex: u32) -> Result<Option<Occupant>, AttachError> {
-    let found = Xdp::new(program).query(kernel_index(ifindex)?, XdpFlags::NONE);
-    let found = found.map_err(|source| match source.kind() {
-        // ENODEV has no kind of its own: look whether the interface is there.
-        _ if nix::net::if_::if_indextoname(ifindex).is_err() => {
-            AttachError::NoInterface { ifindex }
-        }
-        _ => AttachError::Query {
-            interface: interface_name(ifindex),
-            source,
-        },
-    })?;
+    let found = Xdp::new(program)
+        .query(kernel_index(ifindex)?, XdpFlags::NONE)
+        .map_err(|source| match existing_name(ifindex) {
+            Some(interface) => AttachError::Query { interface, source },
+            None => AttachError::NoInterface { ifindex },
+        })?;
     let places = [
         (found.hw_prog_id, OccupantMode::Offload),
         (found.drv_prog_id, OccupantMode::Native),
@@ -268,10 +263,13 @@ fn kernel_index(ifindex: u32) -> Result<i32, AttachError> {
 
 /// The interface's name for a message, or its index where it has none (any more).
 pub(crate) fn interface_name(ifindex: u32) -> String {
-    nix::net::if_::if_indextoname(ifindex).map_or_else(
-        |_| format!("interface {ifindex}"),
-        |name| name.to_string_lossy().into_owned(),
-    )
+    existing_name(ifindex).unwrap_or_else(|| format!("interface {ifindex}"))
+}
+
+fn existing_name(ifindex: u32) -> Option<String> {
+    let name = nix::net::if_::if_indextoname(ifindex).ok()?;
+    // nix gives an empty name, not an error, for an index that is nobody's.
+    (!name.is_empty()).then(|| name.to_string_lossy().into_owned())
 }
 
 /// One netlink request: put `new` (or nothing) where `expected` (or nothing) is now, in `mode`.
