@@ -12,7 +12,7 @@ pub enum Malformed {
     StartLine,
     /// The start line is well-formed but for its version.
     Version,
-    /// A CR or an LF that stands alone, or a NUL, before the body.
+    /// A CR or an LF that stands alone, or a NUL without a backslash, before the body.
     LineEnd,
     /// A header line without a name or a colon.
     HeaderLine,

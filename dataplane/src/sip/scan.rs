@@ -5,10 +5,10 @@
 //! case and in compact form (§7.3.3), UTF-8 in values, a status line without the space
 //! after the code.
 //!
-//! What it does not take: a CR or LF that stands alone and a NUL before the body. Other
-//! elements end a line or a string there, so the message they read is not the one we
-//! checked. The grammar has no such bytes (RFC 3261 §25.1), and no stack sends them on
-//! purpose.
+//! What it does not take: a CR or LF that stands alone, or a NUL that no backslash
+//! escapes, before the body. Other elements end a line or a string there, so the message
+//! they read is not the one we checked. The grammar has no such bytes (RFC 3261 §25.1),
+//! and no stack sends them on purpose.
 
 use super::header::HeaderName;
 use super::malformed::Malformed;
@@ -139,15 +139,17 @@ pub(crate) fn number16(digits: &[u8]) -> Option<u16> {
 
 /// The index of the CR of the next CRLF.
 fn line_end(bytes: &[u8], from: usize) -> Result<usize, Malformed> {
-    let rest = bytes.get(from..).unwrap_or(&[]);
-    let at = from + memchr::memchr3(b'\r', b'\n', 0, rest).ok_or(Malformed::Unended)?;
-    if byte_at(bytes, at) != b'\r' {
-        return Err(Malformed::LineEnd);
-    }
-    match bytes.get(at + 1) {
-        Some(b'\n') => Ok(at),
-        Some(_) => Err(Malformed::LineEnd),
-        None => Err(Malformed::Unended),
+    let mut at = from;
+    loop {
+        let rest = bytes.get(at..).unwrap_or(&[]);
+        at += memchr::memchr3(b'\r', b'\n', 0, rest).ok_or(Malformed::Unended)?;
+        match (byte_at(bytes, at), bytes.get(at + 1)) {
+            (b'\r', Some(b'\n')) => return Ok(at),
+            (b'\r', None) => return Err(Malformed::Unended),
+            // RFC 3261 §25.1: the one place for a NUL is a quoted-pair.
+            (0, _) if at > from && byte_at(bytes, at - 1) == b'\\' => at += 1,
+            _ => return Err(Malformed::LineEnd),
+        }
     }
 }
 
