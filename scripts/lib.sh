@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# What the scripts share: packages, the Rust toolchain, and how to say things.
+# Source it; it needs LIB_ROOT unset or set to the repository.
+
+LIB_ROOT=${LIB_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
+LIB_RUST_MIN=1.85
+
+# A compiler for the XDP program, and what libbpf is built from.
+LIB_PACKAGES_BUILD="gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev"
+# The lab, its peers, and what looks at them.
+LIB_PACKAGES_LAB="iproute2 ethtool nftables iputils-ping iputils-arping procps sip-tester tcpdump curl jq netcat-openbsd"
+
+lib_say() {
+    echo "$(basename "$0"): $*" >&2
+}
+
+lib_need_root() {
+    if [ "$(id -u)" -ne 0 ]; then
+        lib_say "needs root: namespaces, XDP and AF_XDP do. Run: sudo $0"
+        return 1
+    fi
+}
+
+lib_is_installed() {
+    dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'
+}
+
+# lib_need_packages NAME...: installs what is missing, silent unless it fails.
+lib_need_packages() {
+    local name missing=() log
+    if ! command -v dpkg-query apt-get >/dev/null; then
+        lib_say "no apt here; install by hand what these Debian packages hold: $*"
+        return 1
+    fi
+    for name in "$@"; do
+        lib_is_installed "$name" || missing+=("$name")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    lib_say "installing ${missing[*]}"
+    log=$(mktemp)
+    if ! { apt-get -q -o DPkg::Lock::Timeout=120 update &&
+        DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+            -o DPkg::Lock::Timeout=120 install "${missing[@]}"; } \
+        >"$log" 2>&1 </dev/null; then
+        cat "$log" >&2
+        rm -f "$log"
+        lib_say "could not install ${missing[*]}; the messages above say why"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+# The home of who called sudo, else our own.
+lib_home_of_caller() {
+    getent passwd "${SUDO_USER:-$(id -un)}" | cut -d: -f6
+}
+
+# Puts cargo on the PATH. sudo resets PATH and HOME, and rustup's cargo looks
+# for its toolchain under HOME, so both are set again for the caller's own.
+lib_find_cargo() {
+    local home
+    for home in "${CARGO_HOME:+${CARGO_HOME%/.cargo}}" "$(lib_home_of_caller)" /root; do
+        if [ -n "$home" ] && [ -x "$home/.cargo/bin/cargo" ]; then
+            export PATH="$home/.cargo/bin:$PATH"
+            export CARGO_HOME="${CARGO_HOME:-$home/.cargo}"
+            if [ -d "$home/.rustup" ]; then
+                export RUSTUP_HOME="${RUSTUP_HOME:-$home/.rustup}"
+            fi
+            break
+        fi
+    done
+    command -v cargo >/dev/null
+}
+
+# Ends with the one command that brings a toolchain when there is none, or
+# when it is older than the workspace's rust-version (Debian 12's own is).
+lib_need_cargo() {
+    local found="" min="$LIB_RUST_MIN"
+    if lib_find_cargo; then
+        found=$(cd "$LIB_ROOT" && cargo --version 2>/dev/null | cut -d' ' -f2)
+    fi
+    if [ -n "$found" ] &&
+        [ "$(printf '%s\n' "$min" "$found" | sort -V | head -n1)" = "$min" ]; then
+        return 0
+    fi
+    lib_say "${found:+Rust $found is too old; }Rust $min or newer is needed. Bring it with:"
+    echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y" >&2
+    return 1
+}
+
+# lib_cargo ARGUMENT...: cargo in the repository, as the one who called sudo
+# where the repository is theirs, so that no file in it ends up as root's.
+lib_cargo() {
+    if [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ] &&
+        [ "$(stat -c %U "$LIB_ROOT")" = "$SUDO_USER" ]; then
+        (cd "$LIB_ROOT" && runuser -u "$SUDO_USER" -- \
+            env HOME="$(lib_home_of_caller)" PATH="$PATH" cargo "$@")
+    else
+        (cd "$LIB_ROOT" && cargo "$@")
+    fi
+}
