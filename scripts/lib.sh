@@ -1,14 +1,9 @@
 # shellcheck shell=bash
 # What the scripts share: packages, the Rust toolchain, and how to say things.
-# Source it; it needs LIB_ROOT unset or set to the repository.
+# Source it. LIB_ROOT is the repository.
 
 LIB_ROOT=${LIB_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 LIB_RUST_MIN=1.85
-
-# A compiler for the XDP program, and what libbpf is built from.
-LIB_PACKAGES_BUILD="gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev"
-# The lab, its peers, and what looks at them.
-LIB_PACKAGES_LAB="iproute2 ethtool nftables iputils-ping iputils-arping procps sip-tester tcpdump curl jq netcat-openbsd"
 
 lib_say() {
     echo "$(basename "$0"): $*" >&2
@@ -48,6 +43,17 @@ lib_need_packages() {
         return 1
     fi
     rm -f "$log"
+}
+
+# A compiler for the XDP program, and what libbpf is built from.
+lib_need_build_packages() {
+    lib_need_packages gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev
+}
+
+# The lab, its peers, and what looks at them.
+lib_need_lab_packages() {
+    lib_need_packages iproute2 ethtool nftables iputils-ping iputils-arping \
+        procps sip-tester tcpdump curl jq netcat-openbsd
 }
 
 # The home of who called sudo, else our own.
