@@ -1,0 +1,197 @@
+//! Queues of an interface against workers: worker w of n owns the queues q with
+//! q mod n = w, so each interface needs at least as many as there are workers.
+
+use crate::links::Channels;
+use crate::links::Link;
+use crate::links::Peer;
+use crate::row::Row;
+use crate::row::State;
+use crate::wanted::Wanted;
+
+/// One row, and for a veth another one about its far side.
+pub fn judge(link: &Link, wanted: &Wanted) -> Vec<Row> {
+    let mut rows = vec![judge_count(link, wanted.workers)];
+    if let Some(peer) = link.peer {
+        rows.push(judge_peer(link, peer));
+    }
+    rows
+}
+
+fn judge_count(link: &Link, workers: u32) -> Row {
+    let item = format!("{}: queues", link.name);
+    let wish = format!("{workers} each way, one a worker");
+    let Some(has) = link.channels else {
+        let (rx, tx) = link.allocated;
+        let found = format!("the driver does not tell; at most {rx} rx, {tx} tx");
+        let row = Row::ok(&item, found, wish);
+        if rx.min(tx) < workers {
+            return row.but(State::Bad, fewer_workers(rx.min(tx)));
+        }
+        return row.but(
+            State::NotApplicable,
+            "start with one worker if Trunkline refuses more",
+        );
+    };
+    let (rx, tx) = (has.rx + has.combined, has.tx + has.combined);
+    let row = Row::ok(&item, format!("{rx} rx, {tx} tx"), wish);
+    if rx.min(tx) >= workers {
+        return row;
+    }
+    match more_queues(&has, workers) {
+        Some(counts) => row.but(State::Bad, format!("ethtool -L {} {counts}", link.name)),
+        None if link.kind.as_deref() == Some("veth") => row.but(
+            State::Bad,
+            format!(
+                "make the pair anew with numtxqueues {workers} numrxqueues {workers} on both sides"
+            ),
+        ),
+        None => row.but(State::Bad, fewer_workers(rx.min(tx))),
+    }
+}
+
+fn fewer_workers(queues: u32) -> String {
+    format!(
+        "the driver has no more queues: run with {} worker(s)",
+        queues.max(1)
+    )
+}
+
+/// The arguments of `ethtool -L` that give each worker a queue, if the driver
+/// can.
+fn more_queues(has: &Channels, workers: u32) -> Option<String> {
+    if has.combined_max >= workers {
+        return Some(format!("combined {workers}"));
+    }
+    let both = has.rx_max >= workers && has.tx_max >= workers;
+    both.then(|| format!("rx {} tx {}", workers.max(has.rx), workers.max(has.tx)))
+}
+
+/// The kernel attaches XDP to a veth only if the peer cannot send on more
+/// queues than we receive on.
+fn judge_peer(link: &Link, peer: Peer) -> Row {
+    let item = format!("{}: veth peer", link.name);
+    let rx = link
+        .channels
+        .map_or(link.allocated.0, |has| has.rx + has.combined);
+    let wish = format!("at most {rx} tx, our rx queues");
+    let advice = format!("in the peer's namespace: ethtool -L PEER tx {rx}");
+    match peer {
+        Peer::Hidden => Row::ok(&item, "in a namespace that is not visible from here", wish)
+            .but(State::NotApplicable, ""),
+        Peer::Transmits(tx) if tx > rx => {
+            Row::ok(&item, format!("{tx} tx"), wish).but(State::Bad, advice)
+        }
+        // The allocation is an upper bound; fewer may be in use.
+        Peer::TransmitsAtMost(tx) if tx > rx => {
+            Row::ok(&item, format!("up to {tx} tx"), wish).but(State::Warn, advice)
+        }
+        Peer::Transmits(tx) => Row::ok(&item, format!("{tx} tx"), wish),
+        Peer::TransmitsAtMost(tx) => Row::ok(&item, format!("up to {tx} tx"), wish),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(workers: u32) -> Wanted {
+        Wanted {
+            interfaces: vec![],
+            workers,
+            media_ports: vec![],
+            umem_mib: 16,
+        }
+    }
+
+    fn nic(combined: u32, combined_max: u32) -> Link {
+        let channels = Channels {
+            combined,
+            combined_max,
+            ..Channels::default()
+        };
+        Link {
+            name: "eth0".into(),
+            channels: Some(channels),
+            ..Link::default()
+        }
+    }
+
+    fn veth(rx: u32, tx: u32, peer: Peer) -> Link {
+        let channels = Channels {
+            rx,
+            tx,
+            rx_max: 2,
+            tx_max: 2,
+            ..Channels::default()
+        };
+        Link {
+            name: "access".into(),
+            kind: Some("veth".into()),
+            channels: Some(channels),
+            peer: Some(peer),
+            ..Link::default()
+        }
+    }
+
+    #[test]
+    fn as_many_queues_as_workers_or_more_are_right() {
+        for (queues, workers) in [(2, 2), (8, 2), (1, 1)] {
+            let rows = judge(&nic(queues, 8), &wanted(workers));
+            assert_eq!(rows.len(), 1);
+            assert_eq!(
+                rows[0].state,
+                State::Ok,
+                "{queues} queues, {workers} workers"
+            );
+        }
+    }
+
+    #[test]
+    fn fewer_queues_than_workers_are_bad_with_the_command_to_have_more() {
+        let row = judge(&nic(1, 8), &wanted(4)).remove(0);
+        assert_eq!(
+            (row.state, row.advice.as_str()),
+            (State::Bad, "ethtool -L eth0 combined 4")
+        );
+        let row = judge(&nic(1, 2), &wanted(4)).remove(0);
+        assert!(row.advice.contains("run with 1 worker"), "{}", row.advice);
+    }
+
+    #[test]
+    fn the_scarcer_direction_decides() {
+        let row = judge(&veth(2, 1, Peer::Transmits(2)), &wanted(2)).remove(0);
+        assert_eq!(
+            (row.state, row.advice.as_str()),
+            (State::Bad, "ethtool -L access rx 2 tx 2")
+        );
+        let row = judge(&veth(2, 2, Peer::Transmits(2)), &wanted(4)).remove(0);
+        assert!(
+            row.advice.contains("numtxqueues 4 numrxqueues 4"),
+            "{}",
+            row.advice
+        );
+    }
+
+    #[test]
+    fn a_veth_peer_must_not_send_on_more_queues_than_we_receive_on() {
+        for (peer, state) in [
+            (Peer::Transmits(1), State::Ok),
+            (Peer::Transmits(2), State::Bad),
+            (Peer::TransmitsAtMost(1), State::Ok),
+            (Peer::TransmitsAtMost(2), State::Warn),
+            (Peer::Hidden, State::NotApplicable),
+        ] {
+            let rows = judge(&veth(1, 1, peer), &wanted(1));
+            assert_eq!(rows[1].state, state, "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn a_driver_that_does_not_tell_is_judged_by_what_was_allocated() {
+        let mut link = nic(0, 0);
+        link.channels = None;
+        link.allocated = (1, 1);
+        assert_eq!(judge(&link, &wanted(1))[0].state, State::NotApplicable);
+        assert_eq!(judge(&link, &wanted(2))[0].state, State::Bad);
+    }
+}
