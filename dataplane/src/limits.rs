@@ -13,8 +13,9 @@ pub const MAILBOX_BYTES: usize = 4 << 20;
 /// Reports to control that may wait. Control drains them within a tick of 100 ms.
 pub const REPORTS: usize = 16384;
 
-/// Rows of an answer to the operator that a worker writes in one turn.
-pub const REPORT_ROWS_PER_TURN: usize = 32;
+/// Slots of a table that a worker looks at in one turn for an answer to the operator:
+/// a few microseconds.
+pub const SLOTS_PER_TURN: usize = 64;
 
 /// Timers that fire in one turn; the rest fire in the next, a few microseconds later.
 pub const TIMERS_PER_TURN: usize = 64;
@@ -39,8 +40,9 @@ pub const STREAMS_MAX: usize = 4;
 /// Messages that one input to the SIP core can cause.
 pub const SENDS_PER_INPUT: usize = 4;
 
-/// Flow changes that one input can cause: a call's streams, two sides, RTP and RTCP.
-pub const FLOWS_PER_INPUT: usize = STREAMS_MAX * 4;
+/// Flow changes that one input can cause: a call's streams, two sides, RTP and RTCP,
+/// opened and, where the message can then not be sent, closed again.
+pub const FLOWS_PER_INPUT: usize = STREAMS_MAX * 4 * 2;
 
 /// A call without an end: after so long its flows are closed and it is forgotten.
 pub const CALL_MS_MAX: u64 = 12 * 3600 * 1000;
@@ -72,4 +74,4 @@ pub const TIMER_D_MS: u64 = 32_000;
 const _: () = assert!(BATCH.is_power_of_two());
 const _: () = assert!(MAILBOX_BYTES > 4 * SIP_LEN_MAX);
 const _: () = assert!(TIMER_C_MS > 180_000);
-const _: () = assert!(REPORTS > REPORT_ROWS_PER_TURN);
+const _: () = assert!(REPORTS > SLOTS_PER_TURN);

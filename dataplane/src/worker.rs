@@ -21,6 +21,7 @@ use crate::mailbox::Mail;
 use crate::mailbox::SipMail;
 use crate::media::ChecksumPolicy;
 use crate::media::FlowTable;
+use crate::media::RangeError;
 use crate::media::Relayed;
 use crate::media::rtcp;
 use crate::post::WorkerPost;
@@ -80,24 +81,26 @@ pub struct Worker<R: Rings> {
 
 impl<R: Rings> Worker<R> {
     /// Allocates and touches everything; from here on nothing is allocated.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Media ranges that overlap or are too many.
     pub fn new(
         id: WorkerId,
         settings: &Settings,
         rings: R,
         network: Box<Network>,
         post: WorkerPost,
-    ) -> Worker<R> {
+    ) -> Result<Worker<R>, RangeError> {
         let ranges: Vec<_> =
             settings.media.iter().map(|range| (range.address, range.ports.clone())).collect();
-        Worker {
+        Ok(Worker {
             id,
             listens: settings.listens.iter().map(|listen| listen.address).collect(),
             checksums: settings.interfaces.iter().map(|interface| interface.checksum).collect(),
             rings,
             batch: Vec::with_capacity(BATCH),
             proxy: Proxy::new(id, settings),
-            flows: FlowTable::new(&ranges),
+            flows: FlowTable::new(&ranges)?,
             network,
             post,
             effects: Effects::default(),
@@ -106,7 +109,7 @@ impl<R: Rings> Worker<R> {
             operator: Operator::default(),
             kept_house: Tick(0),
             stopped: false,
-        }
+        })
     }
 
     /// Turns until control says stop. The last counts are published before it returns.
@@ -199,7 +202,8 @@ impl<R: Rings> Worker<R> {
         match self.flows.relay(bytes, datagram, &self.network, &self.checksums) {
             Relayed::Forward { interface, frame_len } => {
                 let is_rtcp = bytes.get(HEADERS_LEN + 1).is_some_and(|&b| rtcp::is_packet_type(b));
-                frame.truncate(frame_len);
+                // Padding that it came with does not go on.
+                let _ = frame.set_len(frame_len);
                 match self.rings.transmit(interface, frame) {
                     Ok(()) if is_rtcp => self.counters.count(Counter::RtcpForwarded),
                     Ok(()) => self.counters.count(Counter::RtpForwarded),

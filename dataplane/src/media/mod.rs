@@ -40,3 +40,4 @@ pub use relay::Relayed;
 pub use relay::Solicit;
 pub use table::FlowTable;
 pub use table::Opened;
+pub use table::RangeError;

@@ -5,8 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dial;
 pub mod network;
 
+pub use dial::Dial;
 pub use network::Link;
 pub use network::Neighbour;
 pub use network::Network;

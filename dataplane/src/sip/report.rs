@@ -15,7 +15,7 @@ pub struct ShortText<const N: usize> {
 
 impl<const N: usize> Default for ShortText<N> {
     fn default() -> Self {
-        Text { len: 0, bytes: [0; N] }
+        ShortText { len: 0, bytes: [0; N] }
     }
 }
 

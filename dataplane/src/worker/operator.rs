@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::Worker;
 use crate::ids::InterfaceIndex;
-use crate::limits::REPORT_ROWS_PER_TURN;
+use crate::limits::SLOTS_PER_TURN;
 use crate::mailbox::Ask;
 use crate::mailbox::Query;
 use crate::mailbox::Report;
@@ -15,6 +15,13 @@ use crate::ring::Rings;
 const QUERIES: usize = 8;
 /// Neighbours that are remembered as asked for.
 const SOLICITED: usize = 16;
+
+/// What a look at one slot of a table gives.
+enum Row {
+    Report(Report),
+    Empty,
+    End,
+}
 
 /// What the worker owes the operator.
 #[derive(Debug, Default)]
@@ -62,48 +69,58 @@ impl<R: Rings> Worker<R> {
     /// Writes the next rows of an answer, as many as there is room and patience for.
     pub(super) fn answer_operator(&mut self) -> bool {
         let Some(query) = self.operator.queries[0] else { return false };
-        let rows = REPORT_ROWS_PER_TURN.min(self.post.reports.room().saturating_sub(1));
-        let id = query.id;
-        for _ in 0..rows {
-            let row = match query.what {
-                Ask::Calls => self
-                    .proxy
-                    .call_report(self.operator.cursor)
-                    .map(|(call, next)| (Report::Call { id, call }, next)),
-                Ask::Flows => self
-                    .flows
-                    .report_from(self.operator.cursor)
-                    .map(|(flow, next)| (Report::Flow { id, flow }, next)),
-                Ask::Sockets => self.socket_report(id),
+        for _ in 0..SLOTS_PER_TURN {
+            if self.post.reports.room() == 0 {
+                break;
+            }
+            let (report, end) = match self.next_row(query) {
+                Row::Report(report) => (report, false),
+                Row::Empty => continue,
+                Row::End => (Report::End { id: query.id }, true),
             };
-            let report = match row {
-                Some((report, next)) => {
-                    self.operator.cursor = next;
-                    report
-                }
-                None => {
-                    self.operator.done();
-                    Report::End { id }
-                }
-            };
-            let end = matches!(report, Report::End { .. });
             // There is room: it was looked at above.
             let _ = self.post.reports.send(report);
             if end {
+                self.operator.done();
                 break;
             }
         }
         true
     }
 
-    /// The statistics of the socket at the cursor: a system call, made for the operator only.
-    fn socket_report(&mut self, id: u32) -> Option<(Report, u32)> {
-        let wanted = self.operator.cursor;
+    /// What stands at the cursor, which moves on.
+    fn next_row(&mut self, query: Query) -> Row {
+        let id = query.id;
+        let at = self.operator.cursor;
+        self.operator.cursor += 1;
+        let (slots, report) = match query.what {
+            Ask::Calls => {
+                let call = self.proxy.call_report(at);
+                (self.proxy.call_slots(), call.map(|call| Report::Call { id, call }))
+            }
+            Ask::Flows => {
+                let flow = self.flows.reports(at as usize, 1).next();
+                (self.flows.slot_count(), flow.map(|flow| Report::Flow { id, flow }))
+            }
+            Ask::Sockets => match self.socket_report(id, at) {
+                Some(report) => (usize::MAX, Some(report)),
+                None => (0, None),
+            },
+        };
+        match report {
+            Some(report) => Row::Report(report),
+            None if (at as usize) < slots => Row::Empty,
+            None => Row::End,
+        }
+    }
+
+    /// The statistics of socket number `wanted`: a system call, made for the operator only.
+    fn socket_report(&mut self, id: u32, wanted: u32) -> Option<Report> {
         let mut at = 0;
         let mut found = None;
         self.rings.statistics(&mut |socket| {
             if at == wanted {
-                found = Some((Report::Socket { id, socket }, wanted + 1));
+                found = Some(Report::Socket { id, socket });
             }
             at += 1;
         });

@@ -41,12 +41,13 @@ use super::transaction::Client;
 use super::transaction::Server;
 use crate::counters::Counter;
 use crate::counters::Counters;
+use crate::frame::KeptClass;
 use crate::frame::KeptConfig;
 use crate::frame::KeptSlab;
 use crate::ids::ListenIndex;
 use crate::ids::WorkerId;
 use crate::limits::SIP_LEN_MAX;
-use crate::media::PortPool;
+use crate::media::Ports;
 use crate::route::Dial;
 use crate::settings::Listen;
 use crate::settings::MediaRange;
@@ -111,7 +112,8 @@ pub struct Proxy {
     /// Calls by Call-ID and the caller's tag.
     dialogs: Index,
     kept: KeptSlab,
-    ports: Vec<PortPool>,
+    /// A slice of each media range, by [`crate::ids::MediaIndex`].
+    ports: Vec<Ports>,
     refusals: Refusals,
     wheel: Wheel,
     splices: Box<Splices>,
@@ -227,15 +229,21 @@ impl Proxy {
             (self.servers.len() + self.clients.len()) as u64,
         );
         counters.set(Counter::CallsNow, self.calls.len() as u64);
-        counters.set(Counter::KeptNow, self.kept.used_count());
+        let kept = KeptClass::ALL.map(|class| self.kept.occupancy(class).used_count);
+        counters.set(Counter::KeptNow, kept.into_iter().map(u64::from).sum());
     }
 
-    /// The call in the first occupied slot from `slot` on, and the slot after it.
+    /// The call in `slot`, if there is one.
     #[must_use]
-    pub fn call_report(&self, slot: u32) -> Option<(CallReport, u32)> {
-        let id = (slot..self.calls.capacity()).find_map(|slot| self.calls.tenant(slot))?;
-        let call = self.calls.get(id)?;
-        Some((call.report(self.worker), id.slot + 1))
+    pub fn call_report(&self, slot: u32) -> Option<CallReport> {
+        let call = self.calls.get(self.calls.tenant(slot)?)?;
+        Some(call.report(self.worker))
+    }
+
+    /// How many slots there are for calls.
+    #[must_use]
+    pub fn call_slots(&self) -> usize {
+        self.calls.capacity() as usize
     }
 
     /// Answers a request ourselves and without state: its retransmissions get the same
