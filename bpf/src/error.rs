@@ -34,7 +34,7 @@ pub enum LoadError {
     },
     /// The verifier, or an older kernel, refused the program.
     #[error(
-        "the kernel refused the XDP program ({source}): it needs Linux 5.3 or newer with BTF and \
+        "the kernel refused the XDP program ({source}): it needs Linux 5.18 or newer with \
          AF_XDP; if `uname -r` is newer than that, report this with the text below\n{detail}"
     )]
     Refused {

@@ -81,6 +81,9 @@ impl Program {
     /// Take every possible queue, not those in use now: some drivers deliver to queues beyond
     /// `ethtool -L combined` once XDP is attached.
     ///
+    /// CAP_BPF and CAP_NET_ADMIN suffice. With CAP_PERFMON as well, which root has, the verifier leaves
+    /// the Spectre barriers out, and a packet costs 20 ns instead of 48.
+    ///
     /// # Errors
     ///
     /// [`LoadError::NotPermitted`] without CAP_BPF and CAP_NET_ADMIN; [`LoadError::Refused`] with the

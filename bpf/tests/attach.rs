@@ -283,6 +283,35 @@ fn without_privileges_the_error_names_the_capabilities() {
     });
 }
 
+#[test]
+fn two_capabilities_suffice_but_not_to_identify_a_predecessor() {
+    support::in_namespace(|| {
+        support::veth_pair();
+        let near = support::ifindex("near");
+        let far = support::ifindex("far");
+        leave_predecessor(far, XDP_FLAGS_DRV_MODE);
+        let before = support::attached(far);
+        support::keep_capabilities(&[support::CAP_BPF, support::CAP_NET_ADMIN]);
+
+        let mut program = load_for_box();
+        program.attach(near, ModeWish::Native).expect("attaches");
+        assert!(program.verdicts().is_ok());
+        program.detach().expect("detaches");
+
+        let error = program
+            .attach(far, ModeWish::Native)
+            .expect_err("the kernel does not say whose it is");
+        assert!(
+            matches!(error, AttachError::Unidentified { .. }),
+            "{error:?}"
+        );
+        for words in ["CAP_SYS_ADMIN", "ip link set dev far xdpdrv off"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        assert_eq!(support::attached(far), before);
+    });
+}
+
 /// The box (10.9.0.1 on `near`, this thread's namespace) and a peer (10.9.0.2) in a second one.
 fn with_peer(test: impl FnOnce(u32, &support::Peer) + Send) {
     support::in_namespace(|| {

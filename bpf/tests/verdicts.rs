@@ -606,10 +606,18 @@ fn expected(frame: &[u8]) -> Verdict {
     Verdict::PassOtherPort
 }
 
+/// A failure prints the least frame that fails; it becomes a fixture, not a file of seeds.
+fn cases(count: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(count)
+    }
+}
+
 #[test]
 fn random_bytes_get_one_verdict_each_and_the_right_one() {
     let with_worker = Loaded::new(true);
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(5_000));
+    let mut runner = TestRunner::new(cases(5_000));
     runner
         .run(&proptest::collection::vec(any::<u8>(), 0..200), |frame| {
             prop_assert_eq!(with_worker.judge(&frame), expected(&frame));
@@ -641,7 +649,7 @@ fn mutated_fixtures_get_one_verdict_each_and_the_right_one() {
             }
             frame
         });
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(20_000));
+    let mut runner = TestRunner::new(cases(20_000));
     runner
         .run(&mutated, |frame| {
             prop_assert_eq!(with_worker.judge(&frame), expected(&frame));

@@ -61,7 +61,9 @@ static __always_inline enum verdict judge_ours(const struct address *ours, const
 	return judge_port(ours, bpf_ntohs(udp->dest));
 }
 
-static __always_inline enum verdict judge_ipv4(const struct iphdr *ip, const void *data_end)
+/* `frame_len` is the frame's length from the IPv4 header on, padding included. */
+static __always_inline enum verdict judge_ipv4(const struct iphdr *ip, const void *data_end,
+					       __u32 frame_len)
 {
 	const struct address *ours;
 	__u16 total_len;
@@ -73,7 +75,7 @@ static __always_inline enum verdict judge_ipv4(const struct iphdr *ip, const voi
 	if (ip->version != 4 || ip->ihl < 5 || total_len < ip->ihl * 4)
 		return VERDICT_PASS_MALFORMED;
 	/* Ethernet pads short frames, so only a total length beyond the frame is a lie. */
-	if ((const void *)ip + total_len > data_end)
+	if (total_len > frame_len)
 		return VERDICT_PASS_MALFORMED;
 
 	key = ip->daddr;
@@ -88,16 +90,21 @@ static __always_inline enum verdict judge_ipv4(const struct iphdr *ip, const voi
 /*
  * What a frame is. The destination MAC is not looked at: the NIC's filter has
  * done that. A VERDICT_REDIRECT is still without regard to whether a worker is there.
+ *
+ * The length comes from the helper (Linux 5.18): to add a length from the packet
+ * to a packet pointer, or to subtract two, would take CAP_PERFMON.
  */
-static __always_inline enum verdict judge(const void *data, const void *data_end)
+static __always_inline enum verdict judge(struct xdp_md *ctx)
 {
-	const struct ethhdr *eth = data;
+	const void *data_end = (const void *)(long)ctx->data_end;
+	const struct ethhdr *eth = (const void *)(long)ctx->data;
 
 	if ((const void *)(eth + 1) > data_end)
 		return VERDICT_PASS_TRUNCATED;
 	switch (eth->h_proto) {
 	case bpf_htons(ETH_P_IP):
-		return judge_ipv4((const void *)(eth + 1), data_end);
+		return judge_ipv4((const void *)(eth + 1), data_end,
+				  bpf_xdp_get_buff_len(ctx) - sizeof(*eth));
 	case bpf_htons(ETH_P_ARP):
 		return VERDICT_PASS_ARP;
 	case bpf_htons(ETH_P_IPV6):

@@ -27,7 +27,7 @@ int trunkline_xdp(struct xdp_md *ctx)
 	int action = XDP_PASS;
 
 	count(VERDICT_SEEN);
-	verdict = judge((void *)(long)ctx->data, (void *)(long)ctx->data_end);
+	verdict = judge(ctx);
 
 	/*
 	 * bpf_redirect_map returns the action in its flags when the queue has no

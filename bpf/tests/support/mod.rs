@@ -298,3 +298,29 @@ pub fn become_nobody() {
     let result = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
     assert_eq!(result, 0, "setresuid: {}", io::Error::last_os_error());
 }
+
+pub const CAP_NET_ADMIN: u32 = 12;
+pub const CAP_BPF: u32 = 39;
+
+/// This thread keeps only these capabilities. Other threads keep theirs.
+pub fn keep_capabilities(kept: &[u32]) {
+    /// `struct __user_cap_data_struct` of linux/capability.h.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    /// _LINUX_CAPABILITY_VERSION_3, and 0 for this thread.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+    let mut data = [Data::default(), Data::default()];
+    for number in kept {
+        let word = &mut data[(number / 32) as usize];
+        word.effective |= 1 << (number % 32);
+        word.permitted |= 1 << (number % 32);
+    }
+    // SAFETY: version 3 reads a header of two words and two of these structures.
+    let result = unsafe { libc::syscall(libc::SYS_capset, HEADER.as_ptr(), data.as_ptr()) };
+    assert_eq!(result, 0, "capset: {}", io::Error::last_os_error());
+}
