@@ -226,9 +226,9 @@ impl Proxy {
     pub fn gauge(&self, counters: &mut Counters) {
         counters.set(
             Counter::TransactionsNow,
-            (self.servers.len() + self.clients.len()) as u64,
+            (self.servers.count() + self.clients.count()) as u64,
         );
-        counters.set(Counter::CallsNow, self.calls.len() as u64);
+        counters.set(Counter::CallsNow, self.calls.count() as u64);
         let kept = KeptClass::ALL.map(|class| self.kept.occupancy(class).used_count);
         counters.set(Counter::KeptNow, kept.into_iter().map(u64::from).sum());
     }
