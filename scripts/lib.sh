@@ -105,3 +105,11 @@ lib_cargo() {
         (cd "$LIB_ROOT" && cargo "$@")
     fi
 }
+
+# lib_sipp_stat FILE COLUMN: the last value of a column of SIPp's -trace_stat
+# file, as lib_sipp_stat caller.csv 'FailedCall(C)'.
+lib_sipp_stat() {
+    awk -F';' -v name="$2" '
+        NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) column = i }
+        END { if (column) print $column; else exit 1 }' "$1"
+}
