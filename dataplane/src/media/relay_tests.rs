@@ -398,6 +398,8 @@ fn a_new_snapshot_rebuilds_the_header() {
     assert!(!relay_under(&network(3, None)).0);
     assert!(!relay_under(&network(3, None)).0);
     assert_eq!(relay_under(&network(4, Some(4))), (true, 4));
+    assert!(!relay_under(&network(5, None)).0);
+    assert_eq!(table.report(spec().local).unwrap().egress, None);
 }
 
 #[test]
