@@ -78,7 +78,7 @@ fn relay(
     let Ok(datagram) = wire::parse(frame) else {
         return 0;
     };
-    match table.relay(frame, &datagram, network, &[policy, policy]) {
+    match table.relay(frame, &datagram, network, policy) {
         Relayed::Forward { .. } => 1,
         Relayed::Drop { .. } => 0,
     }

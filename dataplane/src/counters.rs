@@ -43,11 +43,7 @@ impl Kind {
     pub const fn is_outcome(self) -> bool {
         matches!(
             self,
-            Kind::Forwarded
-                | Kind::Answered
-                | Kind::Absorbed
-                | Kind::HandedOver
-                | Kind::Dropped
+            Kind::Forwarded | Kind::Answered | Kind::Absorbed | Kind::HandedOver | Kind::Dropped
         )
     }
 }
@@ -177,7 +173,12 @@ pub enum Counter {
 pub const COUNT: usize = TABLE.len();
 
 const fn row(counter: Counter, name: &'static str, kind: Kind, help: &'static str) -> Info {
-    Info { counter, name, kind, help }
+    Info {
+        counter,
+        name,
+        kind,
+        help,
+    }
 }
 
 /// The one table.
@@ -339,7 +340,11 @@ impl Counters {
     /// The sum over all counters of the kinds that `wanted` picks.
     #[must_use]
     pub fn sum(&self, wanted: impl Fn(Kind) -> bool) -> u64 {
-        TABLE.iter().filter(|row| wanted(row.kind)).map(|row| self.get(row.counter)).sum()
+        TABLE
+            .iter()
+            .filter(|row| wanted(row.kind))
+            .map(|row| self.get(row.counter))
+            .sum()
     }
 
     /// What is wrong with the sums, or `None` where they hold to the frame.
@@ -361,7 +366,14 @@ impl Counters {
         .into_iter()
         .map(|counter| self.get(counter))
         .sum();
-        let sums = Unbalanced { came_in, ended, to_send, disposed, frames_total, frames_found };
+        let sums = Unbalanced {
+            came_in,
+            ended,
+            to_send,
+            disposed,
+            frames_total,
+            frames_found,
+        };
         (came_in != ended || to_send != disposed || frames_total != frames_found).then_some(sums)
     }
 }
@@ -422,7 +434,11 @@ mod tests {
     #[test]
     fn the_table_is_in_the_order_of_the_enum() {
         for (index, row) in TABLE.iter().enumerate() {
-            assert_eq!(row.counter as usize, index, "{} stands in the wrong row", row.name);
+            assert_eq!(
+                row.counter as usize, index,
+                "{} stands in the wrong row",
+                row.name
+            );
         }
     }
 

@@ -1,8 +1,12 @@
 //! What the fuzz targets check. They are plain functions, so that the corpora are replayed
 //! as ordinary tests by a stable compiler.
 
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 
+use crate::sdp;
+use crate::sdp::Relay;
+use crate::sdp::Session;
 use crate::sip::build;
 use crate::sip::build::Response;
 use crate::sip::edit;
@@ -184,4 +188,116 @@ fn returned(message: &Message<'_>, splices: &mut Splices, out: &mut [u8]) {
         next.map(|next| next.text(next.via().host).to_vec()),
         Ok(host.to_vec())
     );
+}
+
+/// Reads a body as SDP and as parts of which one is. What is read must name only bytes of
+/// its own; rewriting must give every relayed stream its relay, leave the others where
+/// they were, and keep every other byte.
+pub fn sdp(body: &[u8]) {
+    if let Ok(Some(part)) = sdp::find(b"multipart/mixed;boundary=b", body) {
+        assert!(part.start <= part.end && usize::from(part.end) <= body.len());
+        parsed(part.of(body));
+    }
+    parsed(body);
+}
+
+fn parsed(body: &[u8]) {
+    let Ok(session) = sdp::parse(body) else {
+        return;
+    };
+    let mut out = vec![0; body.len() + 4_096];
+    assert_eq!(sdp::rewrite(body, &session, &[], &mut out), Ok(body.len()));
+    assert_eq!(&out[..body.len()], body);
+    for mixed in [false, true] {
+        let relays = relays(&session, mixed);
+        let len = sdp::rewrite(body, &session, &relays, &mut out);
+        let Ok(len) = len else {
+            panic!("not rewritten: {len:?}")
+        };
+        assert_eq!(
+            sdp::rewrite(body, &session, &relays, &mut vec![0; len]),
+            Ok(len)
+        );
+        relayed(body, &session, &out[..len], &relays);
+    }
+}
+
+/// A relay for every stream that takes one; for every other one of them, on two
+/// addresses, where `mixed` is set.
+fn relays(session: &Session, mixed: bool) -> Vec<Option<Relay>> {
+    let mut relays = Vec::new();
+    for (index, stream) in (0_u8..).zip(session.streams()) {
+        let rtp = 30_000 + 10 * u16::from(index);
+        let rtcp = if stream.rtcp_mux {
+            rtp
+        } else {
+            rtp + 1 + u16::from(index % 3)
+        };
+        let last = if mixed { index % 3 } else { 1 };
+        let relay = Relay {
+            address: Ipv4Addr::new(203, 0, 113, last),
+            rtp,
+            rtcp,
+        };
+        let taken = session.endpoint(stream).is_ok() && last != 0;
+        relays.push(taken.then_some(relay));
+    }
+    relays
+}
+
+fn relayed(old_body: &[u8], old: &Session, body: &[u8], relays: &[Option<Relay>]) {
+    let Ok(new) = sdp::parse(body) else {
+        panic!("the rewritten body is none: {:?}", sdp::parse(body).err());
+    };
+    assert_eq!(new.stream_count(), old.stream_count());
+    for ((before, after), relay) in old.streams().zip(new.streams()).zip(relays) {
+        let (before_end, after_end) = (old.endpoint(before), new.endpoint(after));
+        let Some(relay) = relay else {
+            assert_eq!(before_end.is_ok(), after_end.is_ok());
+            if after.port != 0 {
+                assert_eq!(before_end, after_end);
+            }
+            continue;
+        };
+        let (Ok(before_end), Ok(after_end)) = (before_end, after_end) else {
+            panic!("{before_end:?} has become {after_end:?}");
+        };
+        assert_eq!(after_end.rtp.port(), relay.rtp);
+        assert_eq!(
+            after_end.rtcp.port() == relay.rtcp,
+            !after.rtcp_mux || after.rtcp.is_some()
+        );
+        for (before, after) in [
+            (before_end.rtp, after_end.rtp),
+            (before_end.rtcp, after_end.rtcp),
+        ] {
+            let held = before.ip().is_unspecified();
+            assert_eq!(*after.ip(), if held { *before.ip() } else { relay.address });
+        }
+    }
+    let old_lines: Vec<_> = kept_lines(old_body).collect();
+    let new_lines: Vec<_> = kept_lines(body).collect();
+    assert_eq!(old_lines, new_lines);
+}
+
+/// The lines without those that a rewrite may add or change; of m= lines all but the
+/// port.
+fn kept_lines(body: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let lines = body
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.trim_ascii_end());
+    let lines = lines.filter(|line| !line.starts_with(b"c=") && !line.starts_with(b"a=rtcp:"));
+    lines.filter(|line| !line.is_empty()).map(|line| {
+        if !line.starts_with(b"m=") {
+            return line.to_vec();
+        }
+        let words = line
+            .split(|byte| *byte == b' ')
+            .filter(|word| !word.is_empty());
+        let kept = words
+            .enumerate()
+            .filter(|(index, _)| *index != 1)
+            .map(|(_, word)| word);
+        kept.collect::<Vec<_>>().join(&b' ')
+    })
 }

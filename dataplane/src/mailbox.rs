@@ -79,6 +79,7 @@ pub enum Ask {
 
 /// What a worker sends to control.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // A worker has no box to put the large ones in.
 pub enum Report {
     /// A network snapshot that has been replaced, to be freed.
     Network(Box<Network>),
@@ -136,7 +137,16 @@ pub struct Receiver {
 pub fn mailbox(mails: usize, bytes: usize) -> (Sender, Receiver) {
     let (mail_in, mail_out) = RingBuffer::new(mails);
     let (bytes_in, bytes_out) = RingBuffer::new(bytes);
-    (Sender { mail: mail_in, bytes: bytes_in }, Receiver { mail: mail_out, bytes: bytes_out })
+    (
+        Sender {
+            mail: mail_in,
+            bytes: bytes_in,
+        },
+        Receiver {
+            mail: mail_out,
+            bytes: bytes_out,
+        },
+    )
 }
 
 impl Sender {
@@ -145,13 +155,17 @@ impl Sender {
     /// # Errors
     /// The mail, where there is no room.
     pub fn post(&mut self, mail: Mail) -> Result<(), Mail> {
-        self.mail.push(mail).map_err(|rtrb::PushError::Full(mail)| mail)
+        self.mail
+            .push(mail)
+            .map_err(|rtrb::PushError::Full(mail)| mail)
     }
 
     /// Posts a SIP message; false where the mailbox has no room for all of it.
     #[must_use]
     pub fn post_sip(&mut self, mut mail: SipMail, message: &[u8]) -> bool {
-        let Ok(len) = u16::try_from(message.len()) else { return false };
+        let Ok(len) = u16::try_from(message.len()) else {
+            return false;
+        };
         mail.len = len;
         if self.mail.is_full() || self.bytes.slots() < message.len() {
             return false;
@@ -183,7 +197,9 @@ impl Receiver {
     /// Gives how many there are; 0 where they do not fit (they are consumed all the same).
     pub fn take_bytes(&mut self, mail: &SipMail, message: &mut [u8]) -> usize {
         let len = usize::from(mail.len);
-        let Ok(chunk) = self.bytes.read_chunk(len) else { return 0 };
+        let Ok(chunk) = self.bytes.read_chunk(len) else {
+            return 0;
+        };
         let (first, second) = chunk.as_slices();
         let fits = match message.get_mut(..len) {
             Some(room) => {
@@ -216,7 +232,9 @@ mod tests {
         for round in 0..50u8 {
             let message = vec![round; 300 + usize::from(round)];
             assert!(sender.post_sip(MAIL, &message));
-            let Some(Mail::Sip(mail)) = receiver.take() else { panic!("no mail") };
+            let Some(Mail::Sip(mail)) = receiver.take() else {
+                panic!("no mail")
+            };
             let mut room = [0; 512];
             let len = receiver.take_bytes(&mail, &mut room);
             assert_eq!(&room[..len], &message);
@@ -232,7 +250,9 @@ mod tests {
         assert!(!sender.post_sip(MAIL, &[4; 1]), "no room for the mail");
         let mut room = [0; 1000];
         for expected in [1, 3] {
-            let Some(Mail::Sip(mail)) = receiver.take() else { panic!("no mail") };
+            let Some(Mail::Sip(mail)) = receiver.take() else {
+                panic!("no mail")
+            };
             let len = receiver.take_bytes(&mail, &mut room);
             assert!(len > 0 && room[..len].iter().all(|&byte| byte == expected));
         }

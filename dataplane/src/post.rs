@@ -79,7 +79,11 @@ pub fn connect(
         let wake = Arc::new(Wake::new()?);
         let published = Arc::new(Published::default());
         let (producer, reports) = RingBuffer::new(REPORTS);
-        let reports_out = Reports { producer, control: Arc::clone(control), posted: false };
+        let reports_out = Reports {
+            producer,
+            control: Arc::clone(control),
+            posted: false,
+        };
         posts.push(WorkerPost {
             inboxes: Vec::new(),
             outboxes: Vec::new(),
@@ -96,16 +100,29 @@ pub fn connect(
                 posts[to].inboxes.push(receiver);
                 let wake = Arc::clone(&posts[to].wake);
                 let backlog = VecDeque::with_capacity(MAILBOX_MAILS);
-                Outbox { sender, wake, posted: false, backlog }
+                Outbox {
+                    sender,
+                    wake,
+                    posted: false,
+                    backlog,
+                }
             });
             posts[from].outboxes.push(outbox);
         }
     }
-    let controls = ends.into_iter().zip(&mut posts).map(|((reports, published, wake), post)| {
-        let (mail, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES);
-        post.inboxes.push(receiver);
-        ControlPost { mail, reports, published, wake }
-    });
+    let controls = ends
+        .into_iter()
+        .zip(&mut posts)
+        .map(|((reports, published, wake), post)| {
+            let (mail, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES);
+            post.inboxes.push(receiver);
+            ControlPost {
+                mail,
+                reports,
+                published,
+                wake,
+            }
+        });
     let controls = controls.collect();
     Ok((posts, controls))
 }
@@ -130,7 +147,10 @@ impl WorkerPost {
     /// True where a flow change still waits for room in a mailbox.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
-        self.outboxes.iter().flatten().any(|outbox| !outbox.backlog.is_empty())
+        self.outboxes
+            .iter()
+            .flatten()
+            .any(|outbox| !outbox.backlog.is_empty())
     }
 }
 
@@ -185,23 +205,33 @@ impl Reports {
     ///
     /// # Errors
     /// The report.
+    #[allow(clippy::result_large_err)] // A report that finds no room is not lost with its boxes.
     pub fn send(&mut self, report: Report) -> Result<(), Report> {
         self.posted = true;
-        self.producer.push(report).map_err(|rtrb::PushError::Full(report)| report)
+        self.producer
+            .push(report)
+            .map_err(|rtrb::PushError::Full(report)| report)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::CallRef;
     use crate::ids::WorkerId;
+    use crate::media::CallRef;
     use std::net::Ipv4Addr;
     use std::net::SocketAddrV4;
 
     fn close(port: u16) -> Mail {
-        let call = CallRef { owner: WorkerId(0), slot: 0, generation: 0 };
-        Mail::FlowClose { local: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), call }
+        let call = CallRef {
+            owner: WorkerId(0),
+            slot: 0,
+            generation: 0,
+        };
+        Mail::FlowClose {
+            local: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
+            call,
+        }
     }
 
     #[test]
@@ -212,7 +242,12 @@ mod tests {
         let mut first = posts.pop().unwrap();
         let sent = MAILBOX_MAILS + 100;
         for n in 0..sent {
-            assert!(first.outboxes[1].as_mut().unwrap().post_flow(close(n as u16)));
+            assert!(
+                first.outboxes[1]
+                    .as_mut()
+                    .unwrap()
+                    .post_flow(close(n as u16))
+            );
         }
         assert!(first.has_backlog());
         let mut seen = Vec::new();

@@ -121,5 +121,9 @@ pub struct Capacity {
 
 impl Capacity {
     /// For tests and small labs.
-    pub const SMALL: Capacity = Capacity { transactions: 4096, calls: 1024, kept: [8192, 256, 4] };
+    pub const SMALL: Capacity = Capacity {
+        transactions: 4096,
+        calls: 1024,
+        kept: [8192, 256, 4],
+    };
 }

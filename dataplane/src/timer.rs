@@ -10,7 +10,7 @@ use crate::tick::Tick;
 /// Nanoseconds a bucket, as a power of two: 4.2 ms.
 const BUCKET_SHIFT: u32 = 22;
 /// Buckets of the wheel: one round is 34 s, longer than Timer B.
-const BUCKETS: u64 = 8192;
+const BUCKETS: usize = 8192;
 /// No timer.
 const NONE: u32 = u32::MAX;
 
@@ -39,10 +39,14 @@ impl Wheel {
     /// A wheel for the timers `0..timers`, none armed.
     #[must_use]
     pub fn new(timers: u32) -> Wheel {
-        let entry = Entry { due: u64::MAX, next: NONE, prev: NONE };
+        let entry = Entry {
+            due: u64::MAX,
+            next: NONE,
+            prev: NONE,
+        };
         Wheel {
-            heads: vec![NONE; BUCKETS as usize].into_boxed_slice(),
-            occupied: vec![0; BUCKETS as usize / 64].into_boxed_slice(),
+            heads: vec![NONE; BUCKETS].into_boxed_slice(),
+            occupied: vec![0; BUCKETS / 64].into_boxed_slice(),
             entries: vec![entry; timers as usize].into_boxed_slice(),
             position: 0,
             resume: NONE,
@@ -56,7 +60,11 @@ impl Wheel {
         let due = due.0.div_ceil(1 << BUCKET_SHIFT).max(self.position);
         let bucket = bucket_of(due);
         let head = self.heads[bucket];
-        self.entries[timer as usize] = Entry { due, next: head, prev: NONE };
+        self.entries[timer as usize] = Entry {
+            due,
+            next: head,
+            prev: NONE,
+        };
         if head != NONE {
             self.entries[head as usize].prev = timer;
         }
@@ -85,20 +93,28 @@ impl Wheel {
         if self.resume == timer {
             self.resume = next;
         }
-        self.entries[timer as usize] = Entry { due: u64::MAX, next: NONE, prev: NONE };
+        self.entries[timer as usize] = Entry {
+            due: u64::MAX,
+            next: NONE,
+            prev: NONE,
+        };
     }
 
     /// Disarms and gives one timer that is due at `now`; `None` when there is none left.
     pub fn expire(&mut self, now: Tick) -> Option<u32> {
         let now = now.0 >> BUCKET_SHIFT;
         // After a long pause every bucket is visited once, not once a round.
-        if now.saturating_sub(self.position) >= BUCKETS {
-            self.position = now + 1 - BUCKETS;
+        if now.saturating_sub(self.position) >= BUCKETS as u64 {
+            self.position = now + 1 - BUCKETS as u64;
             self.resuming = false;
         }
         while self.position <= now {
             let bucket = bucket_of(self.position);
-            let mut timer = if self.resuming { self.resume } else { self.heads[bucket] };
+            let mut timer = if self.resuming {
+                self.resume
+            } else {
+                self.heads[bucket]
+            };
             while timer != NONE {
                 let entry = self.entries[timer as usize];
                 if entry.due <= self.position {
@@ -123,7 +139,11 @@ impl Wheel {
     #[must_use]
     pub fn next_due(&self) -> Tick {
         let next = self.next_occupied(self.position);
-        if next == u64::MAX { Tick::NEVER } else { Tick(next << BUCKET_SHIFT) }
+        if next == u64::MAX {
+            Tick::NEVER
+        } else {
+            Tick(next << BUCKET_SHIFT)
+        }
     }
 
     /// The first bucket number from `from` on, within a round, that holds a timer.
@@ -133,7 +153,7 @@ impl Wheel {
         let mask = u64::MAX << (from % 64);
         let base = from - from % 64;
         for step in 0..=words {
-            let mut word = self.occupied[((first + step) % words) as usize];
+            let mut word = self.occupied[word_of(first + step)];
             if step == 0 {
                 word &= mask;
             } else if step == words {
@@ -147,9 +167,14 @@ impl Wheel {
     }
 }
 
+#[allow(clippy::cast_possible_truncation)] // Less than the bitmap's words.
+const fn word_of(number: u64) -> usize {
+    (number % (BUCKETS as u64 / 64)) as usize
+}
+
 #[allow(clippy::cast_possible_truncation)] // Less than BUCKETS.
 const fn bucket_of(due: u64) -> usize {
-    (due % BUCKETS) as usize
+    (due % BUCKETS as u64) as usize
 }
 
 #[cfg(test)]

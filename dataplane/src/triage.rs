@@ -34,7 +34,9 @@ pub fn triage(frame: &[u8], listens: &[SocketAddrV4], flows: &FlowTable) -> Verd
     match listen_at(listens, datagram.dst) {
         // The sum may be partial where the sender is a kernel at the other end of a
         // virtual link: wire knows that form as well.
-        Some(_) if !wire::udp_checksum_ok(frame, &datagram) => Verdict::Drop(Counter::SipUdpChecksum),
+        Some(_) if !wire::udp_checksum_ok(frame, &datagram) => {
+            Verdict::Drop(Counter::SipUdpChecksum)
+        }
         Some(listen) => Verdict::Sip(listen, datagram),
         None => Verdict::Drop(Counter::WireNotOurs),
     }
@@ -43,7 +45,10 @@ pub fn triage(frame: &[u8], listens: &[SocketAddrV4], flows: &FlowTable) -> Verd
 /// The listen with this address. There are few: a walk beats a hash.
 #[allow(clippy::cast_possible_truncation)] // Control refuses more listens than an index counts.
 fn listen_at(listens: &[SocketAddrV4], address: SocketAddrV4) -> Option<ListenIndex> {
-    listens.iter().position(|&listen| listen == address).map(|at| ListenIndex(at as u8))
+    listens
+        .iter()
+        .position(|&listen| listen == address)
+        .map(|at| ListenIndex(at as u8))
 }
 
 /// The outcome of a frame that is no datagram for us.

@@ -9,6 +9,7 @@ use std::net::SocketAddrV4;
 use crate::counters::Counter;
 use crate::counters::Counters;
 use crate::frame::Frame;
+use crate::ids::InterfaceIndex;
 use crate::ids::WorkerId;
 use crate::limits::BATCH;
 use crate::limits::HOUSEKEEPING_NS;
@@ -61,7 +62,6 @@ pub enum Poll {
 /// A worker over real rings or fake ones.
 #[derive(Debug)]
 pub struct Worker<R: Rings> {
-    id: WorkerId,
     listens: Vec<SocketAddrV4>,
     checksums: Vec<ChecksumPolicy>,
     rings: R,
@@ -91,12 +91,22 @@ impl<R: Rings> Worker<R> {
         network: Box<Network>,
         post: WorkerPost,
     ) -> Result<Worker<R>, RangeError> {
-        let ranges: Vec<_> =
-            settings.media.iter().map(|range| (range.address, range.ports.clone())).collect();
+        let ranges: Vec<_> = settings
+            .media
+            .iter()
+            .map(|range| (range.address, range.ports.clone()))
+            .collect();
         Ok(Worker {
-            id,
-            listens: settings.listens.iter().map(|listen| listen.address).collect(),
-            checksums: settings.interfaces.iter().map(|interface| interface.checksum).collect(),
+            listens: settings
+                .listens
+                .iter()
+                .map(|listen| listen.address)
+                .collect(),
+            checksums: settings
+                .interfaces
+                .iter()
+                .map(|interface| interface.checksum)
+                .collect(),
             rings,
             batch: Vec::with_capacity(BATCH),
             proxy: Proxy::new(id, settings),
@@ -141,7 +151,7 @@ impl<R: Rings> Worker<R> {
         let mut worked = !batch.is_empty();
         worked |= self.read_mail(now);
         for received in batch.drain(..) {
-            self.take_up(received.frame, now);
+            self.take_up(received, now);
         }
         self.batch = batch;
         worked |= self.fire_timers(now);
@@ -179,12 +189,16 @@ impl<R: Rings> Worker<R> {
     }
 
     /// What a frame is decides what becomes of it; each ends in one outcome.
-    fn take_up(&mut self, frame: Frame, now: Tick) {
+    fn take_up(&mut self, received: Received, now: Tick) {
+        let Received { frame, interface } = received;
         self.counters.count(Counter::Rx);
         match triage(self.rings.bytes(&frame), &self.listens, &self.flows) {
-            Verdict::Media(datagram) => self.relay(frame, &datagram),
+            Verdict::Media(datagram) => self.relay(frame, interface, &datagram),
             Verdict::Sip(listen, datagram) => {
-                let arrival = Arrival { source: datagram.src, listen };
+                let arrival = Arrival {
+                    source: datagram.src,
+                    listen,
+                };
                 let outcome = self.take_up_sip(&frame, &datagram, arrival, now);
                 self.counters.count(outcome);
                 self.rings.free(frame);
@@ -197,11 +211,21 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Rewrites a media packet where it is and sends the same frame on.
-    fn relay(&mut self, mut frame: Frame, datagram: &Datagram) {
+    fn relay(&mut self, mut frame: Frame, from: InterfaceIndex, datagram: &Datagram) {
+        let checksum = self
+            .checksums
+            .get(usize::from(from.0))
+            .copied()
+            .unwrap_or_default();
         let bytes = self.rings.bytes_mut(&mut frame);
-        match self.flows.relay(bytes, datagram, &self.network, &self.checksums) {
-            Relayed::Forward { interface, frame_len } => {
-                let is_rtcp = bytes.get(HEADERS_LEN + 1).is_some_and(|&b| rtcp::is_packet_type(b));
+        match self.flows.relay(bytes, datagram, &self.network, checksum) {
+            Relayed::Forward {
+                interface,
+                frame_len,
+            } => {
+                let is_rtcp = bytes
+                    .get(HEADERS_LEN + 1)
+                    .is_some_and(|&b| rtcp::is_packet_type(b));
                 // Padding that it came with does not go on.
                 let _ = frame.set_len(frame_len);
                 match self.rings.transmit(interface, frame) {
@@ -233,8 +257,11 @@ impl<R: Rings> Worker<R> {
         now: Tick,
     ) -> Counter {
         let bytes = datagram.payload(self.rings.bytes(frame));
-        let mut step =
-            Step { now, effects: &mut self.effects, counters: &mut self.counters };
+        let mut step = Step {
+            now,
+            effects: &mut self.effects,
+            counters: &mut self.counters,
+        };
         let outcome = sip(&mut self.proxy, &mut self.post, bytes, arrival, &mut step);
         self.carry_out(now);
         outcome
@@ -245,7 +272,9 @@ impl<R: Rings> Worker<R> {
         let mut worked = false;
         for inbox in 0..self.post.inboxes.len() {
             for _ in 0..self.post.inboxes[inbox].waiting() {
-                let Some(mail) = self.post.inboxes[inbox].take() else { break };
+                let Some(mail) = self.post.inboxes[inbox].take() else {
+                    break;
+                };
                 worked = true;
                 match mail {
                     Mail::Sip(mail) => self.take_up_mail(inbox, &mail, now),
@@ -261,13 +290,28 @@ impl<R: Rings> Worker<R> {
     }
 
     fn take_up_mail(&mut self, inbox: usize, mail: &SipMail, now: Tick) {
-        self.counters.count(if mail.kernel { Counter::KernelIn } else { Counter::MailIn });
+        self.counters.count(if mail.kernel {
+            Counter::KernelIn
+        } else {
+            Counter::MailIn
+        });
         let len = self.post.inboxes[inbox].take_bytes(mail, &mut self.letter);
-        let arrival = Arrival { source: mail.source, listen: mail.listen };
-        let mut step =
-            Step { now, effects: &mut self.effects, counters: &mut self.counters };
-        let outcome =
-            sip(&mut self.proxy, &mut self.post, &self.letter[..len], arrival, &mut step);
+        let arrival = Arrival {
+            source: mail.source,
+            listen: mail.listen,
+        };
+        let mut step = Step {
+            now,
+            effects: &mut self.effects,
+            counters: &mut self.counters,
+        };
+        let outcome = sip(
+            &mut self.proxy,
+            &mut self.post,
+            &self.letter[..len],
+            arrival,
+            &mut step,
+        );
         self.counters.count(outcome);
         self.carry_out(now);
     }
@@ -275,8 +319,11 @@ impl<R: Rings> Worker<R> {
     /// Fires the timers that are due, a bounded number a turn.
     fn fire_timers(&mut self, now: Tick) -> bool {
         for fired in 0..TIMERS_PER_TURN {
-            let mut step =
-                Step { now, effects: &mut self.effects, counters: &mut self.counters };
+            let mut step = Step {
+                now,
+                effects: &mut self.effects,
+                counters: &mut self.counters,
+            };
             if !self.proxy.fire(&mut step) {
                 return fired > 0;
             }
@@ -299,7 +346,8 @@ impl<R: Rings> Worker<R> {
             return;
         }
         self.counters.count(Counter::Sleeps);
-        self.rings.wait(&self.post.wake, until_due.min(SLEEP_NS_MAX));
+        self.rings
+            .wait(&self.post.wake, until_due.min(SLEEP_NS_MAX));
     }
 
     fn publish(&mut self) {
@@ -309,7 +357,8 @@ impl<R: Rings> Worker<R> {
 
     fn gauge(&mut self) {
         self.proxy.gauge(&mut self.counters);
-        self.counters.set(Counter::FlowsNow, self.flows.open_count() as u64);
+        self.counters
+            .set(Counter::FlowsNow, self.flows.open_count() as u64);
         let ledger = self.rings.ledger();
         for (counter, frames) in [
             (Counter::FramesTotal, ledger.total),
@@ -345,8 +394,16 @@ fn sip(
         Owner::Nobody(outcome) => return outcome,
         Owner::Other(owner) => owner,
     };
-    let mail = SipMail { source: arrival.source, listen: arrival.listen, len: 0, kernel: false };
-    let outbox = post.outboxes.get_mut(usize::from(owner.0)).and_then(Option::as_mut);
+    let mail = SipMail {
+        source: arrival.source,
+        listen: arrival.listen,
+        len: 0,
+        kernel: false,
+    };
+    let outbox = post
+        .outboxes
+        .get_mut(usize::from(owner.0))
+        .and_then(Option::as_mut);
     if outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes)) {
         Counter::MailedToOwner
     } else {

@@ -67,7 +67,7 @@ mod tests {
 
     fn rows() -> Vec<Row> {
         vec![
-            Row::ok("kernel", "6.1", "5.11 or newer"),
+            Row::ok("kernel", "6.1", "5.18 or newer"),
             Row::ok("hugepages", "0 free", "16 free").but(State::Warn, "echo 16 > nr_hugepages"),
             Row::ok("eth0: queues", "1 rx, 1 tx", "2 each way").but(State::Bad, "ethtool -L"),
         ]

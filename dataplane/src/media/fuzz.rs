@@ -68,7 +68,7 @@ fn relay_one(
         return;
     };
     let mut frame = bytes.to_vec();
-    let (sent, drops) = match table.relay(&mut frame, datagram, &network(), &[policy]) {
+    let (sent, drops) = match table.relay(&mut frame, datagram, &network(), policy) {
         Relayed::Forward { frame_len, .. } => {
             let sent = &frame[..frame_len];
             let Ok(leaving) = wire::parse(sent) else {

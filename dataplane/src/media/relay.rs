@@ -84,14 +84,14 @@ impl From<MediaDrop> for Refusal {
 
 impl FlowTable {
     /// Relays a packet: `datagram` is what [`crate::wire::parse`] found in
-    /// `frame`. `policies` is indexed by the interface that it leaves by; one
-    /// that is missing means [`ChecksumPolicy::Auto`].
+    /// `frame`. `policy` is that of the interface it came in by: whether
+    /// checksums are partial is a trait of the link that the packet arrives on.
     pub fn relay(
         &mut self,
         frame: &mut [u8],
         datagram: &Datagram,
         network: &Network,
-        policies: &[ChecksumPolicy],
+        policy: ChecksumPolicy,
     ) -> Relayed {
         let Some(flow) = self.open_flow_mut(datagram.dst) else {
             let reason = MediaDrop::PortClosed;
@@ -103,7 +103,7 @@ impl FlowTable {
         let octets = u64::from(datagram.payload_len());
         flow.packets_in += 1;
         flow.octets_in += octets;
-        match flow.forward(frame, datagram, network, policies) {
+        match flow.forward(frame, datagram, network, policy) {
             Ok(()) => {
                 flow.packets_out += 1;
                 flow.octets_out += octets;
@@ -137,7 +137,7 @@ impl Flow {
         frame: &mut [u8],
         datagram: &Datagram,
         network: &Network,
-        policies: &[ChecksumPolicy],
+        policy: ChecksumPolicy,
     ) -> Result<(), Refusal> {
         self.check_source(datagram.src)?;
         self.check_payload(datagram.payload(frame))?;
@@ -150,10 +150,6 @@ impl Flow {
         if usize::from(datagram.payload_len()) + IP_HEADERS_LEN > usize::from(self.mtu) {
             return Err(MediaDrop::TooLarge.into());
         }
-        let policy = policies
-            .get(usize::from(self.egress.0))
-            .copied()
-            .unwrap_or_default();
         self.rewrite(frame, datagram, policy)
     }
 

@@ -117,7 +117,7 @@ fn relay_with(
     policy: ChecksumPolicy,
 ) -> Relayed {
     let datagram = wire::parse(frame).unwrap();
-    table.relay(frame, &datagram, network, &[policy, policy])
+    table.relay(frame, &datagram, network, policy)
 }
 
 /// Relays one payload from `src` through a fresh table.
@@ -441,7 +441,12 @@ fn a_packet_that_found_no_room_counts_as_dropped() {
     let mut table = table_with(&spec());
     let mut frame = frame_of(caller(), spec().local, &rtp(8));
     let datagram = wire::parse(&frame).unwrap();
-    let _ = table.relay(&mut frame, &datagram, &network(1, Some(2)), &[]);
+    let _ = table.relay(
+        &mut frame,
+        &datagram,
+        &network(1, Some(2)),
+        ChecksumPolicy::Auto,
+    );
     table.not_sent(&datagram);
     let report = table.report(spec().local).unwrap();
     assert_eq!(

@@ -24,25 +24,37 @@ impl Dial {
             .iter()
             .enumerate()
             .flat_map(|(index, trunk)| {
-                trunk.sources.iter().map(move |&(network, len)| (network, len, index as u16))
+                trunk
+                    .sources
+                    .iter()
+                    .map(move |&(network, len)| (network, len, index as u16))
             })
             .collect();
         sources.sort_by_key(|&(_, len, _)| std::cmp::Reverse(len));
         let sources = sources
             .into_iter()
             .map(|(network, len, index)| {
-                let mask = u32::MAX.checked_shl(32 - u32::from(len.min(32))).unwrap_or(0);
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(len.min(32)))
+                    .unwrap_or(0);
                 (mask, u32::from(network) & mask, TrunkIndex(index))
             })
             .collect();
-        Dial { trunks, routes, sources }
+        Dial {
+            trunks,
+            routes,
+            sources,
+        }
     }
 
     /// The trunk that `source` belongs to: the one that names it most exactly.
     #[must_use]
     pub fn trunk_of(&self, source: Ipv4Addr) -> Option<TrunkIndex> {
         let source = u32::from(source);
-        let found = self.sources.iter().find(|&&(mask, network, _)| source & mask == network);
+        let found = self
+            .sources
+            .iter()
+            .find(|&&(mask, network, _)| source & mask == network);
         found.map(|&(.., trunk)| trunk)
     }
 
@@ -52,7 +64,10 @@ impl Dial {
     pub fn route(&self, from: TrunkIndex, called: &[u8]) -> Option<TrunkIndex> {
         let fits = |route: &&DialRoute| {
             route.from.is_none_or(|trunk| trunk == from)
-                && route.prefix.as_ref().is_none_or(|prefix| called.starts_with(prefix.as_bytes()))
+                && route
+                    .prefix
+                    .as_ref()
+                    .is_none_or(|prefix| called.starts_with(prefix.as_bytes()))
         };
         self.routes.iter().find(fits).map(|route| route.to)
     }
@@ -73,7 +88,10 @@ mod tests {
     fn trunk(sources: &[([u8; 4], u8)]) -> Trunk {
         Trunk {
             name: String::new(),
-            sources: sources.iter().map(|&(ip, len)| (Ipv4Addr::from(ip), len)).collect(),
+            sources: sources
+                .iter()
+                .map(|&(ip, len)| (Ipv4Addr::from(ip), len))
+                .collect(),
             target: None,
             listen: ListenIndex(0),
             media: MediaIndex(0),
@@ -91,7 +109,10 @@ mod tests {
     #[test]
     fn the_most_exact_source_wins() {
         let dial = Dial::new(
-            vec![trunk(&[([10, 0, 0, 0], 8)]), trunk(&[([10, 1, 0, 0], 16), ([0, 0, 0, 0], 0)])],
+            vec![
+                trunk(&[([10, 0, 0, 0], 8)]),
+                trunk(&[([10, 1, 0, 0], 16), ([0, 0, 0, 0], 0)]),
+            ],
             vec![],
         );
         let of = |ip: [u8; 4]| dial.trunk_of(Ipv4Addr::from(ip)).map(|trunk| trunk.0);
@@ -111,7 +132,8 @@ mod tests {
         ];
         let dial = Dial::new(vec![], routes);
         let to = |from, called: &str| {
-            dial.route(TrunkIndex(from), called.as_bytes()).map(|trunk| trunk.0)
+            dial.route(TrunkIndex(from), called.as_bytes())
+                .map(|trunk| trunk.0)
         };
         assert_eq!(to(0, "+4420@box"), Some(1));
         assert_eq!(to(1, "+4420@box"), Some(2));

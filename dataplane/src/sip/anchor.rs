@@ -106,8 +106,14 @@ impl Stream {
     }
 
     fn from(&self, party: Party, call: CallRef) -> [FlowSpec; 2] {
-        let (leg, out) = (&self.legs[party as usize], &self.legs[party.other() as usize]);
-        let (sender, receiver) = (self.peers[party as usize], self.peers[party.other() as usize]);
+        let (leg, out) = (
+            &self.legs[party as usize],
+            &self.legs[party.other() as usize],
+        );
+        let (sender, receiver) = (
+            self.peers[party as usize],
+            self.peers[party.other() as usize],
+        );
         let mux = |peer: Option<Peer>| peer.is_some_and(|peer| peer.mux);
         let rtp = FlowSpec {
             local: leg.rtp(),

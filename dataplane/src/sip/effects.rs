@@ -70,10 +70,17 @@ impl Effects {
     /// # Panics
     /// If one input causes more than `SENDS_PER_INPUT` messages: a bug of ours.
     pub fn send(&mut self, len: usize, to: SocketAddrV4, listen: ListenIndex) -> &[u8] {
-        assert!(self.sends.len() < SENDS_PER_INPUT, "one input sends too many messages");
+        assert!(
+            self.sends.len() < SENDS_PER_INPUT,
+            "one input sends too many messages"
+        );
         let at = self.used..self.used + len;
         self.used = at.end;
-        self.sends.push(Send { to, listen, at: at.clone() });
+        self.sends.push(Send {
+            to,
+            listen,
+            at: at.clone(),
+        });
         &self.arena[at]
     }
 
@@ -88,7 +95,10 @@ impl Effects {
     /// # Panics
     /// If one input changes more than `FLOWS_PER_INPUT` flows: a bug of ours.
     pub fn flow(&mut self, change: FlowChange) {
-        assert!(self.flows.len() < FLOWS_PER_INPUT, "one input changes too many flows");
+        assert!(
+            self.flows.len() < FLOWS_PER_INPUT,
+            "one input changes too many flows"
+        );
         self.flows.push(change);
     }
 

@@ -93,7 +93,12 @@ impl Identity {
     /// For `worker` in this start of the box; `listens` are the advertised addresses.
     #[must_use]
     pub fn new(worker: WorkerId, boot: u16, secrets: Secrets, listens: Vec<SocketAddrV4>) -> Self {
-        Identity { worker, boot, secrets, listens }
+        Identity {
+            worker,
+            boot,
+            secrets,
+            listens,
+        }
     }
 
     /// The branch of a client transaction of ours, or of a request sent without one.
@@ -129,7 +134,11 @@ impl Identity {
         if raw[BRANCH_SIGNED..] != mac[..6] {
             // The key is new at each start: an old branch cannot be told from a forged
             // one but by its boot, which decides only the name of the drop.
-            return Err(if stale { NotOurs::Stale } else { NotOurs::Forged });
+            return Err(if stale {
+                NotOurs::Stale
+            } else {
+                NotOurs::Forged
+            });
         }
         let kind = match raw[0] {
             0 => Kind::Stateful,
@@ -161,7 +170,10 @@ impl Identity {
     #[must_use]
     pub fn read_cookie(&self, text: &[u8], call_id: &[u8], caller_tag: &[u8]) -> Option<Sides> {
         let raw: [u8; COOKIE_LEN] = decode(text)?;
-        let sides = Sides { caller: ListenIndex(raw[0]), callee: ListenIndex(raw[1]) };
+        let sides = Sides {
+            caller: ListenIndex(raw[0]),
+            callee: ListenIndex(raw[1]),
+        };
         let known = |listen: ListenIndex| usize::from(listen.0) < self.listens.len();
         if !known(sides.caller) || !known(sides.callee) {
             return None;
@@ -179,7 +191,10 @@ impl Identity {
             [a, b, c, d, e, f]
         };
         let (caller, callee) = (listen(sides.caller), listen(sides.callee));
-        mac(&self.secrets.cookie[key], &[b"cookie", call_id, tag, &caller, &callee])
+        mac(
+            &self.secrets.cookie[key],
+            &[b"cookie", call_id, tag, &caller, &callee],
+        )
     }
 
     /// The To tag of an answer of our own to the request with these fields: the same
@@ -252,20 +267,33 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn identity(boot: u16, branch: u8) -> Identity {
-        let secrets = Secrets { branch: [branch; 16], cookie: [[2; 16], [3; 16]], hash: [4; 16] };
+        let secrets = Secrets {
+            branch: [branch; 16],
+            cookie: [[2; 16], [3; 16]],
+            hash: [4; 16],
+        };
         let listen = |n| SocketAddrV4::new(Ipv4Addr::new(10, 77, n, 1), 5060);
         Identity::new(WorkerId(1), boot, secrets, vec![listen(1), listen(2)])
     }
 
-    const ID: Id = Id { slot: 123_456, generation: 7 };
-    const SIDES: Sides = Sides { caller: ListenIndex(0), callee: ListenIndex(1) };
+    const ID: Id = Id {
+        slot: 123_456,
+        generation: 7,
+    };
+    const SIDES: Sides = Sides {
+        caller: ListenIndex(0),
+        callee: ListenIndex(1),
+    };
 
     #[test]
     fn a_branch_comes_back_in_either_case() {
         let identity = identity(9, 1);
         let text = identity.branch(Kind::Stateful, ID, 0xdead_beef);
         let branch = identity.read_branch(&text.to_ascii_uppercase()).unwrap();
-        assert_eq!((branch.id, branch.loop_hash, branch.worker), (ID, 0xdead_beef, WorkerId(1)));
+        assert_eq!(
+            (branch.id, branch.loop_hash, branch.worker),
+            (ID, 0xdead_beef, WorkerId(1))
+        );
     }
 
     #[test]
@@ -285,7 +313,11 @@ mod tests {
         assert_eq!(identity.read_cookie(&text, b"call", b"tag"), Some(SIDES));
         assert_eq!(identity.read_cookie(&text, b"call", b"gat"), None);
         assert_eq!(identity.read_cookie(&text, b"lcal", b"tag"), None);
-        let mut rotated = Identity { worker: WorkerId(0), boot: 11, ..identity };
+        let mut rotated = Identity {
+            worker: WorkerId(0),
+            boot: 11,
+            ..identity
+        };
         rotated.secrets.cookie = [[5; 16], rotated.secrets.cookie[0]];
         assert_eq!(rotated.read_cookie(&text, b"call", b"tag"), Some(SIDES));
         rotated.secrets.cookie = [[6; 16], [5; 16]];

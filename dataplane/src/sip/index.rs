@@ -19,8 +19,14 @@ impl Index {
     #[must_use]
     pub fn new(capacity: u32) -> Index {
         let cells = (capacity as usize * 2).next_power_of_two().max(2);
-        let nobody = Id { slot: 0, generation: 0 };
-        Index { cells: vec![(EMPTY, nobody); cells].into_boxed_slice(), mask: cells - 1 }
+        let nobody = Id {
+            slot: 0,
+            generation: 0,
+        };
+        Index {
+            cells: vec![(EMPTY, nobody); cells].into_boxed_slice(),
+            mask: cells - 1,
+        }
     }
 
     /// Enters `key`; the caller keeps the number of keys within the capacity.

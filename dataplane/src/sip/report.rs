@@ -15,7 +15,10 @@ pub struct ShortText<const N: usize> {
 
 impl<const N: usize> Default for ShortText<N> {
     fn default() -> Self {
-        ShortText { len: 0, bytes: [0; N] }
+        ShortText {
+            len: 0,
+            bytes: [0; N],
+        }
     }
 }
 

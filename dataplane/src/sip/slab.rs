@@ -27,7 +27,12 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn new(capacity: u32) -> Slab<T> {
         Slab {
-            slots: (0..capacity).map(|_| Slot { generation: 0, value: None }).collect(),
+            slots: (0..capacity)
+                .map(|_| Slot {
+                    generation: 0,
+                    value: None,
+                })
+                .collect(),
             free: (0..capacity).rev().collect(),
         }
     }
@@ -37,27 +42,41 @@ impl<T> Slab<T> {
         let slot = self.free.pop()?;
         let entry = &mut self.slots[slot as usize];
         entry.value = Some(value);
-        Some(Id { slot, generation: entry.generation })
+        Some(Id {
+            slot,
+            generation: entry.generation,
+        })
     }
 
     /// The identifier that the next value will get; `None` where there is no free slot.
     #[must_use]
     pub fn vacant(&self) -> Option<Id> {
         let &slot = self.free.last()?;
-        Some(Id { slot, generation: self.slots[slot as usize].generation })
+        Some(Id {
+            slot,
+            generation: self.slots[slot as usize].generation,
+        })
     }
 
     /// The value of `id`, if it is still there.
     #[must_use]
     pub fn get(&self, id: Id) -> Option<&T> {
         let entry = self.slots.get(id.slot as usize)?;
-        if entry.generation == id.generation { entry.value.as_ref() } else { None }
+        if entry.generation == id.generation {
+            entry.value.as_ref()
+        } else {
+            None
+        }
     }
 
     /// The value of `id`, if it is still there.
     pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let entry = self.slots.get_mut(id.slot as usize)?;
-        if entry.generation == id.generation { entry.value.as_mut() } else { None }
+        if entry.generation == id.generation {
+            entry.value.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Takes the value of `id` out; the slot's next tenant gets another generation.
@@ -76,7 +95,10 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn tenant(&self, slot: u32) -> Option<Id> {
         let entry = self.slots.get(slot as usize)?;
-        entry.value.as_ref().map(|_| Id { slot, generation: entry.generation })
+        entry.value.as_ref().map(|_| Id {
+            slot,
+            generation: entry.generation,
+        })
     }
 
     /// How many values there are.

@@ -96,7 +96,10 @@ impl<R: Rings> Worker<R> {
         };
         let bytes = self.rings.bytes_mut(&mut frame);
         bytes[HEADERS_LEN..].copy_from_slice(message);
-        let ethernet = Ethernet { destination: hop.dst_mac, source: hop.src_mac };
+        let ethernet = Ethernet {
+            destination: hop.dst_mac,
+            source: hop.src_mac,
+        };
         // The frame was allocated for exactly this, so the headers fit.
         let _ = wire::write_headers(bytes, &ethernet, source, send.to, message.len());
         wire::fill_udp_checksum(bytes);
@@ -111,10 +114,18 @@ impl<R: Rings> Worker<R> {
 
     /// Asks control to have the kernel find a neighbour, unless it was just asked.
     pub(super) fn solicit(&mut self, interface: InterfaceIndex, address: Ipv4Addr) {
-        if self.operator.solicited(interface, address, self.network.epoch()) {
+        if self
+            .operator
+            .solicited(interface, address, self.network.epoch())
+        {
             return;
         }
-        if self.post.reports.send(Report::Solicit { interface, address }).is_err() {
+        if self
+            .post
+            .reports
+            .send(Report::Solicit { interface, address })
+            .is_err()
+        {
             self.counters.count(Counter::ReportsLost);
         }
     }

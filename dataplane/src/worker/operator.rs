@@ -17,6 +17,7 @@ const QUERIES: usize = 8;
 const SOLICITED: usize = 16;
 
 /// What a look at one slot of a table gives.
+#[allow(clippy::large_enum_variant)] // A worker has no box to put the large one in.
 enum Row {
     Report(Report),
     Empty,
@@ -68,7 +69,9 @@ impl Operator {
 impl<R: Rings> Worker<R> {
     /// Writes the next rows of an answer, as many as there is room and patience for.
     pub(super) fn answer_operator(&mut self) -> bool {
-        let Some(query) = self.operator.queries[0] else { return false };
+        let Some(query) = self.operator.queries[0] else {
+            return false;
+        };
         for _ in 0..SLOTS_PER_TURN {
             if self.post.reports.room() == 0 {
                 break;
@@ -96,11 +99,17 @@ impl<R: Rings> Worker<R> {
         let (slots, report) = match query.what {
             Ask::Calls => {
                 let call = self.proxy.call_report(at);
-                (self.proxy.call_slots(), call.map(|call| Report::Call { id, call }))
+                (
+                    self.proxy.call_slots(),
+                    call.map(|call| Report::Call { id, call }),
+                )
             }
             Ask::Flows => {
                 let flow = self.flows.reports(at as usize, 1).next();
-                (self.flows.slot_count(), flow.map(|flow| Report::Flow { id, flow }))
+                (
+                    self.flows.slot_count(),
+                    flow.map(|flow| Report::Flow { id, flow }),
+                )
             }
             Ask::Sockets => match self.socket_report(id, at) {
                 Some(report) => (usize::MAX, Some(report)),

@@ -31,7 +31,9 @@ impl Proxy {
         } else if self.refusals.knows(key, step.now) || self.is_ours(message) {
             return Counter::SipAbsorbed;
         }
-        let Some(dialog) = self.in_dialog(message) else { return Counter::SipStrayAck };
+        let Some(dialog) = self.in_dialog(message) else {
+            return Counter::SipStrayAck;
+        };
         if message.max_forwards() == Some(0) {
             return Counter::SipNotRoutable;
         }
@@ -46,13 +48,20 @@ impl Proxy {
         // The ACK carries the answer where the 2xx carried the offer. One that cannot be
         // anchored goes on as it is: there is no response to an ACK.
         let _ = self.anchor(message, call, dialog.from, step);
-        let way = Way { to, listen, routes: dialog.routes, our_host: None };
+        let way = Way {
+            to,
+            listen,
+            routes: dialog.routes,
+            our_host: None,
+        };
         self.forward_ack(message, arrival, way, step)
     }
 
     /// True where the ACK was for a failure that this transaction sent.
     fn acknowledge(&mut self, id: Id, step: &mut Step<'_>) -> bool {
-        let Some(server) = self.servers.get_mut(id) else { return false };
+        let Some(server) = self.servers.get_mut(id) else {
+            return false;
+        };
         if !server.acknowledge(step.now) {
             return false;
         }
@@ -81,7 +90,10 @@ impl Proxy {
         if self.refusals.knows(key, step.now) {
             return Counter::SipAbsorbed;
         }
-        let invite = self.transactions.get(key).and_then(|id| self.servers.get(id));
+        let invite = self
+            .transactions
+            .get(key)
+            .and_then(|id| self.servers.get(id));
         // Whoever knows the branch but is not the caller cancels nothing.
         let invite = invite.filter(|server| server.source.ip() == arrival.source.ip());
         let Some(invite) = invite else {
@@ -102,7 +114,9 @@ impl Proxy {
     /// Cancels a client transaction now, or as soon as a provisional response comes
     /// (RFC 3261 §9.1).
     pub(super) fn cancel_client(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
         match (client.state, client.cancel) {
             (ClientState::Calling, Cancel::No) => client.cancel = Cancel::Wanted,
             (ClientState::Proceeding, Cancel::No | Cancel::Wanted) => self.send_cancel(id, step),
@@ -111,18 +125,28 @@ impl Proxy {
     }
 
     fn send_cancel(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(invite) = self.clients.get(id) else { return };
+        let Some(invite) = self.clients.get(id) else {
+            return;
+        };
         let (to, listen) = (invite.destination, invite.listen);
-        let Some(kept) = invite.message.as_ref() else { return };
-        let Ok(sent) = Message::scan(self.kept.bytes(kept)) else { return };
-        let Ok(len) = build::cancel(&sent, step.effects.room()) else { return };
+        let Some(kept) = invite.message.as_ref() else {
+            return;
+        };
+        let Ok(sent) = Message::scan(self.kept.bytes(kept)) else {
+            return;
+        };
+        let Ok(len) = build::cancel(&sent, step.effects.room()) else {
+            return;
+        };
         let bytes = step.effects.send(len, to, listen);
         let Some(kept) = self.kept.put(bytes) else {
             step.counters.count(Counter::KeptExhausted);
             return;
         };
         let client = Client::new(Method::Cancel, to, listen, kept, step.now);
-        let Some(cancel) = self.clients.insert(client) else { return };
+        let Some(cancel) = self.clients.insert(client) else {
+            return;
+        };
         self.arm_client(cancel);
         if let Some(invite) = self.clients.get_mut(id) {
             invite.cancelled(cancel, step.now);

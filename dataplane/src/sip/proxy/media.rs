@@ -1,6 +1,8 @@
 //! Offers and answers on their way through: the receiver is told our relay ports, the
 //! flows are told the sender's.
 
+use std::net::SocketAddrV4;
+
 use super::Proxy;
 use super::Step;
 use crate::counters::Counter;
@@ -12,6 +14,8 @@ use crate::media::CallRef;
 use crate::media::Ports;
 use crate::media::ports;
 use crate::sdp;
+use crate::sdp::Unanchored;
+use crate::settings::Settings;
 use crate::sip::anchor::Leg;
 use crate::sip::anchor::Peer;
 use crate::sip::anchor::Stream;
@@ -20,12 +24,15 @@ use crate::sip::edit;
 use crate::sip::effects::FlowChange;
 use crate::sip::message::Message;
 use crate::sip::slab::Id;
-use crate::settings::Settings;
+use crate::span::Span;
 
 /// This worker's slice of each media range.
 pub(super) fn pools(worker: WorkerId, settings: &Settings) -> Vec<Ports> {
     let slice = |range: &crate::settings::MediaRange| {
-        Ports::new(ports::slice(&range.ports, worker, settings.workers), PORT_QUARANTINE_MS)
+        Ports::new(
+            ports::slice(&range.ports, worker, settings.workers),
+            PORT_QUARANTINE_MS,
+        )
     };
     settings.media.iter().map(slice).collect()
 }
@@ -45,26 +52,34 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
         let Some(id) = call else { return Ok(()) };
-        let Some(part) = sdp::find(message) else { return Ok(()) };
-        let body = message.text(part);
-        let Ok(session) = sdp::parse(body) else {
+        let content_type = message.content_type().unwrap_or_default();
+        let unusable = |step: &mut Step<'_>| {
             step.counters.count(Counter::SdpUnusable);
-            return Err(488);
+            488_u16
         };
+        let Some(part) = sdp::find(content_type, message.body()).map_err(|_| unusable(step))?
+        else {
+            return Ok(());
+        };
+        let body = part.of(message.body());
+        let session = sdp::parse(body).map_err(|_| unusable(step))?;
         let mut relays = [None; sdp::STREAMS_MAX];
-        for (number, stream) in session.streams().iter().enumerate() {
-            match self.anchor_stream(id, number, stream, from, step) {
-                Ok(relay) => relays[number] = relay,
-                Err(status) => {
-                    if status == 488 {
-                        step.counters.count(Counter::SdpUnusable);
-                    }
-                    return Err(status);
-                }
-            }
+        for (number, stream) in session.streams().enumerate() {
+            let peer = peer_of(&session, stream).map_err(|_| unusable(step))?;
+            relays[number] = match peer {
+                Said::NotRtp => None,
+                Said::Rejected => self.anchor_stream(id, number, None, from, step)?,
+                Said::Peer(peer) => self.anchor_stream(id, number, Some(peer), from, step)?,
+            };
         }
-        let relays = &relays[..session.streams().len()];
-        let len = sdp::rewrite(body, &session, relays, &mut self.scratch).map_err(|_| 488_u16)?;
+        let relays = &relays[..session.stream_count()];
+        let len =
+            sdp::rewrite(body, &session, relays, &mut self.scratch).map_err(|_| unusable(step))?;
+        let start = message.body_span().start;
+        let part = Span {
+            start: start + part.start,
+            end: start + part.end,
+        };
         edit::set_body_part(message, &mut self.splices, part, &self.scratch[..len])
             .map_err(|_| 513_u16)
     }
@@ -74,37 +89,37 @@ impl Proxy {
         &mut self,
         id: Id,
         number: usize,
-        said: &sdp::Stream,
+        peer: Option<Peer>,
         from: Party,
         step: &mut Step<'_>,
     ) -> Result<Option<sdp::Relay>, u16> {
-        let peer = match said.peer() {
-            sdp::Peer::Rejected => None,
-            // Not RTP: T.38 and the like go past us for now.
-            sdp::Peer::NotRtp => return Ok(None),
-            sdp::Peer::Unsupported => return Err(488),
-            sdp::Peer::Rtp { rtp, rtcp } => {
-                let (payload_types, mux) = (said.payload_types, said.rtcp_mux);
-                Some(Peer { rtp, rtcp, payload_types, mux })
-            }
+        let Some(call) = self.calls.get(id) else {
+            return Ok(None);
         };
-        let Some(call) = self.calls.get(id) else { return Ok(None) };
         let known = call.anchor.streams.get(number).ok_or(488_u16)?.is_some();
         if !known {
             // Where a party's trunk is not known, after a restart, there is no range for it.
-            let [Some(caller), Some(callee)] = call.trunks else { return Ok(None) };
+            let [Some(caller), Some(callee)] = call.trunks else {
+                return Ok(None);
+            };
             if peer.is_none() {
                 return Ok(None);
             }
             let ranges = [caller, callee].map(|trunk| self.dial.trunk(trunk).map(|t| t.media));
-            let [Some(caller), Some(callee)] = ranges else { return Ok(None) };
+            let [Some(caller), Some(callee)] = ranges else {
+                return Ok(None);
+            };
             let stream = self.new_stream([caller, callee], step)?;
             if let Some(call) = self.calls.get_mut(id) {
                 call.anchor.streams[number] = Some(stream);
             }
         }
-        let Some(call) = self.calls.get_mut(id) else { return Ok(None) };
-        let Some(stream) = call.anchor.streams[number].as_mut() else { return Ok(None) };
+        let Some(call) = self.calls.get_mut(id) else {
+            return Ok(None);
+        };
+        let Some(stream) = call.anchor.streams[number].as_mut() else {
+            return Ok(None);
+        };
         if !known || stream.peers[from as usize] != peer {
             stream.peers[from as usize] = peer;
             for spec in stream.flows(call_ref(self.worker, id)) {
@@ -123,7 +138,11 @@ impl Proxy {
     fn new_stream(&mut self, ranges: [MediaIndex; 2], step: &mut Step<'_>) -> Result<Stream, u16> {
         let mut take = |range: MediaIndex| {
             let pair = self.ports.get_mut(usize::from(range.0))?.take(step.now)?;
-            Some(Leg { range, address: self.media[usize::from(range.0)].address, pair })
+            Some(Leg {
+                range,
+                address: self.media[usize::from(range.0)].address,
+                pair,
+            })
         };
         let legs = match (take(ranges[0]), take(ranges[1])) {
             (Some(caller), Some(callee)) => [caller, callee],
@@ -135,17 +154,25 @@ impl Proxy {
                 return Err(503);
             }
         };
-        Ok(Stream { legs, peers: [None; 2] })
+        Ok(Stream {
+            legs,
+            peers: [None; 2],
+        })
     }
 
     fn give_back(&mut self, leg: Leg, step: &Step<'_>) {
         let returned = self.ports[usize::from(leg.range.0)].release(leg.pair, step.now);
-        debug_assert!(returned.is_ok(), "a port was not of the slice that it came from");
+        debug_assert!(
+            returned.is_ok(),
+            "a port was not of the slice that it came from"
+        );
     }
 
     /// Closes a call's flows and lets its ports rest.
     pub(super) fn close_media(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         let streams = std::mem::take(&mut call.anchor.streams);
         let call = call_ref(self.worker, id);
         for stream in streams.into_iter().flatten() {
@@ -159,8 +186,39 @@ impl Proxy {
     }
 }
 
+/// What a party says of a stream.
+enum Said {
+    /// Not RTP: T.38 and the like go past us for now.
+    NotRtp,
+    /// Port 0.
+    Rejected,
+    /// Where it wants it.
+    Peer(Peer),
+}
+
+fn peer_of(session: &sdp::Session, stream: &sdp::Stream) -> Result<Said, Unanchored> {
+    let endpoint = match session.endpoint(stream) {
+        Ok(endpoint) => endpoint,
+        Err(Unanchored::Rejected) => return Ok(Said::Rejected),
+        Err(Unanchored::NotRtp) => return Ok(Said::NotRtp),
+        Err(other) => return Err(other),
+    };
+    // RFC 3264 §8.4: 0.0.0.0 is the hold of old.
+    let reachable = |at: &SocketAddrV4| !at.ip().is_unspecified();
+    Ok(Said::Peer(Peer {
+        rtp: Some(endpoint.rtp).filter(reachable),
+        rtcp: Some(endpoint.rtcp).filter(reachable),
+        payload_types: stream.payload_types,
+        mux: stream.rtcp_mux,
+    }))
+}
+
 fn call_ref(owner: WorkerId, id: Id) -> CallRef {
-    CallRef { owner, slot: id.slot, generation: u32::from(id.generation) }
+    CallRef {
+        owner,
+        slot: id.slot,
+        generation: u32::from(id.generation),
+    }
 }
 
 const _: () = assert!(STREAMS_MAX <= sdp::STREAMS_MAX);

@@ -127,7 +127,11 @@ impl Proxy {
     pub fn new(worker: WorkerId, settings: &Settings) -> Proxy {
         let capacity = settings.capacity;
         let [small_count, medium_count, large_count] = capacity.kept;
-        let advertised = settings.listens.iter().map(|listen| listen.advertised).collect();
+        let advertised = settings
+            .listens
+            .iter()
+            .map(|listen| listen.advertised)
+            .collect();
         Proxy {
             worker,
             workers: settings.workers,
@@ -140,7 +144,11 @@ impl Proxy {
             calls: Slab::new(capacity.calls),
             transactions: Index::new(capacity.transactions),
             dialogs: Index::new(capacity.calls),
-            kept: KeptSlab::new(KeptConfig { small_count, medium_count, large_count }),
+            kept: KeptSlab::new(KeptConfig {
+                small_count,
+                medium_count,
+                large_count,
+            }),
             ports: media::pools(worker, settings),
             refusals: Refusals::default(),
             wheel: Wheel::new(capacity.transactions * 2 + capacity.calls),
@@ -164,7 +172,11 @@ impl Proxy {
                 Err(NotOurs::Forged) => return Owner::Nobody(Counter::SipBranchForged),
             }
         };
-        if owner == self.worker { Owner::Mine } else { Owner::Other(owner) }
+        if owner == self.worker {
+            Owner::Mine
+        } else {
+            Owner::Other(owner)
+        }
     }
 
     /// Takes up a message that this worker owns, and says how it ended.
@@ -174,7 +186,10 @@ impl Proxy {
         arrival: Arrival,
         step: &mut Step<'_>,
     ) -> Counter {
-        debug_assert!(step.effects.is_empty(), "the effects of the last input are still there");
+        debug_assert!(
+            step.effects.is_empty(),
+            "the effects of the last input are still there"
+        );
         self.splices.clear();
         if !message.is_request() {
             return self.response(message, arrival, step);
@@ -267,7 +282,8 @@ impl Proxy {
         };
         match build::response(message, &response, step.effects.room()) {
             Ok(len) => {
-                step.effects.send(len, reply_to(message, arrival.source), arrival.listen);
+                step.effects
+                    .send(len, reply_to(message, arrival.source), arrival.listen);
                 Counter::SipAnswered
             }
             Err(_) => Counter::SipTooLong,
@@ -276,18 +292,24 @@ impl Proxy {
 
     /// Sends the response kept by a server transaction again.
     fn resend_response(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(server) = self.servers.get(id) else { return };
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
         if let Some(kept) = &server.response {
-            step.effects.send_copy(self.kept.bytes(kept), server.reply_to, server.listen);
+            step.effects
+                .send_copy(self.kept.bytes(kept), server.reply_to, server.listen);
             step.counters.count(Counter::Retransmissions);
         }
     }
 
     /// Sends what a client transaction keeps, the request or the ACK, again.
     fn resend_request(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(client) = self.clients.get(id) else { return };
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
         if let Some(kept) = &client.message {
-            step.effects.send_copy(self.kept.bytes(kept), client.destination, client.listen);
+            step.effects
+                .send_copy(self.kept.bytes(kept), client.destination, client.listen);
             step.counters.count(Counter::Retransmissions);
         }
     }
@@ -301,11 +323,15 @@ impl Proxy {
             let port = via.port.unwrap_or(5060).to_be_bytes();
             // A branch is compared without regard to case (§7.3.1); one that changes its
             // case between retransmissions is not worth the copy.
-            return self.identity.hash(&[b"t", branch, message.text(via.host), &port, method]);
+            return self
+                .identity
+                .hash(&[b"t", branch, message.text(via.host), &port, method]);
         }
         // An RFC 2543 element: Request-URI, From tag, Call-ID, CSeq number, top Via. Its
         // ACK carries the To tag of our response, so that cannot be part of the key.
-        let uri = message.request_uri().map_or(&[][..], |uri| message.text(uri));
+        let uri = message
+            .request_uri()
+            .map_or(&[][..], |uri| message.text(uri));
         let (cseq, ..) = message.cseq();
         self.identity.hash(&[
             b"2543",
@@ -332,7 +358,9 @@ impl Proxy {
 
     /// Arms the timer of a server transaction anew.
     fn arm_server(&mut self, id: Id) {
-        let Some(server) = self.servers.get(id) else { return };
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
         let timer = self.clients.capacity() + id.slot;
         match server.due() {
             Tick::NEVER => self.wheel.disarm(timer),
@@ -342,7 +370,9 @@ impl Proxy {
 
     /// Arms the timer of a call anew.
     fn arm_call(&mut self, id: Id) {
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
         match call.due {
             Tick::NEVER => self.wheel.disarm(timer),
@@ -392,7 +422,11 @@ impl Proxy {
 /// from, and to the port it came from if it asked for that, else to the one it names.
 fn reply_to(message: &Message<'_>, source: SocketAddrV4) -> SocketAddrV4 {
     let via = message.via();
-    let port = if via.rport.is_some() { source.port() } else { via.port.unwrap_or(5060) };
+    let port = if via.rport.is_some() {
+        source.port()
+    } else {
+        via.port.unwrap_or(5060)
+    };
     SocketAddrV4::new(*source.ip(), port)
 }
 

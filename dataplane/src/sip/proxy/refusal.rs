@@ -31,7 +31,9 @@ impl Refusals {
 
     /// True where `key` was refused within 64·T1.
     pub fn knows(&mut self, key: u64, now: Tick) -> bool {
-        self.cells(key).iter().any(|&(other, until)| other == key && until > now)
+        self.cells(key)
+            .iter()
+            .any(|&(other, until)| other == key && until > now)
     }
 
     #[allow(clippy::cast_possible_truncation)] // Reduced to the table.

@@ -110,7 +110,11 @@ impl Proxy {
         }
         if let Err(status) = self.validate(message) {
             let mut lines = [0; 512];
-            let len = if status == 420 { unsupported(message, &mut lines) } else { 0 };
+            let len = if status == 420 {
+                unsupported(message, &mut lines)
+            } else {
+                0
+            };
             return self.answer(message, arrival, status, &lines[..len], step);
         }
         if message.method() == Method::Options && self.is_for_us(message) {
@@ -154,31 +158,45 @@ impl Proxy {
             // sips: asks for TLS on every hop, which a UDP listen cannot give.
             Scheme::Sips | Scheme::Other => return Err(416),
         }
-        if message.has_proxy_require() { Err(420) } else { Ok(()) }
+        if message.has_proxy_require() {
+            Err(420)
+        } else {
+            Ok(())
+        }
     }
 
     /// True where the Request-URI names one of our listens and no user.
     fn is_for_us(&self, message: &Message<'_>) -> bool {
-        let uri = message.request_uri().and_then(|uri| Uri::read(message.bytes(), uri).ok());
+        let uri = message
+            .request_uri()
+            .and_then(|uri| Uri::read(message.bytes(), uri).ok());
         uri.is_some_and(|uri| uri.user.is_none() && self.our_host(&uri).is_some())
     }
 
     /// Where the hostport of `uri` stands, if it is a listen's.
     fn our_host(&self, uri: &Uri) -> Option<Span> {
-        let Some(Host::V4(host)) = uri.host else { return None };
+        let Some(Host::V4(host)) = uri.host else {
+            return None;
+        };
         let address = SocketAddrV4::new(host, uri.port.unwrap_or(5060));
         let ours = self
             .listens
             .iter()
             .any(|listen| listen.address == address || listen.advertised == address);
-        ours.then_some(Span { start: uri.host_text.start, end: uri.params.start })
+        ours.then_some(Span {
+            start: uri.host_text.start,
+            end: uri.params.start,
+        })
     }
 
     /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
     pub(super) fn in_dialog(&self, message: &Message<'_>) -> Option<InDialog> {
         let to_tag = message.to_tag()?;
         let from_tag = message.from_tag().unwrap_or_default();
-        let mut routes = message.routes().map_while(Result::ok).map(|route| route.address.uri);
+        let mut routes = message
+            .routes()
+            .map_while(Result::ok)
+            .map(|route| route.address.uri);
         let cookie = cookie_of(message, routes.next()?)?;
         let read = |tag| self.identity.read_cookie(cookie, message.call_id(), tag);
         let (sides, from) = match read(from_tag) {
@@ -188,7 +206,11 @@ impl Proxy {
         // We record two values where the two sides differ, and take both away again.
         let second = routes.next().and_then(|uri| cookie_of(message, uri));
         let routes = if second == Some(cookie) { 2 } else { 1 };
-        Some(InDialog { sides, from, routes })
+        Some(InDialog {
+            sides,
+            from,
+            routes,
+        })
     }
 
     /// The next hop of an in-dialog request (RFC 3261 §16.4, §16.12), once `skip` Route values
@@ -221,7 +243,9 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
         let mut call = self.find_call(message, dialog.from);
-        let to = self.next_hop(message, dialog.routes, call, dialog.from).ok_or(404_u16)?;
+        let to = self
+            .next_hop(message, dialog.routes, call, dialog.from)
+            .ok_or(404_u16)?;
         if call.is_none() && message.method() == Method::Invite {
             call = self.adopt_call(message, arrival, dialog, to, step.now);
         }
@@ -232,7 +256,12 @@ impl Proxy {
             Party::Caller => dialog.sides.callee,
             Party::Callee => dialog.sides.caller,
         };
-        let way = Way { to, listen, routes: dialog.routes, our_host: None };
+        let way = Way {
+            to,
+            listen,
+            routes: dialog.routes,
+            our_host: None,
+        };
         self.anchor(message, call, dialog.from, step)?;
         self.forward(message, arrival, key, way, call, step)?;
         Ok(())
@@ -250,7 +279,9 @@ impl Proxy {
         let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
         let text = message.text(uri);
         let scheme_len = memchr::memchr(b':', text).map_or(0, |colon| colon + 1);
-        let callee = self.dial.route(caller, text.get(scheme_len..).unwrap_or_default());
+        let callee = self
+            .dial
+            .route(caller, text.get(scheme_len..).unwrap_or_default());
         let callee = callee.ok_or(404_u16)?;
         let trunk = self.dial.trunk(callee).ok_or(404_u16)?;
         let way = Way {
@@ -259,8 +290,14 @@ impl Proxy {
             routes: self.our_preloaded_routes(message),
             our_host: self.our_host(&parts),
         };
-        if matches!(message.method(), Method::Invite | Method::Subscribe | Method::Refer) {
-            let sides = Sides { caller: arrival.listen, callee: way.listen };
+        if matches!(
+            message.method(),
+            Method::Invite | Method::Subscribe | Method::Refer
+        ) {
+            let sides = Sides {
+                caller: arrival.listen,
+                callee: way.listen,
+            };
             self.record_route(message, sides).map_err(|_| 500_u16)?;
         }
         if message.method() != Method::Invite {
@@ -294,7 +331,10 @@ impl Proxy {
             uri.is_some_and(|uri| self.our_host(&uri).is_some())
         };
         let values = message.routes().map_while(Result::ok);
-        values.take(2).take_while(|route| names_us(route.address.uri)).count()
+        values
+            .take(2)
+            .take_while(|route| names_us(route.address.uri))
+            .count()
     }
 
     /// RFC 3261 §16.6 step 4: one value where both sides are the same listen, else one for
@@ -304,11 +344,22 @@ impl Proxy {
         let cookie = self.identity.cookie(message.call_id(), tag, sides);
         let mut uris = [[0; 64]; 2];
         let mut lens = [0; 2];
-        for ((uri, len), listen) in uris.iter_mut().zip(&mut lens).zip([sides.callee, sides.caller]) {
+        for ((uri, len), listen) in uris
+            .iter_mut()
+            .zip(&mut lens)
+            .zip([sides.callee, sides.caller])
+        {
             let mut hostport = [0; 21];
             let hostport_len = sent_by(self.advertised(listen), &mut hostport);
             let mut text = Text::new(uri);
-            for part in [b"sip:", &hostport[..hostport_len], b";lr;", COOKIE_PARAM, b"=", &cookie] {
+            for part in [
+                b"sip:",
+                &hostport[..hostport_len],
+                b";lr;",
+                COOKIE_PARAM,
+                b"=",
+                &cookie,
+            ] {
                 text.push(part);
             }
             *len = text.finish().unwrap_or(0);
@@ -337,7 +388,9 @@ impl Proxy {
         let splices = &mut self.splices;
         edit::stamp_via(message, splices, SocketAddr::V4(arrival.source))?;
         edit::insert_via(message, splices, &host[..host_len], branch)?;
-        let hops = message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
+        let hops = message
+            .max_forwards()
+            .map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
         edit::set_max_forwards(message, splices, hops)?;
         if way.routes > 0 {
             edit::remove_routes(message, splices, way.routes)?;
@@ -364,10 +417,16 @@ impl Proxy {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         };
-        let branch = self.identity.branch(Kind::Stateful, client_id, self.loop_hash(message));
-        self.edit_request(message, arrival, way, &branch).map_err(|_| 500_u16)?;
+        let branch = self
+            .identity
+            .branch(Kind::Stateful, client_id, self.loop_hash(message));
+        self.edit_request(message, arrival, way, &branch)
+            .map_err(|_| 500_u16)?;
         let room = step.effects.room();
-        let len = self.splices.write(message.bytes(), room).map_err(|_| 513_u16)?;
+        let len = self
+            .splices
+            .write(message.bytes(), room)
+            .map_err(|_| 513_u16)?;
         let Some(kept) = self.kept.put(&room[..len]) else {
             step.counters.count(Counter::KeptExhausted);
             return Err(503);
@@ -404,8 +463,12 @@ impl Proxy {
             source: Some(SocketAddr::V4(arrival.source)),
             ..build::Response::new(100)
         };
-        let Ok(len) = build::response(message, &response, step.effects.room()) else { return };
-        let bytes = step.effects.send(len, reply_to(message, arrival.source), arrival.listen);
+        let Ok(len) = build::response(message, &response, step.effects.room()) else {
+            return;
+        };
+        let bytes = step
+            .effects
+            .send(len, reply_to(message, arrival.source), arrival.listen);
         if let Some(server) = self.servers.get_mut(server) {
             server.response = self.kept.put(bytes);
         }
@@ -415,7 +478,9 @@ impl Proxy {
     /// excluded so that CANCEL and ACK have their INVITE's.
     #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
     fn loop_hash(&self, message: &Message<'_>) -> u32 {
-        let uri = message.request_uri().map_or(&[][..], |uri| message.text(uri));
+        let uri = message
+            .request_uri()
+            .map_or(&[][..], |uri| message.text(uri));
         let (cseq, ..) = message.cseq();
         self.identity.hash(&[
             b"loop",
@@ -433,7 +498,8 @@ impl Proxy {
             Party::Caller => message.from_tag(),
             Party::Callee => message.to_tag(),
         };
-        self.dialogs.get(self.call_key(message.call_id(), tag.unwrap_or_default()))
+        self.dialogs
+            .get(self.call_key(message.call_id(), tag.unwrap_or_default()))
     }
 
     /// A call for the first INVITE of a dialog.
@@ -454,8 +520,14 @@ impl Proxy {
         let call = Call {
             key,
             state: CallState::Calling,
-            invite: Id { slot: u32::MAX, generation: 0 },
-            sides: Sides { caller: arrival.listen, callee: way.listen },
+            invite: Id {
+                slot: u32::MAX,
+                generation: 0,
+            },
+            sides: Sides {
+                caller: arrival.listen,
+                callee: way.listen,
+            },
             trunks: [Some(trunks.caller), Some(trunks.callee)],
             parties: [Some(arrival.source), Some(way.to)],
             anchor: Anchor::default(),
@@ -502,7 +574,10 @@ impl Proxy {
         let id = self.calls.insert(Call {
             key,
             state: CallState::Established,
-            invite: Id { slot: u32::MAX, generation: 0 },
+            invite: Id {
+                slot: u32::MAX,
+                generation: 0,
+            },
             sides: dialog.sides,
             trunks,
             parties,
@@ -534,7 +609,9 @@ impl Proxy {
             slot: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
             generation: u16::from_be_bytes([bytes[4], bytes[5]]),
         };
-        let branch = self.identity.branch(Kind::Stateless, id, self.loop_hash(message));
+        let branch = self
+            .identity
+            .branch(Kind::Stateless, id, self.loop_hash(message));
         if let Err(refused) = self.edit_request(message, arrival, way, &branch) {
             return unedited(refused);
         }
@@ -556,11 +633,13 @@ fn cookie_of<'m>(message: &Message<'m>, uri: Span) -> Option<&'m [u8]> {
 /// is all of it.
 fn unsupported(message: &Message<'_>, lines: &mut [u8]) -> usize {
     let mut text = Text::new(lines);
-    for header in message.headers().filter(|header| header.kind == HeaderName::ProxyRequire) {
+    for header in message
+        .headers()
+        .filter(|header| header.kind == HeaderName::ProxyRequire)
+    {
         text.push(b"Unsupported: ");
         text.push(message.text(header.value));
         text.push(b"\r\n");
     }
     text.finish().unwrap_or(0)
 }
-

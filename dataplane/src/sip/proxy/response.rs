@@ -35,7 +35,9 @@ impl Proxy {
         let Some(id) = self.client_of(id, message.method()) else {
             return Counter::SipStrayResponse;
         };
-        let Some(client) = self.clients.get_mut(id) else { return Counter::SipStrayResponse };
+        let Some(client) = self.clients.get_mut(id) else {
+            return Counter::SipStrayResponse;
+        };
         let status = message.status().unwrap_or_default();
         step.counters.count(Counter::Responses);
         let heard = client.hear(status, step.now);
@@ -79,9 +81,13 @@ impl Proxy {
     /// RFC 3261 §17.1.1.3: the ACK to a failure is ours to send, and takes the place of the
     /// INVITE among the kept messages.
     fn acknowledge_failure(&mut self, id: Id, response: &Message<'_>, step: &mut Step<'_>) {
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
         let (to, listen) = (client.destination, client.listen);
-        let Some(kept) = client.message.take() else { return };
+        let Some(kept) = client.message.take() else {
+            return;
+        };
         let room = step.effects.room();
         let built = Message::scan(self.kept.bytes(&kept))
             .ok()
@@ -96,7 +102,9 @@ impl Proxy {
 
     /// Gives back the request of a transaction that only lingers now.
     fn shrink(&mut self, id: Id) {
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
         let lingers = match client.state {
             ClientState::Accepted => true,
             ClientState::Completed => client.method != Method::Invite,
@@ -117,8 +125,12 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Counter {
         let status = message.status().unwrap_or_default();
-        let Some(id) = server else { return Counter::SipAbsorbed };
-        let Some(server) = self.servers.get_mut(id) else { return Counter::SipStrayResponse };
+        let Some(id) = server else {
+            return Counter::SipAbsorbed;
+        };
+        let Some(server) = self.servers.get_mut(id) else {
+            return Counter::SipStrayResponse;
+        };
         if !server.respond(status, step.now) {
             return Counter::SipAbsorbed;
         }
@@ -136,7 +148,11 @@ impl Proxy {
             Err(_) => return Counter::SipTooLong,
         };
         // A 2xx to INVITE is repeated by who sent it (RFC 6026 §7.1).
-        let kept = if invite && (200..300).contains(&status) { None } else { self.kept.put(sent) };
+        let kept = if invite && (200..300).contains(&status) {
+            None
+        } else {
+            self.kept.put(sent)
+        };
         if let Some(server) = self.servers.get_mut(id) {
             let old = std::mem::replace(&mut server.response, kept);
             self.release(old);
@@ -149,8 +165,14 @@ impl Proxy {
     fn answering_party(&self, call: Option<Id>, message: &Message<'_>) -> Party {
         let caller_tag = message.from_tag().unwrap_or_default();
         let key = self.call_key(message.call_id(), caller_tag);
-        let asked_by_caller = call.and_then(|id| self.calls.get(id)).is_none_or(|c| c.key == key);
-        if asked_by_caller { Party::Callee } else { Party::Caller }
+        let asked_by_caller = call
+            .and_then(|id| self.calls.get(id))
+            .is_none_or(|c| c.key == key);
+        if asked_by_caller {
+            Party::Callee
+        } else {
+            Party::Caller
+        }
     }
 
     /// What a response means for its call.
@@ -165,7 +187,9 @@ impl Proxy {
     ) {
         let status = message.status().unwrap_or_default();
         let Some(id) = call_id else { return };
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.parties[from as usize] = Some(arrival.source);
         let waiting = matches!(call.state, CallState::Calling | CallState::Early);
         match (message.method(), status) {
@@ -183,13 +207,13 @@ impl Proxy {
                 step.counters.count(Counter::CallsFailed);
                 self.end_call(id, step.now);
             }
-            (Method::Bye, 200..) if call.state == CallState::Established => {
-                // RFC 3261 §15.1.1: a BYE ends the dialog whatever the answer to it is; a
-                // challenge is not yet the end.
-                if !matches!(status, 401 | 407) {
-                    step.counters.count(Counter::CallsEnded);
-                    self.end_call(id, step.now);
-                }
+            // RFC 3261 §15.1.1: a BYE ends the dialog whatever the answer to it is; a
+            // challenge is not yet the end.
+            (Method::Bye, 200..)
+                if call.state == CallState::Established && !matches!(status, 401 | 407) =>
+            {
+                step.counters.count(Counter::CallsEnded);
+                self.end_call(id, step.now);
             }
             _ => {}
         }

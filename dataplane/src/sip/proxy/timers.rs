@@ -25,8 +25,13 @@ impl Proxy {
 
     /// Fires one timer that is due; false where none is.
     pub fn fire(&mut self, step: &mut Step<'_>) -> bool {
-        debug_assert!(step.effects.is_empty(), "the effects of the last input are still there");
-        let Some(timer) = self.wheel.expire(step.now) else { return false };
+        debug_assert!(
+            step.effects.is_empty(),
+            "the effects of the last input are still there"
+        );
+        let Some(timer) = self.wheel.expire(step.now) else {
+            return false;
+        };
         self.splices.clear();
         match self.timer(timer) {
             Timer::Client(slot) => {
@@ -60,7 +65,9 @@ impl Proxy {
     }
 
     fn fire_client(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
         match client.fire(step.now) {
             ClientFired::Nothing => self.arm_client(id),
             ClientFired::Resend => {
@@ -75,7 +82,11 @@ impl Proxy {
             ClientFired::Cancel => {
                 self.cancel_client(id, step);
                 // Where no CANCEL could be made, the INVITE ends all the same.
-                if self.clients.get(id).is_some_and(|client| client.cancel == Cancel::No) {
+                if self
+                    .clients
+                    .get(id)
+                    .is_some_and(|client| client.cancel == Cancel::No)
+                {
                     step.counters.count(Counter::TransactionTimeouts);
                     self.time_out(id, step);
                     self.end_client(id);
@@ -88,13 +99,24 @@ impl Proxy {
     /// No final response came: an INVITE is answered 408, or 487 where it was cancelled
     /// (RFC 3261 §16.7 step 6, §9.1); others get nothing (RFC 4320 §4.2).
     fn time_out(&mut self, client_id: Id, step: &mut Step<'_>) {
-        let Some(client) = self.clients.get(client_id) else { return };
-        let Some(server_id) = client.server else { return };
+        let Some(client) = self.clients.get(client_id) else {
+            return;
+        };
+        let Some(server_id) = client.server else {
+            return;
+        };
         let cancelled = client.cancel != Cancel::No;
-        let Some(server) = self.servers.get(server_id) else { return };
+        let Some(server) = self.servers.get(server_id) else {
+            return;
+        };
         let call = server.call;
         if client.method == Method::Invite {
-            self.fail_upstream(client_id, server_id, if cancelled { 487 } else { 408 }, step);
+            self.fail_upstream(
+                client_id,
+                server_id,
+                if cancelled { 487 } else { 408 },
+                step,
+            );
             let first = |call: &crate::sip::call::Call| {
                 call.invite == server_id && call.state != CallState::Established
             };
@@ -107,7 +129,9 @@ impl Proxy {
         let bye = client.method == Method::Bye;
         self.end_server(server_id);
         let established = |id: Id| {
-            self.calls.get(id).is_some_and(|call| call.state == CallState::Established)
+            self.calls
+                .get(id)
+                .is_some_and(|call| call.state == CallState::Established)
         };
         if let Some(id) = call.filter(|&id| bye && established(id)) {
             step.counters.count(Counter::CallsEnded);
@@ -118,24 +142,41 @@ impl Proxy {
     /// Answers an INVITE that we sent on: from the message as sent, whose Vias below ours
     /// are those of the request.
     fn fail_upstream(&mut self, client: Id, server_id: Id, status: u16, step: &mut Step<'_>) {
-        let Some(kept) = self.clients.get(client).and_then(|client| client.message.as_ref()) else {
+        let Some(kept) = self
+            .clients
+            .get(client)
+            .and_then(|client| client.message.as_ref())
+        else {
             return;
         };
-        let Ok(sent) = Message::scan(self.kept.bytes(kept)) else { return };
+        let Ok(sent) = Message::scan(self.kept.bytes(kept)) else {
+            return;
+        };
         let (cseq, ..) = sent.cseq();
         let from_tag = sent.from_tag().unwrap_or_default();
         let tag = self.identity.to_tag(sent.call_id(), from_tag, cseq);
-        let response = build::Response { to_tag: Some(&tag), ..build::Response::new(status) };
-        let Ok(len) = build::response(&sent, &response, &mut self.scratch) else { return };
-        let Ok(response) = Message::scan(&self.scratch[..len]) else { return };
+        let response = build::Response {
+            to_tag: Some(&tag),
+            ..build::Response::new(status)
+        };
+        let Ok(len) = build::response(&sent, &response, &mut self.scratch) else {
+            return;
+        };
+        let Ok(response) = Message::scan(&self.scratch[..len]) else {
+            return;
+        };
         if edit::pop_via(&response, &mut self.splices).is_err() {
             return;
         }
-        let Some(server) = self.servers.get_mut(server_id) else { return };
+        let Some(server) = self.servers.get_mut(server_id) else {
+            return;
+        };
         if !server.respond(status, step.now) {
             return;
         }
-        let Ok(len) = self.splices.write(response.bytes(), step.effects.room()) else { return };
+        let Ok(len) = self.splices.write(response.bytes(), step.effects.room()) else {
+            return;
+        };
         let sent = step.effects.send(len, server.reply_to, server.listen);
         let old = std::mem::replace(&mut server.response, self.kept.put(sent));
         self.release(old);
@@ -143,7 +184,9 @@ impl Proxy {
     }
 
     fn fire_server(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(server) = self.servers.get_mut(id) else { return };
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
         match server.fire(step.now) {
             ServerFired::Nothing => self.arm_server(id),
             ServerFired::Resend => {
@@ -155,7 +198,9 @@ impl Proxy {
     }
 
     fn fire_call(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         if call.due > step.now {
             self.arm_call(id);
         } else if call.state == CallState::Ended {
@@ -169,7 +214,9 @@ impl Proxy {
 
     /// Ends a call; its media may still pass for a moment.
     pub(super) fn end_call(&mut self, id: Id, now: Tick) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.state = CallState::Ended;
         call.due = now.plus_ms(MEDIA_GRACE_MS);
         let key = call.key;

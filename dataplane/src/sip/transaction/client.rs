@@ -121,7 +121,9 @@ impl Client {
     /// Takes note of a response with this status.
     pub fn hear(&mut self, status: u16, now: Tick) -> Heard {
         match (self.state, status) {
-            (ClientState::Calling | ClientState::Proceeding, ..=199) => self.provisional(status, now),
+            (ClientState::Calling | ClientState::Proceeding, ..=199) => {
+                self.provisional(status, now)
+            }
             (ClientState::Calling | ClientState::Proceeding, _) => self.end(status, now),
             // RFC 6026 §7.2: a repeated 2xx, or one of another fork, goes upstream.
             (ClientState::Accepted, 200..=299) => Heard::Forward,
@@ -144,7 +146,11 @@ impl Client {
             // RFC 3261 §17.1.2.2: in Proceeding Timer E runs at T2.
             self.resend = Resend::every(now, T2_MS);
         }
-        if status == 100 { Heard::Absorb } else { Heard::Forward }
+        if status == 100 {
+            Heard::Absorb
+        } else {
+            Heard::Forward
+        }
     }
 
     fn end(&mut self, status: u16, now: Tick) -> Heard {
@@ -187,9 +193,8 @@ impl Client {
     /// What is due at `now`.
     pub fn fire(&mut self, now: Tick) -> Fired {
         if self.expire <= now {
-            let rang_too_long = self.invite()
-                && self.state == ClientState::Proceeding
-                && self.cancel == Cancel::No;
+            let rang_too_long =
+                self.invite() && self.state == ClientState::Proceeding && self.cancel == Cancel::No;
             return match self.is_pending() {
                 true if rang_too_long => Fired::Cancel,
                 true => Fired::TimedOut,
@@ -197,7 +202,11 @@ impl Client {
             };
         }
         let cap_ms = if self.invite() { NO_CAP_MS } else { CAP_T2_MS };
-        if self.resend.fire(now, cap_ms) { Fired::Resend } else { Fired::Nothing }
+        if self.resend.fire(now, cap_ms) {
+            Fired::Resend
+        } else {
+            Fired::Nothing
+        }
     }
 }
 
@@ -209,7 +218,11 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn client(method: Method) -> Client {
-        let config = KeptConfig { small_count: 1, medium_count: 0, large_count: 0 };
+        let config = KeptConfig {
+            small_count: 1,
+            medium_count: 0,
+            large_count: 0,
+        };
         let message = KeptSlab::new(config).put(b"INVITE").unwrap();
         let peer = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5060);
         Client::new(method, peer, ListenIndex(0), message, Tick(0))
@@ -238,7 +251,12 @@ mod tests {
     #[test]
     fn an_unheard_bye_is_sent_eleven_times_until_timer_f() {
         let (sent, end, at) = run(&mut client(Method::Bye));
-        assert_eq!(sent, [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]);
+        assert_eq!(
+            sent,
+            [
+                500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500
+            ]
+        );
         assert_eq!((end, at), (Fired::TimedOut, 32_000));
     }
 
@@ -257,7 +275,13 @@ mod tests {
         assert_eq!(client.hear(180, Tick::ms(20)), Heard::Forward);
         assert_eq!(client.hear(100, Tick::ms(90)), Heard::Absorb);
         assert_eq!(run(&mut client), (vec![], Fired::Cancel, 181_020));
-        client.cancelled(Id { slot: 0, generation: 0 }, Tick::ms(181_020));
+        client.cancelled(
+            Id {
+                slot: 0,
+                generation: 0,
+            },
+            Tick::ms(181_020),
+        );
         assert_eq!(client.hear(180, Tick::ms(182_000)), Heard::Forward);
         assert_eq!(run(&mut client), (vec![], Fired::TimedOut, 213_020));
     }

@@ -7,8 +7,8 @@
 mod client;
 mod server;
 
-pub use client::Client;
 pub use client::Cancel;
+pub use client::Client;
 pub use client::ClientState;
 pub use client::Fired as ClientFired;
 pub use client::Heard;
@@ -28,7 +28,10 @@ struct Resend {
 }
 
 impl Resend {
-    const OFF: Resend = Resend { at: Tick::NEVER, interval_ms: 0 };
+    const OFF: Resend = Resend {
+        at: Tick::NEVER,
+        interval_ms: 0,
+    };
 
     fn start(now: Tick) -> Resend {
         Resend::every(now, T1_MS)
@@ -36,7 +39,10 @@ impl Resend {
 
     #[allow(clippy::cast_possible_truncation)] // At most 64·T1.
     fn every(now: Tick, interval_ms: u64) -> Resend {
-        Resend { at: now.plus_ms(interval_ms), interval_ms: interval_ms as u32 }
+        Resend {
+            at: now.plus_ms(interval_ms),
+            interval_ms: interval_ms as u32,
+        }
     }
 
     /// True where it is due; it is then set to twice the interval, at most `cap_ms`.

@@ -179,7 +179,12 @@ mod tests {
         let mut server = server(true);
         assert!(server.respond(486, Tick(0)));
         let (sent, end) = run(&mut server);
-        assert_eq!(sent, [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]);
+        assert_eq!(
+            sent,
+            [
+                500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500
+            ]
+        );
         assert_eq!(end, 32_000);
     }
 
@@ -196,9 +201,15 @@ mod tests {
     fn a_2xx_may_be_repeated_and_nothing_else_follows_it() {
         let mut server = server(true);
         assert!(server.respond(180, Tick(0)) && server.respond(200, Tick(0)));
-        assert!(server.respond(200, Tick(0)), "a retransmission, or another branch's");
+        assert!(
+            server.respond(200, Tick(0)),
+            "a retransmission, or another branch's"
+        );
         assert!(!server.respond(486, Tick(0)) && !server.respond(180, Tick(0)));
-        assert!(!server.acknowledge(Tick(0)), "the ACK to a 2xx is not this transaction's");
+        assert!(
+            !server.acknowledge(Tick(0)),
+            "the ACK to a 2xx is not this transaction's"
+        );
         assert_eq!(run(&mut server), (vec![], 32_000));
     }
 

@@ -1,0 +1,224 @@
+//! Putting our relay between the two ends of each stream.
+
+use std::net::Ipv4Addr;
+
+use super::Address;
+use super::STREAMS_MAX;
+use super::Session;
+use super::Stream;
+use super::Unanchored;
+use crate::span::Span;
+use crate::text::Text;
+
+/// The relay ports that one end is to send a stream to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// The relay's address.
+    pub address: Ipv4Addr,
+    /// The port for RTP, never 0.
+    pub rtp: u16,
+    /// The port for RTCP: that for RTP where the two are multiplexed.
+    pub rtcp: u16,
+}
+
+/// Why a body was not rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RewriteError {
+    /// The new body does not fit the buffer.
+    #[error("the rewritten SDP does not fit the buffer")]
+    TooLong,
+    /// A relay was given for a stream that we cannot stand between.
+    #[error("a stream of the SDP cannot be relayed: {0:?}")]
+    Unanchored(Unanchored),
+}
+
+/// What goes in the place of some bytes.
+#[derive(Clone, Copy, Debug)]
+enum New {
+    Port(u16),
+    Address(Ipv4Addr),
+    ConnectionLine(Ipv4Addr),
+    RtcpLine(u16),
+}
+
+/// The session's c= line, and for each stream its port, its c= line, its a=rtcp line's
+/// port and address.
+const EDITS_MAX: usize = 1 + 4 * STREAMS_MAX;
+
+/// The changes to one body.
+struct Edits {
+    edits: [(Span, New); EDITS_MAX],
+    count: usize,
+}
+
+impl Edits {
+    fn add(&mut self, place: Span, new: New) {
+        // EDITS_MAX counts all that the functions below add.
+        debug_assert!(self.count < EDITS_MAX);
+        if let Some(edit) = self.edits.get_mut(self.count) {
+            *edit = (place, new);
+            self.count += 1;
+        }
+    }
+}
+
+/// Writes `body`, which `session` was read from, with `relays` in the place of the ends
+/// of its streams: one relay for each stream in order, `None` for a stream to be left as
+/// it is. A stream with port 0 stays as it is whatever is given (RFC 3264 §6).
+///
+/// The address of an old hold, 0.0.0.0, stays (RFC 3264 §8.4). The session's c= line
+/// becomes the relay's address if that is right for every stream that uses it; where it
+/// is not, it stays, and each relayed stream gets a c= line of its own. An a=rtcp line
+/// appears where RTCP is wanted on another port than the one after RTP's and the two are
+/// not multiplexed (RFC 3605 §2.1).
+///
+/// # Errors
+/// See [`RewriteError`]. What `out` holds then is to be thrown away.
+pub fn rewrite(
+    body: &[u8],
+    session: &Session,
+    relays: &[Option<Relay>],
+    out: &mut [u8],
+) -> Result<usize, RewriteError> {
+    let mut edits = Edits {
+        edits: [(Span::empty(0), New::Port(0)); EDITS_MAX],
+        count: 0,
+    };
+    let shared = shared_address(session, relays);
+    if let (Some(connection), Some(address)) = (session.connection, shared) {
+        if !is_hold(connection.address) {
+            edits.add(connection.place, New::Address(address));
+        }
+    }
+    for (stream, relay) in anchored(session, relays) {
+        session.endpoint(stream).map_err(RewriteError::Unanchored)?;
+        edits.add(stream.port_place, New::Port(relay.rtp));
+        match (stream.connection, session.connection) {
+            (Some(own), _) if !is_hold(own.address) => {
+                edits.add(own.place, New::Address(relay.address));
+            }
+            (None, Some(session)) if shared.is_none() && !is_hold(session.address) => {
+                let place = Span::empty(stream.connection_at);
+                edits.add(place, New::ConnectionLine(relay.address));
+            }
+            _ => {}
+        }
+        add_rtcp(&mut edits, stream, relay);
+    }
+    write(body, session, &mut edits, out)
+}
+
+fn add_rtcp(edits: &mut Edits, stream: &Stream, relay: Relay) {
+    match stream.rtcp {
+        Some(rtcp) => {
+            edits.add(rtcp.port_place, New::Port(relay.rtcp));
+            if let Some(connection) = rtcp.connection.filter(|own| !is_hold(own.address)) {
+                edits.add(connection.place, New::Address(relay.address));
+            }
+        }
+        None if !stream.rtcp_mux && relay.rtcp != relay.rtp.saturating_add(1) => {
+            edits.add(Span::empty(stream.end), New::RtcpLine(relay.rtcp));
+        }
+        None => {}
+    }
+}
+
+fn is_hold(address: Address) -> bool {
+    address == Address::V4(Ipv4Addr::UNSPECIFIED)
+}
+
+/// The live streams that have a relay.
+fn anchored<'s>(
+    session: &'s Session,
+    relays: &'s [Option<Relay>],
+) -> impl Iterator<Item = (&'s Stream, Relay)> {
+    let live = session
+        .streams()
+        .zip(relays)
+        .filter(|(stream, _)| stream.port != 0);
+    live.filter_map(|(stream, relay)| relay.map(|relay| (stream, relay)))
+}
+
+/// The address that the session's c= line may say: that of the relays of all streams
+/// that use the line, or, where none does, of all streams.
+fn shared_address(session: &Session, relays: &[Option<Relay>]) -> Option<Ipv4Addr> {
+    let relays = relays.iter().copied().chain(core::iter::repeat(None));
+    let live = || {
+        session
+            .streams()
+            .zip(relays.clone())
+            .filter(|(stream, _)| stream.port != 0)
+    };
+    let used = live().any(|(stream, _)| stream.connection.is_none());
+    let mut addresses = live()
+        .filter(|(stream, _)| !used || stream.connection.is_none())
+        .map(|(_, relay)| relay.map(|relay| relay.address));
+    let first = addresses.next()??;
+    addresses
+        .all(|address| address == Some(first))
+        .then_some(first)
+}
+
+fn write(
+    body: &[u8],
+    session: &Session,
+    edits: &mut Edits,
+    out: &mut [u8],
+) -> Result<usize, RewriteError> {
+    let edits = edits.edits.get_mut(..edits.count).unwrap_or(&mut []);
+    // Two lines added at one place are a c= and an a=rtcp line, in that order.
+    edits.sort_unstable_by_key(|(place, new)| (place.start, matches!(new, New::RtcpLine(_))));
+    let mut text = Text::new(out);
+    let line_end: &[u8] = if session.lf_only { b"\n" } else { b"\r\n" };
+    let mut at = 0;
+    for (place, new) in edits.iter() {
+        text.push(
+            Span {
+                start: at,
+                end: place.start,
+            }
+            .of(body),
+        );
+        at = place.end;
+        match *new {
+            New::Port(port) => text.decimal(port.into()),
+            New::Address(address) => {
+                text.push(b"IP4 ");
+                text.ipv4(address);
+            }
+            New::ConnectionLine(_) | New::RtcpLine(_) => {
+                added_line(&mut text, body, *place, *new, line_end);
+            }
+        }
+    }
+    text.push(body.get(usize::from(at)..).unwrap_or(&[]));
+    text.finish().map_err(|_| RewriteError::TooLong)
+}
+
+/// A new line behind another one, which lacks its line end where it is the last of the
+/// body.
+fn added_line(text: &mut Text<'_>, body: &[u8], place: Span, new: New, line_end: &[u8]) {
+    let before = Span {
+        start: 0,
+        end: place.start,
+    }
+    .of(body);
+    let unended = !before.ends_with(b"\n");
+    if unended {
+        text.push(line_end);
+    }
+    match new {
+        New::ConnectionLine(address) => {
+            text.push(b"c=IN IP4 ");
+            text.ipv4(address);
+        }
+        New::RtcpLine(port) | New::Port(port) => {
+            text.push(b"a=rtcp:");
+            text.decimal(port.into());
+        }
+        New::Address(_) => {}
+    }
+    if !unended {
+        text.push(line_end);
+    }
+}
