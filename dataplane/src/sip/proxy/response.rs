@@ -134,8 +134,10 @@ impl Proxy {
         if !server.respond(status, step.now) {
             return Counter::SipAbsorbed;
         }
+        // Whatever becomes of the message, the transaction ends in its time.
         let (to, listen, call, invite) =
             (server.reply_to, server.listen, server.call, server.invite);
+        self.arm_server(id);
         let from = self.answering_party(call, message);
         self.note_response(id, call, message, from, arrival, step);
         // An answer that cannot be anchored goes on as it is; its media stays closed.
@@ -157,7 +159,6 @@ impl Proxy {
             let old = std::mem::replace(&mut server.response, kept);
             self.release(old);
         }
-        self.arm_server(id);
         Counter::SipForwarded
     }
 

@@ -139,19 +139,25 @@ impl Proxy {
         }
     }
 
-    /// Answers an INVITE that we sent on: from the message as sent, whose Vias below ours
-    /// are those of the request.
-    fn fail_upstream(&mut self, client: Id, server_id: Id, status: u16, step: &mut Step<'_>) {
-        let Some(kept) = self
-            .clients
-            .get(client)
-            .and_then(|client| client.message.as_ref())
-        else {
-            return;
-        };
-        let Ok(sent) = Message::scan(self.kept.bytes(kept)) else {
-            return;
-        };
+    /// Answers an INVITE that we sent on, and gives up its server transaction where no
+    /// answer can be made.
+    fn fail_upstream(&mut self, client: Id, server: Id, status: u16, step: &mut Step<'_>) {
+        if self.answer_upstream(client, server, status, step).is_none() {
+            self.end_server(server);
+        }
+    }
+
+    /// The answer is made from the message as sent, whose Vias below ours are those of the
+    /// request.
+    fn answer_upstream(
+        &mut self,
+        client: Id,
+        server: Id,
+        status: u16,
+        step: &mut Step<'_>,
+    ) -> Option<()> {
+        let kept = self.clients.get(client)?.message.as_ref()?;
+        let sent = Message::scan(self.kept.bytes(kept)).ok()?;
         let (cseq, ..) = sent.cseq();
         let from_tag = sent.from_tag().unwrap_or_default();
         let tag = self.identity.to_tag(sent.call_id(), from_tag, cseq);
@@ -159,28 +165,22 @@ impl Proxy {
             to_tag: Some(&tag),
             ..build::Response::new(status)
         };
-        let Ok(len) = build::response(&sent, &response, &mut self.scratch) else {
-            return;
-        };
-        let Ok(response) = Message::scan(&self.scratch[..len]) else {
-            return;
-        };
-        if edit::pop_via(&response, &mut self.splices).is_err() {
-            return;
+        let len = build::response(&sent, &response, &mut self.scratch).ok()?;
+        let response = Message::scan(&self.scratch[..len]).ok()?;
+        edit::pop_via(&response, &mut self.splices).ok()?;
+        let entry = self.servers.get_mut(server)?;
+        if !entry.respond(status, step.now) {
+            return Some(());
         }
-        let Some(server) = self.servers.get_mut(server_id) else {
-            return;
-        };
-        if !server.respond(status, step.now) {
-            return;
-        }
-        let Ok(len) = self.splices.write(response.bytes(), step.effects.room()) else {
-            return;
-        };
-        let sent = step.effects.send(len, server.reply_to, server.listen);
-        let old = std::mem::replace(&mut server.response, self.kept.put(sent));
+        let len = self
+            .splices
+            .write(response.bytes(), step.effects.room())
+            .ok()?;
+        let sent = step.effects.send(len, entry.reply_to, entry.listen);
+        let old = std::mem::replace(&mut entry.response, self.kept.put(sent));
         self.release(old);
-        self.arm_server(server_id);
+        self.arm_server(server);
+        Some(())
     }
 
     fn fire_server(&mut self, id: Id, step: &mut Step<'_>) {
