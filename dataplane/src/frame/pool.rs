@@ -184,3 +184,98 @@ impl Pool {
         let _ = (chunk, from, to);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::memory::Hugepages;
+    use crate::sys::memory::Mapping;
+
+    fn pool(chunks: u16) -> Pool {
+        let len = usize::from(chunks) * usize::from(CHUNK_LEN);
+        Pool::new(Umem::new(Mapping::new(len, Hugepages::Off).unwrap()))
+    }
+
+    #[test]
+    fn frames_have_headroom_and_the_bytes_that_were_asked_for() {
+        let mut pool = pool(2);
+        let frame = pool.allocate(60).unwrap();
+        assert_eq!(
+            (frame.len(), frame.headroom(), frame.tailroom()),
+            (60, 256, 1732)
+        );
+        let longest = pool.allocate(usize::from(FRAME_LEN_MAX)).unwrap();
+        assert_eq!(longest.tailroom(), 0);
+        assert!(pool.allocate(60).is_none(), "the pool is empty");
+        pool.free(frame);
+        assert!(pool.allocate(usize::from(FRAME_LEN_MAX) + 1).is_none());
+        assert!(pool.allocate(usize::MAX).is_none());
+        pool.free(longest);
+        assert!(pool.ledger(0, 0).at_rest());
+    }
+
+    #[test]
+    fn a_frame_stays_within_its_chunk_however_it_is_stretched() {
+        let mut pool = pool(1);
+        let mut frame = pool.allocate(100).unwrap();
+        pool.umem_mut().bytes_mut(&mut frame).fill(7);
+        assert!(frame.grow_front(20) && frame.len() == 120 && frame.headroom() == 236);
+        assert!(!frame.grow_front(237) && !frame.grow_front(usize::MAX));
+        assert!(frame.shrink_front(20));
+        assert_eq!(pool.umem().bytes(&frame), [7; 100], "back where it was");
+        assert!(!frame.shrink_front(101));
+        assert!(frame.shrink_front(100) && frame.is_empty());
+        assert!(frame.grow_front(356) && frame.headroom() == 0);
+        assert!(frame.set_len(2048) && !frame.set_len(2049));
+        assert_eq!(pool.umem().bytes(&frame).len(), 2048);
+        pool.free(frame);
+    }
+
+    #[test]
+    fn one_frame_is_read_while_another_is_written() {
+        let mut pool = pool(2);
+        let mut source = pool.allocate(4).unwrap();
+        let mut target = pool.allocate(4).unwrap();
+        pool.umem_mut()
+            .bytes_mut(&mut source)
+            .copy_from_slice(b"ping");
+        let (from, to) = pool.umem_mut().pair(&source, &mut target);
+        to.copy_from_slice(from);
+        assert_eq!(pool.umem().bytes(&target), b"ping");
+        pool.free(source);
+        pool.free(target);
+    }
+
+    #[test]
+    #[should_panic(expected = "a frame of another UMEM")]
+    fn a_frame_of_another_worker_is_refused() {
+        let (mut ours, theirs) = (pool(1), pool(1));
+        let frame = ours.allocate(1).unwrap();
+        let _ = theirs.umem().bytes(&frame);
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves its chunk")]
+    fn a_descriptor_that_leaves_its_chunk_is_a_crash() {
+        let mut pool = pool(2);
+        let address = pool.fill().unwrap();
+        let _ = pool.received(address + 256, 1793);
+    }
+
+    #[test]
+    #[should_panic(expected = "outside the UMEM")]
+    fn a_completion_outside_the_umem_is_a_crash() {
+        pool(2).complete(4096);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "goes Fill -> Held but is Held")]
+    fn a_chunk_that_is_handed_over_twice_is_found() {
+        let mut pool = pool(2);
+        let _ = pool.fill();
+        let address = pool.fill().unwrap();
+        let _frame = pool.received(address, 60);
+        let _again = pool.received(address, 60);
+    }
+}

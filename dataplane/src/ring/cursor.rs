@@ -108,11 +108,18 @@ impl<T: Entry> Ring<T> {
     /// # Errors
     /// If there is no memory, or the count is not a power of two.
     pub(crate) fn pair(entry_count: u32) -> std::io::Result<(Producer<T>, Consumer<T>)> {
+        Ring::pair_at(entry_count, 0)
+    }
+
+    /// As [`Ring::pair`], with the indexes at `start`.
+    fn pair_at(entry_count: u32, start: u32) -> std::io::Result<(Producer<T>, Consumer<T>)> {
         let offsets = Offsets::ANONYMOUS;
         let len = offsets.ring_len::<T>(entry_count);
         let memory = MmapRaw::from(MmapOptions::new().len(len).map_anon()?);
         let ring: Ring<T> = Ring::new(memory, offsets, entry_count)
             .ok_or_else(|| std::io::Error::other("a ring's length must be a power of two"))?;
+        ring.view.producer().store(start, Ordering::Relaxed);
+        ring.view.consumer().store(start, Ordering::Relaxed);
         let View {
             producer,
             consumer,
@@ -317,5 +324,134 @@ impl<T> fmt::Debug for Consumer<T> {
             "Consumer at {} (released {})",
             self.local, self.released
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_length_that_is_no_power_of_two_or_does_not_fit_is_no_ring() {
+        assert!(Ring::<u64>::pair(48).is_err());
+        assert!(Ring::<u64>::pair(0).is_err());
+        let memory = MmapRaw::from(MmapOptions::new().len(192 + 64 * 8 - 1).map_anon().unwrap());
+        assert!(Ring::<u64>::new(memory, Offsets::ANONYMOUS, 64).is_none());
+        let memory = MmapRaw::from(MmapOptions::new().len(4096).map_anon().unwrap());
+        let crooked = Offsets {
+            entries: 193,
+            ..Offsets::ANONYMOUS
+        };
+        assert!(Ring::<u64>::new(memory, crooked, 64).is_none());
+    }
+
+    /// The acquire and release of the indexes, on two cores: every entry arrives
+    /// whole and in order, while the indexes wrap.
+    #[test]
+    fn entries_cross_threads_whole_and_in_order() {
+        const COUNT: u64 = 200_000;
+        let (mut producer, mut consumer) =
+            Ring::<libc::xdp_desc>::pair_at(64, u32::MAX - 1000).unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut next = 0;
+            while next < COUNT {
+                let len = u32::try_from(next & 0xffff).unwrap();
+                let entry = libc::xdp_desc {
+                    addr: next,
+                    len,
+                    options: !len,
+                };
+                if producer.push(entry) {
+                    next += 1;
+                } else {
+                    producer.publish();
+                    std::thread::yield_now();
+                }
+            }
+            producer.publish();
+        });
+        for expected in 0..COUNT {
+            let entry = loop {
+                match consumer.pop() {
+                    Some(entry) => break entry,
+                    None => {
+                        consumer.release();
+                        std::thread::yield_now();
+                    }
+                }
+            };
+            let len = u32::try_from(expected & 0xffff).unwrap();
+            assert_eq!(
+                (entry.addr, entry.len, entry.options),
+                (expected, len, !len)
+            );
+        }
+        thread.join().unwrap();
+        assert!(consumer.pop().is_none());
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push,
+        Publish,
+        Pop,
+        Release,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Push),
+            1 => Just(Step::Publish),
+            4 => Just(Step::Pop),
+            1 => Just(Step::Release),
+        ]
+    }
+
+    proptest! {
+        /// Against a model of three queues, on both sides of the index's wrap.
+        #[test]
+        fn the_two_ends_agree_with_a_queue(
+            before_wrap in 0_u32..40,
+            steps in proptest::collection::vec(step(), 1..400),
+        ) {
+            const LEN: usize = 8;
+            let start = u32::MAX - before_wrap;
+            let (mut producer, mut consumer) = Ring::<u64>::pair_at(8, start).unwrap();
+            let mut written = VecDeque::new();
+            let mut published = VecDeque::new();
+            let mut read_count = 0;
+            let mut next = 0_u64;
+            for step in steps {
+                match step {
+                    Step::Push => {
+                        let room = written.len() + published.len() + read_count < LEN;
+                        prop_assert_eq!(producer.push(next), room);
+                        if room {
+                            written.push_back(next);
+                            next += 1;
+                        }
+                    }
+                    Step::Publish => {
+                        producer.publish();
+                        published.append(&mut written);
+                    }
+                    Step::Pop => {
+                        let expected = published.pop_front();
+                        read_count += usize::from(expected.is_some());
+                        prop_assert_eq!(consumer.pop(), expected);
+                    }
+                    Step::Release => {
+                        consumer.release();
+                        read_count = 0;
+                    }
+                }
+                prop_assert_eq!(consumer.waiting() as usize, published.len());
+                prop_assert_eq!(producer.unconsumed() as usize, published.len() + read_count);
+            }
+        }
     }
 }

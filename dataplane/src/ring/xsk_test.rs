@@ -407,3 +407,10 @@ fn ring_lengths_and_frames_that_do_not_go_together_are_refused() {
     let error = open_error(&wish);
     assert!(error.contains("700") && error.contains("896"), "{error}");
 }
+
+#[test]
+fn the_rings_can_move_to_their_worker() {
+    fn is_send<T: Send>() {}
+    is_send::<Xsk>();
+    is_send::<Fake>();
+}
