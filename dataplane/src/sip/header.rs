@@ -1,11 +1,16 @@
 //! Header fields: their names, and the forms that several of them share: parameters,
 //! addresses, lists.
 
+use super::scan::DISPLAY;
+use super::scan::IN_URI;
+use super::scan::PLAIN;
+use super::scan::TOKEN;
 use super::scan::byte_at;
-use super::scan::is_space;
+use super::scan::class_end;
+use super::scan::is;
+use super::scan::is_name;
 use super::scan::skip_space;
 use super::scan::token_end;
-use super::scan::trim_end;
 use crate::span::Span;
 
 /// The header fields that the proxy looks at.
@@ -63,6 +68,28 @@ impl HeaderName {
             19 if is(b"Proxy-Authorization") => HeaderName::ProxyAuthorization,
             _ => HeaderName::Other,
         }
+    }
+
+    /// The header field whose name `line` starts with, spelled as the RFCs spell it and
+    /// followed by a colon, and the name's length. Nearly every line that comes is spelled
+    /// so, and comparing a few words is cheaper than walking through the name.
+    #[inline]
+    pub(crate) fn spelled(line: &[u8]) -> Option<(HeaderName, usize)> {
+        let found = match line.first()? {
+            b'V' if line.starts_with(b"Via:") => (HeaderName::Via, 3),
+            b'F' if line.starts_with(b"From:") => (HeaderName::From, 4),
+            b'T' if line.starts_with(b"To:") => (HeaderName::To, 2),
+            b'M' if line.starts_with(b"Max-Forwards:") => (HeaderName::MaxForwards, 12),
+            b'R' if line.starts_with(b"Route:") => (HeaderName::Route, 5),
+            b'R' if line.starts_with(b"Record-Route:") => (HeaderName::RecordRoute, 12),
+            b'C' if line.starts_with(b"CSeq:") => (HeaderName::Cseq, 4),
+            b'C' if line.starts_with(b"Call-ID:") => (HeaderName::CallId, 7),
+            b'C' if line.starts_with(b"Contact:") => (HeaderName::Contact, 7),
+            b'C' if line.starts_with(b"Content-Length:") => (HeaderName::ContentLength, 14),
+            b'C' if line.starts_with(b"Content-Type:") => (HeaderName::ContentType, 12),
+            _ => return None,
+        };
+        Some(found)
     }
 
     fn of_compact(letter: u8) -> HeaderName {
@@ -126,7 +153,7 @@ impl<'m> Params<'m> {
 
     fn param(&mut self, name_at: usize) -> Result<Param, BadValue> {
         let (bytes, end) = (self.bytes, self.end);
-        let name = Span::new(name_at, token_end(bytes, name_at).min(end));
+        let name = Span::new(name_at, class_end(bytes, name_at, end, TOKEN));
         if name.is_empty() {
             return Err(BadValue);
         }
@@ -136,11 +163,12 @@ impl<'m> Params<'m> {
             return Ok(Param { name, value: None });
         }
         let value_at = skip_space(bytes, equals + 1, end);
-        let value_end = if value_at < end && byte_at(bytes, value_at) == b'"' {
-            quoted_end(bytes, value_at, end).ok_or(BadValue)?
-        } else {
-            plain_end(bytes, value_at, end)
-        };
+        let mut value_end = class_end(bytes, value_at, end, TOKEN);
+        if value_end == value_at && value_at < end && byte_at(bytes, value_at) == b'"' {
+            value_end = quoted_end(bytes, value_at, end).ok_or(BadValue)?;
+        } else if value_end < end && is(byte_at(bytes, value_end), PLAIN) {
+            value_end = class_end(bytes, value_end, end, PLAIN);
+        }
         self.at = value_end;
         Ok(Param {
             name,
@@ -183,19 +211,6 @@ pub(crate) fn quoted_end(bytes: &[u8], open: usize, end: usize) -> Option<usize>
     None
 }
 
-/// The end of an unquoted parameter value.
-fn plain_end(bytes: &[u8], from: usize, end: usize) -> usize {
-    let mut at = from;
-    while at < end {
-        let byte = byte_at(bytes, at);
-        if is_space(byte) || matches!(byte, b';' | b',' | b'"' | b'<' | b'>') {
-            break;
-        }
-        at += 1;
-    }
-    at
-}
-
 /// A name-addr or addr-spec with its parameters (RFC 3261 §20.10, §25.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Address {
@@ -205,10 +220,13 @@ pub struct Address {
     pub uri: Span,
     /// The header field's parameters, from the first `;`.
     pub params: Span,
+    /// The value of the parameter `tag` (RFC 3261 §19.3).
+    pub tag: Option<Span>,
 }
 
 impl Address {
-    /// Reads one address in `from..end` of `bytes`, which ends there or at a comma.
+    /// Reads one address in `from..end` of `bytes`, which ends there or, in a `list`, at a
+    /// comma. A tag is a token and stands once.
     ///
     /// A display name without quotes may hold any byte but `"`, `;` and `:`, a comma
     /// too where `list` is not set: people send `From: Bell, Alexander <sip:..>`.
@@ -219,32 +237,43 @@ impl Address {
         list: bool,
     ) -> Result<Address, BadValue> {
         let from = skip_space(bytes, from, end);
-        let open = opening(bytes, from, end, list)?;
-        let (uri, after) = match open {
+        let (uri, after) = match opening(bytes, from, end, list)? {
             Some(open) => bracketed(bytes, open, end)?,
             None => {
                 // RFC 3261 §20.10: without brackets, parameters are the header field's.
-                let uri_end = plain_end(bytes, from, end);
+                let uri_end = class_end(bytes, from, end, PLAIN);
                 (Span::new(from, uri_end), uri_end)
             }
         };
         if uri.is_empty() {
             return Err(BadValue);
         }
+        let mut tag = None;
         let mut params = Params::new(bytes, after, end);
-        for param in &mut params {
-            param?;
+        while let Some(param) = params.next() {
+            let param = param?;
+            let name = param.name.of(bytes);
+            if name.len() != 3 || !is_name(name, b"tag") {
+                continue;
+            }
+            let value = param
+                .value
+                .filter(|value| is_token(value.of(bytes)))
+                .ok_or(BadValue)?;
+            if tag.replace(value).is_some() {
+                return Err(BadValue);
+            }
         }
         let value_end = params.at();
-        let rest = skip_space(bytes, value_end, end);
-        if rest < end && !list {
+        if !list && skip_space(bytes, value_end, end) < end {
             return Err(BadValue);
         }
-        let value = Span::new(from, value_end);
+        let (value, params) = (Span::new(from, value_end), Span::new(after, value_end));
         Ok(Address {
             value,
             uri,
-            params: Span::new(after, value_end),
+            params,
+            tag,
         })
     }
 
@@ -253,31 +282,9 @@ impl Address {
     pub fn params<'m>(&self, bytes: &'m [u8]) -> Params<'m> {
         Params::new(bytes, self.params.start.into(), self.params.end.into())
     }
-
-    /// The tag: `None` where there is none (RFC 3261 §19.3).
-    ///
-    /// # Errors
-    /// An empty or quoted tag, and more than one.
-    pub(crate) fn tag(&self, bytes: &[u8]) -> Result<Option<Span>, BadValue> {
-        let mut tag = None;
-        for param in self.params(bytes) {
-            let param = param?;
-            if !param.name.of(bytes).eq_ignore_ascii_case(b"tag") {
-                continue;
-            }
-            let value = param
-                .value
-                .filter(|value| is_tag(value.of(bytes)))
-                .ok_or(BadValue)?;
-            if tag.replace(value).is_some() {
-                return Err(BadValue);
-            }
-        }
-        Ok(tag)
-    }
 }
 
-fn is_tag(value: &[u8]) -> bool {
+fn is_token(value: &[u8]) -> bool {
     !value.is_empty() && token_end(value, 0) == value.len()
 }
 
@@ -289,33 +296,29 @@ fn opening(bytes: &[u8], from: usize, end: usize, list: bool) -> Result<Option<u
         let found = open < end && byte_at(bytes, open) == b'<';
         return if found { Ok(Some(open)) } else { Err(BadValue) };
     }
-    let mut at = from;
-    while at < end {
-        match byte_at(bytes, at) {
-            b'<' => return Ok(Some(at)),
-            // A colon is a scheme's: this is an addr-spec.
-            b':' => return Ok(None),
-            b'"' | b';' | b'>' => return Err(BadValue),
-            b',' if list => return Err(BadValue),
-            _ => at += 1,
-        }
+    let mut at = class_end(bytes, from, end, DISPLAY);
+    while !list && at < end && byte_at(bytes, at) == b',' {
+        at = class_end(bytes, at + 1, end, DISPLAY);
     }
-    Err(BadValue)
+    match byte_at(bytes, at) {
+        b'<' if at < end => Ok(Some(at)),
+        // A colon is a scheme's: this is an addr-spec.
+        b':' if at < end => Ok(None),
+        _ => Err(BadValue),
+    }
 }
 
 /// The URI in the brackets that open at `open`, and where the text after them begins.
+///
+/// Spaces inside the brackets are wrong and are sent all the same (RFC 4475 §3.1.2.14).
 fn bracketed(bytes: &[u8], open: usize, end: usize) -> Result<(Span, usize), BadValue> {
-    let inside = bytes.get(open + 1..end).unwrap_or(&[]);
-    let close = open + 1 + memchr::memchr(b'>', inside).ok_or(BadValue)?;
-    // Spaces inside the brackets are wrong and are sent all the same (RFC 4475
-    // §3.1.2.14, "badaspec").
-    let uri_at = skip_space(bytes, open + 1, close);
-    let uri = Span::new(uri_at, trim_end(bytes, uri_at, close));
-    let odd = |byte: &u8| *byte <= b' ' || matches!(byte, b'<' | b'"');
-    if uri.of(bytes).iter().any(odd) {
-        Err(BadValue)
+    let uri_at = skip_space(bytes, open + 1, end);
+    let uri_end = class_end(bytes, uri_at, end, IN_URI);
+    let close = skip_space(bytes, uri_end, end);
+    if close < end && byte_at(bytes, close) == b'>' {
+        Ok((Span::new(uri_at, uri_end), close + 1))
     } else {
-        Ok((uri, close + 1))
+        Err(BadValue)
     }
 }
 
@@ -339,10 +342,9 @@ mod tests {
     fn address(text: &str) -> Result<(&str, Option<&str>), BadValue> {
         let bytes = text.as_bytes();
         let address = Address::read(bytes, 0, bytes.len(), false)?;
-        let tag = address.tag(bytes)?;
         Ok((
             &text[address.uri.range()],
-            tag.map(|tag| &text[tag.range()]),
+            address.tag.map(|tag| &text[tag.range()]),
         ))
     }
 

@@ -38,9 +38,7 @@ pub struct Message<'m> {
     via_line: Span,
     via: Via,
     from: Address,
-    from_tag: Option<Span>,
     to: Address,
-    to_tag: Option<Span>,
     call_id: Span,
     cseq: Cseq,
     max_forwards: Option<(Field, u8)>,
@@ -202,13 +200,13 @@ impl<'m> Message<'m> {
     /// From's tag. An RFC 2543 element sends none.
     #[must_use]
     pub fn from_tag(&self) -> Option<&'m [u8]> {
-        self.from_tag.map(|tag| self.text(tag))
+        self.from.tag.map(|tag| self.text(tag))
     }
 
     /// To's tag: none outside of a dialog.
     #[must_use]
     pub fn to_tag(&self) -> Option<&'m [u8]> {
-        self.to_tag.map(|tag| self.text(tag))
+        self.to.tag.map(|tag| self.text(tag))
     }
 
     /// The Call-ID.
@@ -496,8 +494,8 @@ impl Found {
         if call_id.is_empty() || call_id.of(bytes).iter().any(|b| scan::is_space(*b)) {
             return Err(Malformed::CallId);
         }
-        let (from, from_tag) = party(bytes, from.value).map_err(|_| Malformed::From)?;
-        let (to, to_tag) = party(bytes, to.value).map_err(|_| Malformed::To)?;
+        let from = party(bytes, from.value).map_err(|_| Malformed::From)?;
+        let to = party(bytes, to.value).map_err(|_| Malformed::To)?;
         let body_len = self.body_len(bytes, usize::from(headers.end) + 2)?;
         let body_end = usize::from(headers.end) + 2 + body_len;
         Ok(Message {
@@ -508,9 +506,7 @@ impl Found {
             via: Via::read(bytes, via.value.start.into(), via.value.end.into())
                 .map_err(|_| Malformed::Via)?,
             from,
-            from_tag,
             to,
-            to_tag,
             call_id,
             cseq: read_cseq(bytes, cseq, start)?,
             max_forwards: self.max_forwards(bytes)?,
@@ -557,9 +553,8 @@ fn field(header: Header) -> Field {
 }
 
 /// Reads From or To.
-fn party(bytes: &[u8], value: Span) -> Result<(Address, Option<Span>), BadValue> {
-    let address = Address::read(bytes, value.start.into(), value.end.into(), false)?;
-    Ok((address, address.tag(bytes)?))
+fn party(bytes: &[u8], value: Span) -> Result<Address, BadValue> {
+    Address::read(bytes, value.start.into(), value.end.into(), false)
 }
 
 /// RFC 3261 §8.1.1.5: a number below 2^31, white space, the request's method.

@@ -62,42 +62,89 @@ pub(crate) fn byte_at(bytes: &[u8], index: usize) -> u8 {
     bytes.get(index).copied().unwrap_or(0)
 }
 
-/// Whether a byte may stand in a token (RFC 3261 §25.1).
-pub(crate) const fn is_token(byte: u8) -> bool {
-    TOKEN[byte as usize]
-}
+/// The byte may stand in a token (RFC 3261 §25.1).
+pub(crate) const TOKEN: u8 = 1;
+/// The byte may stand in a URI: any but white space, control characters, quotes and angle
+/// brackets. UTF-8 is taken, though a URI would escape it.
+pub(crate) const IN_URI: u8 = 2;
+/// The byte may stand in a parameter's unquoted value, or in an addr-spec without
+/// brackets: any but white space, `;`, `,`, quotes and angle brackets.
+pub(crate) const PLAIN: u8 = 4;
+/// The byte may stand in a host's name or IPv4 address. Underscores may not, and do.
+pub(crate) const HOST: u8 = 8;
+/// The byte is white space as it may stand inside a value: folding is white space.
+pub(crate) const SPACE: u8 = 16;
+/// The byte may stand in a display name without quotes: any but `"`, `<`, `>`, `:`, `;`
+/// and `,`.
+pub(crate) const DISPLAY: u8 = 32;
 
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
+/// The classes of every byte. NUL is in none, see [`byte_at`].
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 1;
+    while byte < 256 {
+        table[byte] = classes(byte as u8);
         byte += 1;
-    }
-    let marks = b"-.!%*_+`'~";
-    let mut mark = 0;
-    while mark < marks.len() {
-        table[marks[mark] as usize] = true;
-        mark += 1;
     }
     table
 };
 
-/// White space as it may stand inside a value: folding is white space.
+const fn classes(byte: u8) -> u8 {
+    let word = byte.is_ascii_alphanumeric();
+    let token = word
+        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+')
+        || matches!(byte, b'`' | b'\'' | b'~');
+    let host = word || matches!(byte, b'-' | b'.' | b'_');
+    let space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let bracket = matches!(byte, b'<' | b'>' | b'"');
+    let uri = byte > b' ' && byte != 0x7f && !bracket;
+    let plain = !space && !bracket && !matches!(byte, b';' | b',');
+    let display = !bracket && !matches!(byte, b':' | b';' | b',');
+    let mut classes = if token { TOKEN } else { 0 };
+    classes |= if uri { IN_URI } else { 0 };
+    classes |= if plain { PLAIN } else { 0 };
+    classes |= if host { HOST } else { 0 };
+    classes |= if space { SPACE } else { 0 };
+    classes | if display { DISPLAY } else { 0 }
+}
+
+/// Whether a byte is of a class.
+pub(crate) const fn is(byte: u8, class: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
+}
+
+/// The first place from `from` whose byte is not of the class, at most `end`.
+#[inline]
+pub(crate) fn class_end(bytes: &[u8], from: usize, end: usize, class: u8) -> usize {
+    let run = bytes.get(from..end).unwrap_or(&[]);
+    let mut rest = run;
+    // Four at a time: most of what a scan costs is walking through tokens and URIs.
+    while let Some(([a, b, c, d], after)) = rest.split_first_chunk::<4>() {
+        let of = |byte: &u8| CLASSES[usize::from(*byte)];
+        if of(a) & of(b) & of(c) & of(d) & class == 0 {
+            break;
+        }
+        rest = after;
+    }
+    let tail = rest
+        .iter()
+        .position(|byte| !is(*byte, class))
+        .unwrap_or(rest.len());
+    from + run.len() - rest.len() + tail
+}
+
+/// Whether a byte is white space.
 pub(crate) const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+    is(byte, SPACE)
 }
 
 /// The end of the token that starts at `from`; `from` where there is none.
 pub(crate) fn token_end(bytes: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while is_token(byte_at(bytes, at)) {
-        at += 1;
-    }
-    at
+    class_end(bytes, from, bytes.len(), TOKEN)
 }
 
 /// The first byte from `from` that is no white space, at most `end`.
+#[inline]
 pub(crate) fn skip_space(bytes: &[u8], from: usize, end: usize) -> usize {
     let mut at = from;
     while at < end && is_space(byte_at(bytes, at)) {
@@ -107,12 +154,19 @@ pub(crate) fn skip_space(bytes: &[u8], from: usize, end: usize) -> usize {
 }
 
 /// One past the last byte before `end` that is no white space, at least `start`.
+#[inline]
 pub(crate) fn trim_end(bytes: &[u8], start: usize, end: usize) -> usize {
     let mut at = end;
     while at > start && is_space(byte_at(bytes, at - 1)) {
         at -= 1;
     }
     at
+}
+
+/// Whether a name is `known`, in any case. Names mostly come as the RFCs spell them.
+#[inline]
+pub(crate) fn is_name(name: &[u8], known: &[u8]) -> bool {
+    name == known || name.eq_ignore_ascii_case(known)
 }
 
 /// The number that `digits` spell; `None` where there is another byte, no digit, or more
@@ -137,17 +191,19 @@ pub(crate) fn number16(digits: &[u8]) -> Option<u16> {
     number(digits, u32::from(u16::MAX)).and_then(|number| u16::try_from(number).ok())
 }
 
-/// The index of the CR of the next CRLF.
-fn line_end(bytes: &[u8], from: usize) -> Result<usize, Malformed> {
+/// The index of the CR of the next CRLF, and the byte after its LF. There must be one:
+/// the shortest that can follow is the empty line that ends the headers.
+#[inline]
+fn line_end(bytes: &[u8], from: usize) -> Result<(usize, u8), Malformed> {
     let mut at = from;
     loop {
         let rest = bytes.get(at..).unwrap_or(&[]);
         at += memchr::memchr3(b'\r', b'\n', 0, rest).ok_or(Malformed::Unended)?;
-        match (byte_at(bytes, at), bytes.get(at + 1)) {
-            (b'\r', Some(b'\n')) => return Ok(at),
-            (b'\r', None) => return Err(Malformed::Unended),
+        match bytes.get(at..).unwrap_or(&[]) {
+            [b'\r', b'\n', next, ..] => return Ok((at, *next)),
+            [b'\r', b'\n'] | [b'\r'] => return Err(Malformed::Unended),
             // RFC 3261 §25.1: the one place for a NUL is a quoted-pair.
-            (0, _) if at > from && byte_at(bytes, at - 1) == b'\\' => at += 1,
+            [0, ..] if at > from && byte_at(bytes, at - 1) == b'\\' => at += 1,
             _ => return Err(Malformed::LineEnd),
         }
     }
@@ -155,7 +211,7 @@ fn line_end(bytes: &[u8], from: usize) -> Result<usize, Malformed> {
 
 /// Reads the start line at the front of `bytes`, and says where the headers begin.
 pub(crate) fn start_line(bytes: &[u8]) -> Result<(Start, usize), Malformed> {
-    let end = line_end(bytes, 0)?;
+    let (end, _) = line_end(bytes, 0)?;
     let line = bytes.get(..end).unwrap_or(&[]);
     let start = match line.first_chunk::<4>() {
         Some(front) if front.eq_ignore_ascii_case(b"SIP/") => status_line(line)?,
@@ -166,16 +222,15 @@ pub(crate) fn start_line(bytes: &[u8]) -> Result<(Start, usize), Malformed> {
 
 /// RFC 3261 §7.1: Method SP Request-URI SP SIP-Version, single spaces and no others.
 fn request_line(line: &[u8]) -> Result<Start, Malformed> {
-    let name = Span::new(0, token_end(line, 0));
-    let uri_at = usize::from(name.end) + 1;
-    let rest = line.get(uri_at..).unwrap_or(&[]);
-    if name.is_empty() || byte_at(line, name.end.into()) != b' ' {
+    let name_end = token_end(line, 0);
+    let uri_end = class_end(line, name_end + 1, line.len(), IN_URI);
+    let spaces = (byte_at(line, name_end), byte_at(line, uri_end));
+    if name_end == 0 || spaces != (b' ', b' ') {
         return Err(Malformed::StartLine);
     }
-    let uri_len = memchr::memchr(b' ', rest).ok_or(Malformed::StartLine)?;
-    let uri = Span::new(uri_at, uri_at + uri_len);
-    version(rest.get(uri_len + 1..).unwrap_or(&[]))?;
-    if !is_request_uri(uri.of(line)) {
+    version(line.get(uri_end + 1..).unwrap_or(&[]))?;
+    let (name, uri) = (Span::new(0, name_end), Span::new(name_end + 1, uri_end));
+    if !has_scheme(uri.of(line)) {
         return Err(Malformed::StartLine);
     }
     Ok(Start::Request {
@@ -211,7 +266,7 @@ fn status_line(line: &[u8]) -> Result<Start, Malformed> {
 /// RFC 3261 §7.1: SIP/2.0, in any case. Another number is another version of SIP; any
 /// other text is no version.
 fn version(text: &[u8]) -> Result<(), Malformed> {
-    if text.eq_ignore_ascii_case(b"SIP/2.0") {
+    if text == b"SIP/2.0" || text.eq_ignore_ascii_case(b"SIP/2.0") {
         return Ok(());
     }
     let number = match text.split_first_chunk::<4>() {
@@ -226,50 +281,58 @@ fn version(text: &[u8]) -> Result<(), Malformed> {
     })
 }
 
-/// Whether a Request-URI has a scheme and no byte that no URI has. Its parts are looked
-/// at by who needs them ([`super::uri::Uri`]).
-fn is_request_uri(uri: &[u8]) -> bool {
-    if !uri.first().is_some_and(u8::is_ascii_alphabetic) {
-        return false;
-    }
-    let scheme = uri
+/// Whether a Request-URI has a scheme. Its other parts are looked at by who needs them
+/// ([`super::uri::Uri`]).
+fn has_scheme(uri: &[u8]) -> bool {
+    let len = uri
         .iter()
         .position(|b| !b.is_ascii_alphanumeric() && !b"+-.".contains(b));
-    let odd = |byte: &u8| *byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f);
-    scheme.is_some_and(|at| byte_at(uri, at) == b':') && !uri.iter().any(odd)
+    uri.first().is_some_and(u8::is_ascii_alphabetic)
+        && len.is_some_and(|len| byte_at(uri, len) == b':')
 }
 
 /// Reads the header at `at`: `None` at the empty line that ends the headers.
+#[inline]
 pub(crate) fn next_header(bytes: &[u8], at: usize) -> Result<Option<Header>, Malformed> {
-    let name_end = token_end(bytes, at);
-    if name_end == at {
-        return match (byte_at(bytes, at), byte_at(bytes, at + 1)) {
-            (b'\r', b'\n') => Ok(None),
-            _ if at + 1 >= bytes.len() => Err(Malformed::Unended),
-            (b'\r' | b'\n' | 0, _) => Err(Malformed::LineEnd),
-            _ => Err(Malformed::HeaderLine),
-        };
+    let rest = bytes.get(at..).unwrap_or(&[]);
+    let (kind, name_end, colon) = match HeaderName::spelled(rest) {
+        Some((kind, len)) => (kind, at + len, at + len),
+        None if rest.starts_with(b"\r\n") => return Ok(None),
+        None => {
+            let (name_end, colon) = header_name(bytes, at)?;
+            (
+                HeaderName::of(Span::new(at, name_end).of(bytes)),
+                name_end,
+                colon,
+            )
+        }
+    };
+    let (mut end, mut next) = line_end(bytes, colon + 1)?;
+    // RFC 3261 §7.3.1: a line that starts with white space continues the one before.
+    while matches!(next, b' ' | b'\t') {
+        (end, next) = line_end(bytes, end + 2)?;
     }
+    let value_at = skip_space(bytes, colon + 1, end);
+    Ok(Some(Header {
+        kind,
+        name: Span::new(at, name_end),
+        value: Span::new(value_at, trim_end(bytes, value_at, end)),
+        line: Span::new(at, end + 2),
+    }))
+}
+
+/// The end of the name at `at`, and the colon after it.
+fn header_name(bytes: &[u8], at: usize) -> Result<(usize, usize), Malformed> {
+    let name_end = token_end(bytes, at);
     let mut colon = name_end;
     while matches!(byte_at(bytes, colon), b' ' | b'\t') {
         colon += 1;
     }
     match bytes.get(colon) {
-        Some(b':') => {}
-        Some(_) => return Err(Malformed::HeaderLine),
-        None => return Err(Malformed::Unended),
+        Some(b':') if name_end > at => Ok((name_end, colon)),
+        None => Err(Malformed::Unended),
+        Some(b'\r') if colon + 1 == bytes.len() => Err(Malformed::Unended),
+        Some(b'\r' | b'\n' | 0) if name_end == at => Err(Malformed::LineEnd),
+        Some(_) => Err(Malformed::HeaderLine),
     }
-    let mut end = line_end(bytes, colon + 1)?;
-    // RFC 3261 §7.3.1: a line that starts with white space continues the one before.
-    while matches!(byte_at(bytes, end + 2), b' ' | b'\t') {
-        end = line_end(bytes, end + 2)?;
-    }
-    let value_at = skip_space(bytes, colon + 1, end);
-    let name = Span::new(at, name_end);
-    Ok(Some(Header {
-        kind: HeaderName::of(name.of(bytes)),
-        name,
-        value: Span::new(value_at, trim_end(bytes, value_at, end)),
-        line: Span::new(at, end + 2),
-    }))
 }

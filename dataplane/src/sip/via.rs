@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use super::header::BadValue;
 use super::header::Param;
 use super::header::Params;
+use super::scan::HOST;
 use super::scan::byte_at;
+use super::scan::class_end;
+use super::scan::is_name;
 use super::scan::is_space;
 use super::scan::number16;
 use super::scan::skip_space;
@@ -110,22 +113,20 @@ impl Via {
 
     fn note(&mut self, bytes: &[u8], param: Param, end: usize) -> Result<(), BadValue> {
         let name = param.name.of(bytes);
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        let twice = if is(b"branch") {
-            self.branch.replace(filled(bytes, param)?).is_some()
-        } else if is(b"received") {
-            self.received.replace(filled(bytes, param)?).is_some()
-        } else if is(b"rport") {
-            self.rport_value = Span::new(param.name.end.into(), end);
-            let port = match param.value {
-                Some(value) => Some(number16(value.of(bytes)).ok_or(BadValue)?),
-                None => None,
-            };
-            self.rport.replace(port).is_some()
-        } else if is(b"maddr") {
-            self.maddr.replace(filled(bytes, param)?).is_some()
-        } else {
-            false
+        let is = |known: &[u8]| is_name(name, known);
+        let twice = match name.len() {
+            6 if is(b"branch") => self.branch.replace(filled(bytes, param)?).is_some(),
+            8 if is(b"received") => self.received.replace(filled(bytes, param)?).is_some(),
+            5 if is(b"maddr") => self.maddr.replace(filled(bytes, param)?).is_some(),
+            5 if is(b"rport") => {
+                self.rport_value = Span::new(param.name.end.into(), end);
+                let port = match param.value {
+                    Some(value) => Some(number16(value.of(bytes)).ok_or(BadValue)?),
+                    None => None,
+                };
+                self.rport.replace(port).is_some()
+            }
+            _ => false,
         };
         // RFC 3261 §7.3.1: a parameter's name stands once.
         if twice { Err(BadValue) } else { Ok(()) }
@@ -204,6 +205,13 @@ fn ip_of(text: &[u8]) -> Option<IpAddr> {
 
 /// Reads `SIP / 2.0 / transport LWS`: the transport, and where sent-by starts.
 fn sent_protocol(bytes: &[u8], start: usize, end: usize) -> Result<(Transport, usize), BadValue> {
+    // What nearly everybody sends, before the walk through all that may be sent.
+    if bytes
+        .get(start..end)
+        .is_some_and(|value| value.starts_with(b"SIP/2.0/UDP "))
+    {
+        return Ok((Transport::Udp, skip_space(bytes, start + 12, end)));
+    }
     let name_end = token_end(bytes, start);
     let version_at = slash(bytes, name_end, end)?;
     let version_end = token_end(bytes, version_at);
@@ -233,23 +241,16 @@ fn slash(bytes: &[u8], at: usize, end: usize) -> Result<usize, BadValue> {
 }
 
 /// The end of the host that starts at `from`: a name, an IPv4 address or an IPv6
-/// address in brackets. Underscores are no part of a host's name and are in use.
+/// address in brackets.
 pub(crate) fn host_end(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
-    let inside = bytes.get(from..end)?;
-    let name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    let len = match inside.first() {
-        Some(b'[') => {
-            let close = memchr::memchr(b']', inside)?;
-            let address = inside.get(1..close)?;
-            let literal = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
-            if address.is_empty() || !address.iter().all(literal) {
-                return None;
-            }
-            close + 1
-        }
-        _ => inside.iter().position(|b| !name(b)).unwrap_or(inside.len()),
-    };
-    (len > 0).then_some(from + len)
+    if byte_at(bytes, from) != b'[' {
+        return Some(class_end(bytes, from, end, HOST)).filter(|host_end| *host_end > from);
+    }
+    let inside = bytes.get(from + 1..end)?;
+    let address = inside.get(..memchr::memchr(b']', inside)?)?;
+    let literal = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+    let valid = !address.is_empty() && address.iter().all(literal);
+    valid.then_some(from + address.len() + 2)
 }
 
 /// The port after sent-by's host, if there is one, and where the parameters start.
