@@ -1,1 +1,7 @@
-//! trunkline-control
+//! The daemon `trunklined` and the operator's `trunkctl`.
+//!
+//! Control does all that may wait: it reads the configuration, starts and stops the
+//! workers, mirrors the kernel's links, routes and neighbours, and answers the
+//! operator. It never stands in a packet's way.
+
+pub mod config;

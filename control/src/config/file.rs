@@ -1,0 +1,285 @@
+//! The shape of the configuration file: every key that there is.
+//!
+//! `config/default.toml` describes each of them for people; a test holds the two
+//! together.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+use std::ops::Range;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::DeTable;
+use trunkline_dataplane::media::ChecksumPolicy;
+
+use super::Hugepages;
+use super::PollMode;
+use super::XdpMode;
+use super::ZeroCopy;
+use super::problem::Problem;
+use super::section::Section;
+
+/// Most workers: the Via branch has this much room for the owner's number.
+pub(super) const WORKERS_MAX: u32 = 32;
+
+/// The file as it was read, each value with its place.
+#[derive(Debug)]
+pub(super) struct File {
+    pub workers: Spanned<u32>,
+    pub poll: PollMode,
+    pub cores: Option<Spanned<Vec<Spanned<u16>>>>,
+    pub socket: Option<Spanned<PathBuf>>,
+    pub group: Option<Spanned<Name>>,
+    pub state: Option<Spanned<PathBuf>>,
+    pub umem_frames: Spanned<u32>,
+    pub hugepages: Hugepages,
+    pub ring_rx: Spanned<u32>,
+    pub ring_tx: Spanned<u32>,
+    pub transactions: u32,
+    pub calls: u32,
+    pub kept: [u32; 3],
+    pub interfaces: Vec<Interface>,
+    pub listens: Vec<Listen>,
+    pub media: Vec<Media>,
+    pub trunks: Vec<Trunk>,
+    pub routes: Vec<Route>,
+    /// Where the file begins, for what is missing in all of it.
+    pub top: Range<usize>,
+}
+
+/// `[[interface]]`
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub name: Spanned<Name>,
+    pub device: Option<Spanned<Device>>,
+    pub mode: XdpMode,
+    pub zero_copy: ZeroCopy,
+    pub checksum: ChecksumPolicy,
+}
+
+/// `[[listen]]`
+#[derive(Debug)]
+pub(super) struct Listen {
+    pub name: Spanned<Name>,
+    pub address: Option<Spanned<SocketAddrV4>>,
+    pub advertise: Option<Spanned<SocketAddrV4>>,
+}
+
+/// `[[media]]`
+#[derive(Debug)]
+pub(super) struct Media {
+    pub name: Spanned<Name>,
+    pub address: Option<Spanned<Ipv4Addr>>,
+    pub advertise: Option<Spanned<Ipv4Addr>>,
+    pub ports: Option<Spanned<Ports>>,
+}
+
+/// `[[trunk]]`
+#[derive(Debug)]
+pub(super) struct Trunk {
+    pub name: Spanned<Name>,
+    pub sources: Vec<Spanned<Subnet>>,
+    pub target: Option<Spanned<SocketAddrV4>>,
+    pub listen: Option<Spanned<Name>>,
+    pub media: Option<Spanned<Name>>,
+}
+
+/// `[[route]]`
+#[derive(Debug)]
+pub(super) struct Route {
+    pub from: Option<Spanned<Name>>,
+    pub prefix: Option<Spanned<String>>,
+    pub to: Option<Spanned<Name>>,
+}
+
+/// What a thing of the configuration is called: letters, digits, `-`, `_` and `.`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Name(pub String);
+
+impl FromStr for Name {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Name, ()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let fits = (1..=64).contains(&text.len()) && text.chars().all(plain);
+        fits.then(|| Name(text.to_owned())).ok_or(())
+    }
+}
+
+const NAME: &str = "a name of letters, digits, -, _ and ., as in \"access\"";
+
+/// A network device, as the kernel would name one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Device(pub String);
+
+impl FromStr for Device {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Device, ()> {
+        // The kernel's dev_valid_name(): fewer than IFNAMSIZ bytes, no slash, colon or blank.
+        let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        let fits = (1..16).contains(&text.len()) && !text.contains(odd) && text != "." && text != "..";
+        fits.then(|| Device(text.to_owned())).ok_or(())
+    }
+}
+
+/// First and last UDP port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ports(pub RangeInclusive<u16>);
+
+impl FromStr for Ports {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Ports, ()> {
+        let (first, last) = text.split_once('-').ok_or(())?;
+        let port = |text: &str| text.trim().parse::<u16>().ok().filter(|&port| port > 0);
+        let (first, last) = (port(first).ok_or(())?, port(last).ok_or(())?);
+        if first < last { Ok(Ports(first..=last)) } else { Err(()) }
+    }
+}
+
+/// An address and the length of the prefix that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subnet {
+    pub address: Ipv4Addr,
+    pub prefix_len: u8,
+}
+
+impl Subnet {
+    /// The first address of the network.
+    pub fn base(self) -> Ipv4Addr {
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len)).unwrap_or(0);
+        Ipv4Addr::from(u32::from(self.address) & mask)
+    }
+}
+
+impl FromStr for Subnet {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Subnet, ()> {
+        let (address, prefix_len) = match text.split_once('/') {
+            Some((address, len)) => (address, len.parse().map_err(|_| ())?),
+            None => (text, 32),
+        };
+        let address = address.parse().map_err(|_| ())?;
+        if prefix_len <= 32 { Ok(Subnet { address, prefix_len }) } else { Err(()) }
+    }
+}
+
+impl File {
+    /// Reads every key of `table`; what is wrong is added to `problems`.
+    pub fn read(table: &DeTable<'_>, problems: &mut Vec<Problem>) -> File {
+        let mut top = Section::new("the top level", table, 0..0, problems);
+        let polls = [("adaptive", PollMode::Adaptive), ("busy", PollMode::Busy)];
+        let mut file = File {
+            workers: top.integer("workers", 1..=WORKERS_MAX, 2),
+            poll: top.choice("poll", &polls, PollMode::Adaptive),
+            cores: top.integers("cores", 1023),
+            socket: top.parsed("socket", "a path"),
+            group: top.parsed("group", "the name of a group"),
+            state: top.parsed("state", "the path of a directory"),
+            umem_frames: Spanned::new(0..0, 8192),
+            hugepages: Hugepages::Auto,
+            ring_rx: Spanned::new(0..0, 1024),
+            ring_tx: Spanned::new(0..0, 1024),
+            transactions: 16_384,
+            calls: 4096,
+            kept: [16_384, 1024, 16],
+            interfaces: Vec::new(),
+            listens: Vec::new(),
+            media: Vec::new(),
+            trunks: Vec::new(),
+            routes: Vec::new(),
+            top: top.span(),
+        };
+        file.read_sizes(&mut top);
+        top.tables("interface", "[[interface]]", |s| file.interfaces.extend(interface(s)));
+        top.tables("listen", "[[listen]]", |s| file.listens.extend(listen(s)));
+        top.tables("media", "[[media]]", |s| file.media.extend(media(s)));
+        top.tables("trunk", "[[trunk]]", |s| file.trunks.extend(trunk(s)));
+        top.tables("route", "[[route]]", |s| file.routes.push(route(s)));
+        top.finish();
+        file
+    }
+
+    fn read_sizes(&mut self, top: &mut Section<'_>) {
+        if let Some(mut umem) = top.table("umem", "[umem]") {
+            let words = [("auto", Hugepages::Auto), ("on", Hugepages::On), ("off", Hugepages::Off)];
+            self.umem_frames = umem.integer("frames", 256..=1 << 20, 8192);
+            self.hugepages = umem.choice("hugepages", &words, Hugepages::Auto);
+            umem.finish();
+        }
+        if let Some(mut rings) = top.table("rings", "[rings]") {
+            self.ring_rx = rings.integer("rx", 64..=1 << 15, 1024);
+            self.ring_tx = rings.integer("tx", 64..=1 << 15, 1024);
+            rings.finish();
+        }
+        if let Some(mut capacity) = top.table("capacity", "[capacity]") {
+            self.transactions = *capacity.integer("transactions", 16..=1 << 20, self.transactions).get_ref();
+            self.calls = *capacity.integer("calls", 16..=1 << 20, self.calls).get_ref();
+            let [small, medium, large] = self.kept;
+            self.kept = [
+                *capacity.integer("kept_1k", 16..=1 << 21, small).get_ref(),
+                *capacity.integer("kept_4k", 4..=1 << 18, medium).get_ref(),
+                *capacity.integer("kept_64k", 1..=1 << 14, large).get_ref(),
+            ];
+            capacity.finish();
+        }
+    }
+}
+
+fn interface(section: &mut Section<'_>) -> Option<Interface> {
+    let modes = [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
+    let copies = [("auto", ZeroCopy::Auto), ("off", ZeroCopy::Off), ("on", ZeroCopy::On)];
+    let checksums = [
+        ("auto", ChecksumPolicy::Auto),
+        ("incremental", ChecksumPolicy::Incremental),
+        ("full", ChecksumPolicy::Full),
+    ];
+    let name = section.required("name", NAME);
+    let interface = Interface {
+        device: section.required("device", "the name of a network device, as in \"eth0\""),
+        mode: section.choice("mode", &modes, XdpMode::Auto),
+        zero_copy: section.choice("zero_copy", &copies, ZeroCopy::Auto),
+        checksum: section.choice("checksum", &checksums, ChecksumPolicy::Auto),
+        name: name?,
+    };
+    Some(interface)
+}
+
+fn listen(section: &mut Section<'_>) -> Option<Listen> {
+    let expected = "an IPv4 address and a port, as in \"192.0.2.1:5060\"";
+    let name = section.required("name", NAME);
+    let address = section.required("address", expected);
+    let advertise = section.parsed("advertise", expected);
+    Some(Listen { name: name?, address, advertise })
+}
+
+fn media(section: &mut Section<'_>) -> Option<Media> {
+    let expected = "an IPv4 address, as in \"192.0.2.1\"";
+    let name = section.required("name", NAME);
+    let address = section.required("address", expected);
+    let ports = section.required("ports", "the first and the last port, as in \"20000-24999\"");
+    let advertise = section.parsed("advertise", expected);
+    Some(Media { name: name?, address, advertise, ports })
+}
+
+fn trunk(section: &mut Section<'_>) -> Option<Trunk> {
+    let name = section.required("name", NAME);
+    let subnet = "IPv4 addresses or networks, as in \"192.0.2.7\" or \"192.0.2.0/24\"";
+    let sources = section.required_list("sources", subnet);
+    let target = section.parsed("target", "an IPv4 address and a port, as in \"192.0.2.7:5060\"");
+    let listen = section.required("listen", "the name of a [[listen]]");
+    let media = section.required("media", "the name of a [[media]] range");
+    Some(Trunk { name: name?, sources, target, listen, media })
+}
+
+fn route(section: &mut Section<'_>) -> Route {
+    Route {
+        from: section.parsed("from", "the name of a [[trunk]]"),
+        prefix: section.parsed("prefix", "the beginning of a Request-URI without its scheme, as in \"+44\""),
+        to: section.required("to", "the name of a [[trunk]] with a target"),
+    }
+}

@@ -1,0 +1,310 @@
+//! The configuration: a TOML file in, everything the daemon needs to know out.
+//!
+//! `file` reads the keys, `check` compares them with each other, and both collect
+//! all that is wrong instead of stopping at the first. Nothing here looks at the
+//! machine, so that a file can be checked anywhere and by anyone; what the machine
+//! must offer is asked at start.
+
+mod check;
+mod file;
+mod problem;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::path::PathBuf;
+
+pub use problem::Problem;
+pub use problem::Problems;
+use toml::de::DeTable;
+use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::ids::MediaIndex;
+use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::media::ChecksumPolicy;
+use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::settings::DialRoute;
+use trunkline_dataplane::settings::InterfaceSettings;
+use trunkline_dataplane::settings::Listen;
+use trunkline_dataplane::settings::MediaRange;
+use trunkline_dataplane::settings::Secrets;
+use trunkline_dataplane::settings::Settings;
+use trunkline_dataplane::settings::Trunk;
+
+/// The commented default configuration: the reference of every key.
+pub const DEFAULT: &str = include_str!("../../config/default.toml");
+
+/// Where the operator's socket is unless the configuration says otherwise.
+pub const SOCKET: &str = "/run/trunkline/control.sock";
+
+/// A configuration that has passed every check that needs no machine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Worker threads.
+    pub workers: u8,
+    /// What a worker does when there is nothing to do.
+    pub poll: PollMode,
+    /// The core of each worker; `None`: the first cores that the process may use.
+    pub cores: Option<Vec<u16>>,
+    /// The operator's socket.
+    pub socket: PathBuf,
+    /// The group whose members may use it, beside root.
+    pub group: Option<String>,
+    /// The directory of the state file.
+    pub state: PathBuf,
+    /// Frames of each worker's UMEM.
+    pub umem_frames: u32,
+    /// Whether the UMEM lies in hugepages.
+    pub hugepages: Hugepages,
+    /// Descriptors of each receive ring.
+    pub ring_rx: u32,
+    /// Descriptors of each transmit ring.
+    pub ring_tx: u32,
+    /// How large each worker's tables are.
+    pub capacity: Capacity,
+    /// The interfaces.
+    pub interfaces: Vec<Interface>,
+    /// The SIP listens.
+    pub listens: Vec<Listen>,
+    /// The media ranges.
+    pub media: Vec<MediaRange>,
+    /// The trunks.
+    pub trunks: Vec<Trunk>,
+    /// The routes, in the order in which they are tried.
+    pub routes: Vec<DialRoute>,
+}
+
+/// A network device that the box drives.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The kernel's name for it.
+    pub device: String,
+    /// How the XDP program is attached.
+    pub mode: XdpMode,
+    /// Whether frames are shared with the driver.
+    pub zero_copy: ZeroCopy,
+    /// How the UDP checksum of a relayed packet is mended.
+    pub checksum: ChecksumPolicy,
+}
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollMode {
+    /// Sleeps until a frame, a mail or a timer comes.
+    Adaptive,
+    /// Never sleeps: the core is all its own.
+    Busy,
+}
+
+impl PollMode {
+    /// Its name in the file and in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            PollMode::Adaptive => "adaptive",
+            PollMode::Busy => "busy",
+        }
+    }
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver where it can, else in the kernel's generic hook.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's generic hook.
+    Generic,
+}
+
+/// Whether frames are shared with the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// Where the driver can.
+    Auto,
+    /// Never.
+    Off,
+    /// Or not at all.
+    On,
+}
+
+/// Whether the UMEM lies in hugepages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hugepages {
+    /// Where there are any.
+    Auto,
+    /// Or not at all.
+    On,
+    /// Never.
+    Off,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file says something that cannot be.
+    #[error("{0}")]
+    Wrong(Problems),
+}
+
+impl Config {
+    /// Reads the configuration file at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or all that is wrong with it.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let source = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            unreadable(std::io::Error::other(format!("byte {at} is not UTF-8 text")))
+        })?;
+        Config::parse(path, &source).map_err(ConfigError::Wrong)
+    }
+
+    /// Reads `source`, which stands in the file at `path`.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(path: &Path, source: &str) -> Result<Config, Problems> {
+        let mut problems = Vec::new();
+        let (table, errors) = DeTable::parse_recoverable(source);
+        for error in errors {
+            let span = error.span().unwrap_or(0..0);
+            problems.push(Problem { span, message: error.message().to_owned(), help: None });
+        }
+        // A file that is not TOML has no keys that one could rightly complain about.
+        if problems.is_empty() {
+            let file = file::File::read(table.get_ref(), &mut problems);
+            check::check(&file, &mut problems);
+            if problems.is_empty() {
+                return Ok(resolve(file));
+            }
+        }
+        Err(Problems::new(path, source, problems))
+    }
+
+    /// What each worker is told at its start.
+    #[must_use]
+    pub fn settings(&self, boot: u16, secrets: Secrets) -> Settings {
+        let interface = |interface: &Interface| InterfaceSettings {
+            name: interface.name.clone(),
+            checksum: interface.checksum,
+        };
+        Settings {
+            workers: self.workers,
+            boot,
+            interfaces: self.interfaces.iter().map(interface).collect(),
+            listens: self.listens.clone(),
+            media: self.media.clone(),
+            trunks: self.trunks.clone(),
+            routes: self.routes.clone(),
+            secrets,
+            capacity: self.capacity,
+        }
+    }
+}
+
+/// Turns names into indexes. The checks have passed: what is looked up is there, and
+/// what is required was read.
+fn resolve(file: file::File) -> Config {
+    let listen_names: Vec<_> = file.listens.iter().map(|l| l.name.get_ref().clone()).collect();
+    let media_names: Vec<_> = file.media.iter().map(|m| m.name.get_ref().clone()).collect();
+    let trunk_names: Vec<_> = file.trunks.iter().map(|t| t.name.get_ref().clone()).collect();
+    let path = |path: Option<toml::Spanned<PathBuf>>, default: &str| {
+        path.map_or_else(|| PathBuf::from(default), toml::Spanned::into_inner)
+    };
+    Config {
+        workers: narrow(*file.workers.get_ref() as usize),
+        poll: file.poll,
+        cores: file.cores.map(|cores| {
+            cores.into_inner().into_iter().map(toml::Spanned::into_inner).collect()
+        }),
+        socket: path(file.socket, SOCKET),
+        group: file.group.map(|group| group.into_inner().0),
+        state: path(file.state, "/var/lib/trunkline"),
+        umem_frames: *file.umem_frames.get_ref(),
+        hugepages: file.hugepages,
+        ring_rx: *file.ring_rx.get_ref(),
+        ring_tx: *file.ring_tx.get_ref(),
+        capacity: Capacity { transactions: file.transactions, calls: file.calls, kept: file.kept },
+        interfaces: file.interfaces.into_iter().filter_map(interface).collect(),
+        listens: file.listens.into_iter().filter_map(listen).collect(),
+        media: file.media.into_iter().filter_map(media).collect(),
+        trunks: file
+            .trunks
+            .into_iter()
+            .filter_map(|entry| trunk(entry, &listen_names, &media_names))
+            .collect(),
+        routes: file.routes.into_iter().filter_map(|entry| route(entry, &trunk_names)).collect(),
+    }
+}
+
+fn interface(entry: file::Interface) -> Option<Interface> {
+    Some(Interface {
+        name: entry.name.into_inner().0,
+        device: entry.device?.into_inner().0,
+        mode: entry.mode,
+        zero_copy: entry.zero_copy,
+        checksum: entry.checksum,
+    })
+}
+
+fn listen(entry: file::Listen) -> Option<Listen> {
+    let address = entry.address?.into_inner();
+    let advertised = entry.advertise.map_or(address, toml::Spanned::into_inner);
+    Some(Listen { name: entry.name.into_inner().0, address, advertised })
+}
+
+fn media(entry: file::Media) -> Option<MediaRange> {
+    let address = entry.address?.into_inner();
+    let advertised = entry.advertise.map_or(address, toml::Spanned::into_inner);
+    let ports = entry.ports?.into_inner().0;
+    Some(MediaRange { name: entry.name.into_inner().0, address, advertised, ports })
+}
+
+fn trunk(entry: file::Trunk, listens: &[file::Name], media: &[file::Name]) -> Option<Trunk> {
+    let sources = entry.sources.iter().map(|source| {
+        let subnet = source.get_ref();
+        (subnet.address, subnet.prefix_len)
+    });
+    Some(Trunk {
+        name: entry.name.into_inner().0,
+        sources: sources.collect(),
+        target: entry.target.map(toml::Spanned::into_inner),
+        listen: ListenIndex(narrow(position(listens, entry.listen?.get_ref())?)),
+        media: MediaIndex(narrow(position(media, entry.media?.get_ref())?)),
+    })
+}
+
+fn route(entry: file::Route, trunks: &[file::Name]) -> Option<DialRoute> {
+    let index = |name: toml::Spanned<file::Name>| {
+        let at = position(trunks, name.get_ref())?;
+        Some(TrunkIndex(u16::try_from(at).unwrap_or(u16::MAX)))
+    };
+    Some(DialRoute {
+        from: entry.from.and_then(index),
+        prefix: entry.prefix.map(toml::Spanned::into_inner),
+        to: entry.to.and_then(index)?,
+    })
+}
+
+fn position(names: &[file::Name], wanted: &file::Name) -> Option<usize> {
+    names.iter().position(|name| name == wanted)
+}
+
+/// The checks keep every count within the index's type.
+fn narrow(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
+}

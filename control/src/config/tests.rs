@@ -1,0 +1,217 @@
+//! What a person sees of a broken file, and that the reference is complete.
+
+use super::*;
+
+const GOOD: &str = r#"
+[[interface]]
+name = "access"
+device = "access0"
+
+[[listen]]
+name = "access"
+address = "10.77.1.1:5060"
+
+[[media]]
+name = "access"
+address = "10.77.1.1"
+ports = "20000-24999"
+
+[[trunk]]
+name = "caller"
+sources = ["10.77.1.2"]
+listen = "access"
+media = "access"
+target = "10.77.1.2:5060"
+
+[[route]]
+to = "caller"
+"#;
+
+fn parse(source: &str) -> Result<Config, Problems> {
+    Config::parse(Path::new("trunkline.toml"), source)
+}
+
+/// What a person sees of `source`, which must be refused.
+fn refusal(source: &str) -> String {
+    parse(source).expect_err("the file should be refused").to_string()
+}
+
+/// What a person sees where one piece of the good file is replaced.
+fn refusal_with(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from:?} is not in the good file");
+    refusal(&GOOD.replacen(from, to, 1))
+}
+
+#[test]
+fn the_default_configuration_is_good() {
+    let config = parse(DEFAULT).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.workers, 2);
+    assert_eq!(config.interfaces.len(), 2);
+    assert_eq!(config.trunks[1].sources[1], ("10.77.2.128".parse().unwrap(), 25));
+    assert_eq!(config.routes[0].to, TrunkIndex(1));
+    assert_eq!(config.trunks[1].media, MediaIndex(1));
+}
+
+#[test]
+fn what_the_default_configuration_says_of_a_default_is_so() {
+    // The keys that the file comments out are put in force; nothing may change.
+    let uncommented = DEFAULT
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if is_key(rest) && !rest.starts_with("advertise") => rest,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let full = parse(&uncommented).unwrap_or_else(|problems| panic!("{problems}"));
+    let sparse = parse(GOOD).expect("good");
+    assert_eq!(full.workers, sparse.workers);
+    assert_eq!(full.poll, sparse.poll);
+    assert_eq!(full.socket, sparse.socket);
+    assert_eq!(full.state, sparse.state);
+    assert_eq!(full.umem_frames, sparse.umem_frames);
+    assert_eq!(full.hugepages, sparse.hugepages);
+    assert_eq!((full.ring_rx, full.ring_tx), (sparse.ring_rx, sparse.ring_tx));
+    assert_eq!(full.capacity.transactions, sparse.capacity.transactions);
+    assert_eq!(full.capacity.calls, sparse.capacity.calls);
+    assert_eq!(full.capacity.kept, sparse.capacity.kept);
+    assert_eq!(full.interfaces[0].mode, full.interfaces[1].mode);
+    assert_eq!(full.interfaces[0].zero_copy, full.interfaces[1].zero_copy);
+    assert_eq!(full.cores, Some(vec![0, 1]));
+    assert_eq!(full.group.as_deref(), Some("trunkline"));
+}
+
+fn is_key(line: &str) -> bool {
+    line.split_once(" = ").is_some_and(|(key, _)| {
+        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+#[test]
+fn every_key_of_the_code_stands_in_the_default_configuration() {
+    // An unknown key in each table makes the reader name the keys that it knows.
+    let mut probe = String::from("zzzzzzzzzz = 1\n");
+    for table in ["[umem]", "[rings]", "[capacity]"] {
+        probe += &format!("{table}\nzzzzzzzzzz = 1\n");
+    }
+    for table in ["interface", "listen", "media", "trunk", "route"] {
+        probe += &format!("[[{table}]]\nzzzzzzzzzz = 1\n");
+    }
+    let refusal = refusal(&probe);
+    let mut keys = 0;
+    for line in refusal.lines().filter_map(|line| line.split_once(" takes ")) {
+        for key in line.1.split(", ") {
+            keys += 1;
+            let stands = |line: &str| {
+                let line = line.trim_start_matches('#');
+                line.starts_with(&format!("{key} = "))
+                    || line == format!("[{key}]")
+                    || line == format!("[[{key}]]")
+            };
+            assert!(DEFAULT.lines().any(stands), "`{key}` is missing from default.toml");
+        }
+    }
+    assert_eq!(keys, 14 + 2 + 2 + 5 + 5 + 3 + 4 + 5 + 3, "a table was not probed:\n{refusal}");
+}
+
+#[test]
+fn values_and_names_are_resolved() {
+    let source = GOOD
+        .replace("\"10.77.1.2\"]", "\"10.77.1.2\", \"10.9.0.0/16\"]")
+        .replace("to = \"caller\"", "from = \"caller\"\nprefix = \"+44\"\nto = \"caller\"");
+    let config = parse(&source).expect("good");
+    assert_eq!(config.trunks[0].sources[1], ("10.9.0.0".parse().unwrap(), 16));
+    assert_eq!(config.routes[0].from, Some(TrunkIndex(0)));
+    assert_eq!(config.routes[0].prefix.as_deref(), Some("+44"));
+    assert_eq!(config.listens[0].advertised, config.listens[0].address);
+    assert_eq!(config.media[0].ports, 20000..=24999);
+}
+
+#[test]
+fn a_file_that_is_not_toml() {
+    insta::assert_snapshot!(refusal_with("name = \"access\"", "name = \"access"));
+}
+
+#[test]
+fn an_unknown_key_with_a_near_miss() {
+    insta::assert_snapshot!(refusal_with("address =", "adress ="));
+}
+
+#[test]
+fn an_unknown_key_and_an_unknown_table() {
+    insta::assert_snapshot!(refusal(&format!("colour = 1\n[trunks]\n[umems]\n{GOOD}")));
+}
+
+#[test]
+fn values_of_the_wrong_type_and_out_of_range() {
+    insta::assert_snapshot!(refusal(&format!(
+        "workers = \"two\"\npoll = \"bussy\"\ncores = [0, \"1\"]\n[rings]\nrx = 1000\ntx = 7\n{GOOD}"
+    )));
+}
+
+#[test]
+fn addresses_that_are_none() {
+    insta::assert_snapshot!(refusal_with("\"10.77.1.1:5060\"", "\"10.77.1.1\""));
+    insta::assert_snapshot!(refusal_with("\"10.77.1.1:5060\"", "\"0.0.0.0:0\""));
+    insta::assert_snapshot!(refusal_with("\"10.77.1.2\"]", "\"10.77.1.2/33\", \"10.77.1.9/24\"]"));
+}
+
+#[test]
+fn names_that_no_one_has() {
+    insta::assert_snapshot!(refusal_with("listen = \"access\"", "listen = \"acess\""));
+    insta::assert_snapshot!(refusal_with("to = \"caller\"", "to = \"carrier\""));
+}
+
+#[test]
+fn a_route_to_a_trunk_without_target() {
+    insta::assert_snapshot!(refusal_with("target = \"10.77.1.2:5060\"", ""));
+}
+
+#[test]
+fn media_ports_that_cannot_be() {
+    insta::assert_snapshot!(refusal_with("20000-24999", "20001-24998"));
+    insta::assert_snapshot!(refusal_with("20000-24999", "24999-20000"));
+    insta::assert_snapshot!(refusal_with("20000-24999", "5000-5999"));
+}
+
+#[test]
+fn things_given_twice() {
+    insta::assert_snapshot!(refusal(&format!(
+        "{GOOD}\n[[interface]]\nname = \"access\"\ndevice = \"access0\"\n\
+         [[listen]]\nname = \"other\"\naddress = \"10.77.1.1:5060\"\n\
+         [[media]]\nname = \"other\"\naddress = \"10.77.1.1\"\nports = \"24000-25999\"\n\
+         [[trunk]]\nname = \"other\"\nsources = [\"10.77.1.2\"]\nlisten = \"access\"\nmedia = \"other\"\n"
+    )));
+}
+
+#[test]
+fn what_is_missing() {
+    insta::assert_snapshot!(refusal(""));
+    insta::assert_snapshot!(refusal_with("sources = [\"10.77.1.2\"]\n", ""));
+}
+
+#[test]
+fn too_few_frames_and_cores() {
+    insta::assert_snapshot!(refusal(&format!("workers = 3\ncores = [0, 0]\n[umem]\nframes = 1000\n{GOOD}")));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(source in ".{0,200}") {
+        if let Err(problems) = parse(&source) {
+            proptest::prop_assert!(problems.to_string().contains("error"));
+        }
+    }
+
+    #[test]
+    fn no_cut_or_overwritten_file_makes_the_reader_panic(
+        cut in 0..GOOD.len(), byte in proptest::char::any(), len in 0..GOOD.len(),
+    ) {
+        let mut source: String = GOOD.chars().take(cut).collect();
+        source.push(byte);
+        source.extend(GOOD.chars().skip(len));
+        if let Err(problems) = parse(&source) {
+            proptest::prop_assert!(problems.to_string().contains("trunkline.toml:"));
+        }
+    }
+}
