@@ -5,3 +5,5 @@
 //! operator. It never stands in a packet's way.
 
 pub mod config;
+pub mod netlink;
+pub mod start;

@@ -42,21 +42,36 @@ impl Check<'_> {
         if let Some(cores) = &file.cores {
             let count = cores.get_ref().len();
             if count != workers {
-                let help = format!("there are {workers} workers: name one core for each, or none at all");
+                let help =
+                    format!("there are {workers} workers: name one core for each, or none at all");
                 self.wrong(cores.span(), format!("`cores` names {count}"), help);
             }
-            self.unique("core", cores.get_ref().iter().map(|core| (core.span(), core.get_ref().to_string())));
+            self.unique(
+                "core",
+                cores
+                    .get_ref()
+                    .iter()
+                    .map(|core| (core.span(), core.get_ref().to_string())),
+            );
         }
         for (key, path) in [("socket", &file.socket), ("state", &file.state)] {
             let Some(path) = path else { continue };
             if !path.get_ref().is_absolute() {
-                self.wrong(path.span(), format!("`{key}` is not an absolute path"), "begin it with /");
+                self.wrong(
+                    path.span(),
+                    format!("`{key}` is not an absolute path"),
+                    "begin it with /",
+                );
             }
         }
         for (key, ring) in [("rx", &file.ring_rx), ("tx", &file.ring_tx)] {
             if !ring.get_ref().is_power_of_two() {
                 let near = ring.get_ref().next_power_of_two();
-                self.wrong(ring.span(), format!("`{key}` is not a power of two"), format!("take {near}"));
+                self.wrong(
+                    ring.span(),
+                    format!("`{key}` is not a power of two"),
+                    format!("take {near}"),
+                );
             }
         }
     }
@@ -66,15 +81,24 @@ impl Check<'_> {
             let help = "add an [[interface]] with name and device";
             self.wrong(file.top.clone(), "no interface is configured", help);
         }
-        self.names("interface", file.interfaces.iter().map(|interface| &interface.name));
-        let devices = file.interfaces.iter().filter_map(|interface| interface.device.as_ref());
-        self.unique("device", devices.map(|device| (device.span(), device.get_ref().0.clone())));
+        self.names(
+            "interface",
+            file.interfaces.iter().map(|interface| &interface.name),
+        );
+        let devices = file
+            .interfaces
+            .iter()
+            .filter_map(|interface| interface.device.as_ref());
+        self.unique(
+            "device",
+            devices.map(|device| (device.span(), device.get_ref().0.clone())),
+        );
         // Each interface keeps a fill ring of twice its receive ring full.
         let wanted = 2 * *file.ring_rx.get_ref() as usize * file.interfaces.len();
         if (*file.umem_frames.get_ref() as usize) < wanted {
             let message = "too few frames to keep the fill rings full";
             let help = format!(
-                "{} interfaces with receive rings of {} need more than {wanted} frames a worker",
+                "{} × a receive ring of {} × 2: a worker needs at least {wanted}",
                 file.interfaces.len(),
                 file.ring_rx.get_ref()
             );
@@ -87,27 +111,58 @@ impl Check<'_> {
             let help = "add a [[listen]] with name and address";
             self.wrong(file.top.clone(), "no listen is configured", help);
         }
-        self.count("listen", file.listens.len(), file.listens.get(255).map(|listen| listen.name.span()));
+        self.count(
+            "listen",
+            file.listens.len(),
+            file.listens.get(255).map(|listen| listen.name.span()),
+        );
         self.names("listen", file.listens.iter().map(|listen| &listen.name));
-        let addresses = file.listens.iter().filter_map(|listen| listen.address.as_ref());
-        self.unique("address", addresses.clone().map(|address| (address.span(), address.get_ref().to_string())));
+        let addresses = file
+            .listens
+            .iter()
+            .filter_map(|listen| listen.address.as_ref());
+        self.unique(
+            "address",
+            addresses
+                .clone()
+                .map(|address| (address.span(), address.get_ref().to_string())),
+        );
         let mut per_address: HashMap<Ipv4Addr, usize> = HashMap::new();
         for address in addresses {
-            self.endpoint(&address.span(), *address.get_ref().ip(), Some(address.get_ref().port()));
+            self.endpoint(
+                &address.span(),
+                *address.get_ref().ip(),
+                Some(address.get_ref().port()),
+            );
             let count = per_address.entry(*address.get_ref().ip()).or_default();
             *count += 1;
             if *count == LISTENS_PER_ADDRESS + 1 {
-                let message = format!("more than {LISTENS_PER_ADDRESS} listens on {}", address.get_ref().ip());
+                let message = format!(
+                    "more than {LISTENS_PER_ADDRESS} listens on {}",
+                    address.get_ref().ip()
+                );
                 self.wrong(address.span(), message, "use another address for the rest");
             }
         }
-        for advertise in file.listens.iter().filter_map(|listen| listen.advertise.as_ref()) {
-            self.endpoint(&advertise.span(), *advertise.get_ref().ip(), Some(advertise.get_ref().port()));
+        for advertise in file
+            .listens
+            .iter()
+            .filter_map(|listen| listen.advertise.as_ref())
+        {
+            self.endpoint(
+                &advertise.span(),
+                *advertise.get_ref().ip(),
+                Some(advertise.get_ref().port()),
+            );
         }
     }
 
     fn media(&mut self, file: &File) {
-        self.count("media range", file.media.len(), file.media.get(255).map(|range| range.name.span()));
+        self.count(
+            "media range",
+            file.media.len(),
+            file.media.get(255).map(|range| range.name.span()),
+        );
         self.names("media range", file.media.iter().map(|range| &range.name));
         let mut seen: Vec<(Ipv4Addr, &std::ops::RangeInclusive<u16>, &str)> = Vec::new();
         let mut per_address: HashMap<Ipv4Addr, usize> = HashMap::new();
@@ -117,21 +172,34 @@ impl Check<'_> {
             }
             let Some(ports) = &range.ports else { continue };
             self.ports(file, ports.span(), &ports.get_ref().0);
-            let Some(address) = &range.address else { continue };
+            let Some(address) = &range.address else {
+                continue;
+            };
             let (address, span, ports) = (*address.get_ref(), ports.span(), &ports.get_ref().0);
             let meets = |other: &std::ops::RangeInclusive<u16>| {
                 other.start() <= ports.end() && ports.start() <= other.end()
             };
-            for (_, other, name) in seen.iter().filter(|(at, other, _)| *at == address && meets(other)) {
+            for (_, other, name) in seen
+                .iter()
+                .filter(|(at, other, _)| *at == address && meets(other))
+            {
                 let message = format!("the ports overlap those of \"{name}\" on {address}");
                 let help = format!("{name} has {}-{}", other.start(), other.end());
                 self.wrong(span.clone(), message, help);
             }
-            for listen in file.listens.iter().filter_map(|listen| listen.address.as_ref()) {
+            for listen in file
+                .listens
+                .iter()
+                .filter_map(|listen| listen.address.as_ref())
+            {
                 let taken = listen.get_ref();
                 if *taken.ip() == address && ports.contains(&taken.port()) {
                     let message = format!("the SIP port {taken} lies inside a media range");
-                    let help = format!("the range is {}-{} on {address}", ports.start(), ports.end());
+                    let help = format!(
+                        "the range is {}-{} on {address}",
+                        ports.start(),
+                        ports.end()
+                    );
                     self.wrong(listen.span(), message, help);
                 }
             }
@@ -149,15 +217,27 @@ impl Check<'_> {
         let (first, last) = (*ports.start(), *ports.end());
         if first % 2 != 0 {
             let help = "RTP takes the even port of a pair and RTCP the odd one above it";
-            self.wrong(span.clone(), format!("the first port, {first}, is odd"), help);
+            self.wrong(
+                span.clone(),
+                format!("the first port, {first}, is odd"),
+                help,
+            );
         }
         if last % 2 == 0 {
             let help = "the last pair of ports ends with the odd one";
-            self.wrong(span.clone(), format!("the last port, {last}, is even"), help);
+            self.wrong(
+                span.clone(),
+                format!("the last port, {last}, is even"),
+                help,
+            );
         }
         if first < 1024 {
             let help = "ports below 1024 belong to the host's services";
-            self.wrong(span.clone(), format!("the first port, {first}, is privileged"), help);
+            self.wrong(
+                span.clone(),
+                format!("the first port, {first}, is privileged"),
+                help,
+            );
         }
         let pairs = (u32::from(last) + 1 - u32::from(first)) / 2;
         let workers = *file.workers.get_ref();
@@ -168,51 +248,97 @@ impl Check<'_> {
     }
 
     fn trunks(&mut self, file: &File) {
-        self.count("trunk", file.trunks.len(), file.trunks.get(65_535).map(|trunk| trunk.name.span()));
+        self.count(
+            "trunk",
+            file.trunks.len(),
+            file.trunks.get(65_535).map(|trunk| trunk.name.span()),
+        );
         self.names("trunk", file.trunks.iter().map(|trunk| &trunk.name));
-        let listens: Vec<_> = file.listens.iter().map(|listen| listen.name.get_ref()).collect();
-        let media: Vec<_> = file.media.iter().map(|range| range.name.get_ref()).collect();
+        let listens: Vec<_> = file
+            .listens
+            .iter()
+            .map(|listen| listen.name.get_ref())
+            .collect();
+        let media: Vec<_> = file
+            .media
+            .iter()
+            .map(|range| range.name.get_ref())
+            .collect();
         let mut sources = HashMap::new();
         for trunk in &file.trunks {
             self.known("listen", trunk.listen.as_ref(), &listens);
             self.known("media", trunk.media.as_ref(), &media);
             if let Some(target) = &trunk.target {
-                self.endpoint(&target.span(), *target.get_ref().ip(), Some(target.get_ref().port()));
+                self.endpoint(
+                    &target.span(),
+                    *target.get_ref().ip(),
+                    Some(target.get_ref().port()),
+                );
             }
             for source in &trunk.sources {
                 let subnet = *source.get_ref();
                 if subnet.base() != subnet.address {
-                    let help = format!("the network is {}/{}", subnet.base(), subnet.prefix_len);
-                    self.wrong(source.span(), format!("{} is not a network's first address", subnet.address), help);
+                    let help = format!("did you mean {}/{}?", subnet.base(), subnet.prefix_len);
+                    self.wrong(
+                        source.span(),
+                        format!("{} is not a network's first address", subnet.address),
+                        help,
+                    );
                 }
                 let key = (subnet.base(), subnet.prefix_len);
                 let name = &trunk.name.get_ref().0;
                 if let Some(other) = sources.insert(key, name) {
                     let message = format!("\"{name}\" cannot have a source that \"{other}\" has");
-                    self.wrong(source.span(), message, "a request's source must name one trunk");
+                    self.wrong(
+                        source.span(),
+                        message,
+                        "a request's source must name one trunk",
+                    );
                 }
             }
         }
     }
 
     fn routes(&mut self, file: &File) {
-        let trunks: Vec<_> = file.trunks.iter().map(|trunk| trunk.name.get_ref()).collect();
+        let trunks: Vec<_> = file
+            .trunks
+            .iter()
+            .map(|trunk| trunk.name.get_ref())
+            .collect();
         for route in &file.routes {
             self.known("from", route.from.as_ref(), &trunks);
             self.known("to", route.to.as_ref(), &trunks);
             if let Some(prefix) = &route.prefix {
                 if prefix.get_ref().is_empty() {
-                    self.wrong(prefix.span(), "`prefix` is empty", "leave it out to match every request");
+                    self.wrong(
+                        prefix.span(),
+                        "`prefix` is empty",
+                        "leave it out to match every request",
+                    );
                 }
-                if ["sip:", "sips:", "tel:"].iter().any(|scheme| prefix.get_ref().starts_with(scheme)) {
-                    self.wrong(prefix.span(), "`prefix` begins with a scheme", "leave the scheme out, as in \"+44\"");
+                if ["sip:", "sips:", "tel:"]
+                    .iter()
+                    .any(|scheme| prefix.get_ref().starts_with(scheme))
+                {
+                    self.wrong(
+                        prefix.span(),
+                        "`prefix` begins with a scheme",
+                        "leave the scheme out, as in \"+44\"",
+                    );
                 }
             }
             let Some(to) = &route.to else { continue };
-            let target = file.trunks.iter().find(|trunk| trunk.name.get_ref() == to.get_ref());
+            let target = file
+                .trunks
+                .iter()
+                .find(|trunk| trunk.name.get_ref() == to.get_ref());
             if target.is_some_and(|trunk| trunk.target.is_none()) {
                 let name = &to.get_ref().0;
-                self.wrong(to.span(), format!("trunk \"{name}\" has no target"), "give the trunk target = \"address:port\"");
+                self.wrong(
+                    to.span(),
+                    format!("trunk \"{name}\" has no target"),
+                    "give the trunk target = \"address:port\"",
+                );
             }
         }
     }
@@ -221,7 +347,11 @@ impl Check<'_> {
     fn endpoint(&mut self, span: &Range<usize>, address: Ipv4Addr, port: Option<u16>) {
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
             let help = "name the one address that is meant";
-            self.wrong(span.clone(), format!("{address} is not the address of a host"), help);
+            self.wrong(
+                span.clone(),
+                format!("{address} is not the address of a host"),
+                help,
+            );
         }
         if port == Some(0) {
             self.wrong(span.clone(), "port 0 is no port", "SIP's own is 5060");
@@ -229,14 +359,21 @@ impl Check<'_> {
     }
 
     fn names<'n>(&mut self, kind: &str, names: impl Iterator<Item = &'n Spanned<Name>>) {
-        self.unique(kind, names.map(|name| (name.span(), name.get_ref().0.clone())));
+        self.unique(
+            kind,
+            names.map(|name| (name.span(), name.get_ref().0.clone())),
+        );
     }
 
     fn unique(&mut self, kind: &str, values: impl Iterator<Item = (Range<usize>, String)>) {
         let mut seen = Vec::new();
         for (span, value) in values {
             if seen.contains(&value) {
-                self.wrong(span, format!("{kind} \"{value}\" is given twice"), "each may stand there once");
+                self.wrong(
+                    span,
+                    format!("{kind} \"{value}\" is given twice"),
+                    "each may stand there once",
+                );
             } else {
                 seen.push(value);
             }
@@ -249,18 +386,30 @@ impl Check<'_> {
             return;
         }
         let all: Vec<_> = names.iter().map(|name| name.0.as_str()).collect();
-        let kind = if matches!(key, "from" | "to") { "trunk" } else { key };
+        let kind = if matches!(key, "from" | "to") {
+            "trunk"
+        } else {
+            key
+        };
         let help = match nearest(&name.get_ref().0, &all) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None if all.is_empty() => format!("add a [[{kind}]] of that name"),
             None => format!("there are: {}", all.join(", ")),
         };
-        self.wrong(name.span(), format!("no [[{kind}]] is called \"{}\"", name.get_ref().0), help);
+        self.wrong(
+            name.span(),
+            format!("no [[{kind}]] is called \"{}\"", name.get_ref().0),
+            help,
+        );
     }
 
     fn count(&mut self, kind: &str, count: usize, span: Option<Range<usize>>) {
         if let Some(span) = span {
-            self.wrong(span, format!("{count} of [[{kind}]] are more than the tables take"), "use fewer");
+            self.wrong(
+                span,
+                format!("{count} of [[{kind}]] are more than the tables take"),
+                "use fewer",
+            );
         }
     }
 }

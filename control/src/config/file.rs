@@ -120,7 +120,8 @@ impl FromStr for Device {
     fn from_str(text: &str) -> Result<Device, ()> {
         // The kernel's dev_valid_name(): fewer than IFNAMSIZ bytes, no slash, colon or blank.
         let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
-        let fits = (1..16).contains(&text.len()) && !text.contains(odd) && text != "." && text != "..";
+        let fits =
+            (1..16).contains(&text.len()) && !text.contains(odd) && text != "." && text != "..";
         fits.then(|| Device(text.to_owned())).ok_or(())
     }
 }
@@ -136,7 +137,11 @@ impl FromStr for Ports {
         let (first, last) = text.split_once('-').ok_or(())?;
         let port = |text: &str| text.trim().parse::<u16>().ok().filter(|&port| port > 0);
         let (first, last) = (port(first).ok_or(())?, port(last).ok_or(())?);
-        if first < last { Ok(Ports(first..=last)) } else { Err(()) }
+        if first < last {
+            Ok(Ports(first..=last))
+        } else {
+            Err(())
+        }
     }
 }
 
@@ -150,7 +155,9 @@ pub(super) struct Subnet {
 impl Subnet {
     /// The first address of the network.
     pub fn base(self) -> Ipv4Addr {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len)).unwrap_or(0);
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(self.prefix_len))
+            .unwrap_or(0);
         Ipv4Addr::from(u32::from(self.address) & mask)
     }
 }
@@ -164,14 +171,21 @@ impl FromStr for Subnet {
             None => (text, 32),
         };
         let address = address.parse().map_err(|_| ())?;
-        if prefix_len <= 32 { Ok(Subnet { address, prefix_len }) } else { Err(()) }
+        if prefix_len <= 32 {
+            Ok(Subnet {
+                address,
+                prefix_len,
+            })
+        } else {
+            Err(())
+        }
     }
 }
 
 impl File {
     /// Reads every key of `table`; what is wrong is added to `problems`.
     pub fn read(table: &DeTable<'_>, problems: &mut Vec<Problem>) -> File {
-        let mut top = Section::new("the top level", table, 0..0, problems);
+        let mut top = Section::new("the file", table, 0..0, problems);
         let polls = [("adaptive", PollMode::Adaptive), ("busy", PollMode::Busy)];
         let mut file = File {
             workers: top.integer("workers", 1..=WORKERS_MAX, 2),
@@ -195,7 +209,9 @@ impl File {
             top: top.span(),
         };
         file.read_sizes(&mut top);
-        top.tables("interface", "[[interface]]", |s| file.interfaces.extend(interface(s)));
+        top.tables("interface", "[[interface]]", |s| {
+            file.interfaces.extend(interface(s))
+        });
         top.tables("listen", "[[listen]]", |s| file.listens.extend(listen(s)));
         top.tables("media", "[[media]]", |s| file.media.extend(media(s)));
         top.tables("trunk", "[[trunk]]", |s| file.trunks.extend(trunk(s)));
@@ -206,7 +222,11 @@ impl File {
 
     fn read_sizes(&mut self, top: &mut Section<'_>) {
         if let Some(mut umem) = top.table("umem", "[umem]") {
-            let words = [("auto", Hugepages::Auto), ("on", Hugepages::On), ("off", Hugepages::Off)];
+            let words = [
+                ("auto", Hugepages::Auto),
+                ("on", Hugepages::On),
+                ("off", Hugepages::Off),
+            ];
             self.umem_frames = umem.integer("frames", 256..=1 << 20, 8192);
             self.hugepages = umem.choice("hugepages", &words, Hugepages::Auto);
             umem.finish();
@@ -217,8 +237,12 @@ impl File {
             rings.finish();
         }
         if let Some(mut capacity) = top.table("capacity", "[capacity]") {
-            self.transactions = *capacity.integer("transactions", 16..=1 << 20, self.transactions).get_ref();
-            self.calls = *capacity.integer("calls", 16..=1 << 20, self.calls).get_ref();
+            self.transactions = *capacity
+                .integer("transactions", 16..=1 << 20, self.transactions)
+                .get_ref();
+            self.calls = *capacity
+                .integer("calls", 16..=1 << 20, self.calls)
+                .get_ref();
             let [small, medium, large] = self.kept;
             self.kept = [
                 *capacity.integer("kept_1k", 16..=1 << 21, small).get_ref(),
@@ -231,8 +255,16 @@ impl File {
 }
 
 fn interface(section: &mut Section<'_>) -> Option<Interface> {
-    let modes = [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
-    let copies = [("auto", ZeroCopy::Auto), ("off", ZeroCopy::Off), ("on", ZeroCopy::On)];
+    let modes = [
+        ("auto", XdpMode::Auto),
+        ("native", XdpMode::Native),
+        ("generic", XdpMode::Generic),
+    ];
+    let copies = [
+        ("auto", ZeroCopy::Auto),
+        ("off", ZeroCopy::Off),
+        ("on", ZeroCopy::On),
+    ];
     let checksums = [
         ("auto", ChecksumPolicy::Auto),
         ("incremental", ChecksumPolicy::Incremental),
@@ -254,32 +286,56 @@ fn listen(section: &mut Section<'_>) -> Option<Listen> {
     let name = section.required("name", NAME);
     let address = section.required("address", expected);
     let advertise = section.parsed("advertise", expected);
-    Some(Listen { name: name?, address, advertise })
+    Some(Listen {
+        name: name?,
+        address,
+        advertise,
+    })
 }
 
 fn media(section: &mut Section<'_>) -> Option<Media> {
     let expected = "an IPv4 address, as in \"192.0.2.1\"";
     let name = section.required("name", NAME);
     let address = section.required("address", expected);
-    let ports = section.required("ports", "the first and the last port, as in \"20000-24999\"");
+    let ports = section.required(
+        "ports",
+        "the first and the last port, as in \"20000-24999\"",
+    );
     let advertise = section.parsed("advertise", expected);
-    Some(Media { name: name?, address, advertise, ports })
+    Some(Media {
+        name: name?,
+        address,
+        advertise,
+        ports,
+    })
 }
 
 fn trunk(section: &mut Section<'_>) -> Option<Trunk> {
     let name = section.required("name", NAME);
     let subnet = "IPv4 addresses or networks, as in \"192.0.2.7\" or \"192.0.2.0/24\"";
     let sources = section.required_list("sources", subnet);
-    let target = section.parsed("target", "an IPv4 address and a port, as in \"192.0.2.7:5060\"");
+    let target = section.parsed(
+        "target",
+        "an IPv4 address and a port, as in \"192.0.2.7:5060\"",
+    );
     let listen = section.required("listen", "the name of a [[listen]]");
     let media = section.required("media", "the name of a [[media]] range");
-    Some(Trunk { name: name?, sources, target, listen, media })
+    Some(Trunk {
+        name: name?,
+        sources,
+        target,
+        listen,
+        media,
+    })
 }
 
 fn route(section: &mut Section<'_>) -> Route {
     Route {
         from: section.parsed("from", "the name of a [[trunk]]"),
-        prefix: section.parsed("prefix", "the beginning of a Request-URI without its scheme, as in \"+44\""),
+        prefix: section.parsed(
+            "prefix",
+            "the beginning of a Request-URI without its scheme, as in \"+44\"",
+        ),
         to: section.required("to", "the name of a [[trunk]] with a target"),
     }
 }

@@ -164,11 +164,16 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or all that is wrong with it.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+        let unreadable = |error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        };
         let bytes = std::fs::read(path).map_err(unreadable)?;
         let source = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            unreadable(std::io::Error::other(format!("byte {at} is not UTF-8 text")))
+            unreadable(std::io::Error::other(format!(
+                "byte {at} is not UTF-8 text"
+            )))
         })?;
         Config::parse(path, &source).map_err(ConfigError::Wrong)
     }
@@ -182,7 +187,11 @@ impl Config {
         let (table, errors) = DeTable::parse_recoverable(source);
         for error in errors {
             let span = error.span().unwrap_or(0..0);
-            problems.push(Problem { span, message: error.message().to_owned(), help: None });
+            problems.push(Problem {
+                span,
+                message: error.message().to_owned(),
+                help: None,
+            });
         }
         // A file that is not TOML has no keys that one could rightly complain about.
         if problems.is_empty() {
@@ -219,9 +228,21 @@ impl Config {
 /// Turns names into indexes. The checks have passed: what is looked up is there, and
 /// what is required was read.
 fn resolve(file: file::File) -> Config {
-    let listen_names: Vec<_> = file.listens.iter().map(|l| l.name.get_ref().clone()).collect();
-    let media_names: Vec<_> = file.media.iter().map(|m| m.name.get_ref().clone()).collect();
-    let trunk_names: Vec<_> = file.trunks.iter().map(|t| t.name.get_ref().clone()).collect();
+    let listen_names: Vec<_> = file
+        .listens
+        .iter()
+        .map(|l| l.name.get_ref().clone())
+        .collect();
+    let media_names: Vec<_> = file
+        .media
+        .iter()
+        .map(|m| m.name.get_ref().clone())
+        .collect();
+    let trunk_names: Vec<_> = file
+        .trunks
+        .iter()
+        .map(|t| t.name.get_ref().clone())
+        .collect();
     let path = |path: Option<toml::Spanned<PathBuf>>, default: &str| {
         path.map_or_else(|| PathBuf::from(default), toml::Spanned::into_inner)
     };
@@ -229,7 +250,11 @@ fn resolve(file: file::File) -> Config {
         workers: narrow(*file.workers.get_ref() as usize),
         poll: file.poll,
         cores: file.cores.map(|cores| {
-            cores.into_inner().into_iter().map(toml::Spanned::into_inner).collect()
+            cores
+                .into_inner()
+                .into_iter()
+                .map(toml::Spanned::into_inner)
+                .collect()
         }),
         socket: path(file.socket, SOCKET),
         group: file.group.map(|group| group.into_inner().0),
@@ -238,7 +263,11 @@ fn resolve(file: file::File) -> Config {
         hugepages: file.hugepages,
         ring_rx: *file.ring_rx.get_ref(),
         ring_tx: *file.ring_tx.get_ref(),
-        capacity: Capacity { transactions: file.transactions, calls: file.calls, kept: file.kept },
+        capacity: Capacity {
+            transactions: file.transactions,
+            calls: file.calls,
+            kept: file.kept,
+        },
         interfaces: file.interfaces.into_iter().filter_map(interface).collect(),
         listens: file.listens.into_iter().filter_map(listen).collect(),
         media: file.media.into_iter().filter_map(media).collect(),
@@ -247,7 +276,11 @@ fn resolve(file: file::File) -> Config {
             .into_iter()
             .filter_map(|entry| trunk(entry, &listen_names, &media_names))
             .collect(),
-        routes: file.routes.into_iter().filter_map(|entry| route(entry, &trunk_names)).collect(),
+        routes: file
+            .routes
+            .into_iter()
+            .filter_map(|entry| route(entry, &trunk_names))
+            .collect(),
     }
 }
 
@@ -264,14 +297,23 @@ fn interface(entry: file::Interface) -> Option<Interface> {
 fn listen(entry: file::Listen) -> Option<Listen> {
     let address = entry.address?.into_inner();
     let advertised = entry.advertise.map_or(address, toml::Spanned::into_inner);
-    Some(Listen { name: entry.name.into_inner().0, address, advertised })
+    Some(Listen {
+        name: entry.name.into_inner().0,
+        address,
+        advertised,
+    })
 }
 
 fn media(entry: file::Media) -> Option<MediaRange> {
     let address = entry.address?.into_inner();
     let advertised = entry.advertise.map_or(address, toml::Spanned::into_inner);
     let ports = entry.ports?.into_inner().0;
-    Some(MediaRange { name: entry.name.into_inner().0, address, advertised, ports })
+    Some(MediaRange {
+        name: entry.name.into_inner().0,
+        address,
+        advertised,
+        ports,
+    })
 }
 
 fn trunk(entry: file::Trunk, listens: &[file::Name], media: &[file::Name]) -> Option<Trunk> {

@@ -19,7 +19,11 @@ pub struct Problem {
 impl Problem {
     /// A problem at `span` with a hint of what would be right.
     pub fn new(span: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Problem {
-        Problem { span, message: message.into(), help: Some(help.into()) }
+        Problem {
+            span,
+            message: message.into(),
+            help: Some(help.into()),
+        }
     }
 }
 
@@ -35,7 +39,11 @@ impl Problems {
     /// Sorts `problems` by where they stand in `source`.
     pub(super) fn new(path: &Path, source: &str, mut problems: Vec<Problem>) -> Problems {
         problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
-        Problems { path: path.to_owned(), source: source.to_owned(), problems }
+        Problems {
+            path: path.to_owned(),
+            source: source.to_owned(),
+            problems,
+        }
     }
 
     /// How many there are; at least one.
@@ -48,10 +56,21 @@ impl Problems {
         let place = Place::of(&self.source, &problem.span);
         let margin = " ".repeat(place.line.to_string().len());
         writeln!(out, "error: {}", problem.message)?;
-        writeln!(out, "{margin}--> {}:{}:{}", self.path.display(), place.line, place.column)?;
+        writeln!(
+            out,
+            "{margin}--> {}:{}:{}",
+            self.path.display(),
+            place.line,
+            place.column
+        )?;
         writeln!(out, "{margin} |")?;
         writeln!(out, "{} | {}", place.line, place.text)?;
-        writeln!(out, "{margin} | {}{}", " ".repeat(place.indent), "^".repeat(place.width))?;
+        writeln!(
+            out,
+            "{margin} | {}{}",
+            " ".repeat(place.indent),
+            "^".repeat(place.width)
+        )?;
         if let Some(help) = &problem.help {
             writeln!(out, "{margin} = {help}")?;
         }
@@ -91,8 +110,14 @@ impl Place {
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let rest = source.get(line_start..).unwrap_or_default();
         let text = rest.lines().next().unwrap_or_default();
-        let indent = source.get(line_start..start).unwrap_or_default().chars().count();
-        let marked = source.get(start..floor(source, span.end)).unwrap_or_default();
+        let indent = source
+            .get(line_start..start)
+            .unwrap_or_default()
+            .chars()
+            .count();
+        let marked = source
+            .get(start..floor(source, span.end))
+            .unwrap_or_default();
         let width = marked.lines().next().unwrap_or_default().chars().count();
         let room = text.chars().count().saturating_sub(indent);
         Place {
@@ -108,5 +133,8 @@ impl Place {
 /// The last character boundary at or before `at`.
 fn floor(source: &str, at: usize) -> usize {
     let at = at.min(source.len());
-    (0..=at).rev().find(|&at| source.is_char_boundary(at)).unwrap_or(0)
+    (0..=at)
+        .rev()
+        .find(|&at| source.is_char_boundary(at))
+        .unwrap_or(0)
 }

@@ -16,7 +16,7 @@ use super::problem::Problem;
 
 /// A table of the file while it is being read.
 pub(super) struct Section<'a> {
-    /// What a person calls it: "[umem]", "[[listen]]", "the top level".
+    /// What a person calls it: "[umem]", "[[listen]]", "the file".
     title: &'static str,
     table: &'a DeTable<'a>,
     span: Range<usize>,
@@ -33,7 +33,13 @@ impl<'a> Section<'a> {
         span: Range<usize>,
         problems: &'a mut Vec<Problem>,
     ) -> Section<'a> {
-        Section { title, table, span, asked: Vec::new(), problems }
+        Section {
+            title,
+            table,
+            span,
+            asked: Vec::new(),
+            problems,
+        }
     }
 
     /// The value of `key`, where it stands in the file.
@@ -43,7 +49,11 @@ impl<'a> Section<'a> {
     }
 
     fn wrong(&mut self, value: Value<'_>, message: String, expected: &str) {
-        self.problems.push(Problem::new(value.span(), message, format!("expected {expected}")));
+        self.problems.push(Problem::new(
+            value.span(),
+            message,
+            format!("expected {expected}"),
+        ));
     }
 
     fn wrong_type(&mut self, key: &str, value: Value<'_>, expected: &str) {
@@ -60,7 +70,11 @@ impl<'a> Section<'a> {
     fn missing(&mut self, key: &str, expected: &str) {
         if !self.table.contains_key(key) {
             let message = format!("{} has no `{key}`", self.title);
-            self.problems.push(Problem::new(self.span.clone(), message, format!("add {key} = {expected}")));
+            self.problems.push(Problem::new(
+                self.span.clone(),
+                message,
+                format!("add `{key}`: {expected}"),
+            ));
         }
     }
 
@@ -71,8 +85,14 @@ impl<'a> Section<'a> {
         allowed: RangeInclusive<u32>,
         default: u32,
     ) -> Spanned<u32> {
-        let Some(value) = self.value(key) else { return Spanned::new(self.span.clone(), default) };
-        let expected = format!("a whole number from {} to {}", allowed.start(), allowed.end());
+        let Some(value) = self.value(key) else {
+            return Spanned::new(self.span.clone(), default);
+        };
+        let expected = format!(
+            "a whole number from {} to {}",
+            allowed.start(),
+            allowed.end()
+        );
         let number = match whole_number(value) {
             None => {
                 self.wrong_type(key, value, &expected);
@@ -90,7 +110,11 @@ impl<'a> Section<'a> {
     }
 
     /// A list of whole numbers, each up to `max`.
-    pub(super) fn integers(&mut self, key: &'static str, max: u16) -> Option<Spanned<Vec<Spanned<u16>>>> {
+    pub(super) fn integers(
+        &mut self,
+        key: &'static str,
+        max: u16,
+    ) -> Option<Spanned<Vec<Spanned<u16>>>> {
         let expected = format!("a list of whole numbers from 0 to {max}");
         let list = self.list(key, &expected)?;
         let mut numbers = Vec::new();
@@ -101,7 +125,8 @@ impl<'a> Section<'a> {
                 None => self.wrong(item, format!("`{key}` holds something else"), &expected),
             }
         }
-        Some(Spanned::new(list.span(), numbers))
+        // A list that could only be read in part says nothing about its length.
+        (numbers.len() == list.get_ref().len()).then(|| Spanned::new(list.span(), numbers))
     }
 
     fn list(&mut self, key: &'static str, expected: &str) -> Option<Spanned<Vec<Value<'a>>>> {
@@ -116,8 +141,15 @@ impl<'a> Section<'a> {
     }
 
     /// One of a few words, or `default`.
-    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)], default: T) -> T {
-        let Some(value) = self.value(key) else { return default };
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&str, T)],
+        default: T,
+    ) -> T {
+        let Some(value) = self.value(key) else {
+            return default;
+        };
         let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         let expected = either(&all);
         let Some(text) = value.get_ref().as_str() else {
@@ -138,12 +170,21 @@ impl<'a> Section<'a> {
     }
 
     /// Text that `T` can read, where the key stands in the file.
-    pub(super) fn parsed<T: FromStr>(&mut self, key: &'static str, expected: &str) -> Option<Spanned<T>> {
+    pub(super) fn parsed<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Option<Spanned<T>> {
         let value = self.value(key)?;
         self.read(key, value, expected)
     }
 
-    fn read<T: FromStr>(&mut self, key: &str, value: Value<'_>, expected: &str) -> Option<Spanned<T>> {
+    fn read<T: FromStr>(
+        &mut self,
+        key: &str,
+        value: Value<'_>,
+        expected: &str,
+    ) -> Option<Spanned<T>> {
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(key, value, expected);
             return None;
@@ -158,7 +199,11 @@ impl<'a> Section<'a> {
     }
 
     /// The same, where the key must stand there.
-    pub(super) fn required<T: FromStr>(&mut self, key: &'static str, expected: &str) -> Option<Spanned<T>> {
+    pub(super) fn required<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Option<Spanned<T>> {
         let parsed = self.parsed(key, expected);
         if parsed.is_none() {
             self.missing(key, expected);
@@ -167,17 +212,28 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts that `T` can read; it must stand there and not be empty.
-    pub(super) fn required_list<T: FromStr>(&mut self, key: &'static str, expected: &str) -> Vec<Spanned<T>> {
-        let expected_list = format!("[{expected}]");
+    pub(super) fn required_list<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Vec<Spanned<T>> {
+        let expected_list = format!("a list of {expected}");
         let Some(list) = self.list(key, &expected_list) else {
             self.missing(key, &expected_list);
             return Vec::new();
         };
         if list.get_ref().is_empty() {
             let message = format!("`{key}` is empty");
-            self.problems.push(Problem::new(list.span(), message, format!("expected {expected_list}")));
+            self.problems.push(Problem::new(
+                list.span(),
+                message,
+                format!("expected {expected_list}"),
+            ));
         }
-        list.get_ref().iter().filter_map(|item| self.read(key, item, expected)).collect()
+        list.get_ref()
+            .iter()
+            .filter_map(|item| self.read(key, item, expected))
+            .collect()
     }
 
     /// The one table `[key]`, or `None`.
@@ -200,7 +256,9 @@ impl<'a> Section<'a> {
         mut read: impl FnMut(&mut Section<'_>),
     ) {
         let expected = format!("tables: {title}");
-        let Some(list) = self.list(key, &expected) else { return };
+        let Some(list) = self.list(key, &expected) else {
+            return;
+        };
         for item in list.get_ref() {
             match item.get_ref().as_table() {
                 Some(table) => {
@@ -240,7 +298,9 @@ impl<'a> Section<'a> {
 }
 
 fn is_tables(value: &DeValue<'_>) -> bool {
-    value.as_array().is_some_and(|list| list.iter().any(|item| item.get_ref().is_table()))
+    value
+        .as_array()
+        .is_some_and(|list| list.iter().any(|item| item.get_ref().is_table()))
 }
 
 fn whole_number(value: Value<'_>) -> Option<i64> {

@@ -33,7 +33,9 @@ fn parse(source: &str) -> Result<Config, Problems> {
 
 /// What a person sees of `source`, which must be refused.
 fn refusal(source: &str) -> String {
-    parse(source).expect_err("the file should be refused").to_string()
+    parse(source)
+        .expect_err("the file should be refused")
+        .to_string()
 }
 
 /// What a person sees where one piece of the good file is replaced.
@@ -47,7 +49,10 @@ fn the_default_configuration_is_good() {
     let config = parse(DEFAULT).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.workers, 2);
     assert_eq!(config.interfaces.len(), 2);
-    assert_eq!(config.trunks[1].sources[1], ("10.77.2.128".parse().unwrap(), 25));
+    assert_eq!(
+        config.trunks[1].sources[1],
+        ("10.77.2.128".parse().unwrap(), 25)
+    );
     assert_eq!(config.routes[0].to, TrunkIndex(1));
     assert_eq!(config.trunks[1].media, MediaIndex(1));
 }
@@ -71,7 +76,10 @@ fn what_the_default_configuration_says_of_a_default_is_so() {
     assert_eq!(full.state, sparse.state);
     assert_eq!(full.umem_frames, sparse.umem_frames);
     assert_eq!(full.hugepages, sparse.hugepages);
-    assert_eq!((full.ring_rx, full.ring_tx), (sparse.ring_rx, sparse.ring_tx));
+    assert_eq!(
+        (full.ring_rx, full.ring_tx),
+        (sparse.ring_rx, sparse.ring_tx)
+    );
     assert_eq!(full.capacity.transactions, sparse.capacity.transactions);
     assert_eq!(full.capacity.calls, sparse.capacity.calls);
     assert_eq!(full.capacity.kept, sparse.capacity.kept);
@@ -99,7 +107,10 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     let refusal = refusal(&probe);
     let mut keys = 0;
-    for line in refusal.lines().filter_map(|line| line.split_once(" takes ")) {
+    for line in refusal
+        .lines()
+        .filter_map(|line| line.split_once(" takes "))
+    {
         for key in line.1.split(", ") {
             keys += 1;
             let stands = |line: &str| {
@@ -108,19 +119,32 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
                     || line == format!("[{key}]")
                     || line == format!("[[{key}]]")
             };
-            assert!(DEFAULT.lines().any(stands), "`{key}` is missing from default.toml");
+            assert!(
+                DEFAULT.lines().any(stands),
+                "`{key}` is missing from default.toml"
+            );
         }
     }
-    assert_eq!(keys, 14 + 2 + 2 + 5 + 5 + 3 + 4 + 5 + 3, "a table was not probed:\n{refusal}");
+    assert_eq!(
+        keys,
+        14 + 2 + 2 + 5 + 5 + 3 + 4 + 5 + 3,
+        "a table was not probed:\n{refusal}"
+    );
 }
 
 #[test]
 fn values_and_names_are_resolved() {
     let source = GOOD
         .replace("\"10.77.1.2\"]", "\"10.77.1.2\", \"10.9.0.0/16\"]")
-        .replace("to = \"caller\"", "from = \"caller\"\nprefix = \"+44\"\nto = \"caller\"");
+        .replace(
+            "to = \"caller\"",
+            "from = \"caller\"\nprefix = \"+44\"\nto = \"caller\"",
+        );
     let config = parse(&source).expect("good");
-    assert_eq!(config.trunks[0].sources[1], ("10.9.0.0".parse().unwrap(), 16));
+    assert_eq!(
+        config.trunks[0].sources[1],
+        ("10.9.0.0".parse().unwrap(), 16)
+    );
     assert_eq!(config.routes[0].from, Some(TrunkIndex(0)));
     assert_eq!(config.routes[0].prefix.as_deref(), Some("+44"));
     assert_eq!(config.listens[0].advertised, config.listens[0].address);
@@ -153,7 +177,10 @@ fn values_of_the_wrong_type_and_out_of_range() {
 fn addresses_that_are_none() {
     insta::assert_snapshot!(refusal_with("\"10.77.1.1:5060\"", "\"10.77.1.1\""));
     insta::assert_snapshot!(refusal_with("\"10.77.1.1:5060\"", "\"0.0.0.0:0\""));
-    insta::assert_snapshot!(refusal_with("\"10.77.1.2\"]", "\"10.77.1.2/33\", \"10.77.1.9/24\"]"));
+    insta::assert_snapshot!(refusal_with(
+        "\"10.77.1.2\"]",
+        "\"10.77.1.2/33\", \"10.77.1.9/24\"]"
+    ));
 }
 
 #[test]
@@ -192,7 +219,9 @@ fn what_is_missing() {
 
 #[test]
 fn too_few_frames_and_cores() {
-    insta::assert_snapshot!(refusal(&format!("workers = 3\ncores = [0, 0]\n[umem]\nframes = 1000\n{GOOD}")));
+    insta::assert_snapshot!(refusal(&format!(
+        "workers = 3\ncores = [0, 0]\n[umem]\nframes = 1000\n{GOOD}"
+    )));
 }
 
 proptest::proptest! {

@@ -1,0 +1,155 @@
+//! Keeping the neighbours resolved that the workers send to.
+//!
+//! XDP takes the workers' traffic past the kernel, so the kernel does not see that a
+//! neighbour is in use and would let it go stale. A managed entry (Linux 5.16) is
+//! one that the kernel keeps resolving by itself. Where it knows none, it is asked
+//! anew, again and again.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use std::time::Instant;
+
+use netlink_packet_route::neighbour::NeighbourAttribute;
+use netlink_packet_route::neighbour::NeighbourExtFlags;
+use netlink_packet_route::neighbour::NeighbourFlags;
+use netlink_packet_route::neighbour::NeighbourState;
+use rtnetlink::Handle;
+
+/// Most entries that we have the kernel manage. What signalling names comes from
+/// outside; the kernel's table must not grow with it.
+const MANAGED_MAX: usize = 1024;
+
+/// How often one neighbour is asked for at most.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// How many neighbours are asked for in a second at most.
+const ASKS_A_SECOND: u32 = 200;
+
+/// A neighbour, as the kernel names it.
+type Key = (u32, Ipv4Addr);
+
+/// The neighbours that we want resolved.
+#[derive(Debug)]
+pub struct Neighbours {
+    handle: Handle,
+    wanted: HashMap<Key, Want>,
+    /// False once the kernel has refused a managed entry.
+    can_manage: bool,
+    second: Instant,
+    asked: u32,
+}
+
+#[derive(Debug)]
+struct Want {
+    managed: bool,
+    asked: Instant,
+}
+
+impl Neighbours {
+    /// Nothing wanted yet.
+    #[must_use]
+    pub fn new(handle: Handle) -> Neighbours {
+        Neighbours {
+            handle,
+            wanted: HashMap::new(),
+            can_manage: true,
+            second: Instant::now(),
+            asked: 0,
+        }
+    }
+
+    /// Has the kernel resolve `address` on link `ifindex`, and keep it resolved. Asks
+    /// no more than once a second for each, and for no more than 200 a second.
+    /// Gives the kernel's refusal, as a sentence, the first time that there is one.
+    pub async fn want(&mut self, ifindex: u32, address: Ipv4Addr) -> Option<String> {
+        if !self.may_ask((ifindex, address)) {
+            return None;
+        }
+        let mut notice = None;
+        let full = self.wanted.len() >= MANAGED_MAX;
+        if self.can_manage && !full {
+            match self.ask(ifindex, address, true).await {
+                Ok(()) => {
+                    self.wanted.insert(
+                        (ifindex, address),
+                        Want {
+                            managed: true,
+                            asked: Instant::now(),
+                        },
+                    );
+                    return None;
+                }
+                Err(error) => {
+                    self.can_manage = false;
+                    notice = Some(format!(
+                        "the kernel keeps no managed neighbours ({error}): they are asked for anew where they go missing"
+                    ));
+                }
+            }
+        }
+        let asked = self.ask(ifindex, address, false).await;
+        if !full {
+            self.wanted.insert(
+                (ifindex, address),
+                Want {
+                    managed: false,
+                    asked: Instant::now(),
+                },
+            );
+        }
+        match asked {
+            Err(error) if notice.is_none() => Some(format!("cannot resolve {address}: {error}")),
+            _ => notice,
+        }
+    }
+
+    fn may_ask(&mut self, key: Key) -> bool {
+        let now = Instant::now();
+        if self
+            .wanted
+            .get(&key)
+            .is_some_and(|want| now.duration_since(want.asked) < ASK_EVERY)
+        {
+            return false;
+        }
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            self.second = now;
+            self.asked = 0;
+        }
+        self.asked += 1;
+        self.asked <= ASKS_A_SECOND
+    }
+
+    async fn ask(
+        &self,
+        ifindex: u32,
+        address: Ipv4Addr,
+        managed: bool,
+    ) -> Result<(), rtnetlink::Error> {
+        let neighbours = self.handle.neighbours();
+        let mut request = neighbours
+            .add(ifindex, IpAddr::V4(address))
+            .state(NeighbourState::None)
+            .replace();
+        if managed {
+            let flags = NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed);
+            request.message_mut().attributes.push(flags);
+        } else {
+            // NTF_USE: resolve as if a packet were to be sent.
+            request = request.flags(NeighbourFlags::Use);
+        }
+        request.execute().await
+    }
+
+    /// Gives the managed entries back to the kernel's own judgement.
+    pub async fn release(&mut self) {
+        for ((ifindex, address), want) in std::mem::take(&mut self.wanted) {
+            if want.managed {
+                // A replacement without the flag takes it off; an entry that is gone is fine too.
+                let _ = self.ask(ifindex, address, false).await;
+            }
+        }
+    }
+}
