@@ -44,8 +44,8 @@ impl Watch {
         Ok(Watch { socket, buffer: Vec::with_capacity(32 * 1024) })
     }
 
-    /// Returns when something has changed and a moment has passed. May be dropped
-    /// before: what was heard is then asked for at the next change.
+    /// Returns when something has changed and a moment has passed. Not to be dropped
+    /// before that: what it had heard would be forgotten.
     pub async fn changed(&mut self) {
         self.heard().await;
         let settled = tokio::time::sleep(SETTLE);

@@ -1,0 +1,292 @@
+//! What the operator's socket says, as JSON: written by the daemon, read by
+//! `trunkctl` and by anyone's programs. Fields are added, never renamed; a reader
+//! passes over what it does not know.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// `GET /v1/version`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// `trunklined`
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// `GET /v1/status`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since its start.
+    pub uptime_s: u64,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Its interfaces.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The sums that must hold.
+    pub sums: Vec<Sum>,
+    /// What the operator should know and may want to change.
+    pub warnings: Vec<String>,
+}
+
+/// A worker at this moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its number.
+    pub id: u8,
+    /// The core it is pinned to.
+    pub core: Option<u16>,
+    /// `busy` or `adaptive`.
+    pub poll: String,
+    /// Share of the last second spent with work, in percent; none before there was one.
+    pub busy_percent: Option<f64>,
+    /// Calls alive that it owns.
+    pub calls: u64,
+    /// Transactions alive that it owns.
+    pub transactions: u64,
+    /// Media flows in its table, which every worker has in full.
+    pub flows: u64,
+    /// What its frames lie in: `hugepages` or `ordinary pages`.
+    pub memory: String,
+}
+
+/// An interface at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The kernel's name.
+    pub device: String,
+    /// `up` or `down`.
+    pub link: String,
+    /// How the XDP program is attached: `native` or `generic`.
+    pub mode: String,
+    /// How frames cross to the workers: `zero-copy` or `copy`.
+    pub frames: String,
+    /// Its queues, each with a socket.
+    pub queues: u32,
+    /// The largest packet it takes.
+    pub mtu: u32,
+}
+
+/// Two figures that must be the same, to the frame, when nothing is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// What is summed, as in "to send = sent + not sent".
+    pub name: String,
+    /// The left side.
+    pub left: u64,
+    /// The right side.
+    pub right: u64,
+    /// Left less right; 0 is exact.
+    pub difference: i64,
+}
+
+impl Sum {
+    /// The sum of this name.
+    #[must_use]
+    pub fn new(name: impl Into<String>, left: u64, right: u64) -> Sum {
+        let difference = i64::try_from(i128::from(left) - i128::from(right)).unwrap_or(i64::MAX);
+        Sum { name: name.into(), left, right, difference }
+    }
+
+    /// True where both sides are the same.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.difference == 0
+    }
+}
+
+/// `GET /v1/stats`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// What the workers count.
+    pub counters: Vec<CounterRow>,
+    /// What the XDP programs count, by interface.
+    pub xdp: Vec<XdpStats>,
+    /// What the kernel counts of each AF_XDP socket.
+    pub sockets: Vec<SocketStats>,
+    /// What the operator's socket counts.
+    pub operator: OperatorStats,
+    /// The sums that must hold.
+    pub sums: Vec<Sum>,
+}
+
+/// One of the workers' counters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterRow {
+    /// Its name.
+    pub name: String,
+    /// What it means for the sums: `in`, `forwarded`, `dropped`, ...
+    pub kind: String,
+    /// What a person should know about it.
+    pub help: String,
+    /// The sum over the workers.
+    pub total: u64,
+    /// Each worker's, by its number.
+    pub workers: Vec<u64>,
+}
+
+/// What an XDP program counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XdpStats {
+    /// The interface's name in the configuration.
+    pub interface: String,
+    /// Frames that the program saw.
+    pub seen: u64,
+    /// What it did with them.
+    pub verdicts: Vec<VerdictRow>,
+}
+
+/// One verdict of an XDP program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRow {
+    /// Its name.
+    pub name: String,
+    /// `pass`, `drop` or `redirect`.
+    pub action: String,
+    /// What a person should know about it.
+    pub help: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// What the kernel counts of an AF_XDP socket (XDP_STATISTICS). The first, the fourth
+/// and the fifth overlap: do not add them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketStats {
+    /// The interface's name in the configuration.
+    pub interface: String,
+    /// The queue.
+    pub queue: u16,
+    /// The worker that owns it.
+    pub worker: u8,
+    /// Frames dropped for another reason than a full receive ring.
+    pub rx_dropped: u64,
+    /// Fill entries that named no frame.
+    pub rx_invalid_descs: u64,
+    /// Transmit descriptors that left their frame.
+    pub tx_invalid_descs: u64,
+    /// Frames dropped because the worker did not take them in time.
+    pub rx_ring_full: u64,
+    /// Times the kernel found no frame to receive into.
+    pub rx_fill_ring_empty_descs: u64,
+    /// Times the kernel found nothing to send.
+    pub tx_ring_empty_descs: u64,
+}
+
+/// What the operator's socket and control itself count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorStats {
+    /// Connections taken.
+    pub connections: u64,
+    /// Connections closed because the peer may not use the socket.
+    pub refused: u64,
+    /// Datagrams that reached the kernel's sockets.
+    pub kernel_datagrams: u64,
+    /// Of these, those that could not be handed to a worker.
+    pub kernel_dropped: u64,
+    /// Network snapshots handed to the workers.
+    pub networks: u64,
+}
+
+/// `GET /v1/calls`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calls {
+    /// Every call.
+    pub calls: Vec<Call>,
+    /// False where a worker did not answer in time: there may be more.
+    pub complete: bool,
+}
+
+/// A call; with `GET /v1/calls/{id}` its flows as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The Call-ID.
+    pub id: String,
+    /// The URI of From.
+    pub from: String,
+    /// The URI of To.
+    pub to: String,
+    /// `calling`, `early`, `established` or `ended`.
+    pub state: String,
+    /// Seconds since its INVITE.
+    pub age_s: f64,
+    /// Seconds since it was answered.
+    pub talk_s: Option<f64>,
+    /// The worker that owns it.
+    pub worker: u8,
+    /// The trunk that called.
+    pub caller: Option<String>,
+    /// The trunk that was called.
+    pub callee: Option<String>,
+    /// Its media streams.
+    pub streams: Vec<Stream>,
+}
+
+/// A media stream of a call: the caller's side and the callee's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// The caller's side.
+    pub caller: Leg,
+    /// The callee's side.
+    pub callee: Leg,
+}
+
+/// One side of a media stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    /// Our relay port on that side, for RTP.
+    pub relay: String,
+    /// Where that side wants its media; none: on hold, or not known yet.
+    pub peer: Option<String>,
+    /// The flows that come in by the relay port and the one above it.
+    pub flows: Vec<Flow>,
+}
+
+/// `GET /v1/flows`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flows {
+    /// Every flow, its counts summed over the workers.
+    pub flows: Vec<Flow>,
+    /// False where a worker did not answer in time: there may be more.
+    pub complete: bool,
+}
+
+/// One direction of a media stream through one relay port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// The port it comes in by.
+    pub local: String,
+    /// `rtp`, `rtcp` or `rtp+rtcp`.
+    pub kind: String,
+    /// Who may send to it; none: no one yet.
+    pub source: Option<String>,
+    /// Where it goes; none: nowhere yet, or on hold.
+    pub destination: Option<String>,
+    /// The port it leaves by.
+    pub relay: String,
+    /// The worker that owns its call.
+    pub owner: u8,
+    /// Packets that came in.
+    pub packets_in: u64,
+    /// Packets forwarded.
+    pub packets_out: u64,
+    /// Packets dropped; in = out + dropped.
+    pub packets_dropped: u64,
+    /// Bytes of UDP payload forwarded.
+    pub octets_out: u64,
+}
+
+/// What goes with a status other than 200.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What is wrong, in a sentence.
+    pub error: String,
+}
