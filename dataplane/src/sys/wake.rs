@@ -27,7 +27,9 @@ use std::fs::File;
 use std::io;
 use std::io::Read as _;
 use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::os::fd::AsRawFd as _;
+use std::os::fd::BorrowedFd;
 use std::os::fd::FromRawFd as _;
 use std::os::fd::OwnedFd;
 
@@ -129,6 +131,15 @@ impl Wake {
             events: libc::POLLIN,
             revents: 0,
         }
+    }
+}
+
+/// For a consumer that sleeps in a runtime of its own: readable when the event has
+/// fired, eight bytes that are to be read. Announce sleep once, by
+/// [`Wake::prepare`], and every ring is an event.
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 }
 
