@@ -4,6 +4,8 @@
 //! workers, mirrors the kernel's links, routes and neighbours, and answers the
 //! operator. It never stands in a packet's way.
 
+pub mod api;
 pub mod config;
+pub mod engine;
 pub mod netlink;
 pub mod start;

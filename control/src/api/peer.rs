@@ -30,7 +30,10 @@ impl Allowed {
     /// Root, the user of this process, and the members of `group`.
     #[must_use]
     pub fn new(group: Option<u32>) -> Allowed {
-        Allowed { us: nix::unistd::geteuid().as_raw(), group }
+        Allowed {
+            us: nix::unistd::geteuid().as_raw(),
+            group,
+        }
     }
 
     /// True where `peer` may use the socket.
@@ -39,14 +42,19 @@ impl Allowed {
         if peer.uid == 0 || peer.uid == self.us {
             return true;
         }
-        self.group.is_some_and(|group| peer.gid == group || is_member(peer, group))
+        self.group
+            .is_some_and(|group| peer.gid == group || is_member(peer, group))
     }
 }
 
 /// True where the user database makes the peer a member of `group`.
 fn is_member(peer: Peer, group: u32) -> bool {
-    let Ok(Some(user)) = User::from_uid(Uid::from_raw(peer.uid)) else { return false };
-    let Ok(name) = CString::new(user.name) else { return false };
+    let Ok(Some(user)) = User::from_uid(Uid::from_raw(peer.uid)) else {
+        return false;
+    };
+    let Ok(name) = CString::new(user.name) else {
+        return false;
+    };
     nix::unistd::getgrouplist(&name, user.gid)
         .is_ok_and(|groups| groups.contains(&Gid::from_raw(group)))
 }
@@ -59,18 +67,42 @@ mod tests {
 
     #[test]
     fn root_and_ourselves_may_and_others_may_not() {
-        let allowed = Allowed { us: 1234, group: None };
+        let allowed = Allowed {
+            us: 1234,
+            group: None,
+        };
         assert!(allowed.admits(Peer { uid: 0, gid: 0 }));
         assert!(allowed.admits(Peer { uid: 1234, gid: 9 }));
-        assert!(!allowed.admits(Peer { uid: NOBODY, gid: NOBODY }));
-        assert!(!allowed.admits(Peer { uid: 4321, gid: 0 }), "root's group is not root");
+        assert!(!allowed.admits(Peer {
+            uid: NOBODY,
+            gid: NOBODY
+        }));
+        assert!(
+            !allowed.admits(Peer { uid: 4321, gid: 0 }),
+            "root's group is not root"
+        );
     }
 
     #[test]
     fn members_of_the_group_may() {
-        let allowed = Allowed { us: 0, group: Some(NOBODY) };
-        assert!(allowed.admits(Peer { uid: 4321, gid: NOBODY }), "by its primary group");
-        assert!(allowed.admits(Peer { uid: NOBODY, gid: 1 }), "by the database: nogroup is nobody's");
+        let allowed = Allowed {
+            us: 0,
+            group: Some(NOBODY),
+        };
+        assert!(
+            allowed.admits(Peer {
+                uid: 4321,
+                gid: NOBODY
+            }),
+            "by its primary group"
+        );
+        assert!(
+            allowed.admits(Peer {
+                uid: NOBODY,
+                gid: 1
+            }),
+            "by the database: nogroup is nobody's"
+        );
         assert!(!allowed.admits(Peer { uid: 4321, gid: 1 }));
     }
 }

@@ -93,7 +93,12 @@ impl Sum {
     #[must_use]
     pub fn new(name: impl Into<String>, left: u64, right: u64) -> Sum {
         let difference = i64::try_from(i128::from(left) - i128::from(right)).unwrap_or(i64::MAX);
-        Sum { name: name.into(), left, right, difference }
+        Sum {
+            name: name.into(),
+            left,
+            right,
+            difference,
+        }
     }
 
     /// True where both sides are the same.

@@ -6,16 +6,16 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use toml::Spanned;
+use trunkline_bpf::MEDIA_RANGES_MAX;
+use trunkline_bpf::SIP_PORTS_MAX;
+use trunkline_dataplane::ring::ModeWish as ZeroCopy;
+use trunkline_dataplane::ring::RingLens;
+use trunkline_dataplane::ring::frames_needed;
 
 use super::file::File;
 use super::file::Name;
 use super::problem::Problem;
 use super::section::nearest;
-
-/// Most SIP ports that the XDP program knows of one address.
-const LISTENS_PER_ADDRESS: usize = 8;
-/// Most media ranges that the XDP program knows of one address.
-const RANGES_PER_ADDRESS: usize = 4;
 
 /// Adds to `problems` all that is wrong between the values of `file`.
 pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
@@ -93,16 +93,42 @@ impl Check<'_> {
             "device",
             devices.map(|device| (device.span(), device.get_ref().0.clone())),
         );
-        // Each interface keeps a fill ring of twice its receive ring full.
-        let wanted = 2 * *file.ring_rx.get_ref() as usize * file.interfaces.len();
-        if (*file.umem_frames.get_ref() as usize) < wanted {
-            let message = "too few frames to keep the fill rings full";
+        self.frames(file);
+        // All sockets of a worker share one UMEM, and so one mode.
+        let wants = |wish| {
+            file.interfaces
+                .iter()
+                .find(|interface| *interface.zero_copy.get_ref() == wish)
+        };
+        if let (Some(on), Some(off)) = (wants(ZeroCopy::ZeroCopy), wants(ZeroCopy::Copy)) {
+            let message = "zero_copy cannot be \"on\" here and \"off\" there";
             let help = format!(
-                "{} × a receive ring of {} × 2: a worker needs at least {wanted}",
-                file.interfaces.len(),
-                file.ring_rx.get_ref()
+                "interface \"{}\" turns it off; take \"auto\" for one of them",
+                off.name.get_ref().0
             );
-            self.wrong(file.umem_frames.span(), message, help);
+            self.wrong(on.zero_copy.span(), message, help);
+        }
+    }
+
+    /// The frames must suffice where each worker has the fewest queues that it can have.
+    fn frames(&mut self, file: &File) {
+        let (rx, tx) = (*file.ring_rx.get_ref(), *file.ring_tx.get_ref());
+        let lens = vec![
+            RingLens {
+                rx,
+                fill: 2 * rx,
+                tx
+            };
+            file.interfaces.len()
+        ];
+        let needed = frames_needed(&lens);
+        if *file.umem_frames.get_ref() < needed {
+            let message = "too few frames to keep the rings of a worker going";
+            let help = format!(
+                "with one queue of each interface a worker needs {needed}, with two about twice as many"
+            );
+            let span = file.umem_frames.span();
+            self.wrong(span, message, help);
         }
     }
 
@@ -136,9 +162,9 @@ impl Check<'_> {
             );
             let count = per_address.entry(*address.get_ref().ip()).or_default();
             *count += 1;
-            if *count == LISTENS_PER_ADDRESS + 1 {
+            if *count == SIP_PORTS_MAX + 1 {
                 let message = format!(
-                    "more than {LISTENS_PER_ADDRESS} listens on {}",
+                    "more than {SIP_PORTS_MAX} listens on {}",
                     address.get_ref().ip()
                 );
                 self.wrong(address.span(), message, "use another address for the rest");
@@ -205,8 +231,8 @@ impl Check<'_> {
             }
             let count = per_address.entry(address).or_default();
             *count += 1;
-            if *count == RANGES_PER_ADDRESS + 1 {
-                let message = format!("more than {RANGES_PER_ADDRESS} media ranges on {address}");
+            if *count == MEDIA_RANGES_MAX + 1 {
+                let message = format!("more than {MEDIA_RANGES_MAX} media ranges on {address}");
                 self.wrong(span, message, "join them, or use another address");
             }
             seen.push((address, ports, &range.name.get_ref().0));

@@ -12,12 +12,12 @@ use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::DeTable;
+use trunkline_bpf::ModeWish as XdpMode;
 use trunkline_dataplane::media::ChecksumPolicy;
+use trunkline_dataplane::ring::ModeWish as ZeroCopy;
+use trunkline_dataplane::sys::memory::Hugepages;
+use trunkline_dataplane::worker::Poll;
 
-use super::Hugepages;
-use super::PollMode;
-use super::XdpMode;
-use super::ZeroCopy;
 use super::problem::Problem;
 use super::section::Section;
 
@@ -28,7 +28,7 @@ pub(super) const WORKERS_MAX: u32 = 32;
 #[derive(Debug)]
 pub(super) struct File {
     pub workers: Spanned<u32>,
-    pub poll: PollMode,
+    pub poll: Poll,
     pub cores: Option<Spanned<Vec<Spanned<u16>>>>,
     pub socket: Option<Spanned<PathBuf>>,
     pub group: Option<Spanned<Name>>,
@@ -55,7 +55,7 @@ pub(super) struct Interface {
     pub name: Spanned<Name>,
     pub device: Option<Spanned<Device>>,
     pub mode: XdpMode,
-    pub zero_copy: ZeroCopy,
+    pub zero_copy: Spanned<ZeroCopy>,
     pub checksum: ChecksumPolicy,
 }
 
@@ -186,18 +186,18 @@ impl File {
     /// Reads every key of `table`; what is wrong is added to `problems`.
     pub fn read(table: &DeTable<'_>, problems: &mut Vec<Problem>) -> File {
         let mut top = Section::new("the file", table, 0..0, problems);
-        let polls = [("adaptive", PollMode::Adaptive), ("busy", PollMode::Busy)];
+        let polls = [("adaptive", Poll::Adaptive), ("busy", Poll::Busy)];
         let mut file = File {
             workers: top.integer("workers", 1..=WORKERS_MAX, 2),
-            poll: top.choice("poll", &polls, PollMode::Adaptive),
+            poll: *top.choice("poll", &polls, Poll::Adaptive).get_ref(),
             cores: top.integers("cores", 1023),
             socket: top.parsed("socket", "a path"),
             group: top.parsed("group", "the name of a group"),
             state: top.parsed("state", "the path of a directory"),
-            umem_frames: Spanned::new(0..0, 8192),
+            umem_frames: Spanned::new(0..0, 16_384),
             hugepages: Hugepages::Auto,
-            ring_rx: Spanned::new(0..0, 1024),
-            ring_tx: Spanned::new(0..0, 1024),
+            ring_rx: Spanned::new(0..0, 2048),
+            ring_tx: Spanned::new(0..0, 2048),
             transactions: 16_384,
             calls: 4096,
             kept: [16_384, 1024, 16],
@@ -227,13 +227,13 @@ impl File {
                 ("on", Hugepages::On),
                 ("off", Hugepages::Off),
             ];
-            self.umem_frames = umem.integer("frames", 256..=1 << 20, 8192);
-            self.hugepages = umem.choice("hugepages", &words, Hugepages::Auto);
+            self.umem_frames = umem.integer("frames", 256..=1 << 20, 16_384);
+            self.hugepages = *umem.choice("hugepages", &words, Hugepages::Auto).get_ref();
             umem.finish();
         }
         if let Some(mut rings) = top.table("rings", "[rings]") {
-            self.ring_rx = rings.integer("rx", 64..=1 << 15, 1024);
-            self.ring_tx = rings.integer("tx", 64..=1 << 15, 1024);
+            self.ring_rx = rings.integer("rx", 64..=1 << 15, 2048);
+            self.ring_tx = rings.integer("tx", 64..=1 << 15, 2048);
             rings.finish();
         }
         if let Some(mut capacity) = top.table("capacity", "[capacity]") {
@@ -262,8 +262,8 @@ fn interface(section: &mut Section<'_>) -> Option<Interface> {
     ];
     let copies = [
         ("auto", ZeroCopy::Auto),
-        ("off", ZeroCopy::Off),
-        ("on", ZeroCopy::On),
+        ("off", ZeroCopy::Copy),
+        ("on", ZeroCopy::ZeroCopy),
     ];
     let checksums = [
         ("auto", ChecksumPolicy::Auto),
@@ -273,9 +273,11 @@ fn interface(section: &mut Section<'_>) -> Option<Interface> {
     let name = section.required("name", NAME);
     let interface = Interface {
         device: section.required("device", "the name of a network device, as in \"eth0\""),
-        mode: section.choice("mode", &modes, XdpMode::Auto),
+        mode: *section.choice("mode", &modes, XdpMode::Auto).get_ref(),
         zero_copy: section.choice("zero_copy", &copies, ZeroCopy::Auto),
-        checksum: section.choice("checksum", &checksums, ChecksumPolicy::Auto),
+        checksum: *section
+            .choice("checksum", &checksums, ChecksumPolicy::Auto)
+            .get_ref(),
         name: name?,
     };
     Some(interface)

@@ -30,6 +30,8 @@ use trunkline_dataplane::settings::MediaRange;
 use trunkline_dataplane::settings::Secrets;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::sys::memory::Hugepages;
+use trunkline_dataplane::worker::Poll;
 
 /// The commented default configuration: the reference of every key.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
@@ -43,7 +45,7 @@ pub struct Config {
     /// Worker threads.
     pub workers: u8,
     /// What a worker does when there is nothing to do.
-    pub poll: PollMode,
+    pub poll: Poll,
     /// The core of each worker; `None`: the first cores that the process may use.
     pub cores: Option<Vec<u16>>,
     /// The operator's socket.
@@ -82,64 +84,11 @@ pub struct Interface {
     /// The kernel's name for it.
     pub device: String,
     /// How the XDP program is attached.
-    pub mode: XdpMode,
+    pub mode: trunkline_bpf::ModeWish,
     /// Whether frames are shared with the driver.
-    pub zero_copy: ZeroCopy,
+    pub zero_copy: trunkline_dataplane::ring::ModeWish,
     /// How the UDP checksum of a relayed packet is mended.
     pub checksum: ChecksumPolicy,
-}
-
-/// What a worker does when there is nothing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollMode {
-    /// Sleeps until a frame, a mail or a timer comes.
-    Adaptive,
-    /// Never sleeps: the core is all its own.
-    Busy,
-}
-
-impl PollMode {
-    /// Its name in the file and in every output.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            PollMode::Adaptive => "adaptive",
-            PollMode::Busy => "busy",
-        }
-    }
-}
-
-/// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpMode {
-    /// In the driver where it can, else in the kernel's generic hook.
-    Auto,
-    /// In the driver, or not at all.
-    Native,
-    /// In the kernel's generic hook.
-    Generic,
-}
-
-/// Whether frames are shared with the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZeroCopy {
-    /// Where the driver can.
-    Auto,
-    /// Never.
-    Off,
-    /// Or not at all.
-    On,
-}
-
-/// Whether the UMEM lies in hugepages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hugepages {
-    /// Where there are any.
-    Auto,
-    /// Or not at all.
-    On,
-    /// Never.
-    Off,
 }
 
 /// Why a configuration cannot be used.
@@ -289,7 +238,7 @@ fn interface(entry: file::Interface) -> Option<Interface> {
         name: entry.name.into_inner().0,
         device: entry.device?.into_inner().0,
         mode: entry.mode,
-        zero_copy: entry.zero_copy,
+        zero_copy: entry.zero_copy.into_inner(),
         checksum: entry.checksum,
     })
 }

@@ -146,17 +146,17 @@ impl<'a> Section<'a> {
         key: &'static str,
         words: &[(&str, T)],
         default: T,
-    ) -> T {
+    ) -> Spanned<T> {
         let Some(value) = self.value(key) else {
-            return default;
+            return Spanned::new(self.span.clone(), default);
         };
         let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         let expected = either(&all);
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(key, value, &expected);
-            return default;
+            return Spanned::new(value.span(), default);
         };
-        match words.iter().find(|(word, _)| *word == text) {
+        let choice = match words.iter().find(|(word, _)| *word == text) {
             Some((_, choice)) => *choice,
             None => {
                 let help = match nearest(text, &all) {
@@ -166,7 +166,8 @@ impl<'a> Section<'a> {
                 self.wrong(value, format!("`{key}` cannot be \"{text}\""), &help);
                 default
             }
-        }
+        };
+        Spanned::new(value.span(), choice)
     }
 
     /// Text that `T` can read, where the key stands in the file.

@@ -41,7 +41,10 @@ impl Watch {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
         let groups = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE;
         socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
-        Ok(Watch { socket, buffer: Vec::with_capacity(32 * 1024) })
+        Ok(Watch {
+            socket,
+            buffer: Vec::with_capacity(32 * 1024),
+        })
     }
 
     /// Returns when something has changed and a moment has passed. Not to be dropped

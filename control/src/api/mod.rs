@@ -1,0 +1,128 @@
+//! The operator's socket: HTTP and JSON over a Unix socket, for `trunkctl` and for
+//! anyone's `curl`:
+//!
+//! ```text
+//! curl --unix-socket /run/trunkline/control.sock http://localhost/v1/status
+//! ```
+
+pub mod peer;
+pub mod socket;
+pub mod types;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use axum::routing::get;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::engine::NoCall;
+use crate::engine::Request;
+use types::Refusal;
+
+/// The way to the desk.
+type Desk = mpsc::Sender<Request>;
+
+/// Every path that the socket answers.
+#[must_use]
+pub fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/v1/version", get(version))
+        .route("/v1/status", get(status))
+        .route("/v1/stats", get(stats))
+        .route("/v1/calls", get(calls))
+        .route("/v1/calls/{id}", get(call))
+        .route("/v1/flows", get(flows))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(desk)
+}
+
+async fn version() -> Response {
+    let version = types::Version {
+        name: "trunklined".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+    };
+    Json(version).into_response()
+}
+
+async fn status(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Status).await
+}
+
+async fn stats(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Stats).await
+}
+
+async fn calls(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Calls).await
+}
+
+async fn flows(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Flows).await
+}
+
+async fn call(State(desk): State<Desk>, Path(id): Path<String>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if desk.send(Request::Call(id.clone(), reply)).await.is_err() {
+        return stopping();
+    }
+    match answer.await {
+        Ok(Ok(call)) => Json(call).into_response(),
+        Ok(Err(NoCall::Unknown)) => refuse(
+            StatusCode::NOT_FOUND,
+            format!("no call has the Call-ID {id}"),
+        ),
+        Ok(Err(NoCall::Incomplete)) => refuse(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!("no call with the Call-ID {id} was found, and a worker did not answer in time"),
+        ),
+        Err(_) => stopping(),
+    }
+}
+
+/// Puts a question to the desk and gives its answer as JSON.
+async fn ask<T: serde::Serialize>(
+    desk: &Desk,
+    question: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if desk.send(question(reply)).await.is_err() {
+        return stopping();
+    }
+    match answer.await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(_) => stopping(),
+    }
+}
+
+async fn no_such_path() -> Response {
+    let paths = "/v1/version, /v1/status, /v1/stats, /v1/calls, /v1/calls/{id}, /v1/flows";
+    refuse(
+        StatusCode::NOT_FOUND,
+        format!("no such path; there are {paths}"),
+    )
+}
+
+async fn no_such_method() -> Response {
+    refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path takes GET only".to_owned(),
+    )
+}
+
+fn stopping() -> Response {
+    refuse(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "trunklined is stopping".to_owned(),
+    )
+}
+
+fn refuse(status: StatusCode, error: String) -> Response {
+    (status, Json(Refusal { error })).into_response()
+}

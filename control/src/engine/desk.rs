@@ -1,0 +1,385 @@
+//! The one place that speaks to the workers.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use trunkline_bpf::Program;
+use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::counters::Counters;
+use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::mailbox::Ask;
+use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::mailbox::Report;
+use trunkline_dataplane::mailbox::SipMail;
+use trunkline_dataplane::route::Network;
+use trunkline_dataplane::route::Unresolved;
+use trunkline_dataplane::sip;
+use trunkline_dataplane::sip::message::Message;
+use trunkline_dataplane::sys::clock;
+
+use super::Facts;
+use super::Mirrored;
+use super::Request;
+use super::Workers;
+use super::queries::Answers;
+use super::queries::Queries;
+use super::view;
+use crate::api::types;
+use crate::api::types::OperatorStats;
+use crate::netlink::Tables;
+
+/// How often reports are looked for even where no worker has rung, and how often
+/// what found a full mailbox is tried again.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Over how long the busy share is taken.
+const BUSY_WINDOW: Duration = Duration::from_secs(1);
+
+/// How long the last frames may take to end after the XDP programs have been taken off.
+const SETTLE_MAX: Duration = Duration::from_millis(500);
+
+/// Control's desk: the workers' mailboxes and all that is known of them.
+#[derive(Debug)]
+pub struct Desk {
+    pub(super) facts: Facts,
+    pub(super) workers: Workers,
+    /// By interface; none in a test without a kernel.
+    pub(super) programs: Vec<Program>,
+    pub(super) queries: Queries,
+    pub(super) operator: OperatorStats,
+    pub(super) links: Vec<(bool, u32)>,
+    pub(super) started: Instant,
+    /// By worker, in percent.
+    pub(super) busy: Vec<Option<f64>>,
+    busy_since: Instant,
+    busy_ns: Vec<u64>,
+    epoch: u32,
+    network: Network,
+    tables: Tables,
+    /// By worker: it has yet to be told of the present network.
+    untold: Vec<bool>,
+    solicit: mpsc::Sender<(u32, Ipv4Addr)>,
+}
+
+/// The sums at the end, and what did not hold.
+#[derive(Debug)]
+pub struct Final {
+    /// Every sum.
+    pub sums: Vec<types::Sum>,
+}
+
+impl Desk {
+    /// A desk for running `workers` that know `network`, made of `mirrored`, already.
+    /// Neighbours to be resolved go to `solicit` as (interface's number, address).
+    #[must_use]
+    pub fn new(
+        facts: Facts,
+        workers: Workers,
+        programs: Vec<Program>,
+        mirrored: Mirrored,
+        network: Network,
+        solicit: mpsc::Sender<(u32, Ipv4Addr)>,
+    ) -> Desk {
+        let count = workers.posts.len();
+        let now = Instant::now();
+        let mut desk = Desk {
+            facts,
+            workers,
+            programs,
+            queries: Queries::default(),
+            operator: OperatorStats::default(),
+            links: mirrored.links,
+            started: now,
+            busy: vec![None; count],
+            busy_since: now,
+            busy_ns: vec![0; count],
+            epoch: network.epoch(),
+            network,
+            tables: mirrored.tables,
+            untold: vec![false; count],
+            solicit,
+        };
+        desk.keep_targets();
+        desk
+    }
+
+    /// Serves until `stop` is done or every asker is gone.
+    ///
+    /// # Errors
+    /// The workers' wake-up cannot be watched.
+    pub async fn serve(
+        &mut self,
+        mut requests: mpsc::Receiver<Request>,
+        stop: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let bell = std::os::fd::AsFd::as_fd(&*self.workers.wake).try_clone_to_owned()?;
+        // An eventfd reads like a pipe: eight bytes at a time.
+        let bell = tokio::net::unix::pipe::Receiver::from_owned_fd_unchecked(bell)?;
+        self.workers.wake.prepare();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                request = requests.recv() => match request {
+                    Some(request) => self.take(request),
+                    None => return Ok(()),
+                },
+                ready = bell.readable() => {
+                    ready?;
+                    // Read before the reports are: whoever rings after this is heard again.
+                    while bell.try_read(&mut [0; 8]).is_ok() {}
+                    self.read_reports();
+                }
+                _ = tick.tick() => self.tick(Instant::now()),
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.read_reports();
+        self.queries.expire(now, &mut self.workers.posts);
+        self.tell_network();
+        if now.duration_since(self.busy_since) >= BUSY_WINDOW {
+            let window_ns = now.duration_since(self.busy_since).as_nanos() as f64;
+            for (worker, post) in self.workers.posts.iter().enumerate() {
+                let busy_ns = post.published.read().get(Counter::BusyNs);
+                let spent = busy_ns.saturating_sub(self.busy_ns[worker]);
+                self.busy[worker] = Some((spent as f64 / window_ns * 100.0).min(100.0));
+                self.busy_ns[worker] = busy_ns;
+            }
+            self.busy_since = now;
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            // Whoever asked may have gone; then no one hears the answer.
+            Request::Status(reply) => {
+                let sockets = self.ask(Ask::Sockets);
+                let status = view::Snapshot::of(self);
+                answer(sockets, reply, move |answers| status.status(&answers));
+            }
+            Request::Stats(reply) => {
+                let sockets = self.ask(Ask::Sockets);
+                let stats = view::Snapshot::of(self);
+                answer(sockets, reply, move |answers| stats.stats(&answers));
+            }
+            Request::Calls(reply) => {
+                let trunks = self.facts.trunks.clone();
+                answer(self.ask(Ask::Calls), reply, move |answers| {
+                    view::calls(&answers, &trunks, clock::now())
+                });
+            }
+            Request::Flows(reply) => {
+                answer(self.ask(Ask::Flows), reply, |answers| view::flows(&answers))
+            }
+            Request::Call(id, reply) => {
+                let (calls, flows) = (self.ask(Ask::Calls), self.ask(Ask::Flows));
+                let trunks = self.facts.trunks.clone();
+                tokio::spawn(async move {
+                    let calls = calls.await.unwrap_or_default();
+                    let flows = flows.await.unwrap_or_default();
+                    let _ = reply.send(view::call(&id, &calls, &flows, &trunks, clock::now()));
+                });
+            }
+            Request::Visitor { admitted: true } => self.operator.connections += 1,
+            Request::Visitor { admitted: false } => self.operator.refused += 1,
+            Request::Mirror(mirrored) => self.mirror(mirrored),
+            Request::Datagram {
+                listen,
+                source,
+                bytes,
+            } => self.hand_over(listen, source, &bytes),
+            Request::Warning(warning) => {
+                tracing::warn!("{warning}");
+                self.facts.warnings.push(warning);
+            }
+        }
+    }
+
+    fn ask(&mut self, what: Ask) -> oneshot::Receiver<Answers> {
+        self.queries
+            .ask(what, &mut self.workers.posts, Instant::now())
+    }
+
+    /// Reads what the workers have reported.
+    fn read_reports(&mut self) {
+        for worker in 0..self.workers.posts.len() {
+            // To the level seen now: a worker cannot keep us here for ever.
+            for _ in 0..self.workers.posts[worker].reports.slots() {
+                let Ok(report) = self.workers.posts[worker].reports.pop() else {
+                    break;
+                };
+                match report {
+                    // Freed here, where that may take time.
+                    Report::Network(old) => drop(old),
+                    Report::Solicit { interface, address } => self.want(interface, address),
+                    other => {
+                        let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
+                        self.queries.report(id, other, &mut self.workers.posts);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for a neighbour. Where the way is full it is asked for at the next occasion.
+    fn want(&self, interface: InterfaceIndex, address: Ipv4Addr) {
+        if let Some(facts) = self.facts.interfaces.get(usize::from(interface.0)) {
+            let _ = self.solicit.try_send((facts.ifindex, address));
+        }
+    }
+
+    /// Keeps the next hops of the configured targets resolved.
+    fn keep_targets(&mut self) {
+        for target in &self.facts.targets {
+            match self.network.resolve(*target) {
+                Ok(hop) => self.want(hop.interface, hop.address),
+                Err(Unresolved::NoNeighbour { interface, address }) => {
+                    self.want(interface, address)
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn mirror(&mut self, mirrored: Mirrored) {
+        for (interface, (before, after)) in self
+            .facts
+            .interfaces
+            .iter()
+            .zip(self.links.iter().zip(&mirrored.links))
+        {
+            if before.0 != after.0 {
+                tracing::warn!(
+                    "link of {} is {}",
+                    interface.device,
+                    if after.0 { "up" } else { "down" }
+                );
+            }
+        }
+        self.links = mirrored.links;
+        if mirrored.tables != self.tables {
+            self.epoch = self.epoch.wrapping_add(1);
+            self.network = mirrored.tables.network(self.epoch);
+            self.tables = mirrored.tables;
+            self.operator.networks += 1;
+            self.untold.fill(true);
+            self.tell_network();
+            tracing::debug!("network snapshot {}", self.epoch);
+        }
+        self.keep_targets();
+    }
+
+    /// Hands the present network to every worker that has yet to hear of it.
+    fn tell_network(&mut self) {
+        for (post, untold) in self.workers.posts.iter_mut().zip(&mut self.untold) {
+            if *untold && !post.mail.is_full() {
+                *untold = post
+                    .mail
+                    .post(Mail::Network(Box::new(self.network.clone())))
+                    .is_err();
+                post.wake.ring();
+            }
+        }
+    }
+
+    /// Hands a datagram of the kernel's sockets to the worker that owns its call. What
+    /// belongs to none goes to the first, which says what is wrong with it.
+    fn hand_over(&mut self, listen: ListenIndex, source: SocketAddrV4, bytes: &[u8]) {
+        self.operator.kernel_datagrams += 1;
+        let workers = u8::try_from(self.workers.posts.len()).unwrap_or(u8::MAX);
+        let owner = Message::scan(bytes).map_or(WorkerId(0), |message| {
+            sip::owner(&self.facts.hash_key, message.call_id(), workers)
+        });
+        let mail = SipMail {
+            source,
+            listen,
+            len: 0,
+            kernel: true,
+        };
+        let Some(post) = self.workers.posts.get_mut(usize::from(owner.0)) else {
+            return;
+        };
+        if post.mail.post_sip(mail, bytes) {
+            post.wake.ring();
+        } else {
+            self.operator.kernel_dropped += 1;
+        }
+    }
+
+    /// The counts of all workers in one.
+    pub(super) fn counters(&self) -> Vec<Counters> {
+        self.workers
+            .posts
+            .iter()
+            .map(|post| post.published.read())
+            .collect()
+    }
+
+    /// Ends: takes the XDP programs off, lets what is in the rings end, stops the
+    /// workers and works out the sums.
+    pub async fn stop(mut self) -> Final {
+        for (program, interface) in self.programs.iter_mut().zip(&self.facts.interfaces) {
+            if let Err(error) = program.detach() {
+                tracing::error!("{}: {error}", interface.device);
+            }
+        }
+        let sockets = self.settle().await;
+        self.workers.stop();
+        let sums = view::Snapshot::of(&self).sums(&sockets);
+        Final { sums }
+    }
+
+    /// Waits until the receive rings are empty and nothing has changed for a moment, and
+    /// asks for the sockets' last counts.
+    async fn settle(&mut self) -> Answers {
+        let deadline = Instant::now() + SETTLE_MAX;
+        let mut answer = self.ask(Ask::Sockets);
+        loop {
+            // Longer than the workers' housekeeping, so that the counts are the latest.
+            tokio::time::sleep(TICK).await;
+            self.read_reports();
+            let waiting: u64 = self
+                .counters()
+                .iter()
+                .map(|counters| counters.get(Counter::FramesRx))
+                .sum();
+            let answered = answer.try_recv().ok();
+            if Instant::now() >= deadline {
+                return answered.unwrap_or_default();
+            }
+            match answered {
+                Some(answers) if waiting == 0 => return answers,
+                Some(_) => answer = self.ask(Ask::Sockets),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Sends what `view` makes of the workers' answers to whoever asked, once they are there.
+fn answer<T: Send + 'static>(
+    answers: oneshot::Receiver<Answers>,
+    reply: oneshot::Sender<T>,
+    view: impl FnOnce(Answers) -> T + Send + 'static,
+) {
+    tokio::spawn(async move {
+        let _ = reply.send(view(answers.await.unwrap_or_default()));
+    });
+}
+
+impl Final {
+    /// The sums that do not hold.
+    pub fn broken(&self) -> impl Iterator<Item = &types::Sum> {
+        self.sums.iter().filter(|sum| !sum.is_exact())
+    }
+}

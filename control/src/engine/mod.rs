@@ -1,0 +1,121 @@
+//! The running engine, as control has it in hand.
+//!
+//! Everything that control knows of the workers is in one [`Desk`] on the control
+//! thread: their mailboxes, the XDP programs, the questions under way. The operator's
+//! socket, the netlink mirror and the kernel's sockets are tasks beside it that speak
+//! to it over bounded channels. So nothing here is locked.
+
+mod desk;
+mod queries;
+mod view;
+mod workers;
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+
+pub use desk::Desk;
+pub use desk::Final;
+pub use queries::Answers;
+use tokio::sync::oneshot;
+use trunkline_dataplane::ids::ListenIndex;
+pub use workers::WorkerError;
+pub use workers::Workers;
+
+use crate::api::types;
+use crate::netlink::Tables;
+
+/// What does not change while the engine runs.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// By worker.
+    pub workers: Vec<WorkerFacts>,
+    /// By interface.
+    pub interfaces: Vec<InterfaceFacts>,
+    /// The trunks' names, by index.
+    pub trunks: Vec<String>,
+    /// Where the trunks' requests are sent: addresses whose next hops are kept resolved.
+    pub targets: Vec<Ipv4Addr>,
+    /// Seeds the hash that gives a Call-ID its owner.
+    pub hash_key: [u8; 16],
+    /// What the operator should know and may want to change.
+    pub warnings: Vec<String>,
+}
+
+/// What does not change of a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerFacts {
+    /// The core it is pinned to.
+    pub core: Option<u16>,
+    /// `busy` or `adaptive`.
+    pub poll: &'static str,
+    /// What its frames lie in.
+    pub memory: String,
+}
+
+/// What does not change of an interface.
+#[derive(Clone, Debug)]
+pub struct InterfaceFacts {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The kernel's name.
+    pub device: String,
+    /// The kernel's number.
+    pub ifindex: u32,
+    /// `native` or `generic`.
+    pub mode: String,
+    /// `zero-copy` or `copy`.
+    pub frames: String,
+    /// Its queues.
+    pub queues: u32,
+}
+
+/// What the tasks beside it ask of the [`Desk`].
+#[derive(Debug)]
+pub enum Request {
+    /// `GET /v1/status`
+    Status(oneshot::Sender<types::Status>),
+    /// `GET /v1/stats`
+    Stats(oneshot::Sender<types::Stats>),
+    /// `GET /v1/calls`
+    Calls(oneshot::Sender<types::Calls>),
+    /// `GET /v1/calls/{id}`: none of that Call-ID, or not all workers answered.
+    Call(String, oneshot::Sender<Result<types::Call, NoCall>>),
+    /// `GET /v1/flows`
+    Flows(oneshot::Sender<types::Flows>),
+    /// Someone came to the operator's socket.
+    Visitor {
+        /// True where it may use it.
+        admitted: bool,
+    },
+    /// The kernel's tables have changed.
+    Mirror(Mirrored),
+    /// A datagram reached one of the kernel's sockets.
+    Datagram {
+        /// Which listen's.
+        listen: ListenIndex,
+        /// Who sent it.
+        source: SocketAddrV4,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Something that the operator should know from now on.
+    Warning(String),
+}
+
+/// Why a call is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCall {
+    /// There is none of that Call-ID.
+    Unknown,
+    /// A worker did not answer in time; it may have it.
+    Incomplete,
+}
+
+/// The kernel's tables, as the netlink mirror last saw them.
+#[derive(Clone, Debug)]
+pub struct Mirrored {
+    /// What decides where packets go.
+    pub tables: Tables,
+    /// By interface: up with a carrier, and the MTU.
+    pub links: Vec<(bool, u32)>,
+}

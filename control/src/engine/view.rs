@@ -1,0 +1,406 @@
+//! What the operator sees of the engine.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+
+use trunkline_bpf::Action;
+use trunkline_bpf::Verdicts;
+use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::counters::Counters;
+use trunkline_dataplane::counters::Kind;
+use trunkline_dataplane::counters::TABLE;
+use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::media::FlowKind;
+use trunkline_dataplane::media::FlowReport;
+use trunkline_dataplane::sip::CallReport;
+use trunkline_dataplane::sip::LegReport;
+use trunkline_dataplane::tick::Tick;
+
+use super::Desk;
+use super::Facts;
+use super::NoCall;
+use super::queries::Answers;
+use crate::api::types::Call;
+use crate::api::types::Calls;
+use crate::api::types::CounterRow;
+use crate::api::types::Flow;
+use crate::api::types::Flows;
+use crate::api::types::InterfaceStatus;
+use crate::api::types::Leg;
+use crate::api::types::OperatorStats;
+use crate::api::types::SocketStats;
+use crate::api::types::Stats;
+use crate::api::types::Status;
+use crate::api::types::Stream;
+use crate::api::types::Sum;
+use crate::api::types::VerdictRow;
+use crate::api::types::WorkerStatus;
+use crate::api::types::XdpStats;
+
+/// What the desk knows at one moment, to be told when the workers have answered.
+pub(super) struct Snapshot {
+    facts: Facts,
+    uptime_s: u64,
+    busy: Vec<Option<f64>>,
+    links: Vec<(bool, u32)>,
+    counters: Vec<Counters>,
+    /// By interface; none where they cannot be read.
+    verdicts: Vec<Option<Verdicts>>,
+    operator: OperatorStats,
+}
+
+impl Snapshot {
+    pub fn of(desk: &Desk) -> Snapshot {
+        Snapshot {
+            facts: desk.facts.clone(),
+            uptime_s: desk.started.elapsed().as_secs(),
+            busy: desk.busy.clone(),
+            links: desk.links.clone(),
+            // Before the XDP programs': what is seen later than it was redirected is
+            // "under way", the other way round it would look invented.
+            counters: desk.counters(),
+            verdicts: desk
+                .programs
+                .iter()
+                .map(|program| program.verdicts().ok())
+                .collect(),
+            operator: desk.operator,
+        }
+    }
+
+    pub fn status(&self, sockets: &Answers) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.uptime_s,
+            workers: self.workers(),
+            interfaces: self.interfaces(),
+            sums: self.sums(sockets),
+            warnings: self.facts.warnings.clone(),
+        }
+    }
+
+    fn workers(&self) -> Vec<WorkerStatus> {
+        let rows = self
+            .facts
+            .workers
+            .iter()
+            .zip(&self.counters)
+            .zip(&self.busy);
+        (0..)
+            .zip(rows)
+            .map(|(id, ((facts, counters), busy))| WorkerStatus {
+                id,
+                core: facts.core,
+                poll: facts.poll.to_owned(),
+                busy_percent: busy.map(|percent| (percent * 10.0).round() / 10.0),
+                calls: counters.get(Counter::CallsNow),
+                transactions: counters.get(Counter::TransactionsNow),
+                flows: counters.get(Counter::FlowsNow),
+                memory: facts.memory.clone(),
+            })
+            .collect()
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceStatus> {
+        let rows = self.facts.interfaces.iter().zip(&self.links);
+        rows.map(|(facts, (up, mtu))| InterfaceStatus {
+            name: facts.name.clone(),
+            device: facts.device.clone(),
+            link: if *up { "up" } else { "down" }.to_owned(),
+            mode: facts.mode.clone(),
+            frames: facts.frames.clone(),
+            queues: facts.queues,
+            mtu: *mtu,
+        })
+        .collect()
+    }
+
+    pub fn stats(&self, sockets: &Answers) -> Stats {
+        let counters = TABLE.iter().map(|row| {
+            let workers: Vec<_> = self
+                .counters
+                .iter()
+                .map(|counters| counters.get(row.counter))
+                .collect();
+            CounterRow {
+                name: row.name.to_owned(),
+                kind: kind_name(row.kind).to_owned(),
+                help: row.help.to_owned(),
+                total: workers.iter().sum(),
+                workers,
+            }
+        });
+        let xdp = self.facts.interfaces.iter().zip(&self.verdicts);
+        Stats {
+            counters: counters.collect(),
+            xdp: xdp
+                .filter_map(|(facts, verdicts)| Some(xdp_stats(&facts.name, verdicts.as_ref()?)))
+                .collect(),
+            sockets: self.sockets(sockets),
+            operator: self.operator,
+            sums: self.sums(sockets),
+        }
+    }
+
+    fn sockets(&self, answers: &Answers) -> Vec<SocketStats> {
+        let mut rows: Vec<_> = answers
+            .sockets
+            .iter()
+            .map(|(worker, socket)| SocketStats {
+                interface: self
+                    .facts
+                    .interfaces
+                    .get(usize::from(socket.interface.0))
+                    .map_or_else(String::new, |facts| facts.name.clone()),
+                queue: socket.queue.0,
+                worker: worker.0,
+                rx_dropped: socket.kernel.rx_dropped,
+                rx_invalid_descs: socket.kernel.rx_invalid_descs,
+                tx_invalid_descs: socket.kernel.tx_invalid_descs,
+                rx_ring_full: socket.kernel.rx_ring_full,
+                rx_fill_ring_empty_descs: socket.kernel.rx_fill_ring_empty_descs,
+                tx_ring_empty_descs: socket.kernel.tx_ring_empty_descs,
+            })
+            .collect();
+        rows.sort_by(|a, b| (&a.interface, a.queue).cmp(&(&b.interface, b.queue)));
+        rows
+    }
+
+    /// The sums of the design, each as a line: what went in on the left, what became of
+    /// it on the right.
+    pub fn sums(&self, sockets: &Answers) -> Vec<Sum> {
+        let mut all = Counters::default();
+        self.counters
+            .iter()
+            .for_each(|counters| all.merge(counters));
+        let mut sums = Vec::new();
+        let mut redirected = 0;
+        for (facts, verdicts) in self.facts.interfaces.iter().zip(&self.verdicts) {
+            let Some(verdicts) = verdicts else { continue };
+            let total = |action| verdicts.total(action);
+            let ended = total(Action::Pass) + total(Action::Drop) + total(Action::Redirect);
+            redirected += total(Action::Redirect);
+            sums.push(Sum::new(
+                format!("XDP on {}: seen = pass + drop + redirect", facts.name),
+                verdicts.seen(),
+                ended,
+            ));
+        }
+        if sockets.complete
+            && self.verdicts.iter().all(Option::is_some)
+            && !self.verdicts.is_empty()
+        {
+            // rx_fill_ring_empty_descs is left out: the same frame counts as rx_dropped.
+            let lost = |kernel: &trunkline_dataplane::ring::KernelStatistics| {
+                kernel.rx_dropped + kernel.rx_ring_full
+            };
+            let lost: u64 = sockets
+                .sockets
+                .iter()
+                .map(|(_, socket)| lost(&socket.kernel))
+                .sum();
+            let received = all.get(Counter::Rx) + all.get(Counter::FramesRx);
+            sums.push(Sum::new(
+                "rings: redirect = received + dropped by the kernel",
+                redirected,
+                received + lost,
+            ));
+        }
+        let sum = |kinds: &[Kind]| all.sum(|kind| kinds.contains(&kind));
+        sums.push(Sum::new(
+            "workers: in = Σ outcomes",
+            sum(&[Kind::In]),
+            all.sum(Kind::is_outcome),
+        ));
+        sums.push(Sum::new(
+            "mailboxes: mailed to owner = mail in",
+            all.get(Counter::MailedToOwner),
+            all.get(Counter::MailIn),
+        ));
+        sums.push(Sum::new(
+            "SIP: to send = sent + not sent",
+            sum(&[Kind::ToSend]),
+            sum(&[Kind::Sent, Kind::Unsent]),
+        ));
+        let places = [
+            Counter::FramesFree,
+            Counter::FramesFill,
+            Counter::FramesHeld,
+            Counter::FramesRx,
+            Counter::FramesTx,
+            Counter::FramesCompletion,
+        ];
+        let found = places.into_iter().map(|place| all.get(place)).sum();
+        sums.push(Sum::new(
+            "frames: total = free + fill + held + rx + tx + completion",
+            all.get(Counter::FramesTotal),
+            found,
+        ));
+        sums
+    }
+}
+
+fn xdp_stats(interface: &str, verdicts: &Verdicts) -> XdpStats {
+    let rows = verdicts.iter().map(|(verdict, count)| VerdictRow {
+        name: verdict.name().to_owned(),
+        action: action_name(verdict.action()).to_owned(),
+        help: verdict.explanation().help.to_owned(),
+        count,
+    });
+    XdpStats {
+        interface: interface.to_owned(),
+        seen: verdicts.seen(),
+        verdicts: rows.collect(),
+    }
+}
+
+fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::Pass => "pass",
+        Action::Drop => "drop",
+        Action::Redirect => "redirect",
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::In => "in",
+        Kind::Forwarded => "forwarded",
+        Kind::Answered => "answered",
+        Kind::Absorbed => "absorbed",
+        Kind::HandedOver => "handed over",
+        Kind::Dropped => "dropped",
+        Kind::ToSend => "to send",
+        Kind::Sent => "sent",
+        Kind::Unsent => "not sent",
+        Kind::Event => "event",
+        Kind::Gauge => "now",
+    }
+}
+
+/// Every call, the oldest first.
+pub(super) fn calls(answers: &Answers, trunks: &[String], now: Tick) -> Calls {
+    let mut reports: Vec<_> = answers.calls.iter().collect();
+    reports.sort_by_key(|report| report.started);
+    let calls = reports
+        .into_iter()
+        .map(|report| one_call(report, &BTreeMap::new(), trunks, now));
+    Calls {
+        calls: calls.collect(),
+        complete: answers.complete,
+    }
+}
+
+/// The call of this Call-ID with its flows.
+pub(super) fn call(
+    id: &str,
+    calls: &Answers,
+    flows: &Answers,
+    trunks: &[String],
+    now: Tick,
+) -> Result<Call, NoCall> {
+    // A worker keeps the first bytes of a very long Call-ID only.
+    let is_it = |report: &&CallReport| {
+        let shown = report.call_id.display();
+        shown == id || (report.call_id.bytes().len() == CALL_ID_KEPT && id.starts_with(&shown))
+    };
+    match calls.calls.iter().find(is_it) {
+        Some(report) => Ok(one_call(report, &merged(flows), trunks, now)),
+        None if calls.complete => Err(NoCall::Unknown),
+        None => Err(NoCall::Incomplete),
+    }
+}
+
+/// How many bytes of a Call-ID a report holds.
+const CALL_ID_KEPT: usize = 128;
+
+fn one_call(
+    report: &CallReport,
+    flows: &BTreeMap<SocketAddrV4, FlowReport>,
+    trunks: &[String],
+    now: Tick,
+) -> Call {
+    let seconds = |since: Tick| now.since(since) as f64 / 1e9;
+    let trunk = |index: Option<TrunkIndex>| {
+        index.and_then(|index| trunks.get(usize::from(index.0)).cloned())
+    };
+    let streams = report.legs.iter().flatten().map(|[caller, callee]| Stream {
+        caller: leg(caller, flows),
+        callee: leg(callee, flows),
+    });
+    Call {
+        id: report.call_id.display(),
+        from: report.from.display(),
+        to: report.to.display(),
+        state: report.state.name().to_owned(),
+        age_s: seconds(report.started),
+        talk_s: report.answered.map(seconds),
+        worker: report.worker.0,
+        caller: trunk(report.caller),
+        callee: trunk(report.callee),
+        streams: streams.collect(),
+    }
+}
+
+fn leg(report: &LegReport, flows: &BTreeMap<SocketAddrV4, FlowReport>) -> Leg {
+    let rtcp = SocketAddrV4::new(*report.relay.ip(), report.relay.port().saturating_add(1));
+    let flows = [report.relay, rtcp]
+        .into_iter()
+        .filter_map(|local| flows.get(&local))
+        .map(flow);
+    Leg {
+        relay: report.relay.to_string(),
+        peer: report.peer.map(|peer| peer.to_string()),
+        flows: flows.collect(),
+    }
+}
+
+/// Every flow, by its port.
+pub(super) fn flows(answers: &Answers) -> Flows {
+    Flows {
+        flows: merged(answers).values().map(flow).collect(),
+        complete: answers.complete,
+    }
+}
+
+/// One report a port, with the counts of all workers.
+fn merged(answers: &Answers) -> BTreeMap<SocketAddrV4, FlowReport> {
+    let mut flows: BTreeMap<SocketAddrV4, FlowReport> = BTreeMap::new();
+    for report in &answers.flows {
+        match flows.get_mut(&report.spec.local) {
+            None => {
+                flows.insert(report.spec.local, *report);
+            }
+            Some(flow) => {
+                flow.packets_in += report.packets_in;
+                flow.octets_in += report.octets_in;
+                flow.packets_out += report.packets_out;
+                flow.octets_out += report.octets_out;
+                flow.drops += report.drops;
+            }
+        }
+    }
+    flows
+}
+
+fn flow(report: &FlowReport) -> Flow {
+    let text = |address: Option<SocketAddrV4>| address.map(|address| address.to_string());
+    let kind = match report.spec.kind {
+        FlowKind::Rtp => "rtp",
+        FlowKind::Rtcp => "rtcp",
+        FlowKind::RtpAndRtcp => "rtp+rtcp",
+    };
+    Flow {
+        local: report.spec.local.to_string(),
+        kind: kind.to_owned(),
+        source: text(report.spec.source),
+        destination: text(report.spec.destination),
+        relay: report.spec.relay.to_string(),
+        owner: report.spec.call.owner.0,
+        packets_in: report.packets_in,
+        packets_out: report.packets_out,
+        packets_dropped: report.drops,
+        octets_out: report.octets_out,
+    }
+}

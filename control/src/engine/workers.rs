@@ -1,0 +1,164 @@
+//! The worker threads: started together, stopped together.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use trunkline_dataplane::ids::CoreId;
+use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::media::table::RangeError;
+use trunkline_dataplane::post;
+use trunkline_dataplane::post::ControlPost;
+use trunkline_dataplane::ring::Rings;
+use trunkline_dataplane::route::Network;
+use trunkline_dataplane::settings::Settings;
+use trunkline_dataplane::sys::affinity;
+use trunkline_dataplane::sys::wake::Wake;
+use trunkline_dataplane::worker::Poll;
+use trunkline_dataplane::worker::Worker;
+
+/// Why the workers did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// No eventfd for a wake-up.
+    #[error("cannot make a worker's wake-up: {0}. Raise the limit of open files (ulimit -n)")]
+    Wake(std::io::Error),
+    /// The media ranges do not fit the flow table.
+    #[error(transparent)]
+    Media(#[from] RangeError),
+    /// No thread.
+    #[error("cannot start a worker's thread: {0}. Raise the limit of threads (ulimit -u)")]
+    Thread(std::io::Error),
+    /// The core is not to be had.
+    #[error("worker {worker} cannot be pinned: {error}")]
+    Pin {
+        /// The worker's number.
+        worker: u8,
+        /// Which core, and why not.
+        error: affinity::PinError,
+    },
+    /// The thread ended before it began.
+    #[error("worker {worker} ended before it began")]
+    Gone {
+        /// The worker's number.
+        worker: u8,
+    },
+}
+
+/// The running workers. When this is dropped they are stopped.
+#[derive(Debug)]
+pub struct Workers {
+    /// Control's ends of their mailboxes, by worker.
+    pub posts: Vec<ControlPost>,
+    /// By which they wake control.
+    pub wake: Arc<Wake>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Makes every worker on this thread, then starts them, each on its core.
+    ///
+    /// # Errors
+    /// Why one of them did not start; those that did are stopped.
+    pub fn start<R: Rings + Send + 'static>(
+        settings: &Settings,
+        rings: Vec<R>,
+        network: &Network,
+        poll: Poll,
+        cores: &[CoreId],
+    ) -> Result<Workers, WorkerError> {
+        let wake = Arc::new(Wake::new().map_err(WorkerError::Wake)?);
+        let (ends, posts) = post::connect(settings.workers, &wake).map_err(WorkerError::Wake)?;
+        let mut made = Vec::new();
+        for ((number, rings), end) in (0..).zip(rings).zip(ends) {
+            let network = Box::new(network.clone());
+            made.push(Worker::new(
+                WorkerId(number),
+                settings,
+                rings,
+                network,
+                end,
+            )?);
+        }
+        let mut workers = Workers {
+            posts,
+            wake,
+            threads: Vec::new(),
+        };
+        let (started, starts) = mpsc::channel();
+        for (number, worker) in (0..).zip(made) {
+            let core = cores.get(usize::from(number)).copied();
+            let thread = spawn(number, worker, poll, core, started.clone())?;
+            workers.threads.push(thread);
+        }
+        drop(started);
+        for number in 0..settings.workers {
+            match starts.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(WorkerError::Gone { worker: number }),
+            }
+        }
+        Ok(workers)
+    }
+
+    /// Has every worker leave its loop, and waits until it has.
+    pub fn stop(&mut self) {
+        for post in &mut self.posts {
+            let mut stop = Mail::Stop;
+            // A full mailbox is one that its worker is reading: there will be room.
+            while let Err(back) = post.mail.post(stop) {
+                stop = back;
+                post.wake.ring();
+                thread::yield_now();
+                if self.threads.iter().all(thread::JoinHandle::is_finished) {
+                    break;
+                }
+            }
+            post.wake.ring();
+        }
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has taken the process with it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.stop();
+        }
+    }
+}
+
+fn spawn<R: Rings + Send + 'static>(
+    number: u8,
+    worker: Worker<R>,
+    poll: Poll,
+    core: Option<CoreId>,
+    started: mpsc::Sender<Result<(), WorkerError>>,
+) -> Result<thread::JoinHandle<()>, WorkerError> {
+    let run = move || {
+        if let Some(Err(error)) = core.map(affinity::pin) {
+            let _ = started.send(Err(WorkerError::Pin {
+                worker: number,
+                error,
+            }));
+            return;
+        }
+        let _ = started.send(Ok(()));
+        drop(started);
+        worker.run(poll);
+    };
+    let top = move || {
+        // A broken invariant of ours must not leave a box that looks alive and is deaf.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+            eprintln!("worker {number} has met a broken invariant (see above); trunklined ends");
+            std::process::abort();
+        }
+    };
+    let builder = thread::Builder::new().name(format!("worker-{number}"));
+    builder.spawn(top).map_err(WorkerError::Thread)
+}
