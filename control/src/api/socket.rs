@@ -105,6 +105,12 @@ impl OperatorSocket {
         Ok(socket)
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Answers on it until dropped.
     ///
     /// # Errors

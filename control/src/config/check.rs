@@ -8,6 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use trunkline_bpf::MEDIA_RANGES_MAX;
 use trunkline_bpf::SIP_PORTS_MAX;
+use trunkline_dataplane::media::table::RANGES_MAX;
 use trunkline_dataplane::ring::ModeWish as ZeroCopy;
 use trunkline_dataplane::ring::RingLens;
 use trunkline_dataplane::ring::frames_needed;
@@ -187,7 +188,7 @@ impl Check<'_> {
         self.count(
             "media range",
             file.media.len(),
-            file.media.get(255).map(|range| range.name.span()),
+            file.media.get(RANGES_MAX).map(|range| range.name.span()),
         );
         self.names("media range", file.media.iter().map(|range| &range.name));
         let mut seen: Vec<(Ipv4Addr, &std::ops::RangeInclusive<u16>, &str)> = Vec::new();

@@ -21,7 +21,8 @@ use trunkline_dataplane::worker::Poll;
 use super::problem::Problem;
 use super::section::Section;
 
-/// Most workers: the Via branch has this much room for the owner's number.
+/// Most workers. Each has a mailbox from each other, so the memory for mail grows with
+/// the square of this.
 pub(super) const WORKERS_MAX: u32 = 32;
 
 /// The file as it was read, each value with its place.

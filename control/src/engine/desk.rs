@@ -109,6 +109,12 @@ impl Desk {
         desk
     }
 
+    /// What does not change, and the warnings so far.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// Serves until `stop` is done or every asker is gone.
     ///
     /// # Errors

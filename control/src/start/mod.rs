@@ -1,7 +1,310 @@
-//! Start, in the order in which a refusal does the least harm.
+//! Start: every refusal before anything is touched, then the engine, then service.
+//!
+//! The order is that in which a refusal does the least harm. What has been made by
+//! the time that a later step fails is undone by dropping it: sockets close, the
+//! operator's socket file is removed, XDP programs are taken off, threads are
+//! stopped. So there is never a half-configured host.
 
+mod engine;
+pub mod interfaces;
 pub mod lock;
 pub mod ports;
 pub mod privileges;
 pub mod sockets;
 pub mod state;
+
+use std::net::SocketAddr;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use tokio::net::UdpSocket as TokioUdpSocket;
+use tokio::sync::mpsc;
+use trunkline_dataplane::frame::CHUNK_LEN;
+use trunkline_dataplane::ids::ListenIndex;
+
+use crate::api::socket::OperatorSocket;
+use crate::config::Config;
+use crate::engine::Desk;
+use crate::engine::Final;
+use crate::engine::InterfaceFacts;
+use crate::engine::Mirrored;
+use crate::engine::Request;
+use crate::netlink;
+use crate::netlink::Dump;
+use crate::netlink::Neighbours;
+use crate::netlink::Tables;
+use crate::netlink::Watch;
+pub use engine::EngineError;
+
+/// Requests that may wait at the desk.
+const REQUESTS: usize = 256;
+
+/// Neighbours that may wait to be asked for.
+const SOLICITS: usize = 256;
+
+/// Why the daemon does not start, each with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // Each is the error of one step of `Started::start`.
+pub enum StartError {
+    #[error(transparent)]
+    Privileges(#[from] privileges::MissingPrivileges),
+    #[error(transparent)]
+    Lock(#[from] lock::LockError),
+    #[error(transparent)]
+    State(#[from] state::StateError),
+    #[error(transparent)]
+    Operator(#[from] crate::api::socket::SocketError),
+    #[error(transparent)]
+    Netlink(#[from] netlink::NetlinkError),
+    #[error(transparent)]
+    Interface(#[from] interfaces::InterfaceError),
+    #[error(transparent)]
+    Port(#[from] ports::PortError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("cannot watch a socket: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// A daemon that is up. Dropping it takes everything down again.
+#[derive(Debug)]
+pub struct Started {
+    // In the order in which they go: first what takes traffic.
+    desk: Desk,
+    requests: mpsc::Receiver<Request>,
+    requests_in: mpsc::Sender<Request>,
+    operator: OperatorSocket,
+    neighbours: Neighbours,
+    solicits: mpsc::Receiver<(u32, std::net::Ipv4Addr)>,
+    watch: Watch,
+    handle: rtnetlink::Handle,
+    ifindexes: Vec<u32>,
+    kernel_sockets: Vec<UdpSocket>,
+    _locks: Vec<lock::DeviceLock>,
+}
+
+impl Started {
+    /// Starts what `config` describes.
+    ///
+    /// # Errors
+    /// Why not. Nothing is left behind.
+    pub async fn start(config: &Config) -> Result<Started, StartError> {
+        privileges::check(u64::from(config.umem_frames) * u64::from(CHUNK_LEN))?;
+        let locks = config
+            .interfaces
+            .iter()
+            .map(|interface| lock::take(&interface.device));
+        let locks = locks.collect::<Result<Vec<_>, _>>()?;
+        let (boot, secrets) = state::load(&config.state)?;
+        let operator = OperatorSocket::bind(&config.socket, config.group.as_deref())?;
+        // Subscribed before the first look, so that no change falls between.
+        let watch = Watch::open().map_err(netlink::NetlinkError::from)?;
+        let handle = netlink::connect()?;
+        let dump = Dump::take(&handle).await?;
+        let devices = interfaces::check(config, &dump)?;
+        let kernel_sockets = ports::bind(&config.listens)?;
+        ports::check_media(&config.media)?;
+        let ifindexes: Vec<_> = devices.iter().map(|device| device.ifindex).collect();
+        let mirrored = mirrored(&dump, &ifindexes);
+        let network = mirrored.tables.network(1);
+        let settings = config.settings(boot, secrets);
+        let engine = engine::start(config, &settings, &devices, &network)?;
+        let (solicit, solicits) = mpsc::channel(SOLICITS);
+        let (requests_in, requests) = mpsc::channel(REQUESTS);
+        let desk = Desk::new(
+            engine.facts,
+            engine.workers,
+            engine.programs,
+            mirrored,
+            network,
+            solicit,
+        );
+        Ok(Started {
+            desk,
+            requests,
+            requests_in,
+            operator,
+            neighbours: Neighbours::new(handle.clone()),
+            solicits,
+            watch,
+            handle,
+            ifindexes,
+            kernel_sockets,
+            _locks: locks,
+        })
+    }
+
+    /// Logs what came of it: a line for each interface, and every warning.
+    pub fn announce(&self) {
+        let facts = self.desk.facts();
+        for interface in &facts.interfaces {
+            let InterfaceFacts {
+                name,
+                device,
+                mode,
+                frames,
+                queues,
+                ..
+            } = interface;
+            tracing::info!("interface {name} ({device}): XDP {mode}, {frames}, {queues} queues");
+        }
+        for (number, worker) in facts.workers.iter().enumerate() {
+            let core = worker
+                .core
+                .map_or_else(|| "any core".to_owned(), |core| format!("core {core}"));
+            tracing::info!(
+                "worker {number}: {core}, poll {}, frames in {}",
+                worker.poll,
+                worker.memory
+            );
+        }
+        for warning in &facts.warnings {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!(
+            "ready; operator's socket {}",
+            self.operator.path().display()
+        );
+    }
+
+    /// Serves until `stop` is done, then takes everything down in order. Gives the sums at
+    /// the end.
+    ///
+    /// # Errors
+    /// A socket cannot be watched.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<Final, StartError> {
+        let Started {
+            mut desk,
+            requests,
+            requests_in,
+            operator,
+            neighbours,
+            solicits,
+            ..
+        } = self;
+        let mut tasks = tokio::task::JoinSet::new();
+        for (listen, socket) in (0..).zip(self.kernel_sockets) {
+            let socket = TokioUdpSocket::from_std(socket).map_err(StartError::Runtime)?;
+            tasks.spawn(hear(ListenIndex(listen), socket, requests_in.clone()));
+        }
+        tasks.spawn(mirror(
+            self.watch,
+            self.handle,
+            self.ifindexes,
+            requests_in.clone(),
+        ));
+        let (released, release) = tokio::sync::oneshot::channel();
+        let keeper = tokio::spawn(keep_neighbours(
+            neighbours,
+            solicits,
+            requests_in.clone(),
+            release,
+        ));
+        let served = {
+            let answering = operator.serve(requests_in);
+            tokio::pin!(answering);
+            let served = desk.serve(requests, stop);
+            tokio::pin!(served);
+            tokio::select! {
+                served = &mut served => served,
+                answered = &mut answering => answered,
+            }
+        };
+        drop(operator);
+        tasks.shutdown().await;
+        let sums = desk.stop().await;
+        let _ = released.send(());
+        // The kernel may be slow to take the entries back; they do no harm.
+        let _ = tokio::time::timeout(Duration::from_secs(1), keeper).await;
+        served.map_err(StartError::Runtime)?;
+        Ok(sums)
+    }
+}
+
+fn mirrored(dump: &Dump, ifindexes: &[u32]) -> Mirrored {
+    let link = |ifindex: &u32| {
+        let link = dump.links.iter().find(|link| link.ifindex == *ifindex);
+        link.map_or((false, 0), |link| (link.up, link.mtu))
+    };
+    Mirrored {
+        tables: Tables::new(dump, ifindexes),
+        links: ifindexes.iter().map(link).collect(),
+    }
+}
+
+/// Tells the desk of every change in the kernel's tables.
+async fn mirror(
+    mut watch: Watch,
+    mut handle: rtnetlink::Handle,
+    ifindexes: Vec<u32>,
+    desk: mpsc::Sender<Request>,
+) {
+    loop {
+        watch.changed().await;
+        match Dump::take(&handle).await {
+            Ok(dump) => {
+                if desk
+                    .send(Request::Mirror(mirrored(&dump, &ifindexes)))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) => {
+                // The connection may be broken: the next change gets a new one.
+                tracing::error!("the mirror of the kernel's tables is behind: {error}");
+                if let Ok(fresh) = netlink::connect() {
+                    handle = fresh;
+                }
+            }
+        }
+    }
+}
+
+/// Has the kernel resolve what the desk asks for, until told to let go of it all.
+async fn keep_neighbours(
+    mut neighbours: Neighbours,
+    mut solicits: mpsc::Receiver<(u32, std::net::Ipv4Addr)>,
+    desk: mpsc::Sender<Request>,
+    mut release: tokio::sync::oneshot::Receiver<()>,
+) {
+    loop {
+        tokio::select! {
+            _ = &mut release => break,
+            solicit = solicits.recv() => {
+                let Some((ifindex, address)) = solicit else { break };
+                if let Some(warning) = neighbours.want(ifindex, address).await {
+                    let _ = desk.try_send(Request::Warning(warning));
+                }
+            }
+        }
+    }
+    neighbours.release().await;
+}
+
+/// Hands what reaches a listen's kernel socket to the desk.
+async fn hear(listen: ListenIndex, socket: TokioUdpSocket, desk: mpsc::Sender<Request>) {
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        match socket.recv_from(&mut buffer).await {
+            Ok((len, SocketAddr::V4(source))) => {
+                let bytes = buffer[..len].to_vec();
+                if desk
+                    .send(Request::Datagram {
+                        listen,
+                        source,
+                        bytes,
+                    })
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            // An ICMP error for what the kernel sent from here, say.
+            Err(error) => tracing::debug!("listen {}: {error}", listen.0),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The engine: XDP programs, rings, workers.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+use trunkline_bpf::AttachError;
+use trunkline_bpf::LoadError;
+use trunkline_bpf::MapError;
+use trunkline_bpf::Program;
+use trunkline_dataplane::ids::CoreId;
+use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::QueueId;
+use trunkline_dataplane::ring::Mode;
+use trunkline_dataplane::ring::ModeWish;
+use trunkline_dataplane::ring::RingError;
+use trunkline_dataplane::ring::RingLens;
+use trunkline_dataplane::ring::SocketConfig;
+use trunkline_dataplane::ring::Xsk;
+use trunkline_dataplane::ring::XskConfig;
+use trunkline_dataplane::route::Network;
+use trunkline_dataplane::settings::Settings;
+use trunkline_dataplane::sys::affinity;
+use trunkline_dataplane::sys::memory::Pages;
+use trunkline_dataplane::worker::Poll;
+
+use super::interfaces::Device;
+use crate::config::Config;
+use crate::engine::Facts;
+use crate::engine::InterfaceFacts;
+use crate::engine::WorkerError;
+use crate::engine::WorkerFacts;
+use crate::engine::Workers;
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // Each is the error of one step of `start`.
+pub enum EngineError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("interface \"{name}\": {error}")]
+    Attach { name: String, error: AttachError },
+    #[error(transparent)]
+    Map(#[from] MapError),
+    #[error("worker {worker}: {error}")]
+    Rings { worker: u8, error: RingError },
+    #[error(
+        "worker {worker} is to run on core {core}, and this process may use {allowed:?} only. Change `cores`, or the cpuset"
+    )]
+    Core {
+        worker: u8,
+        core: u16,
+        allowed: Vec<u16>,
+    },
+    #[error(transparent)]
+    Workers(#[from] WorkerError),
+}
+
+/// What has been started.
+pub(super) struct Engine {
+    pub facts: Facts,
+    pub workers: Workers,
+    pub programs: Vec<Program>,
+}
+
+/// Attaches, opens the rings, connects them and starts the workers.
+pub(super) fn start(
+    config: &Config,
+    settings: &Settings,
+    devices: &[Device],
+    network: &Network,
+) -> Result<Engine, EngineError> {
+    let mut warnings = Vec::new();
+    let cores = choose_cores(config, &mut warnings)?;
+    let mut programs = Vec::new();
+    for (interface, device) in config.interfaces.iter().zip(devices) {
+        let mut program = Program::load(device.queues_max)?;
+        for (address, (sip, media)) in addresses(config) {
+            program.set_address(address, &sip, &media)?;
+        }
+        let name = interface.name.clone();
+        let attached = program.attach(device.ifindex, interface.mode);
+        attached.map_err(|error| EngineError::Attach { name, error })?;
+        if let Some(refusal) = program.native_refusal() {
+            warnings.push(format!(
+                "{} runs XDP in generic mode, which is slow: {refusal}",
+                interface.device
+            ));
+        }
+        programs.push(program);
+    }
+    let mut rings = Vec::new();
+    for worker in 0..config.workers {
+        let opened = Xsk::open(&xsk_config(config, devices, worker));
+        rings.push(opened.map_err(|error| EngineError::Rings { worker, error })?);
+    }
+    for socket in rings.iter().flat_map(Xsk::sockets) {
+        if let Some(program) = programs.get(usize::from(socket.interface.0)) {
+            program.insert_socket(u32::from(socket.queue.0), socket.fd)?;
+        }
+    }
+    let facts = facts(
+        config, settings, devices, &programs, &rings, &cores, warnings,
+    );
+    let workers = Workers::start(settings, rings, network, config.poll, &cores)?;
+    Ok(Engine {
+        facts,
+        workers,
+        programs,
+    })
+}
+
+/// A core for each worker: as configured, or the first that the process may use.
+fn choose_cores(config: &Config, warnings: &mut Vec<String>) -> Result<Vec<CoreId>, EngineError> {
+    let allowed = affinity::cores();
+    if let Some(cores) = &config.cores {
+        for (worker, &core) in (0..).zip(cores) {
+            if !allowed.contains(&CoreId(core)) {
+                let allowed = allowed.iter().map(|core| core.0).collect();
+                return Err(EngineError::Core {
+                    worker,
+                    core,
+                    allowed,
+                });
+            }
+        }
+        return Ok(cores.iter().copied().map(CoreId).collect());
+    }
+    let workers = usize::from(config.workers);
+    if allowed.len() < workers {
+        warnings.push(format!(
+            "{workers} workers share {} cores: configure fewer workers",
+            allowed.len()
+        ));
+        return Ok(Vec::new());
+    }
+    if config.poll == Poll::Busy && allowed.len() == workers {
+        warnings.push(format!(
+            "{workers} busy workers leave no core to anything else: poll = \"adaptive\", or one worker fewer"
+        ));
+    }
+    Ok(allowed.into_iter().take(workers).collect())
+}
+
+type Ports = (Vec<u16>, Vec<RangeInclusive<u16>>);
+
+/// What is ours at each address. Every program knows all of them: a packet may come in
+/// by any interface.
+fn addresses(config: &Config) -> BTreeMap<Ipv4Addr, Ports> {
+    let mut addresses: BTreeMap<Ipv4Addr, Ports> = BTreeMap::new();
+    for listen in &config.listens {
+        addresses
+            .entry(*listen.address.ip())
+            .or_default()
+            .0
+            .push(listen.address.port());
+    }
+    for range in &config.media {
+        addresses
+            .entry(range.address)
+            .or_default()
+            .1
+            .push(range.ports.clone());
+    }
+    addresses
+}
+
+/// The sockets of `worker`: the queues q with q mod workers = its number, on every
+/// interface.
+fn xsk_config(config: &Config, devices: &[Device], worker: u8) -> XskConfig {
+    let lens = RingLens {
+        rx: config.ring_rx,
+        fill: 2 * config.ring_rx,
+        tx: config.ring_tx,
+    };
+    let mut sockets = Vec::new();
+    for ((index, interface), device) in (0..).zip(&config.interfaces).zip(devices) {
+        let queues = u16::try_from(device.queues).unwrap_or(u16::MAX);
+        for queue in (u16::from(worker)..queues).step_by(usize::from(config.workers)) {
+            sockets.push(SocketConfig {
+                interface: InterfaceIndex(index),
+                name: interface.device.clone(),
+                ifindex: device.ifindex,
+                queue: QueueId(queue),
+                lens,
+            });
+        }
+    }
+    let wishes = || {
+        config
+            .interfaces
+            .iter()
+            .map(|interface| interface.zero_copy)
+    };
+    let mode = if wishes().any(|wish| wish == ModeWish::Copy) {
+        ModeWish::Copy
+    } else if wishes().any(|wish| wish == ModeWish::ZeroCopy) {
+        ModeWish::ZeroCopy
+    } else {
+        ModeWish::Auto
+    };
+    XskConfig {
+        sockets,
+        frames: Some(config.umem_frames),
+        hugepages: config.hugepages,
+        mode,
+    }
+}
+
+fn facts(
+    config: &Config,
+    settings: &Settings,
+    devices: &[Device],
+    programs: &[Program],
+    rings: &[Xsk],
+    cores: &[CoreId],
+    mut warnings: Vec<String>,
+) -> Facts {
+    let workers = rings.iter().enumerate().map(|(worker, rings)| {
+        let memory = match rings.pages() {
+            Pages::Huge => "hugepages",
+            Pages::Ordinary | Pages::Fallback(_) => "ordinary pages",
+        };
+        WorkerFacts {
+            core: cores.get(worker).map(|core| core.0),
+            poll: match config.poll {
+                Poll::Busy => "busy",
+                Poll::Adaptive => "adaptive",
+            },
+            memory: memory.to_owned(),
+        }
+    });
+    let workers = workers.collect();
+    let frames = match rings.first().map(Xsk::mode) {
+        Some(Mode::ZeroCopy) => "zero-copy",
+        _ => "copy",
+    };
+    let interfaces = config.interfaces.iter().zip(devices).zip(programs).map(
+        |((interface, device), program)| InterfaceFacts {
+            name: interface.name.clone(),
+            device: interface.device.clone(),
+            ifindex: device.ifindex,
+            mode: program
+                .mode()
+                .map_or_else(String::new, |mode| mode.to_string()),
+            frames: frames.to_owned(),
+            queues: device.queues,
+        },
+    );
+    for refusal in rings.iter().filter_map(Xsk::zero_copy_refusal).take(1) {
+        warnings.push(format!("frames are copied: {refusal}"));
+    }
+    let fallback = |rings: &Xsk| match rings.pages() {
+        Pages::Fallback(reason) => Some(reason.clone()),
+        _ => None,
+    };
+    for reason in rings.iter().filter_map(fallback).take(1) {
+        warnings.push(format!(
+            "frames lie in ordinary pages: {reason}. See `hugepage-setup doctor`"
+        ));
+    }
+    Facts {
+        workers,
+        interfaces: interfaces.collect(),
+        trunks: config
+            .trunks
+            .iter()
+            .map(|trunk| trunk.name.clone())
+            .collect(),
+        targets: config
+            .trunks
+            .iter()
+            .filter_map(|trunk| Some(*trunk.target?.ip()))
+            .collect(),
+        hash_key: settings.secrets.hash,
+        warnings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config::parse(std::path::Path::new("default.toml"), crate::config::DEFAULT).unwrap()
+    }
+
+    #[test]
+    fn every_queue_has_one_worker() {
+        let mut config = config();
+        config.workers = 3;
+        let devices = [8, 4].map(|queues| Device {
+            ifindex: 1,
+            queues,
+            queues_max: queues,
+        });
+        let mut seen = Vec::new();
+        for worker in 0..config.workers {
+            for socket in xsk_config(&config, &devices, worker).sockets {
+                assert_eq!(socket.queue.0 % 3, u16::from(worker));
+                seen.push((socket.interface.0, socket.queue.0));
+            }
+        }
+        seen.sort_unstable();
+        let all: Vec<_> = (0..8)
+            .map(|queue| (0, queue))
+            .chain((0..4).map(|queue| (1, queue)))
+            .collect();
+        assert_eq!(seen, all);
+    }
+
+    #[test]
+    fn one_interface_without_zero_copy_turns_it_off_for_all() {
+        let mut config = config();
+        let devices = [2, 2].map(|queues| Device {
+            ifindex: 1,
+            queues,
+            queues_max: queues,
+        });
+        assert_eq!(xsk_config(&config, &devices, 0).mode, ModeWish::Auto);
+        config.interfaces[1].zero_copy = ModeWish::Copy;
+        assert_eq!(xsk_config(&config, &devices, 0).mode, ModeWish::Copy);
+    }
+
+    #[test]
+    fn ports_are_gathered_by_address() {
+        let addresses = addresses(&config());
+        let access = &addresses[&Ipv4Addr::new(10, 77, 1, 1)];
+        assert_eq!(*access, (vec![5060], vec![20000..=24999]));
+        assert_eq!(addresses.len(), 2);
+    }
+}

@@ -1,0 +1,251 @@
+//! The configured devices, as the kernel knows them.
+
+use std::fs;
+use std::path::Path;
+
+use trunkline_bpf::ModeWish;
+
+use crate::config::Config;
+use crate::config::Interface;
+use crate::netlink::Dump;
+use crate::netlink::LinkFacts;
+
+/// The largest MTU with which a native XDP program in one page takes every frame.
+const NATIVE_MTU_MAX: u32 = 3498;
+
+/// A device that is fit for use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The kernel's number for it.
+    pub ifindex: u32,
+    /// The queues in use: each gets a socket.
+    pub queues: u32,
+    /// The queues that it can have at most.
+    pub queues_max: u32,
+}
+
+/// Why a device cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InterfaceError {
+    /// There is none of that name.
+    #[error(
+        "interface \"{name}\": there is no device {device} in this network namespace. There are: {there}"
+    )]
+    Unknown {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
+        /// What there is.
+        there: String,
+    },
+    /// It is down.
+    #[error(
+        "interface \"{name}\": {device} is down or has no carrier. Bring it up: ip link set {device} up"
+    )]
+    Down {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
+    },
+    /// It speaks no Ethernet.
+    #[error("interface \"{name}\": {device} has no Ethernet address. Take an Ethernet device")]
+    NoEthernet {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
+    },
+    /// It has fewer queues than there are workers.
+    #[error(
+        "interface \"{name}\": {device} has {queues} {} for {workers} workers. Give it more: ethtool -L {device} combined \
+         {workers} (a veth: ethtool -L {device} rx {workers} tx {workers}), or configure workers = {queues}",
+        if *queues == 1 { "queue" } else { "queues" }
+    )]
+    Queues {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
+        /// Its queues.
+        queues: u32,
+        /// The workers.
+        workers: u8,
+    },
+    /// Its packets are too large.
+    #[error(
+        "interface \"{name}\": {device} has an MTU of {mtu}, and native XDP takes {NATIVE_MTU_MAX} at most. Lower it: \
+         ip link set {device} mtu 1500, or configure mode = \"generic\""
+    )]
+    Mtu {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
+        /// Its MTU.
+        mtu: u32,
+    },
+}
+
+/// Looks at every configured device.
+///
+/// # Errors
+/// The first that cannot be used, and what to do about it.
+pub fn check(config: &Config, dump: &Dump) -> Result<Vec<Device>, InterfaceError> {
+    config
+        .interfaces
+        .iter()
+        .map(|interface| check_one(interface, config.workers, dump))
+        .collect()
+}
+
+fn check_one(interface: &Interface, workers: u8, dump: &Dump) -> Result<Device, InterfaceError> {
+    let (name, device) = (interface.name.clone(), interface.device.clone());
+    let Some(link) = dump.link(&device) else {
+        let there: Vec<_> = dump.links.iter().map(|link| link.device.as_str()).collect();
+        return Err(InterfaceError::Unknown {
+            name,
+            device,
+            there: there.join(", "),
+        });
+    };
+    if link.mac.is_none_or(|mac| mac == [0; 6]) {
+        return Err(InterfaceError::NoEthernet { name, device });
+    }
+    if !link.up {
+        return Err(InterfaceError::Down { name, device });
+    }
+    let queues = queues_in_use(Path::new("/sys/class/net"), link);
+    if queues < u32::from(workers) {
+        return Err(InterfaceError::Queues {
+            name,
+            device,
+            queues,
+            workers,
+        });
+    }
+    if interface.mode == ModeWish::Native && link.mtu > NATIVE_MTU_MAX {
+        return Err(InterfaceError::Mtu {
+            name,
+            device,
+            mtu: link.mtu,
+        });
+    }
+    Ok(Device {
+        ifindex: link.ifindex,
+        queues,
+        queues_max: link.rx_queues_max.max(queues),
+    })
+}
+
+/// How many receive queues are in use, as `ethtool -l` would say. Where /sys shows another
+/// network namespace, the most that the device can have is the best that is known.
+fn queues_in_use(sys: &Path, link: &LinkFacts) -> u32 {
+    let device = sys.join(&link.device);
+    let ifindex = fs::read_to_string(device.join("ifindex")).unwrap_or_default();
+    if ifindex.trim().parse() != Ok(link.ifindex) {
+        return link.rx_queues_max;
+    }
+    let queues = fs::read_dir(device.join("queues"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let rx = queues
+        .filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-"))
+        .count();
+    u32::try_from(rx).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> LinkFacts {
+        LinkFacts {
+            ifindex: 7,
+            device: "eth0".to_owned(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            up: true,
+            rx_queues_max: 8,
+        }
+    }
+
+    fn sentence(link: LinkFacts, mode: ModeWish, workers: u8) -> String {
+        let mut config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
+        config.interfaces.truncate(1);
+        config.interfaces[0].device = "eth0".to_owned();
+        config.interfaces[0].mode = mode;
+        config.workers = workers;
+        let dump = Dump {
+            links: vec![link],
+            ..Dump::default()
+        };
+        match check(&config, &dump) {
+            Ok(devices) => format!("{devices:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_a_person_is_told_of_a_device() {
+        let cases = [
+            sentence(link(), ModeWish::Auto, 2),
+            sentence(
+                LinkFacts {
+                    device: "eth1".to_owned(),
+                    ..link()
+                },
+                ModeWish::Auto,
+                2,
+            ),
+            sentence(
+                LinkFacts {
+                    up: false,
+                    ..link()
+                },
+                ModeWish::Auto,
+                2,
+            ),
+            sentence(
+                LinkFacts {
+                    mac: None,
+                    ..link()
+                },
+                ModeWish::Auto,
+                2,
+            ),
+            sentence(
+                LinkFacts {
+                    rx_queues_max: 1,
+                    ..link()
+                },
+                ModeWish::Auto,
+                2,
+            ),
+            sentence(
+                LinkFacts {
+                    mtu: 9000,
+                    ..link()
+                },
+                ModeWish::Native,
+                2,
+            ),
+        ];
+        insta::assert_snapshot!(cases.join("\n\n"));
+    }
+
+    #[test]
+    fn queues_are_counted_where_sys_shows_this_device() {
+        let sys = tempfile::tempdir().unwrap();
+        let device = sys.path().join("eth0");
+        for queue in ["rx-0", "rx-1", "tx-0", "tx-1"] {
+            fs::create_dir_all(device.join("queues").join(queue)).unwrap();
+        }
+        fs::write(device.join("ifindex"), "7\n").unwrap();
+        assert_eq!(queues_in_use(sys.path(), &link()), 2);
+        fs::write(device.join("ifindex"), "9\n").unwrap();
+        assert_eq!(queues_in_use(sys.path(), &link()), 8);
+    }
+}
