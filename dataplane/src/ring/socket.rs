@@ -33,12 +33,12 @@ use crate::ids::QueueId;
 /// still there then is left for the next turn.
 const KICKS_MAX: usize = BATCH;
 
-/// How long bind(2) may go on saying EBUSY: the queue of a process that has just
-/// died is released a moment later.
-pub(super) const BIND_RETRY: Duration = Duration::from_secs(3);
+/// How long a start tries again when a queue is busy or no memory may be locked:
+/// what a process that has just died owned is released a moment later.
+pub(super) const RETRY: Duration = Duration::from_secs(3);
 
 /// How long to wait between two tries.
-const BIND_RETRY_PAUSE: Duration = Duration::from_millis(20);
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How frames cross the border to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,16 +97,17 @@ impl Socket {
         })
     }
 
-    /// Registers the UMEM: this socket is the first of its worker.
-    pub(super) fn register(&self, umem: &Umem) -> Result<(), RingError> {
-        syscall::register_umem(self.fd.as_fd(), umem).map_err(|source| {
-            match source.raw_os_error() {
-                Some(libc::ENOBUFS) => RingError::Memlock {
-                    len: umem.region().1,
-                },
-                Some(libc::EPERM) => RingError::NoPermission,
-                _ => self.config.failed("XDP_UMEM_REG", source),
-            }
+    /// Registers the UMEM: this socket is the first of its worker. ENOBUFS is
+    /// tried again until `deadline`, since a UMEM whose sockets have just been
+    /// closed counts as locked memory for a moment longer.
+    pub(super) fn register(&self, umem: &Umem, deadline: Instant) -> Result<(), RingError> {
+        let register = || syscall::register_umem(self.fd.as_fd(), umem);
+        retry(libc::ENOBUFS, deadline, register).map_err(|source| match source.raw_os_error() {
+            Some(libc::ENOBUFS) => RingError::Memlock {
+                len: umem.region().1,
+            },
+            Some(libc::EPERM) => RingError::NoPermission,
+            _ => self.config.failed("XDP_UMEM_REG", source),
         })
     }
 
@@ -176,13 +177,7 @@ impl Socket {
         };
         let SocketConfig { ifindex, queue, .. } = self.config;
         let bind = || syscall::bind(self.fd.as_fd(), ifindex, queue.0, flags, owner);
-        while let Err(source) = bind() {
-            let busy = source.raw_os_error() == Some(libc::EBUSY);
-            if !busy || Instant::now() >= deadline {
-                return Err(self.bind_error(mode, source));
-            }
-            thread::sleep(BIND_RETRY_PAUSE);
-        }
+        retry(libc::EBUSY, deadline, bind).map_err(|source| self.bind_error(mode, source))?;
         if mode == Mode::Copy {
             // One kick then sends all there is. Kernels without it send 32 a
             // kick, and take more kicks: nothing is lost by its failure.
@@ -277,6 +272,18 @@ impl Socket {
             // EAGAIN while the driver resets, ENETDOWN: the flag stays up, and
             // the next turn asks again.
             port.counts.kick_errors += 1;
+        }
+    }
+}
+
+/// Calls again as long as it fails with `errno` and `deadline` has not passed.
+fn retry(errno: i32, deadline: Instant, call: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(error) if error.raw_os_error() == Some(errno) && Instant::now() < deadline => {
+                thread::sleep(RETRY_PAUSE);
+            }
+            result => return result,
         }
     }
 }

@@ -12,8 +12,8 @@ use super::SocketStatistics;
 use super::frames_needed;
 use super::port::Port;
 use super::port::Ports;
-use super::socket::BIND_RETRY;
 use super::socket::Mode;
+use super::socket::RETRY;
 use super::socket::Socket;
 use super::socket::SocketConfig;
 use crate::frame::CHUNK_LEN;
@@ -96,51 +96,30 @@ impl Xsk {
     /// What stands in the way, and what to do about it: see [`RingError`].
     /// Nothing stays open.
     pub fn open(config: &XskConfig) -> Result<Xsk, RingError> {
-        let deadline = Instant::now() + BIND_RETRY;
-        match config.mode {
-            ModeWish::Copy => Xsk::open_as(config, Mode::Copy, deadline),
-            ModeWish::ZeroCopy => Xsk::open_as(config, Mode::ZeroCopy, deadline),
-            ModeWish::Auto => match Xsk::open_as(config, Mode::ZeroCopy, deadline) {
+        let mapping = map_umem(config)?;
+        let pages = mapping.pages().clone();
+        let umem = Umem::new(mapping);
+        let mut zero_copy_refusal = None;
+        let opened = match config.mode {
+            ModeWish::Copy => open_sockets(config, &umem, Mode::Copy),
+            ModeWish::ZeroCopy => open_sockets(config, &umem, Mode::ZeroCopy),
+            // The same memory for both tries: the kernel lets go of the first
+            // UMEM's pages a moment after its sockets, and there may not be
+            // hugepages for two.
+            ModeWish::Auto => match open_sockets(config, &umem, Mode::ZeroCopy) {
                 Err(RingError::ZeroCopyRefused {
                     interface,
                     queue,
                     source,
                 }) => {
-                    // The queues that did take it may be busy for a moment now.
-                    let deadline = Instant::now() + BIND_RETRY;
-                    let mut xsk = Xsk::open_as(config, Mode::Copy, deadline)?;
                     let refusal = format!("{interface} queue {queue} refuses zero-copy: {source}");
-                    xsk.zero_copy_refusal = Some(refusal);
-                    Ok(xsk)
+                    zero_copy_refusal = Some(refusal);
+                    open_sockets(config, &umem, Mode::Copy)
                 }
                 other => other,
             },
-        }
-    }
-
-    fn open_as(config: &XskConfig, mode: Mode, deadline: Instant) -> Result<Xsk, RingError> {
-        let mapping = map_umem(config)?;
-        let pages = mapping.pages().clone();
-        let umem = Umem::new(mapping);
-        let mut sockets: Vec<Socket> = Vec::with_capacity(config.sockets.len());
-        let mut ports = Vec::with_capacity(config.sockets.len());
-        for socket_config in &config.sockets {
-            let SocketConfig {
-                interface,
-                queue,
-                lens,
-                ..
-            } = *socket_config;
-            let socket = Socket::new(socket_config)?;
-            let owner = sockets.first().map(|owner| owner.fd.as_fd());
-            if owner.is_none() {
-                socket.register(&umem)?;
-            }
-            let ends = socket.rings()?;
-            socket.bind(mode, owner, deadline)?;
-            ports.push(Port::new(interface, queue, lens, ends));
-            sockets.push(socket);
-        }
+        };
+        let (sockets, ports) = opened?;
         let mode = sockets.first().ok_or(RingError::NoSockets)?.mode()?;
         let entry = |fd| libc::pollfd {
             fd,
@@ -154,7 +133,7 @@ impl Xsk {
             sockets,
             ports,
             mode,
-            zero_copy_refusal: None,
+            zero_copy_refusal,
             pages,
             poll_entries,
         };
@@ -197,6 +176,35 @@ impl Xsk {
             }
         })
     }
+}
+
+/// Opens and binds every socket in `mode`, the first as the UMEM's owner.
+fn open_sockets(
+    config: &XskConfig,
+    umem: &Umem,
+    mode: Mode,
+) -> Result<(Vec<Socket>, Vec<Port>), RingError> {
+    let deadline = Instant::now() + RETRY;
+    let mut sockets: Vec<Socket> = Vec::with_capacity(config.sockets.len());
+    let mut ports = Vec::with_capacity(config.sockets.len());
+    for socket_config in &config.sockets {
+        let SocketConfig {
+            interface,
+            queue,
+            lens,
+            ..
+        } = *socket_config;
+        let socket = Socket::new(socket_config)?;
+        let owner = sockets.first().map(|owner| owner.fd.as_fd());
+        if owner.is_none() {
+            socket.register(umem, deadline)?;
+        }
+        let ends = socket.rings()?;
+        socket.bind(mode, owner, deadline)?;
+        ports.push(Port::new(interface, queue, lens, ends));
+        sockets.push(socket);
+    }
+    Ok((sockets, ports))
 }
 
 /// Checks the configuration's numbers and maps the memory.
