@@ -250,7 +250,7 @@ impl Address {
         }
         let mut tag = None;
         let mut params = Params::new(bytes, after, end);
-        while let Some(param) = params.next() {
+        for param in params.by_ref() {
             let param = param?;
             let name = param.name.of(bytes);
             if name.len() != 3 || !is_name(name, b"tag") {

@@ -324,16 +324,14 @@ fn valid() -> impl Strategy<Value = Valid> {
                 let mut via_lines = String::new();
                 for (index, (via, joined)) in vias.iter().enumerate() {
                     if index > 0 && *joined {
+                        let joined = format!("{s},{s}{via}\r\n");
                         via_lines.truncate(via_lines.len() - 2);
-                        via_lines.push_str(&format!("{s},{s}{via}\r\n"));
+                        via_lines.push_str(&joined);
                     } else {
-                        via_lines.push_str(&format!(
-                            "{v}{}:{s}{via}\r\n",
-                            s.trim_matches(['\r', '\n']).replace("\r\n", "")
-                        ));
+                        via_lines.push_str(&format!("{v}:{s}{via}\r\n"));
                     }
                 }
-                let mut lines = vec![
+                let mut lines = [
                     via_lines,
                     format!("{f}:{s}{from}\r\n"),
                     format!("To: {to}{s}\r\n"),

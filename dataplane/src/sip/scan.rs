@@ -81,10 +81,10 @@ pub(crate) const DISPLAY: u8 = 32;
 /// The classes of every byte. NUL is in none, see [`byte_at`].
 const CLASSES: [u8; 256] = {
     let mut table = [0; 256];
-    let mut byte = 1;
-    while byte < 256 {
-        table[byte] = classes(byte as u8);
-        byte += 1;
+    let mut byte = u8::MAX;
+    while byte > 0 {
+        table[byte as usize] = classes(byte);
+        byte -= 1;
     }
     table
 };
