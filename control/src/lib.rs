@@ -5,6 +5,7 @@
 //! operator. It never stands in a packet's way.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod netlink;

@@ -15,6 +15,7 @@ mod tests;
 use std::path::Path;
 use std::path::PathBuf;
 
+pub use problem::Found;
 pub use problem::Problem;
 pub use problem::Problems;
 use toml::de::DeTable;

@@ -27,6 +27,19 @@ impl Problem {
     }
 }
 
+/// A problem and its place, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Found<'p> {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: &'p str,
+    /// What was expected, or what to do.
+    pub help: Option<&'p str>,
+}
+
 /// All that is wrong with a file, in the order of its lines.
 #[derive(Clone, Debug)]
 pub struct Problems {
@@ -50,6 +63,19 @@ impl Problems {
     #[must_use]
     pub fn count(&self) -> usize {
         self.problems.len()
+    }
+
+    /// Each of them with its place, for programs.
+    pub fn found(&self) -> impl Iterator<Item = Found<'_>> {
+        self.problems.iter().map(|problem| {
+            let place = Place::of(&self.source, &problem.span);
+            Found {
+                line: place.line,
+                column: place.column,
+                message: &problem.message,
+                help: problem.help.as_deref(),
+            }
+        })
     }
 
     fn render(&self, problem: &Problem, out: &mut String) -> std::fmt::Result {

@@ -1,0 +1,152 @@
+//! Asking the daemon: one HTTP request over its Unix socket.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::api::types::Refusal;
+
+/// How long an answer may take; the daemon gives up on a worker after two seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No socket.
+    #[error(
+        "trunklined is not running: there is no socket {}. Start it, or name its socket with --socket",
+        path.display()
+    )]
+    NoSocket {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A socket without a daemon.
+    #[error("trunklined is not running: its socket {} is a dead one. Start it", path.display())]
+    Dead {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Not for us.
+    #[error(
+        "you may not use {}: it is for root and the members of the group that trunklined's configuration names. Use sudo, or \
+         have yourself added to that group",
+        path.display()
+    )]
+    NotPermitted {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The daemon said no.
+    #[error("{0}")]
+    Refused(String),
+    /// It took too long.
+    #[error("trunklined does not answer. Its log may say why")]
+    Silent,
+    /// Something else.
+    #[error("cannot speak to trunklined on {}: {error}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// It said something that we do not understand.
+    #[error(
+        "trunklined's answer makes no sense here: {0}. Are trunkctl and trunklined of one version?"
+    )]
+    Strange(String),
+}
+
+/// Asks for `path` on the daemon's `socket` and reads its answer.
+///
+/// # Errors
+/// Why there is none, and what to do about it.
+pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
+    let asked = tokio::time::timeout(PATIENCE, ask(socket, path)).await;
+    let (status, body) = asked.map_err(|_| ClientError::Silent)??;
+    if !status.is_success() {
+        let refusal = serde_json::from_slice::<Refusal>(&body);
+        return Err(ClientError::Refused(refusal.map_or_else(
+            |_| format!("trunklined says {status}"),
+            |refusal| refusal.error,
+        )));
+    }
+    serde_json::from_slice(&body).map_err(|error| ClientError::Strange(error.to_string()))
+}
+
+async fn ask(socket: &Path, path: &str) -> Result<(hyper::StatusCode, Bytes), ClientError> {
+    let failed = |error| ClientError::Io {
+        path: socket.to_owned(),
+        error,
+    };
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ClientError::NoSocket {
+                path: socket.to_owned(),
+            },
+            io::ErrorKind::ConnectionRefused => ClientError::Dead {
+                path: socket.to_owned(),
+            },
+            io::ErrorKind::PermissionDenied => ClientError::NotPermitted {
+                path: socket.to_owned(),
+            },
+            _ => failed(error),
+        })?;
+    // A daemon that refuses us closes without a word.
+    let closed = |_| ClientError::NotPermitted {
+        path: socket.to_owned(),
+    };
+    let stream = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
+        .await
+        .map_err(closed)?;
+    tokio::spawn(connection);
+    let request = hyper::Request::get(path)
+        .header("host", "localhost")
+        .body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| failed(io::Error::other(error)))?;
+    let response: hyper::Response<Incoming> = sender.send_request(request).await.map_err(closed)?;
+    let status = response.status();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(|error| failed(io::Error::other(error)))?;
+    Ok((status, body.to_bytes()))
+}
+
+/// `text` as a part of a path: everything but letters, digits and a few marks encoded
+/// (RFC 3986 §2.1).
+#[must_use]
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_id_fits_into_a_path() {
+        assert_eq!(encode("a-1.b@10.0.0.1"), "a-1.b%4010.0.0.1");
+        assert_eq!(encode("a/b?c#d%e é"), "a%2Fb%3Fc%23d%25e%20%C3%A9");
+    }
+}

@@ -1,0 +1,214 @@
+//! `trunkctl`: the operator's questions, answered by the daemon over its socket.
+
+pub mod client;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::Subcommand;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::client::ClientError;
+use self::client::encode;
+use self::client::get;
+pub use self::tables::Paper;
+use crate::api::types;
+use crate::config;
+use crate::config::Config;
+use crate::config::ConfigError;
+
+/// Shows what trunklined does.
+///
+/// Exit codes: 0 all is well, 1 it failed, 2 the command line is wrong.
+#[derive(Debug, Parser)]
+#[command(name = "trunkctl", version)]
+pub struct Arguments {
+    /// The daemon's socket
+    #[arg(long, global = true, value_name = "PATH", default_value = config::SOCKET)]
+    socket: PathBuf,
+
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Workers, interfaces, and whether the sums hold
+    Status,
+    /// Every counter that is not zero
+    Stats {
+        /// Those that are zero as well
+        #[arg(long)]
+        all: bool,
+    },
+    /// The calls that are up
+    Calls,
+    /// All that is known of one call
+    Call {
+        /// Its Call-ID
+        id: String,
+    },
+    /// The media flows
+    Flows,
+    /// The configuration file
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// The versions of trunkctl and of the daemon
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Says what is wrong with a configuration file; needs no daemon and no root
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Does what the arguments say: prints the answer, or on standard error why there is none.
+pub async fn run(arguments: &Arguments) -> ExitCode {
+    let paper = Paper { fit: true };
+    match answer(arguments, paper).await {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Said(text)) => {
+            print(&text);
+            ExitCode::FAILURE
+        }
+        Err(Failure::Error(error)) => {
+            eprintln!("trunkctl: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints without a panic where the reader (`| head`) has gone.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// How a command fails.
+enum Failure {
+    /// Its answer is that something is wrong.
+    Said(String),
+    /// There is no answer.
+    Error(ClientError),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        Failure::Error(error)
+    }
+}
+
+async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> {
+    let Arguments {
+        socket,
+        json,
+        command,
+    } = arguments;
+    let json = *json;
+    match command {
+        Command::Status => {
+            show(socket, "/v1/status", json, |status: &types::Status| {
+                paper.status(status)
+            })
+            .await
+        }
+        Command::Stats { all } => {
+            show(socket, "/v1/stats", json, |stats: &types::Stats| {
+                paper.stats(stats, *all)
+            })
+            .await
+        }
+        Command::Calls => {
+            show(socket, "/v1/calls", json, |calls: &types::Calls| {
+                paper.calls(calls)
+            })
+            .await
+        }
+        Command::Call { id } => {
+            let path = format!("/v1/calls/{}", encode(id));
+            show(socket, &path, json, |call: &types::Call| paper.call(call)).await
+        }
+        Command::Flows => {
+            show(socket, "/v1/flows", json, |flows: &types::Flows| {
+                paper.flows(flows)
+            })
+            .await
+        }
+        Command::Config {
+            command: ConfigCommand::Check { file },
+        } => check(file, json),
+        Command::Version => Ok(version(socket, json).await),
+    }
+}
+
+async fn show<T: DeserializeOwned + Serialize>(
+    socket: &Path,
+    path: &str,
+    json: bool,
+    table: impl FnOnce(&T) -> String,
+) -> Result<String, Failure> {
+    let answer: T = get(socket, path).await?;
+    Ok(if json {
+        pretty(&answer)
+    } else {
+        table(&answer)
+    })
+}
+
+fn check(file: &Path, json: bool) -> Result<String, Failure> {
+    let error = match Config::load(file) {
+        Ok(_) if json => return Ok(pretty(&serde_json::json!({ "good": true, "errors": [] }))),
+        Ok(_) => return Ok(format!("{}: good\n", file.display())),
+        Err(error) => error,
+    };
+    if !json {
+        return Err(Failure::Said(format!("{error}\n")));
+    }
+    let errors = match &error {
+        ConfigError::Wrong(problems) => serde_json::json!(problems.found().collect::<Vec<_>>()),
+        ConfigError::Unreadable { .. } => serde_json::json!([{ "message": error.to_string() }]),
+    };
+    Err(Failure::Said(pretty(
+        &serde_json::json!({ "good": false, "errors": errors }),
+    )))
+}
+
+async fn version(socket: &Path, json: bool) -> String {
+    let ours = env!("CARGO_PKG_VERSION");
+    let daemon = get::<types::Version>(socket, "/v1/version").await;
+    if json {
+        let daemon = daemon.ok();
+        return pretty(&serde_json::json!({ "trunkctl": ours, "trunklined": daemon }));
+    }
+    match daemon {
+        Ok(daemon) => format!(
+            "trunkctl   {ours}\n{} {}, process {}\n",
+            daemon.name, daemon.version, daemon.pid
+        ),
+        Err(error) => format!("trunkctl   {ours}\ntrunklined unknown: {error}\n"),
+    }
+}
+
+fn pretty<T: Serialize>(value: &T) -> String {
+    // What was just read or made as JSON can be written as JSON.
+    serde_json::to_string_pretty(value).map_or_else(|_| String::new(), |text| text + "\n")
+}
