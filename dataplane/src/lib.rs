@@ -8,6 +8,8 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod ids;
+#[doc(hidden)]
+pub mod lab;
 pub mod limits;
 pub mod mailbox;
 pub mod media;

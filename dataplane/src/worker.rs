@@ -182,6 +182,12 @@ impl<R: Rings> Worker<R> {
         &mut self.rings
     }
 
+    /// Pairs of media ports that calls hold now: none at rest.
+    #[must_use]
+    pub fn ports_in_use(&self) -> usize {
+        self.proxy.ports_in_use()
+    }
+
     /// The counts as they are now.
     pub fn counters(&mut self) -> &Counters {
         self.gauge();

@@ -1,1 +1,3 @@
-//! trunkline-perf
+//! What drives the dataplane from outside: the simulator, and the count of instructions.
+
+pub mod sim;

@@ -261,6 +261,12 @@ impl Proxy {
         self.calls.capacity() as usize
     }
 
+    /// Pairs of media ports that calls hold now.
+    #[must_use]
+    pub fn ports_in_use(&self) -> usize {
+        self.ports.iter().map(|ports| ports.counts(Tick(0)).in_use).sum()
+    }
+
     /// Answers a request ourselves and without state: its retransmissions get the same
     /// (RFC 3261 §8.2.7). `lines` are more header lines.
     fn answer(

@@ -1,0 +1,206 @@
+//! The transactions of a user agent over UDP (RFC 3261 §17, §13.3.1.4), written apart from
+//! the box's so that the two do not share their mistakes.
+
+use trunkline_dataplane::tick::Tick;
+
+use super::sip::Sip;
+use super::sip::param;
+
+/// RFC 3261 §17.1.1.1.
+pub const T1_MS: u64 = 500;
+/// The longest interval between two sendings.
+pub const T2_MS: u64 = 4_000;
+/// How long anything is tried.
+pub const T1_64_MS: u64 = 32_000;
+
+/// Sending again and giving up.
+#[derive(Clone, Copy, Debug)]
+pub struct Timers {
+    resend: Tick,
+    interval_ms: u64,
+    cap_ms: u64,
+    give_up: Tick,
+}
+
+/// What a timer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fired {
+    /// Send it again.
+    Resend,
+    /// Nobody answers.
+    GiveUp,
+}
+
+impl Timers {
+    const OFF: Timers =
+        Timers { resend: Tick::NEVER, interval_ms: 0, cap_ms: 0, give_up: Tick::NEVER };
+
+    fn start(now: Tick, cap_ms: u64) -> Timers {
+        let resend = now.plus_ms(T1_MS);
+        Timers { resend, interval_ms: T1_MS, cap_ms, give_up: now.plus_ms(T1_64_MS) }
+    }
+
+    fn due(&self) -> Tick {
+        self.resend.min(self.give_up)
+    }
+
+    fn fire(&mut self, now: Tick) -> Option<Fired> {
+        if self.give_up <= now {
+            *self = Timers::OFF;
+            return Some(Fired::GiveUp);
+        }
+        if self.resend > now {
+            return None;
+        }
+        self.interval_ms = (self.interval_ms * 2).min(self.cap_ms);
+        self.resend = now.plus_ms(self.interval_ms);
+        Some(Fired::Resend)
+    }
+}
+
+/// A request of ours.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The request.
+    pub request: Sip,
+    /// The branch of its Via.
+    pub branch: String,
+    /// Its method.
+    pub method: String,
+    /// True once anything was heard.
+    pub heard: bool,
+    /// The final status.
+    pub status: Option<u16>,
+    /// True where none came in time.
+    pub gave_up: bool,
+    /// True once a CANCEL was sent.
+    pub cancelled: bool,
+    /// The ACK, for repetitions of the final response.
+    pub ack: Option<Sip>,
+    timers: Timers,
+}
+
+impl Client {
+    /// A transaction for a request sent now.
+    #[must_use]
+    pub fn new(request: Sip, now: Tick) -> Client {
+        let method = request.method().to_owned();
+        // Timer A doubles without a cap, Timer E up to T2.
+        let cap_ms = if method == "INVITE" { T1_64_MS } else { T2_MS };
+        Client {
+            branch: param(request.get("Via"), "branch").unwrap_or_default().to_owned(),
+            method,
+            request,
+            heard: false,
+            status: None,
+            gave_up: false,
+            cancelled: false,
+            ack: None,
+            timers: Timers::start(now, cap_ms),
+        }
+    }
+
+    /// Takes note of a response; true where it is the first final one.
+    pub fn hear(&mut self, status: u16, now: Tick) -> bool {
+        self.heard = true;
+        if status >= 200 {
+            self.timers = Timers::OFF;
+            return self.status.replace(status).is_none();
+        }
+        if self.method == "INVITE" {
+            self.timers.resend = Tick::NEVER;
+            if !self.cancelled {
+                self.timers.give_up = Tick::NEVER;
+            }
+        } else if self.status.is_none() {
+            self.timers.interval_ms = T2_MS;
+            self.timers.resend = now.plus_ms(T2_MS);
+        }
+        false
+    }
+
+    /// RFC 3261 §9.1: after a CANCEL the INVITE has 64·T1 to end.
+    pub fn cancel(&mut self, now: Tick) {
+        self.cancelled = true;
+        self.timers.give_up = now.plus_ms(T1_64_MS);
+    }
+
+    /// True while no final response has come and it is still waited for.
+    #[must_use]
+    pub const fn is_pending(&self) -> bool {
+        self.status.is_none() && !self.gave_up
+    }
+
+    /// When a timer is due.
+    #[must_use]
+    pub fn due(&self) -> Tick {
+        if self.is_pending() { self.timers.due() } else { Tick::NEVER }
+    }
+
+    /// What is due now.
+    pub fn fire(&mut self, now: Tick) -> Option<Fired> {
+        let fired = self.timers.fire(now);
+        self.gave_up |= fired == Some(Fired::GiveUp);
+        fired
+    }
+}
+
+/// A request to us.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The request.
+    pub request: Sip,
+    /// The branch of its top Via.
+    pub branch: String,
+    /// The last response.
+    pub response: Option<Sip>,
+    /// True once its ACK came.
+    pub acknowledged: bool,
+    timers: Timers,
+}
+
+impl Server {
+    /// A transaction for a request just received.
+    #[must_use]
+    pub fn new(request: Sip) -> Server {
+        Server {
+            branch: param(request.get("Via"), "branch").unwrap_or_default().to_owned(),
+            request,
+            response: None,
+            acknowledged: false,
+            timers: Timers::OFF,
+        }
+    }
+
+    /// The status of the final response, if one was sent.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.response.as_ref()?.status().filter(|&status| status >= 200)
+    }
+
+    /// Sends a response; a final one to INVITE is repeated until its ACK.
+    pub fn respond(&mut self, response: Sip, now: Tick) {
+        let is_final = response.status().is_some_and(|status| status >= 200);
+        if is_final && self.request.method() == "INVITE" {
+            self.timers = Timers::start(now, T2_MS);
+        }
+        self.response = Some(response);
+    }
+
+    /// Takes note of the ACK; true where it is the first.
+    pub fn acknowledge(&mut self) -> bool {
+        self.timers = Timers::OFF;
+        !std::mem::replace(&mut self.acknowledged, true)
+    }
+
+    /// When a timer is due.
+    #[must_use]
+    pub fn due(&self) -> Tick {
+        self.timers.due()
+    }
+
+    /// What is due now.
+    pub fn fire(&mut self, now: Tick) -> Option<Fired> {
+        self.timers.fire(now)
+    }
+}
