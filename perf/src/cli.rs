@@ -59,6 +59,9 @@ struct SimArgs {
     /// All calls begin within so many milliseconds.
     #[arg(long, default_value_t = 10_000)]
     spread: u64,
+    /// Let calls end with 503: for more calls at once than the tables hold.
+    #[arg(long)]
+    crowded: bool,
     /// Steps after which a run is said not to end.
     #[arg(long, default_value_t = 1_000_000)]
     steps: u64,
@@ -101,6 +104,7 @@ fn simulate(args: &SimArgs) -> ExitCode {
             workers: args.workers,
             spread_ms: args.spread,
             weather,
+            crowded: args.crowded,
             steps_max: args.steps,
         };
         match sim::run(options, args.verbose) {

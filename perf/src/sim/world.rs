@@ -379,6 +379,9 @@ fn check_outcome(caller: &Party, callee: &Party, options: &Options) -> Result<()
         _ => &[200],
     };
     let outcome = caller.outcome();
+    if options.crowded && outcome == Some(503) {
+        return Ok(());
+    }
     if weather.loss == 0 && weather.damage == 0 {
         if !outcome.is_some_and(|status| expected.contains(&status)) {
             return Err(format!("{plan:?} ended with {outcome:?}"));
