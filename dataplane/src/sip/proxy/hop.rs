@@ -125,6 +125,14 @@ impl Proxy {
     }
 
     fn send_cancel(&mut self, id: Id, step: &mut Step<'_>) {
+        if self.clients.is_full() {
+            // The next response tries again, or Timer C ends it.
+            step.counters.count(Counter::TransactionsRefused);
+            if let Some(invite) = self.clients.get_mut(id) {
+                invite.cancel = Cancel::Wanted;
+            }
+            return;
+        }
         let Some(invite) = self.clients.get(id) else {
             return;
         };

@@ -263,8 +263,20 @@ impl Proxy {
             our_host: None,
         };
         self.anchor(message, call, dialog.from, step)?;
-        self.forward(message, arrival, key, way, call, step)?;
-        Ok(())
+        let sent = self.forward(message, arrival, key, way, call, step);
+        if let (Err(_), Some(id), Method::Bye) = (sent, call, message.method()) {
+            // RFC 3261 §15.1.1: it ends the dialog for its sender though it goes nowhere.
+            self.hang_up(id, step);
+        }
+        sent.map(|_| ())
+    }
+
+    /// True where a request may take a server and a client transaction. Whatever else comes
+    /// leaves a slot for the BYE of every call: work in progress goes on.
+    fn has_room_for(&self, method: Method) -> bool {
+        let spared = if method == Method::Bye { 0 } else { self.calls.count() };
+        let taken = self.clients.count().max(self.servers.count());
+        taken + spared < self.servers.capacity() as usize
     }
 
     fn forward_new(
@@ -412,8 +424,8 @@ impl Proxy {
         call: Option<Id>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let full = (self.clients.vacant(), self.servers.is_full());
-        let (Some(client_id), false) = full else {
+        let vacant = self.clients.vacant().filter(|_| self.has_room_for(message.method()));
+        let Some(client_id) = vacant else {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         };

@@ -128,14 +128,8 @@ impl Proxy {
         }
         let bye = client.method == Method::Bye;
         self.end_server(server_id);
-        let established = |id: Id| {
-            self.calls
-                .get(id)
-                .is_some_and(|call| call.state == CallState::Established)
-        };
-        if let Some(id) = call.filter(|&id| bye && established(id)) {
-            step.counters.count(Counter::CallsEnded);
-            self.end_call(id, step.now);
+        if let Some(id) = call.filter(|_| bye) {
+            self.hang_up(id, step);
         }
     }
 
@@ -207,6 +201,14 @@ impl Proxy {
             self.forget_call(id, step);
         } else {
             // It has lasted longer than any call may.
+            step.counters.count(Counter::CallsEnded);
+            self.end_call(id, step.now);
+        }
+    }
+
+    /// Ends a call that was answered.
+    pub(super) fn hang_up(&mut self, id: Id, step: &mut Step<'_>) {
+        if self.calls.get(id).is_some_and(|call| call.state == CallState::Established) {
             step.counters.count(Counter::CallsEnded);
             self.end_call(id, step.now);
         }
