@@ -72,6 +72,13 @@ fn many_calls_at_once_fill_the_tables_and_are_refused_by_name() {
 }
 
 #[test]
+fn full_tables_refuse_what_is_new_and_let_every_bye_pass() {
+    let options = Options { calls: 700, spread_ms: 10_000, crowded: true, ..Options::default() };
+    let summaries = batch(1..=2, options);
+    assert!(sum(&summaries, Counter::TransactionsRefused) > 100);
+}
+
+#[test]
 fn a_seed_replays() {
     let options = Options { seed: 77, weather: WORST, ..Options::default() };
     let runs = [0, 1].map(|_| sim::run(options, false).unwrap().trace);

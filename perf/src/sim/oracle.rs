@@ -361,7 +361,7 @@ fn our_own_response(status: u16, sip: &Sip) -> Result<(), String> {
     let allowed = match sip.method() {
         "INVITE" => matches!(status, 100 | 408 | 487 | 503),
         "CANCEL" => matches!(status, 200 | 481),
-        "OPTIONS" => status == 200,
+        "OPTIONS" => matches!(status, 200 | 503),
         _ => false,
     };
     if !allowed {
