@@ -413,26 +413,30 @@ impl Paper {
 
 /// A row for each flow of this side, or one without counts where there is none.
 fn legs(side: &str, leg: &Leg) -> Vec<Vec<String>> {
-    let start = |port: &str| vec![side.to_owned(), known(leg.peer.as_deref()), port.to_owned()];
     let row = |flow: &Flow| {
-        let mut row = start(&flow.local);
-        row.extend([
+        vec![
+            side.to_owned(),
+            known(flow.source.as_deref()),
+            flow.local.clone(),
             flow.kind.clone(),
             number(flow.packets_in),
             number(flow.packets_out),
             number(flow.packets_dropped),
-        ]);
-        row
+        ]
     };
     if leg.flows.is_empty() {
-        let mut row = start(&leg.relay);
-        row.extend([
-            "closed".to_owned(),
-            "-".to_owned(),
-            "-".to_owned(),
-            "-".to_owned(),
-        ]);
-        return vec![row];
+        let none = || "-".to_owned();
+        let peer = known(leg.peer.as_deref());
+        let closed = "closed".to_owned();
+        return vec![vec![
+            side.to_owned(),
+            peer,
+            leg.relay.clone(),
+            closed,
+            none(),
+            none(),
+            none(),
+        ]];
     }
     leg.flows.iter().map(row).collect()
 }

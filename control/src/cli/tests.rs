@@ -1,1 +1,169 @@
+//! What trunkctl prints, from answers as the daemon gives them.
 
+use super::*;
+
+const PAPER: Paper = Paper { fit: false };
+
+fn read<T: DeserializeOwned>(json: &str) -> T {
+    serde_json::from_str(json).expect("canned JSON")
+}
+
+#[test]
+fn status() {
+    let status = read(
+        r#"{"version":"0.1.0","pid":4711,"uptime_s":93784,
+        "workers":[
+          {"id":0,"core":0,"poll":"adaptive","busy_percent":12.3,"calls":1000,"transactions":20,"flows":4000,"memory":"hugepages"},
+          {"id":1,"core":null,"poll":"adaptive","busy_percent":null,"calls":0,"transactions":0,"flows":4000,"memory":"hugepages"}],
+        "interfaces":[
+          {"name":"access","device":"eth0","link":"up","mode":"native","frames":"zero-copy","queues":2,"mtu":1500},
+          {"name":"core","device":"enp129s0f0np0","link":"down","mode":"generic","frames":"copy","queues":16,"mtu":9000}],
+        "sums":[
+          {"name":"workers: in = Σ outcomes","left":1234567,"right":1234567,"difference":0},
+          {"name":"SIP: to send = sent + not sent","left":10,"right":8,"difference":2},
+          {"name":"rings: redirect = received + dropped by the kernel","left":1,"right":2,"difference":-1}],
+        "warnings":["frames lie in ordinary pages: no hugepages"]}"#,
+    );
+    insta::assert_snapshot!(PAPER.status(&status));
+}
+
+const STATS: &str = r#"{
+  "counters":[
+    {"name":"rx","kind":"in","help":"Frames taken off the receive rings.","total":1500000,"workers":[1000000,500000]},
+    {"name":"mail_in","kind":"in","help":"Mail.","total":0,"workers":[0,0]},
+    {"name":"busy_ns","kind":"event","help":"Nanoseconds spent in turns that found work.","total":61000000000,"workers":[60000000000,1000000000]}],
+  "xdp":[
+    {"interface":"access","seen":1500001,"verdicts":[
+      {"name":"pass_arp","action":"pass","help":"ARP.","count":1},
+      {"name":"pass_tcp","action":"pass","help":"TCP.","count":0},
+      {"name":"redirect_media","action":"redirect","help":"Media.","count":1500000}]},
+    {"interface":"core","seen":0,"verdicts":[
+      {"name":"pass_arp","action":"pass","help":"ARP.","count":0}]}],
+  "sockets":[{"interface":"access","queue":0,"worker":0,"rx_dropped":0,"rx_invalid_descs":0,"tx_invalid_descs":0,
+    "rx_ring_full":12,"rx_fill_ring_empty_descs":0,"tx_ring_empty_descs":99}],
+  "operator":{"connections":3,"refused":0,"kernel_datagrams":0,"kernel_dropped":0,"networks":0},
+  "sums":[{"name":"workers: in = Σ outcomes","left":1500000,"right":1500000,"difference":0}]}"#;
+
+#[test]
+fn stats_without_and_with_zeros() {
+    let stats = read(STATS);
+    insta::assert_snapshot!(PAPER.stats(&stats, false));
+    insta::assert_snapshot!(PAPER.stats(&stats, true));
+}
+
+#[test]
+fn stats_before_anything_was_counted() {
+    let mut stats: types::Stats = read(STATS);
+    stats.counters.iter_mut().for_each(|row| row.total = 0);
+    assert!(
+        PAPER
+            .stats(&stats, false)
+            .starts_with("Workers: nothing counted yet\n")
+    );
+}
+
+const CALL: &str = r#"{"id":"1-4711@10.77.1.2","from":"sip:alice@10.77.1.2","to":"sip:+4420@10.77.1.1","state":"established",
+  "age_s":75.5,"talk_s":71.25,"worker":1,"caller":"caller","callee":null,
+  "streams":[{
+    "caller":{"relay":"10.77.1.1:20000","peer":"10.77.1.2:6000","flows":[
+      {"local":"10.77.1.1:20000","kind":"rtp","source":"10.77.1.2:6000","destination":"10.77.2.2:6000","relay":"10.77.2.1:20000",
+       "owner":1,"packets_in":3551,"packets_out":3550,"packets_dropped":1,"octets_out":610600},
+      {"local":"10.77.1.1:20001","kind":"rtcp","source":null,"destination":null,"relay":"10.77.2.1:20001",
+       "owner":1,"packets_in":0,"packets_out":0,"packets_dropped":0,"octets_out":0}]},
+    "callee":{"relay":"10.77.2.1:20000","peer":null,"flows":[]}}]}"#;
+
+#[test]
+fn a_call() {
+    insta::assert_snapshot!(PAPER.call(&read(CALL)));
+}
+
+#[test]
+fn calls_and_flows() {
+    let calls = read(&format!(r#"{{"calls":[{CALL}],"complete":false}}"#));
+    insta::assert_snapshot!(PAPER.calls(&calls));
+    let call: types::Call = read(CALL);
+    let flows = types::Flows {
+        flows: call.streams[0].caller.flows.clone(),
+        complete: true,
+    };
+    insta::assert_snapshot!(PAPER.flows(&flows));
+}
+
+#[test]
+fn empty_lists_say_so() {
+    assert_eq!(
+        PAPER.calls(&read(r#"{"calls":[],"complete":true}"#)),
+        "no calls\n"
+    );
+    assert_eq!(
+        PAPER.flows(&read(r#"{"flows":[],"complete":true}"#)),
+        "no flows\n"
+    );
+}
+
+#[test]
+fn a_newer_daemon_may_say_more() {
+    let calls: types::Calls = read(r#"{"calls":[],"complete":true,"more":1}"#);
+    assert!(calls.complete);
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    use clap::CommandFactory as _;
+    Arguments::command().debug_assert();
+    let refused = Arguments::try_parse_from(["trunkctl", "call"]).expect_err("no ID");
+    assert_eq!(refused.exit_code(), 2);
+    let late = Arguments::try_parse_from(["trunkctl", "calls", "--json", "--socket", "/x"])
+        .expect("global options");
+    assert!(late.json && late.socket == Path::new("/x"));
+}
+
+#[test]
+fn where_there_is_no_daemon_it_says_what_to_do() {
+    let room = tempfile::tempdir().expect("room");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
+    let ask = |path: &Path| {
+        runtime
+            .block_on(get::<types::Status>(path, "/v1/status"))
+            .expect_err("no daemon")
+            .to_string()
+    };
+    let absent = room.path().join("absent.sock");
+    assert!(ask(&absent).contains("there is no socket"));
+    let dead = room.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).expect("socket"));
+    assert!(ask(&dead).contains("is a dead one"));
+    // One that takes the connection and closes it, as the daemon does to a stranger.
+    let deaf = room.path().join("deaf.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&deaf).expect("socket");
+    let closer = std::thread::spawn(move || drop(listener.accept()));
+    assert!(ask(&deaf).contains("you may not use"));
+    closer.join().expect("closer");
+}
+
+#[test]
+fn config_check_says_what_is_wrong_to_people_and_programs() {
+    let room = tempfile::tempdir().expect("room");
+    let file = room.path().join("trunkline.toml");
+    std::fs::write(&file, config::DEFAULT).expect("file");
+    assert!(matches!(check(&file, false), Ok(text) if text.ends_with(": good\n")));
+    std::fs::write(&file, config::DEFAULT.replace("poll =", "pol =")).expect("file");
+    assert!(
+        matches!(check(&file, false), Err(Failure::Said(text)) if text.contains("did you mean `poll`?"))
+    );
+    let Err(Failure::Said(json)) = check(&file, true) else {
+        panic!("good?")
+    };
+    let said: serde_json::Value = read(&json);
+    assert_eq!(
+        (said["good"].as_bool(), said["errors"][0]["column"].as_u64()),
+        (Some(false), Some(1))
+    );
+    let absent = room.path().join("absent.toml");
+    assert!(
+        matches!(check(&absent, false), Err(Failure::Said(text)) if text.contains("cannot read"))
+    );
+}

@@ -105,7 +105,7 @@ impl Desk {
             untold: vec![false; count],
             solicit,
         };
-        desk.keep_targets();
+        desk.keep_peers();
         desk
     }
 
@@ -244,10 +244,10 @@ impl Desk {
         }
     }
 
-    /// Keeps the next hops of the configured targets resolved.
-    fn keep_targets(&mut self) {
-        for target in &self.facts.targets {
-            match self.network.resolve(*target) {
+    /// Keeps the next hops of the trunks' hosts resolved.
+    fn keep_peers(&mut self) {
+        for peer in &self.facts.peers {
+            match self.network.resolve(*peer) {
                 Ok(hop) => self.want(hop.interface, hop.address),
                 Err(Unresolved::NoNeighbour { interface, address }) => {
                     self.want(interface, address)
@@ -282,7 +282,7 @@ impl Desk {
             self.tell_network();
             tracing::debug!("network snapshot {}", self.epoch);
         }
-        self.keep_targets();
+        self.keep_peers();
     }
 
     /// Hands the present network to every worker that has yet to hear of it.

@@ -7,6 +7,8 @@
 
 mod desk;
 mod queries;
+#[cfg(test)]
+pub(crate) mod tests;
 mod view;
 mod workers;
 
@@ -33,8 +35,8 @@ pub struct Facts {
     pub interfaces: Vec<InterfaceFacts>,
     /// The trunks' names, by index.
     pub trunks: Vec<String>,
-    /// Where the trunks' requests are sent: addresses whose next hops are kept resolved.
-    pub targets: Vec<Ipv4Addr>,
+    /// Who we know we shall send to: their next hops are kept resolved.
+    pub peers: Vec<Ipv4Addr>,
     /// Seeds the hash that gives a Call-ID its owner.
     pub hash_key: [u8; 16],
     /// What the operator should know and may want to change.

@@ -103,6 +103,16 @@ impl Workers {
         Ok(workers)
     }
 
+    /// Workers that a test plays.
+    #[cfg(test)]
+    pub(crate) fn played(posts: Vec<ControlPost>, wake: Arc<Wake>) -> Workers {
+        Workers {
+            posts,
+            wake,
+            threads: Vec::new(),
+        }
+    }
+
     /// Has every worker leave its loop, and waits until it has.
     pub fn stop(&mut self) {
         for post in &mut self.posts {

@@ -267,14 +267,29 @@ fn facts(
             .iter()
             .map(|trunk| trunk.name.clone())
             .collect(),
-        targets: config
-            .trunks
-            .iter()
-            .filter_map(|trunk| Some(*trunk.target?.ip()))
-            .collect(),
+        peers: peers(config),
         hash_key: settings.secrets.hash,
         warnings,
     }
+}
+
+/// The addresses that we know we shall send to: the trunks' targets, and the hosts among
+/// their sources.
+fn peers(config: &Config) -> Vec<Ipv4Addr> {
+    let mut peers = Vec::new();
+    for trunk in &config.trunks {
+        peers.extend(trunk.target.map(|target| *target.ip()));
+        peers.extend(
+            trunk
+                .sources
+                .iter()
+                .filter(|(_, len)| *len == 32)
+                .map(|(address, _)| *address),
+        );
+    }
+    peers.sort_unstable();
+    peers.dedup();
+    peers
 }
 
 #[cfg(test)]

@@ -1,0 +1,475 @@
+//! The desk and the operator's socket, with workers that the test plays: it reads
+//! their mailboxes and writes their reports, over the real ones.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::counters::Counters;
+use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::QueueId;
+use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::mailbox::Ask;
+use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::mailbox::Report;
+use trunkline_dataplane::media::CallRef;
+use trunkline_dataplane::media::FlowKind;
+use trunkline_dataplane::media::FlowReport;
+use trunkline_dataplane::media::FlowSpec;
+use trunkline_dataplane::post;
+use trunkline_dataplane::post::WorkerPost;
+use trunkline_dataplane::ring::SocketStatistics;
+use trunkline_dataplane::route::Network;
+use trunkline_dataplane::sip::CallReport;
+use trunkline_dataplane::sip::CallState;
+use trunkline_dataplane::sip::LegReport;
+use trunkline_dataplane::sip::ShortText;
+use trunkline_dataplane::sys::wake::Wake;
+use trunkline_dataplane::tick::Tick;
+
+use super::Desk;
+use super::Facts;
+use super::InterfaceFacts;
+use super::Mirrored;
+use super::Request;
+use super::WorkerFacts;
+use super::Workers;
+use crate::api::socket::OperatorSocket;
+use crate::api::types;
+use crate::cli::client;
+use crate::cli::client::ClientError;
+use crate::netlink::Tables;
+
+const CALL_ID: &str = "a/b c@10.0.0.1";
+
+/// A desk with two played workers behind a real socket.
+struct Stage {
+    room: tempfile::TempDir,
+    desk: Desk,
+    requests_in: mpsc::Sender<Request>,
+    requests: mpsc::Receiver<Request>,
+    posts: Vec<WorkerPost>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let wake = Arc::new(Wake::new().unwrap());
+        let (posts, controls) = post::connect(2, &wake).unwrap();
+        let interface = InterfaceFacts {
+            name: "access".to_owned(),
+            device: "eth0".to_owned(),
+            ifindex: 7,
+            mode: "native".to_owned(),
+            frames: "copy".to_owned(),
+            queues: 2,
+        };
+        let worker = WorkerFacts {
+            core: Some(0),
+            poll: "adaptive",
+            memory: "hugepages".to_owned(),
+        };
+        let facts = Facts {
+            workers: vec![worker.clone(), worker],
+            interfaces: vec![interface],
+            trunks: vec!["caller".to_owned(), "callee".to_owned()],
+            ..Facts::default()
+        };
+        let mirrored = Mirrored {
+            tables: Tables::default(),
+            links: vec![(true, 1500)],
+        };
+        let (solicit, _) = mpsc::channel(1);
+        let network = Network::new(1, &[], &[], &[], &[]);
+        let desk = Desk::new(
+            facts,
+            Workers::played(controls, wake),
+            Vec::new(),
+            mirrored,
+            network,
+            solicit,
+        );
+        let (requests_in, requests) = mpsc::channel(64);
+        Stage {
+            room: tempfile::tempdir().unwrap(),
+            desk,
+            requests_in,
+            requests,
+            posts,
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.room.path().join("control.sock")
+    }
+
+    /// Serves while `ask` asks; each worker does what `play` says of its mail.
+    async fn run<T>(
+        mut self,
+        play: impl Fn(u8, &mut WorkerPost, Mail) + Clone + Send + 'static,
+        ask: impl AsyncFnOnce(PathBuf, mpsc::Sender<Request>) -> T,
+    ) -> T {
+        let over = Arc::new(AtomicBool::new(false));
+        let players: Vec<_> = (0..)
+            .zip(std::mem::take(&mut self.posts))
+            .map(|(number, mut post)| {
+                let (over, play) = (Arc::clone(&over), play.clone());
+                thread::spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        let last = post.inboxes.len() - 1;
+                        while let Some(mail) = post.inboxes[last].take() {
+                            play(number, &mut post, mail);
+                        }
+                        post.flush();
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                })
+            })
+            .collect();
+        let path = self.socket();
+        let operator = OperatorSocket::bind(&path, None).unwrap();
+        let asked = {
+            let asking = ask(path, self.requests_in.clone());
+            let stop = std::future::pending();
+            tokio::select! {
+                asked = asking => asked,
+                _ = self.desk.serve(self.requests, stop) => panic!("the desk left"),
+                _ = operator.serve(self.requests_in.clone()) => panic!("the socket closed"),
+            }
+        };
+        over.store(true, Ordering::Relaxed);
+        for player in players {
+            player.join().unwrap();
+        }
+        asked
+    }
+}
+
+fn leg(relay: &str, peer: Option<&str>) -> LegReport {
+    LegReport {
+        relay: relay.parse().unwrap(),
+        peer: peer.map(|peer| peer.parse().unwrap()),
+    }
+}
+
+fn call() -> CallReport {
+    CallReport {
+        call_id: ShortText::new(CALL_ID.as_bytes()),
+        from: ShortText::new(b"sip:alice@10.0.0.1"),
+        to: ShortText::new(b"sip:bob@10.0.0.2\r\n"),
+        state: CallState::Established,
+        started: Tick(1),
+        answered: None,
+        worker: WorkerId(1),
+        caller: Some(TrunkIndex(0)),
+        callee: None,
+        legs: [
+            Some([
+                leg("10.0.0.9:20000", Some("10.0.0.1:4000")),
+                leg("10.0.1.9:20000", None),
+            ]),
+            None,
+            None,
+            None,
+        ],
+    }
+}
+
+fn flow(packets_in: u64) -> FlowReport {
+    FlowReport {
+        spec: FlowSpec {
+            local: "10.0.0.9:20000".parse().unwrap(),
+            kind: FlowKind::Rtp,
+            source: Some("10.0.0.1:4000".parse().unwrap()),
+            destination: None,
+            relay: "10.0.1.9:20000".parse().unwrap(),
+            payload_types: 1,
+            call: CallRef {
+                owner: WorkerId(1),
+                slot: 0,
+                generation: 0,
+            },
+        },
+        egress: None,
+        packets_in,
+        octets_in: packets_in * 172,
+        packets_out: packets_in - 1,
+        octets_out: (packets_in - 1) * 172,
+        drops: 1,
+    }
+}
+
+/// Answers as a worker would: worker 1 owns the call, both have the flow.
+fn honest(worker: u8, post: &mut WorkerPost, mail: Mail) {
+    let Mail::Query(query) = mail else { return };
+    let id = query.id;
+    match query.what {
+        Ask::Calls if worker == 1 => {
+            post.reports
+                .send(Report::Call { id, call: call() })
+                .unwrap();
+        }
+        Ask::Flows => {
+            let flow = flow(10 + u64::from(worker));
+            post.reports.send(Report::Flow { id, flow }).unwrap();
+        }
+        Ask::Sockets => {
+            let mut socket = SocketStatistics {
+                interface: InterfaceIndex(0),
+                queue: QueueId(u16::from(worker)),
+                ..SocketStatistics::default()
+            };
+            socket.kernel.rx_ring_full = 3;
+            post.reports.send(Report::Socket { id, socket }).unwrap();
+        }
+        Ask::Calls => {}
+    }
+    let mut counters = Counters::default();
+    counters.add(Counter::Rx, 5);
+    counters.add(Counter::RtpForwarded, 4);
+    counters.set(Counter::CallsNow, u64::from(worker));
+    post.published.publish(&counters);
+    post.reports.send(Report::End { id }).unwrap();
+}
+
+#[tokio::test]
+async fn a_call_is_found_by_any_call_id_with_its_flows_summed_over_the_workers() {
+    let found: types::Call = Stage::new()
+        .run(honest, async |path, _| {
+            client::get(&path, &format!("/v1/calls/{}", client::encode(CALL_ID)))
+                .await
+                .unwrap()
+        })
+        .await;
+    assert_eq!((found.id.as_str(), found.worker), (CALL_ID, 1));
+    assert_eq!(
+        (found.caller.as_deref(), found.callee),
+        (Some("caller"), None)
+    );
+    assert_eq!(
+        found.to, "sip:bob@10.0.0.2\u{fffd}\u{fffd}",
+        "control characters never reach a terminal"
+    );
+    let flows = &found.streams[0].caller.flows;
+    assert_eq!(
+        (
+            flows[0].packets_in,
+            flows[0].packets_out,
+            flows[0].packets_dropped
+        ),
+        (21, 19, 2)
+    );
+    assert_eq!(found.streams[0].callee.peer, None);
+    assert!(found.streams[0].callee.flows.is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_call_is_refused_by_its_id() {
+    let refused = Stage::new()
+        .run(honest, async |path, _| {
+            client::get::<types::Call>(&path, "/v1/calls/nobody%40home").await
+        })
+        .await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "no call has the Call-ID nobody@home"
+    );
+}
+
+#[tokio::test]
+async fn lists_and_counters_are_told() {
+    let (calls, flows, stats, status) = Stage::new()
+        .run(honest, async |path, _| {
+            let calls: types::Calls = client::get(&path, "/v1/calls").await.unwrap();
+            let flows: types::Flows = client::get(&path, "/v1/flows").await.unwrap();
+            let stats: types::Stats = client::get(&path, "/v1/stats").await.unwrap();
+            let status: types::Status = client::get(&path, "/v1/status").await.unwrap();
+            (calls, flows, stats, status)
+        })
+        .await;
+    assert!(calls.complete && flows.complete);
+    assert_eq!((calls.calls.len(), flows.flows.len()), (1, 1));
+    let rx = stats.counters.iter().find(|row| row.name == "rx").unwrap();
+    assert_eq!((rx.total, &rx.workers), (10, &vec![5, 5]));
+    assert_eq!(stats.sockets.len(), 2);
+    assert_eq!(stats.sockets[1].rx_ring_full, 3);
+    let sum = stats
+        .sums
+        .iter()
+        .find(|sum| sum.name.starts_with("workers"))
+        .unwrap();
+    assert_eq!((sum.left, sum.right, sum.difference), (10, 8, 2));
+    assert_eq!(status.workers[1].calls, 1);
+    assert_eq!(status.interfaces[0].link, "up");
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_answer_makes_the_answer_incomplete_and_no_more() {
+    let half = |worker: u8, post: &mut WorkerPost, mail: Mail| {
+        if worker == 0 {
+            honest(worker, post, mail);
+        }
+    };
+    let (flows, call) = Stage::new()
+        .run(half, async |path, _| {
+            let flows: types::Flows = client::get(&path, "/v1/flows").await.unwrap();
+            let call = client::get::<types::Call>(&path, "/v1/calls/x").await;
+            (flows, call)
+        })
+        .await;
+    assert!(!flows.complete);
+    assert_eq!(flows.flows.len(), 1, "what the other worker said is shown");
+    assert!(
+        call.unwrap_err()
+            .to_string()
+            .contains("did not answer in time")
+    );
+}
+
+#[tokio::test]
+async fn more_questions_than_a_worker_remembers_are_all_answered() {
+    let answers = Stage::new()
+        .run(honest, async |path, _| {
+            let mut asked = tokio::task::JoinSet::new();
+            for _ in 0..40 {
+                let path = path.clone();
+                asked.spawn(async move {
+                    client::get::<types::Flows>(&path, "/v1/flows")
+                        .await
+                        .unwrap()
+                });
+            }
+            asked.join_all().await
+        })
+        .await;
+    assert_eq!(answers.len(), 40);
+    assert!(answers.iter().all(|flows| flows.complete));
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_refused_in_json() {
+    let (path_refused, raw) = Stage::new()
+        .run(honest, async |path, _| {
+            let refused = client::get::<types::Status>(&path, "/v2/status").await;
+            let raw = post_raw(&path).await;
+            (refused, raw)
+        })
+        .await;
+    assert!(
+        matches!(path_refused, Err(ClientError::Refused(text)) if text.starts_with("no such path"))
+    );
+    assert!(raw.starts_with("HTTP/1.1 405"), "{raw}");
+    assert!(
+        raw.ends_with(r#"{"error":"this path takes GET only"}"#),
+        "{raw}"
+    );
+}
+
+async fn post_raw(path: &std::path::Path) -> String {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    let request =
+        b"POST /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_new_network_reaches_every_worker_once_and_the_same_one_does_not() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hear = {
+        let told = Arc::clone(&told);
+        move |worker: u8, post: &mut WorkerPost, mail: Mail| match mail {
+            Mail::Network(network) => {
+                told.lock().unwrap().push((worker, network.epoch()));
+                post.reports.send(Report::Network(network)).unwrap();
+            }
+            other => honest(worker, post, other),
+        }
+    };
+    let dump = crate::netlink::Dump {
+        addresses: vec!["10.0.0.9".parse().unwrap()],
+        ..crate::netlink::Dump::default()
+    };
+    let mirrored = Mirrored {
+        tables: Tables::new(&dump, &[7]),
+        links: vec![(false, 1400)],
+    };
+    let (stats, status) = Stage::new()
+        .run(hear, async move |path, desk| {
+            desk.send(Request::Mirror(mirrored.clone())).await.unwrap();
+            desk.send(Request::Mirror(mirrored)).await.unwrap();
+            let stats: types::Stats = client::get(&path, "/v1/stats").await.unwrap();
+            let status: types::Status = client::get(&path, "/v1/status").await.unwrap();
+            (stats, status)
+        })
+        .await;
+    let mut told = told.lock().unwrap().clone();
+    told.sort_unstable();
+    assert_eq!(told, [(0, 2), (1, 2)]);
+    assert_eq!(stats.operator.networks, 1);
+    assert_eq!(
+        (status.interfaces[0].link.as_str(), status.interfaces[0].mtu),
+        ("down", 1400)
+    );
+}
+
+#[tokio::test]
+async fn a_datagram_of_the_kernels_sockets_is_mailed_whole_to_one_worker() {
+    let message = b"OPTIONS sip:x@10.0.0.9 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKa\r\n\
+        From: <sip:a@a>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: k\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\n\
+        Content-Length: 0\r\n\r\n";
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hear = {
+        let heard = Arc::clone(&heard);
+        move |worker: u8, post: &mut WorkerPost, mail: Mail| match mail {
+            Mail::Sip(mail) => {
+                let mut room = [0; 1000];
+                let last = post.inboxes.len() - 1;
+                let len = post.inboxes[last].take_bytes(&mail, &mut room);
+                heard
+                    .lock()
+                    .unwrap()
+                    .push((mail.kernel, room[..len].to_vec()));
+            }
+            other => honest(worker, post, other),
+        }
+    };
+    let stats: types::Stats = Stage::new()
+        .run(hear, async move |path, desk| {
+            for bytes in [message.to_vec(), b"no SIP".to_vec()] {
+                let source = "10.0.0.1:5060".parse().unwrap();
+                let listen = trunkline_dataplane::ids::ListenIndex(0);
+                desk.send(Request::Datagram {
+                    listen,
+                    source,
+                    bytes,
+                })
+                .await
+                .unwrap();
+            }
+            client::get(&path, "/v1/stats").await.unwrap()
+        })
+        .await;
+    assert_eq!(
+        (
+            stats.operator.kernel_datagrams,
+            stats.operator.kernel_dropped
+        ),
+        (2, 0)
+    );
+    let mut heard = heard.lock().unwrap().clone();
+    heard.sort();
+    assert_eq!(
+        heard,
+        [(true, message.to_vec()), (true, b"no SIP".to_vec())]
+    );
+}

@@ -1,0 +1,145 @@
+//! A daemon that is up: the host goes on working, changes are followed, and it ends in
+//! order or in disorder.
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use lab::Lab;
+use lab::run;
+use nix::sys::signal::Signal;
+
+fn ping(lab: &Lab, address: &str) {
+    run(&format!(
+        "ip netns exec {} ping -q -c 1 -W 5 {address}",
+        lab.peer
+    ));
+}
+
+fn answers(lab: &Lab, what: impl Fn(&serde_json::Value) -> bool) {
+    lab::until(|| what(&lab.ask("status")));
+}
+
+#[test]
+fn it_comes_up_answers_and_ends_with_exact_sums() {
+    let lab = Lab::new(2);
+    let mut daemon = lab.daemon(&[]);
+    let status = lab.ask("status");
+    assert_eq!(status["interfaces"][0]["mode"], "native");
+    assert_eq!(status["interfaces"][1]["queues"], 2);
+    assert_eq!(status["workers"].as_array().unwrap().len(), 2);
+    ping(&lab, "10.77.1.1");
+    ping(&lab, "10.77.2.1");
+    for command in ["status", "stats", "calls", "flows", "version"] {
+        let output = lab.trunkctl(&[command]);
+        assert!(
+            output.status.success() && !output.stdout.is_empty(),
+            "{command}"
+        );
+    }
+    let unknown = lab.trunkctl(&["call", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&unknown.stderr),
+        "trunkctl: no call has the Call-ID nobody\n"
+    );
+    assert_eq!(
+        fs::metadata(lab.socket()).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+    let log = daemon.log();
+    assert_eq!(log.matches(": exact").count(), 7, "{log}");
+    assert!(log.contains("stopped"), "{log}");
+    lab.assert_untouched();
+}
+
+#[test]
+fn sigint_ends_it_in_order_too() {
+    let lab = Lab::new(2);
+    let mut daemon = lab.daemon(&[]);
+    assert_eq!(daemon.end(Signal::SIGINT), Some(0));
+    lab.assert_untouched();
+}
+
+#[test]
+fn after_sigkill_the_host_is_reachable_and_a_restart_works_at_once() {
+    let lab = Lab::new(2);
+    let mut daemon = lab.daemon(&[]);
+    assert_eq!(daemon.end(Signal::SIGKILL), None);
+    ping(&lab, "10.77.1.1");
+    assert!(lab.socket().exists(), "a killed daemon removes nothing");
+    let mut daemon = lab.daemon(&[]);
+    assert_eq!(lab.ask("status")["interfaces"][0]["mode"], "native");
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+    lab.assert_untouched();
+}
+
+#[test]
+fn changes_of_the_network_are_followed() {
+    let lab = Lab::new(2);
+    let mut daemon = lab.daemon(&[]);
+    // The trunks' neighbours are resolved without a packet of theirs.
+    let managed = |address: &str| {
+        run(&format!("ip -n {} neighbour show {address}", lab.box_)).contains("managed REACHABLE")
+    };
+    lab::until(|| managed("10.77.1.2") && managed("10.77.2.2"));
+    let networks = || lab.ask("stats")["operator"]["networks"].as_u64().unwrap();
+    lab::until(|| networks() > 0);
+    let before = networks();
+    run(&format!(
+        "ip -n {} route add 192.0.2.0/24 via 10.77.2.2",
+        lab.box_
+    ));
+    lab::until(|| networks() > before);
+    run(&format!("ip -n {} link set caller0 down", lab.peer));
+    answers(&lab, |status| status["interfaces"][0]["link"] == "down");
+    run(&format!("ip -n {} link set caller0 up", lab.peer));
+    answers(&lab, |status| status["interfaces"][0]["link"] == "up");
+    run(&format!("ip -n {} link set core mtu 1400", lab.box_));
+    answers(&lab, |status| status["interfaces"][1]["mtu"] == 1400);
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+    let kept = run(&format!("ip -n {} neighbour show", lab.box_));
+    assert!(
+        !kept.contains("managed"),
+        "the kernel has its entries back:\n{kept}"
+    );
+}
+
+#[test]
+fn a_stranger_is_refused_even_where_the_files_mode_lets_him_in() {
+    let lab = Lab::new(2);
+    let mut daemon = lab.daemon(&[]);
+    fs::set_permissions(lab.socket(), fs::Permissions::from_mode(0o777)).unwrap();
+    let trunkctl = lab.path("trunkctl");
+    fs::copy(env!("CARGO_BIN_EXE_trunkctl"), &trunkctl).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let output = command
+        .arg(&trunkctl)
+        .arg("--socket")
+        .arg(lab.socket())
+        .arg("status")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("you may not use"), "{said}");
+    assert_eq!(lab.ask("stats")["operator"]["refused"], 1);
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+}
+
+#[test]
+fn curl_works() {
+    let lab = Lab::new(2);
+    let _daemon = lab.daemon(&[]);
+    let socket = lab.socket();
+    let said = run(&format!(
+        "curl -sS --unix-socket {} http://localhost/v1/version",
+        socket.display()
+    ));
+    let version: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(version["name"], "trunklined");
+}
