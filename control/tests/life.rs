@@ -1,6 +1,8 @@
 //! A daemon that is up: the host goes on working, changes are followed, and it ends in
 //! order or in disorder.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod lab;
 
 use std::fs;
@@ -106,6 +108,29 @@ fn changes_of_the_network_are_followed() {
         !kept.contains("managed"),
         "the kernel has its entries back:\n{kept}"
     );
+}
+
+#[test]
+fn what_reaches_the_kernels_socket_is_taken_up_by_a_worker() {
+    let lab = Lab::new(2);
+    let mut daemon = lab.daemon(&[]);
+    // From the box itself: over the loopback, past XDP.
+    let sender = "printf nonsense | nc -u -q 0 -s 10.77.1.1 10.77.1.1 5060";
+    let sent = lab.command("sh").args(["-c", sender]).output().unwrap();
+    assert!(
+        sent.status.success(),
+        "{}",
+        String::from_utf8_lossy(&sent.stderr)
+    );
+    let counted = |name: &str| {
+        let stats = lab.ask("stats");
+        let rows = stats["counters"].as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["name"] == name).unwrap()["total"]
+            .as_u64()
+            .unwrap()
+    };
+    lab::until(|| counted("kernel_in") == 1 && counted("sip_malformed") == 1);
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0), "{}", daemon.log());
 }
 
 #[test]

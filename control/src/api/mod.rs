@@ -28,7 +28,6 @@ use types::Refusal;
 type Desk = mpsc::Sender<Request>;
 
 /// Every path that the socket answers.
-#[must_use]
 pub fn router(desk: Desk) -> Router {
     Router::new()
         .route("/v1/version", get(version))

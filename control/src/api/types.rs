@@ -199,6 +199,9 @@ pub struct OperatorStats {
     pub kernel_dropped: u64,
     /// Network snapshots handed to the workers.
     pub networks: u64,
+    /// Tasks of control that met a bug.
+    #[serde(default)]
+    pub tasks_failed: u64,
 }
 
 /// `GET /v1/calls`

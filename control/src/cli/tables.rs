@@ -221,6 +221,11 @@ impl Paper {
                 operator.networks,
                 "Changes of links, routes and neighbours handed to the workers.",
             ),
+            (
+                "tasks_failed",
+                operator.tasks_failed,
+                "Tasks of control that met a bug.",
+            ),
         ];
         let rows = rows.iter().filter(|(_, count, _)| all || *count > 0);
         let rows: Vec<_> = rows

@@ -41,6 +41,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Over how long the busy share is taken.
 const BUSY_WINDOW: Duration = Duration::from_secs(1);
 
+/// Most warnings that are kept for the operator.
+const WARNINGS_MAX: usize = 32;
+
 /// How long the last frames may take to end after the XDP programs have been taken off.
 const SETTLE_MAX: Duration = Duration::from_millis(500);
 
@@ -162,6 +165,7 @@ impl Desk {
                 self.busy_ns[worker] = busy_ns;
             }
             self.busy_since = now;
+            self.seek_peers();
         }
     }
 
@@ -204,10 +208,20 @@ impl Desk {
                 source,
                 bytes,
             } => self.hand_over(listen, source, &bytes),
-            Request::Warning(warning) => {
-                tracing::warn!("{warning}");
-                self.facts.warnings.push(warning);
+            Request::Warning(warning) => self.warn(warning),
+            Request::TaskFailed(name) => {
+                self.operator.tasks_failed += 1;
+                self.warn(format!("the task \"{name}\" has met a bug and ended: restart trunklined when it suits you"));
             }
+        }
+    }
+
+    /// Tells the operator once, now and in every status from now on.
+    fn warn(&mut self, warning: String) {
+        let warnings = &mut self.facts.warnings;
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&warning) {
+            tracing::warn!("{warning}");
+            warnings.push(warning);
         }
     }
 
@@ -230,7 +244,7 @@ impl Desk {
                     Report::Solicit { interface, address } => self.want(interface, address),
                     other => {
                         let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
-                        self.queries.report(id, other, &mut self.workers.posts);
+                        self.queries.report(id, &other, &mut self.workers.posts);
                     }
                 }
             }
@@ -253,6 +267,17 @@ impl Desk {
                     self.want(interface, address)
                 }
                 Err(_) => {}
+            }
+        }
+    }
+
+    /// Asks again for the peers whose next hop is not known: an entry can be lost with its
+    /// link, and an answer with a packet.
+    fn seek_peers(&self) {
+        for peer in &self.facts.peers {
+            if let Err(Unresolved::NoNeighbour { interface, address }) = self.network.resolve(*peer)
+            {
+                self.want(interface, address);
             }
         }
     }

@@ -102,6 +102,8 @@ pub enum Request {
     },
     /// Something that the operator should know from now on.
     Warning(String),
+    /// A task beside the desk has panicked.
+    TaskFailed(&'static str),
 }
 
 /// Why a call is not shown.

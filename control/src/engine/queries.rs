@@ -101,33 +101,33 @@ impl Queries {
     }
 
     /// Takes a part of an answer from `worker`.
-    pub fn report(&mut self, worker: WorkerId, report: Report, posts: &mut [ControlPost]) {
+    pub fn report(&mut self, worker: WorkerId, report: &Report, posts: &mut [ControlPost]) {
         // What belongs to no open question came too late.
         match report {
             Report::Call { id, call } => {
-                if let Some(open) = self.open.get_mut(&id) {
-                    open.answers.calls.push(call);
+                if let Some(open) = self.open.get_mut(id) {
+                    open.answers.calls.push(*call);
                 }
             }
             Report::Flow { id, flow } => {
-                if let Some(open) = self.open.get_mut(&id) {
-                    open.answers.flows.push(flow);
+                if let Some(open) = self.open.get_mut(id) {
+                    open.answers.flows.push(*flow);
                 }
             }
             Report::Socket { id, socket } => {
-                if let Some(open) = self.open.get_mut(&id) {
-                    open.answers.sockets.push((worker, socket));
+                if let Some(open) = self.open.get_mut(id) {
+                    open.answers.sockets.push((worker, *socket));
                 }
             }
             Report::End { id } => {
-                let Some(open) = self.open.get_mut(&id) else {
+                let Some(open) = self.open.get_mut(id) else {
                     return;
                 };
                 if let Some(waiting) = open.waiting.get_mut(usize::from(worker.0)) {
                     *waiting = false;
                 }
                 if !open.waiting.contains(&true) {
-                    self.close(id);
+                    self.close(*id);
                     self.advance(posts);
                 }
             }

@@ -205,6 +205,7 @@ fn flow(packets_in: u64) -> FlowReport {
 }
 
 /// Answers as a worker would: worker 1 owns the call, both have the flow.
+#[allow(clippy::needless_pass_by_value, reason = "a player takes its mail")]
 fn honest(worker: u8, post: &mut WorkerPost, mail: Mail) {
     let Mail::Query(query) = mail else { return };
     let id = query.id;

@@ -6,6 +6,7 @@
 //! anew, again and again.
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -24,8 +25,15 @@ const MANAGED_MAX: usize = 1024;
 /// How often one neighbour is asked for at most.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often one that the kernel does not manage is asked for again: well within the
+/// time in which the kernel's own probing gives up or lets an entry go stale.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
 /// How many neighbours are asked for in a second at most.
 const ASKS_A_SECOND: u32 = 200;
+
+/// Most neighbours that wait for their second.
+const LATER_MAX: usize = 4096;
 
 /// A neighbour, as the kernel names it.
 type Key = (u32, Ipv4Addr);
@@ -37,8 +45,10 @@ pub struct Neighbours {
     wanted: HashMap<Key, Want>,
     /// False once the kernel has refused a managed entry.
     can_manage: bool,
-    second: Instant,
+    /// How many were asked for since the last tick.
     asked: u32,
+    /// Those for which there was no more room in this second.
+    later: VecDeque<Key>,
 }
 
 #[derive(Debug)]
@@ -55,8 +65,8 @@ impl Neighbours {
             handle,
             wanted: HashMap::new(),
             can_manage: true,
-            second: Instant::now(),
             asked: 0,
+            later: VecDeque::new(),
         }
     }
 
@@ -106,20 +116,38 @@ impl Neighbours {
     }
 
     fn may_ask(&mut self, key: Key) -> bool {
-        let now = Instant::now();
-        if self
-            .wanted
-            .get(&key)
-            .is_some_and(|want| now.duration_since(want.asked) < ASK_EVERY)
-        {
+        let recently = |want: &Want| want.asked.elapsed() < ASK_EVERY;
+        if self.wanted.get(&key).is_some_and(recently) {
             return false;
         }
-        if now.duration_since(self.second) >= Duration::from_secs(1) {
-            self.second = now;
-            self.asked = 0;
+        if self.asked >= ASKS_A_SECOND {
+            if self.later.len() < LATER_MAX && !self.later.contains(&key) {
+                self.later.push_back(key);
+            }
+            return false;
         }
         self.asked += 1;
-        self.asked <= ASKS_A_SECOND
+        true
+    }
+
+    /// To be called once a second: goes on with what had to wait, and asks again for
+    /// what the kernel does not keep resolved by itself.
+    pub async fn tick(&mut self) {
+        self.asked = 0;
+        for (ifindex, address) in std::mem::take(&mut self.later) {
+            // A refusal has been told when it first came.
+            let _ = self.want(ifindex, address).await;
+        }
+        let due = |want: &Want| !want.managed && want.asked.elapsed() >= ASK_AGAIN;
+        let due: Vec<_> = self
+            .wanted
+            .iter()
+            .filter(|(_, want)| due(want))
+            .map(|(key, _)| *key)
+            .collect();
+        for (ifindex, address) in due {
+            let _ = self.want(ifindex, address).await;
+        }
     }
 
     async fn ask(

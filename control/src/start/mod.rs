@@ -13,6 +13,7 @@ pub mod privileges;
 pub mod sockets;
 pub mod state;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -182,17 +183,14 @@ impl Started {
             solicits,
             ..
         } = self;
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = Tasks::default();
         for (listen, socket) in (0..).zip(self.kernel_sockets) {
             let socket = TokioUdpSocket::from_std(socket).map_err(StartError::Runtime)?;
-            tasks.spawn(hear(ListenIndex(listen), socket, requests_in.clone()));
+            let hear = hear(ListenIndex(listen), socket, requests_in.clone());
+            tasks.spawn("kernel socket", hear);
         }
-        tasks.spawn(mirror(
-            self.watch,
-            self.handle,
-            self.ifindexes,
-            requests_in.clone(),
-        ));
+        let mirror = mirror(self.watch, self.handle, self.ifindexes, requests_in.clone());
+        tasks.spawn("mirror", mirror);
         let (released, release) = tokio::sync::oneshot::channel();
         let keeper = tokio::spawn(keep_neighbours(
             neighbours,
@@ -200,24 +198,52 @@ impl Started {
             requests_in.clone(),
             release,
         ));
+        let failures = requests_in.clone();
         let served = {
             let answering = operator.serve(requests_in);
-            tokio::pin!(answering);
             let served = desk.serve(requests, stop);
-            tokio::pin!(served);
-            tokio::select! {
-                served = &mut served => served,
-                answered = &mut answering => answered,
+            tokio::pin!(answering, served);
+            loop {
+                tokio::select! {
+                    served = &mut served => break served,
+                    answered = &mut answering => break answered,
+                    // Caught and counted: calls go on without it.
+                    name = tasks.failed() => drop(failures.try_send(Request::TaskFailed(name))),
+                }
             }
         };
         drop(operator);
-        tasks.shutdown().await;
+        tasks.running.shutdown().await;
         let sums = desk.stop().await;
         let _ = released.send(());
         // The kernel may be slow to take the entries back; they do no harm.
         let _ = tokio::time::timeout(Duration::from_secs(1), keeper).await;
         served.map_err(StartError::Runtime)?;
         Ok(sums)
+    }
+}
+
+/// The tasks beside the desk.
+#[derive(Default)]
+struct Tasks {
+    running: tokio::task::JoinSet<()>,
+    names: HashMap<tokio::task::Id, &'static str>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let id = self.running.spawn(task).id();
+        self.names.insert(id, name);
+    }
+
+    /// Returns when one of them has panicked, with its name.
+    async fn failed(&mut self) -> &'static str {
+        while let Some(ended) = self.running.join_next().await {
+            if let Err(error) = ended {
+                return self.names.get(&error.id()).copied().unwrap_or("unknown");
+            }
+        }
+        std::future::pending().await
     }
 }
 
@@ -269,9 +295,11 @@ async fn keep_neighbours(
     desk: mpsc::Sender<Request>,
     mut release: tokio::sync::oneshot::Receiver<()>,
 ) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             _ = &mut release => break,
+            _ = second.tick() => neighbours.tick().await,
             solicit = solicits.recv() => {
                 let Some((ifindex, address)) = solicit else { break };
                 if let Some(warning) = neighbours.want(ifindex, address).await {

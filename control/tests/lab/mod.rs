@@ -1,8 +1,7 @@
 //! A network namespace with a box in it, for one test: two veth pairs, a
 //! configuration, and the daemon. Everything goes when the test ends, however it ends.
 
-// Each test file uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fs;
 use std::io::Read as _;
