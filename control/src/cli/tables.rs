@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::Cell;
 use comfy_table::CellAlignment;
+use comfy_table::ColumnConstraint;
 use comfy_table::ContentArrangement;
 use comfy_table::Table;
 use comfy_table::presets;
@@ -28,11 +29,16 @@ pub struct Paper {
 /// How a column stands.
 #[derive(Clone, Copy)]
 enum Column {
+    /// Text that may be broken over lines where the terminal is narrow.
     Text(&'static str),
+    /// A name or an address: broken it could not be copied.
+    Word(&'static str),
+    /// To the right, and never broken.
     Number(&'static str),
 }
 use Column::Number;
 use Column::Text;
+use Column::Word;
 
 impl Paper {
     fn table(self, columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -44,11 +50,11 @@ impl Paper {
             table.force_no_tty();
         }
         let cell = |column: &Column, text: String| match column {
-            Text(_) => Cell::new(text),
+            Text(_) | Word(_) => Cell::new(text),
             Number(_) => Cell::new(text).set_alignment(CellAlignment::Right),
         };
         let title = |column: &Column| match column {
-            Text(title) | Number(title) => cell(column, (*title).to_owned()),
+            Text(title) | Word(title) | Number(title) => cell(column, (*title).to_owned()),
         };
         table.set_header(columns.iter().map(title));
         for row in rows {
@@ -58,6 +64,11 @@ impl Paper {
                     .zip(row)
                     .map(|(column, text)| cell(column, text)),
             );
+        }
+        for (index, column) in columns.iter().enumerate() {
+            if let (Word(_) | Number(_), Some(shown)) = (column, table.column_mut(index)) {
+                shown.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
         // No blank at the end of a line: it would wrap in a narrow terminal.
         table.lines().fold(String::new(), |mut text, line| {
@@ -78,12 +89,12 @@ impl Paper {
         let columns = [
             Number("worker"),
             Number("core"),
-            Text("poll"),
+            Word("poll"),
             Number("busy"),
             Number("calls"),
             Number("transactions"),
             Number("flows"),
-            Text("frames in"),
+            Word("frames in"),
         ];
         text += &self.table(
             &columns,
@@ -106,11 +117,11 @@ impl Paper {
         );
         text += "\nInterfaces\n";
         let columns = [
-            Text("name"),
-            Text("device"),
-            Text("link"),
-            Text("XDP"),
-            Text("frames"),
+            Word("name"),
+            Word("device"),
+            Word("link"),
+            Word("XDP"),
+            Word("frames"),
             Number("queues"),
             Number("MTU"),
         ];
@@ -156,7 +167,7 @@ impl Paper {
             Text("sum"),
             Number("left"),
             Number("right"),
-            Text("verdict"),
+            Word("verdict"),
         ];
         format!("\nSums\n{}", self.table(&columns, rows))
     }
@@ -176,8 +187,8 @@ impl Paper {
                 ]
             });
             let columns = [
-                Text("verdict"),
-                Text("action"),
+                Word("verdict"),
+                Word("action"),
                 Number("frames"),
                 Text("meaning"),
             ];
@@ -233,7 +244,7 @@ impl Paper {
             .collect();
         if !rows.is_empty() {
             text += "\nControl\n";
-            text += &self.table(&[Text("counter"), Number("total"), Text("meaning")], rows);
+            text += &self.table(&[Word("counter"), Number("total"), Text("meaning")], rows);
         }
         text + &self.sums(&stats.sums)
     }
@@ -251,7 +262,7 @@ impl Paper {
         } else {
             &[]
         };
-        let mut columns = vec![Text("counter"), Text("kind"), Number("total")];
+        let mut columns = vec![Word("counter"), Word("kind"), Number("total")];
         columns.extend(own.iter().map(|title| Number(title)));
         columns.push(Text("meaning"));
         let rows = shown.iter().map(|row| {
@@ -272,7 +283,7 @@ impl Paper {
 
     fn sockets(self, stats: &Stats) -> String {
         let columns = [
-            Text("interface"),
+            Word("interface"),
             Number("queue"),
             Number("worker"),
             Number("rx dropped"),
@@ -302,11 +313,11 @@ impl Paper {
     #[must_use]
     pub fn calls(self, calls: &Calls) -> String {
         let columns = [
-            Text("Call-ID"),
-            Text("state"),
+            Word("Call-ID"),
+            Word("state"),
             Text("from"),
             Text("to"),
-            Text("trunks"),
+            Word("trunks"),
             Number("worker"),
             Number("age"),
             Number("streams"),
@@ -359,10 +370,10 @@ impl Paper {
         for (index, stream) in (1..).zip(&call.streams) {
             let _ = writeln!(text, "\nStream {index}");
             let columns = [
-                Text("side"),
-                Text("its media"),
-                Text("our port"),
-                Text("kind"),
+                Word("side"),
+                Word("its media"),
+                Word("our port"),
+                Word("kind"),
                 Number("packets in"),
                 Number("forwarded"),
                 Number("dropped"),
@@ -379,29 +390,25 @@ impl Paper {
     #[must_use]
     pub fn flows(self, flows: &Flows) -> String {
         let columns = [
-            Text("comes in by"),
-            Text("kind"),
-            Text("from"),
-            Text("leaves by"),
-            Text("to"),
+            Word("our port"),
+            Word("kind"),
+            Word("from"),
+            Word("to"),
             Number("owner"),
             Number("packets in"),
             Number("forwarded"),
             Number("dropped"),
-            Number("payload"),
         ];
         let rows = flows.flows.iter().map(|flow| {
             vec![
                 flow.local.clone(),
                 flow.kind.clone(),
                 known(flow.source.as_deref()),
-                flow.relay.clone(),
                 known(flow.destination.as_deref()),
                 flow.owner.to_string(),
                 number(flow.packets_in),
                 number(flow.packets_out),
                 number(flow.packets_dropped),
-                octets(flow.octets_out),
             ]
         });
         let text = match flows.flows.len() {
@@ -482,21 +489,6 @@ fn number(n: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-fn octets(n: u64) -> String {
-    let mut size = n as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if size < 1024.0 {
-            return if unit == "B" {
-                format!("{n} B")
-            } else {
-                format!("{size:.1} {unit}")
-            };
-        }
-        size /= 1024.0;
-    }
-    format!("{size:.1} TiB")
 }
 
 fn duration(seconds: f64) -> String {
