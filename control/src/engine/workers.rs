@@ -172,3 +172,89 @@ fn spawn<R: Rings + Send + 'static>(
     let builder = thread::Builder::new().name(format!("worker-{number}"));
     builder.spawn(top).map_err(WorkerError::Thread)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use trunkline_dataplane::counters::Counter;
+    use trunkline_dataplane::ring::Fake;
+    use trunkline_dataplane::ring::FakeConfig;
+    use trunkline_dataplane::settings::Capacity;
+    use trunkline_dataplane::settings::Secrets;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn start(cores: &[CoreId]) -> Result<Workers, WorkerError> {
+        let mut config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
+        config.capacity = Capacity::SMALL;
+        let secrets = Secrets {
+            branch: [1; 16],
+            cookie: [[2; 16]; 2],
+            hash: [3; 16],
+        };
+        let rings = (0..config.workers)
+            .map(|_| Fake::new(FakeConfig::default()).unwrap())
+            .collect();
+        let network = Network::new(1, &[], &[], &[], &[]);
+        Workers::start(
+            &config.settings(1, secrets),
+            rings,
+            &network,
+            Poll::Adaptive,
+            cores,
+        )
+    }
+
+    /// How many worker threads this process has.
+    fn threads() -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let name = |task: &std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("comm")).unwrap_or_default()
+        };
+        tasks
+            .filter(|task| name(task).starts_with("worker-"))
+            .count()
+    }
+
+    /// A joined thread may stand in /proc for a moment more.
+    fn none_is_left() -> bool {
+        (0..5000).any(|_| {
+            threads() == 0 || {
+                thread::sleep(Duration::from_millis(1));
+                false
+            }
+        })
+    }
+
+    // One test: both count the threads of the process.
+    #[test]
+    fn workers_start_together_and_leave_no_thread() {
+        let mut workers = start(&[]).unwrap();
+        assert_eq!(threads(), 2);
+        while workers
+            .posts
+            .iter()
+            .any(|post| post.published.read().get(Counter::Turns) == 0)
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+        workers.stop();
+        assert!(none_is_left());
+
+        let workers = start(&[]).unwrap();
+        drop(workers);
+        assert!(none_is_left());
+
+        // The second cannot be pinned: the first goes with it.
+        let core = affinity::cores()[0];
+        let refused = start(&[core, CoreId(1000)]).map(drop);
+        assert!(
+            matches!(refused, Err(WorkerError::Pin { worker: 1, .. })),
+            "{refused:?}"
+        );
+        assert!(none_is_left());
+    }
+}
