@@ -33,13 +33,15 @@ e2e_restore() {
     :
 }
 
-# e2e_begin [SED_SCRIPT]: the lab, and the demo's configuration as edited.
+# e2e_begin SED_SCRIPT: the lab, and the demo's configuration as edited.
 e2e_begin() {
     trap e2e_clean EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    box_make_dir "/run/$LAB_NAME" && box_configure "${1:-}" && lab_up && lab_count_from_now ||
-        e2e_fail "no lab"
+    e2e_that "a directory" box_make_dir "/run/$LAB_NAME"
+    box_configure "$1"
+    e2e_that "a lab" lab_up
+    e2e_that "counters at the peers" lab_count_from_now
 }
 
 e2e_fail() {

@@ -8,7 +8,8 @@ flood() {
     lab_exec caller "$E2E_ROOT/perf/e2e/garbage" "$@"
 }
 
-e2e_begin
+# The flood's own INVITEs, where they are whole, have no route: 404.
+e2e_begin 's/^from = "caller"/&\nprefix = "2000"/'
 e2e_that "the box starts" box_start
 e2e_that "and is at rest" box_at_rest 10
 before=$(($(box_verdict redirect_sip) + $(box_verdict redirect_media)))
@@ -32,18 +33,9 @@ done
 jq -r '.counters[] | select(.kind == "dropped" and .total > 0) | "\(.total)\t\(.name)"' \
     "$BOX_DIR/stats.json"
 
-# The INVITEs that were whole ring at a callee that is not there: those calls
-# last until Timer B ends them, so the sums are asked for while they live.
-left=50
-until box_sums_are_exact || [ $((left--)) -eq 0 ]; do
-    sleep 0.1
-    box_ctl --json stats >"$BOX_DIR/stats.json"
-done
-e2e_that "the sums hold" box_sums_are_exact
-failed=$(box_count calls_failed)
-e2e_that "the box serves calls after it" box_calls basic 10 10 30
-e2e_that "the box is at rest" box_at_rest 45
-echo "calls of the flood that failed: $(($(box_count calls_failed) - failed)) more"
+e2e_that "the box is at rest" box_at_rest 10
+e2e_equal "calls begun by the flood" "$(box_count calls_started)" 0
+e2e_serves 10
 e2e_equal "calls answered" "$(box_count calls_answered)" 10
 e2e_that "and stops" box_stop
 e2e_nothing_left

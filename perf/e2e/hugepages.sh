@@ -19,7 +19,7 @@ memory() {
     box_ctl --json status | jq -r '[.workers[].memory] | unique | join(",")'
 }
 
-e2e_begin
+e2e_begin ''
 if [ "$(cat $PAGES/free_hugepages)" -lt 8 ]; then
     e2e_that "it starts without hugepages" box_start
     e2e_equal "frames lie in" "$(memory)" "ordinary pages"

@@ -4,7 +4,7 @@
 # shellcheck source=perf/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
-e2e_begin
+e2e_begin ''
 e2e_that "the box starts" box_start
 e2e_that "a called side" box_callee basic 20 30
 callee=$BOX_CALLEE

@@ -4,7 +4,7 @@
 # shellcheck source=perf/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
-e2e_begin
+e2e_begin ''
 
 echo "a second daemon on the same interfaces"
 e2e_that "the first starts" box_start

@@ -23,7 +23,7 @@ dropped() {
     jq '[.counters[] | select(.kind == "dropped") | .total] | add' "$BOX_DIR/stats.json"
 }
 
-e2e_begin
+e2e_begin ''
 e2e_that "the box starts" box_start
 e2e_that "and is at rest" box_at_rest 10
 scenario busy 20 20 20 0

@@ -3,7 +3,7 @@
 # shellcheck source=perf/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
-e2e_begin
+e2e_begin ''
 e2e_that "the box starts" box_start
 e2e_that "it is attached" \
     sh -c "ip -n $LAB_NAME-box -d link show access | grep -q 'prog/xdp'"
