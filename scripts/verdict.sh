@@ -4,22 +4,22 @@
 
 VERDICT_BAD=0
 
-# verdict_row OK WHAT FIGURES: OK is 0 where it holds.
+# verdict_row OK WHAT FIGURES [WIDTH]: OK is 0 where it holds.
 verdict_row() {
     local mark=✓
     if [ "$1" -ne 0 ]; then
         mark=✗
         VERDICT_BAD=$((VERDICT_BAD + 1))
     fi
-    printf '  %s  %-33s %s\n' "$mark" "$2" "$3"
+    printf '  %s  %-*s %s\n' "$mark" "${4:-37}" "$2" "$3"
 }
 
-# verdict_that WHAT FIGURES CONDITION: a row that holds if the arithmetic does.
+# verdict_that WHAT FIGURES CONDITION [WIDTH]: a row that holds if the arithmetic does.
 verdict_that() {
     local bad=1
     # A count that is missing is no number, and holds nothing.
     if (($3)) 2>/dev/null; then bad=0; fi
-    verdict_row $bad "$1" "$2"
+    verdict_row $bad "$1" "$2" "${4:-}"
 }
 
 # verdict_stat SIDE COLUMN: what SIPp counted; -1 where it did not.
@@ -30,7 +30,7 @@ verdict_stat() {
 }
 
 verdict_permille() {
-    awk -v part="$1" -v all="$2" 'BEGIN { printf "%.2f", all > 0 ? part * 1000 / all : 0 }'
+    awk -v part="$1" -v all="$2" 'BEGIN { printf "%.2f", (all + 0 == 0) ? 0 : part * 1000 / all }'
 }
 
 # Milliseconds of CPU that a process has used, user and system.
@@ -98,14 +98,15 @@ verdict_workers() {
 
 # Rule 6: every frame has one named end.
 verdict_sums() {
-    local name left right difference
-    while IFS=$'\t' read -r name left right difference; do
-        verdict_that "$name" "$left = $right" "$difference == 0"
-    done < <(jq -r '.sums[] | [.name, .left, .right, .difference] | @tsv' "$BOX_DIR/stats.json")
-    verdict_that "sums there are" "$(jq '.sums | length' "$BOX_DIR/stats.json")" \
-        "$(jq '.sums | length' "$BOX_DIR/stats.json") > 3"
+    local name left right difference count
+    count=$(jq '.sums | length' "$BOX_DIR/stats.json")
     verdict_that "nothing left: calls, flows" "$(box_count calls_now), $(box_count flows_now)" \
         "$(box_count calls_now) == 0 && $(box_count flows_now) == 0"
+    verdict_that "sums that every frame is in" "$count, at rest:" "${count:-0} > 3"
+    # printf counts bytes, and Σ has two.
+    while IFS=$'\t' read -r name left right difference; do
+        verdict_that "${name/Σ/the sum of}" "$left = $right" "$difference == 0" 58
+    done < <(jq -r '.sums[] | [.name, .left, .right, .difference] | @tsv' "$BOX_DIR/stats.json")
 }
 
 # tcpdump says "sum ok" of each right UDP checksum, and "bad" of each wrong one.
@@ -138,14 +139,14 @@ verdict_show() {
         kept) ;;
         *) verdict_that "trunklined stopped cleanly" "exit code $DEMO_STOPPED" "DEMO_STOPPED == 0" ;;
     esac
-    printf '     %-33s %s\n' "CPU of trunklined" \
+    printf '     %-37s %s\n' "CPU of trunklined" \
         "$((DEMO_CPU / 1000)).$(printf '%02d' $((DEMO_CPU % 1000 / 10))) s in $((DEMO_ELAPSED / 1000)) s"
     echo
     if [ $VERDICT_BAD -eq 0 ]; then
         echo "All of it holds."
     else
         echo "$VERDICT_BAD of these do not hold."
-        sed 's/^/    trunklined: /' "$BOX_DIR/last-words" 2>/dev/null
+        sed 's/^/    trunklined: /' "$BOX_DIR/trunklined.log" 2>/dev/null
         return 1
     fi
 }
