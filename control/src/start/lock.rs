@@ -8,6 +8,8 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+use std::time::Instant;
 
 use super::sockets;
 
@@ -40,29 +42,41 @@ pub enum LockError {
     },
 }
 
-/// Takes `device` for this process.
+/// How long a lock may go on being held by nobody who can be seen: the kernel takes a
+/// moment to close the files of a daemon that was killed.
+const DYING: Duration = Duration::from_secs(3);
+
+/// How long one who can be seen may hold it: a kill is not carried out at once.
+const LIVING: Duration = Duration::from_millis(200);
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Takes `device` for this process. Waits for a predecessor that is dying, so that a
+/// restart works at once.
 ///
 /// # Errors
 /// Who has it.
 pub fn take(device: &str) -> Result<DeviceLock, LockError> {
     let name = format!("trunklined/{device}");
-    let bound =
-        SocketAddr::from_abstract_name(&name).and_then(|address| UnixDatagram::bind_addr(&address));
-    match bound {
-        Ok(socket) => Ok(DeviceLock { _socket: socket }),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let holder = sockets::holder_of_name(&name);
-            let holder =
-                holder.unwrap_or_else(|| "a process that cannot be seen from here".to_owned());
-            Err(LockError::Taken {
-                device: device.to_owned(),
-                holder,
-            })
+    let began = Instant::now();
+    loop {
+        let bound = SocketAddr::from_abstract_name(&name)
+            .and_then(|address| UnixDatagram::bind_addr(&address));
+        let device = device.to_owned();
+        match bound {
+            Ok(socket) => return Ok(DeviceLock { _socket: socket }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let holder = sockets::holder_of_name(&name);
+                let patience = if holder.is_some() { LIVING } else { DYING };
+                if began.elapsed() >= patience {
+                    let holder = holder
+                        .unwrap_or_else(|| "a process that cannot be seen from here".to_owned());
+                    return Err(LockError::Taken { device, holder });
+                }
+            }
+            Err(error) => return Err(LockError::Io { device, error }),
         }
-        Err(error) => Err(LockError::Io {
-            device: device.to_owned(),
-            error,
-        }),
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -50,12 +50,8 @@ use crate::frame::Frame;
 use crate::frame::Ledger;
 use crate::ids::InterfaceIndex;
 use crate::ids::QueueId;
+use crate::limits::BATCH;
 use crate::sys::wake::Wake;
-
-/// The most frames a turn takes. Larger batches gain nothing measurable and
-/// lengthen the wait of a packet behind them; smaller ones pay for the kick and
-/// the clock more often.
-pub const BATCH: usize = 64;
 
 /// A frame, and the interface it came in by.
 #[derive(Debug)]
