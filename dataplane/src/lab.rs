@@ -41,7 +41,7 @@ pub const PEERS: [SocketAddrV4; 2] = [
 pub const STRANGERS: [Ipv4Addr; 2] =
     [Ipv4Addr::new(10, 77, 1, 66), Ipv4Addr::new(10, 77, 2, 66)];
 /// First and last media port of each interface's range.
-pub const MEDIA_PORTS: [(u16, u16); 2] = [(20_000, 20_799), (30_000, 30_799)];
+pub const MEDIA_PORTS: [(u16, u16); 2] = [(20_000, 23_999), (30_000, 33_999)];
 /// The station address of every host that is not the box.
 pub const PEER_MAC: [u8; 6] = [4, 0, 0, 0, 0, 9];
 

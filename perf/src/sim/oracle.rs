@@ -237,6 +237,11 @@ impl Oracle {
             Some(came) if came.all("Via").count() == 2 => passed_back(came, sip, side)?,
             _ => our_own_response(status, sip)?,
         }
+        if sip.method() == "CANCEL" {
+            // Answered without state: once the INVITE is forgotten, 5 s after its ACK, a
+            // repetition of the CANCEL gets 481 where the first got 200.
+            return Ok(());
+        }
         let branch = param(sip.get("Via"), "branch").unwrap_or_default().to_owned();
         let history = self.responses.entry((side, branch, cseq)).or_default();
         history.take(status, &datagram.payload)?;

@@ -1,0 +1,271 @@
+//! A bench for whole workers: fake rings, the lab's box, a hand-turned clock, and messages
+//! as text. Every frame that leaves is read by etherparse and its sums are verified; after
+//! every turn the frames are conserved and both sums hold.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use etherparse::PacketBuilder;
+use etherparse::SlicedPacket;
+use etherparse::TransportSlice;
+use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::QueueId;
+use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::lab;
+use trunkline_dataplane::mailbox::Report;
+use trunkline_dataplane::post;
+use trunkline_dataplane::post::ControlPost;
+use trunkline_dataplane::ring::Fake;
+use trunkline_dataplane::ring::FakeConfig;
+use trunkline_dataplane::ring::Rings as _;
+use trunkline_dataplane::route::Network;
+use trunkline_dataplane::settings::Settings;
+use trunkline_dataplane::sip::identity;
+use trunkline_dataplane::sys::wake::Wake;
+use trunkline_dataplane::tick::Tick;
+use trunkline_dataplane::worker::Worker;
+
+pub const CALLER: SocketAddrV4 = lab::PEERS[0];
+pub const CALLEE: SocketAddrV4 = lab::PEERS[1];
+pub const ACCESS: SocketAddrV4 = lab::LISTENS[0];
+pub const CORE: SocketAddrV4 = lab::LISTENS[1];
+
+/// A datagram that left.
+#[derive(Clone, Debug)]
+pub struct Left {
+    pub source: SocketAddrV4,
+    pub destination: SocketAddrV4,
+    pub payload: Vec<u8>,
+    /// The worker that sent it.
+    pub worker: usize,
+}
+
+impl Left {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.payload.clone()).unwrap()
+    }
+}
+
+pub struct Bench {
+    pub workers: Vec<Worker<Fake>>,
+    pub posts: Vec<ControlPost>,
+    pub now: Tick,
+    pub left: VecDeque<Left>,
+    hash: [u8; 16],
+}
+
+impl Bench {
+    pub fn new(workers: u8) -> Bench {
+        Bench::with(&lab::settings(workers), FakeConfig::default(), lab::network(1, 1500, &lab::everybody()))
+    }
+
+    pub fn with(settings: &Settings, config: FakeConfig, network: Network) -> Bench {
+        let control = Arc::new(Wake::new().unwrap());
+        let (worker_posts, posts) = post::connect(settings.workers, &control).unwrap();
+        let workers = (0..settings.workers)
+            .zip(worker_posts)
+            .map(|(id, post)| {
+                let rings = Fake::new(FakeConfig { queue: QueueId(u16::from(id)), ..config }).unwrap();
+                let network = Box::new(network.clone());
+                Worker::new(WorkerId(id), settings, rings, network, post).unwrap()
+            })
+            .collect();
+        let hash = settings.secrets.hash;
+        Bench { workers, posts, now: Tick::ms(1_000), left: VecDeque::new(), hash }
+    }
+
+    /// The worker that owns a Call-ID.
+    pub fn owner(&self, call_id: &str) -> usize {
+        let workers = u8::try_from(self.workers.len()).unwrap();
+        usize::from(identity::owner(&self.hash, call_id.as_bytes(), workers).0)
+    }
+
+    /// A Call-ID that `worker` owns.
+    pub fn call_id_of(&self, worker: usize) -> String {
+        (0..).map(|n| format!("call-{n}")).find(|call_id| self.owner(call_id) == worker).unwrap()
+    }
+
+    /// A datagram arrives at a worker's rings, from the interface of its source.
+    pub fn arrives(&mut self, worker: usize, source: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
+        let interface = link_of(*to.ip());
+        let taken = self.workers[worker].rings_mut().inject(interface, &frame(source, to, payload));
+        assert!(taken, "the fake ring dropped it");
+    }
+
+    /// Turns all workers until none finds work, takes what they sent, and checks the sums.
+    pub fn turn(&mut self) {
+        for _ in 0..1_000 {
+            let mut worked = false;
+            for worker in 0..self.workers.len() {
+                worked |= self.workers[worker].turn(self.now);
+                self.take_sent(worker);
+                self.check(worker);
+            }
+            if !worked {
+                return;
+            }
+        }
+        panic!("the workers run in circles");
+    }
+
+    fn take_sent(&mut self, worker: usize) {
+        let left = &mut self.left;
+        self.workers[worker].rings_mut().take_sent(&mut |interface, bytes| {
+            left.push_back(read(interface, bytes, worker));
+        });
+    }
+
+    fn check(&mut self, worker: usize) {
+        let ledger = self.workers[worker].rings_mut().ledger();
+        assert!(ledger.balanced(), "{ledger}");
+        assert_eq!(self.workers[worker].counters().unbalanced(), None);
+    }
+
+    /// A message from the caller, at `worker`; what leaves because of it.
+    pub fn caller(&mut self, worker: usize, message: &str) -> Vec<Left> {
+        self.say(worker, CALLER, ACCESS, message)
+    }
+
+    /// A message from the callee, at `worker`; what leaves because of it.
+    pub fn callee(&mut self, worker: usize, message: &str) -> Vec<Left> {
+        self.say(worker, CALLEE, CORE, message)
+    }
+
+    pub fn say(&mut self, worker: usize, source: SocketAddrV4, to: SocketAddrV4, message: &str) -> Vec<Left> {
+        self.left.clear();
+        self.arrives(worker, source, to, message.as_bytes());
+        self.turn();
+        self.left.drain(..).collect()
+    }
+
+    /// Lets time pass, a bucket of the timer wheel at a time; what leaves meanwhile.
+    pub fn pass_ms(&mut self, ms: u64) -> Vec<Left> {
+        self.left.clear();
+        let end = self.now.plus_ms(ms);
+        while self.now < end {
+            self.now = end.min(self.now.plus_ms(4));
+            self.turn();
+        }
+        self.left.drain(..).collect()
+    }
+
+    /// A count over all workers.
+    pub fn count(&mut self, counter: Counter) -> u64 {
+        self.workers.iter_mut().map(|worker| worker.counters().get(counter)).sum()
+    }
+
+    /// What the workers have reported to control.
+    pub fn reports(&mut self) -> Vec<Report> {
+        let posts = self.posts.iter_mut();
+        posts.flat_map(|post| std::iter::from_fn(|| post.reports.pop().ok())).collect()
+    }
+
+    /// Nothing is left of any call: tables empty, frames at rest, ports free.
+    pub fn assert_at_rest(&mut self) {
+        for gauge in
+            [Counter::TransactionsNow, Counter::CallsNow, Counter::FlowsNow, Counter::KeptNow]
+        {
+            assert_eq!(self.count(gauge), 0, "{}", gauge.info().name);
+        }
+        for worker in &mut self.workers {
+            worker.turn(self.now);
+            assert!(worker.rings_mut().ledger().at_rest());
+            assert_eq!(worker.ports_in_use(), 0);
+        }
+    }
+}
+
+pub fn link_of(address: Ipv4Addr) -> InterfaceIndex {
+    InterfaceIndex(u8::from(address.octets()[2] != 1))
+}
+
+pub fn frame(source: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(link_of(*to.ip())))
+        .ipv4(source.ip().octets(), to.ip().octets(), 64)
+        .udp(source.port(), to.port())
+        .write(&mut frame, payload)
+        .unwrap();
+    frame
+}
+
+fn read(interface: InterfaceIndex, bytes: &[u8], worker: usize) -> Left {
+    let packet = SlicedPacket::from_ethernet(bytes).unwrap();
+    let Some(etherparse::NetSlice::Ipv4(net)) = &packet.net else { panic!("no IPv4: {packet:?}") };
+    let Some(TransportSlice::Udp(udp)) = &packet.transport else { panic!("no UDP: {packet:?}") };
+    let ip = net.header().to_header();
+    assert_eq!(bytes[..12], [lab::PEER_MAC, lab::box_mac(interface)].concat()[..]);
+    assert_eq!(ip.calc_header_checksum(), ip.header_checksum);
+    let header = udp.to_header();
+    assert_eq!(header.calc_checksum_ipv4(&ip, udp.payload()).unwrap(), header.checksum);
+    assert_eq!(bytes.len(), 14 + usize::from(ip.total_len));
+    let address = |ip: [u8; 4], port| SocketAddrV4::new(ip.into(), port);
+    Left {
+        source: address(ip.source, header.source_port),
+        destination: address(ip.destination, header.destination_port),
+        payload: udp.payload().to_vec(),
+        worker,
+    }
+}
+
+/// The value of the first header line that begins with `name: `.
+pub fn header(text: &str, name: &str) -> String {
+    let start = format!("{name}: ");
+    text.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
+}
+
+/// The branch of the top Via.
+pub fn branch(text: &str) -> String {
+    let via = header(text, "Via");
+    via.split(";branch=").nth(1).unwrap().split(';').next().unwrap().to_owned()
+}
+
+/// The response of a user agent to `request`, with its To tag and lines of its own.
+pub fn answer(request: &str, status: &str, lines: &str, body: &str) -> String {
+    let mut text = format!("SIP/2.0 {status}\r\n");
+    for line in request.split("\r\n\r\n").next().unwrap().split("\r\n").skip(1) {
+        let name = line.split(':').next().unwrap();
+        if name == "To" && !line.contains(";tag=") && !status.starts_with("100") {
+            text.push_str(&format!("{line};tag=callee\r\n"));
+        } else if ["Via", "From", "To", "Call-ID", "CSeq", "Record-Route"].contains(&name) {
+            text.push_str(&format!("{line}\r\n"));
+        }
+    }
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    format!("{text}{lines}{kind}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A session description of one G.711 stream.
+pub fn sdp(address: SocketAddrV4) -> String {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n",
+        ip = address.ip(),
+        port = address.port()
+    )
+}
+
+/// The INVITE of a new call, with branch `b1`.
+pub fn invite(call_id: &str, body: &str) -> String {
+    request("INVITE", call_id, "1", "b1", "", body)
+}
+
+/// A request of the caller outside a dialog, or inside where `more` says so by a To line.
+pub fn request(method: &str, call_id: &str, cseq: &str, branch: &str, more: &str, body: &str) -> String {
+    let to = if more.contains("To: ") { "" } else { "To: <sip:100@10.77.1.1>\r\n" };
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    format!(
+        "{method} sip:100@10.77.1.1 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 10.77.1.2;rport;branch=z9hG4bK{branch}\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:caller@10.77.1.2>;tag=caller\r\n\
+         {to}{more}Call-ID: {call_id}\r\n\
+         CSeq: {cseq} {method}\r\n\
+         Contact: <sip:caller@10.77.1.2>\r\n\
+         {kind}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
