@@ -5,8 +5,8 @@
 . "$(dirname "$0")/common.sh"
 
 PAGES=/sys/kernel/mm/hugepages/hugepages-2048kB
-# Two workers with 8,192 frames of 2,048 bytes take 16; a little more does no harm.
-WANTED=20
+# Two workers with 8,192 frames of 2,048 bytes take 16 each.
+WANTED=32
 
 before=$(cat $PAGES/nr_hugepages)
 # shellcheck disable=SC2317

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Kamailio between the box and the callee: two proxies that record a route each
-# understand one another, for calls and for CANCEL.
+# understand one another: calls, re-INVITEs, failures.
 # shellcheck source=perf/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -24,7 +24,11 @@ e2e_equal "calls answered" "$(box_count calls_answered)" 20
 e2e_equal "RTP at the caller" "$(lab_count caller rtp_in)" 4000
 # Kamailio's port is not 5060: its SIP is counted with RTP there.
 e2e_equal "calls ended" "$(box_count calls_ended)" 20
-e2e_that "cancelled calls" box_calls cancel 10 10 40
+# Not cancel: its callee keeps one Via only for the 487, and here there are two.
+e2e_that "re-INVITEs along both routes" box_calls hold 10 10 40
+e2e_that "leave the box at rest" box_at_rest 10
+e2e_equal "calls ended" "$(box_count calls_ended)" 30
+e2e_that "failures" box_calls busy 10 10 40
 e2e_that "leave the box at rest" box_at_rest 10
 e2e_equal "calls failed" "$(box_count calls_failed)" 10
 grep -E 'ERROR|CRITICAL' "$BOX_DIR/kamailio.log" && e2e_fail "Kamailio complains"
