@@ -214,15 +214,21 @@ pub(crate) struct Producer<T> {
 }
 
 impl<T: Entry> Producer<T> {
+    /// True if an entry can be written now.
+    #[must_use]
+    pub(crate) fn has_room(&mut self) -> bool {
+        if self.local.wrapping_sub(self.consumer_seen) > self.view.mask {
+            self.consumer_seen = self.view.consumer().load(Ordering::Acquire);
+        }
+        self.local.wrapping_sub(self.consumer_seen) <= self.view.mask
+    }
+
     /// Writes an entry, unseen by the other end until [`Producer::publish`].
     /// False if the ring is full.
     #[must_use]
     pub(crate) fn push(&mut self, entry: T) -> bool {
-        if self.local.wrapping_sub(self.consumer_seen) > self.view.mask {
-            self.consumer_seen = self.view.consumer().load(Ordering::Acquire);
-            if self.local.wrapping_sub(self.consumer_seen) > self.view.mask {
-                return false;
-            }
+        if !self.has_room() {
+            return false;
         }
         // SAFETY: entry() is in the mapping. The consumer has released this
         // entry (its index, loaded with acquire, is less than a ring behind) and

@@ -157,17 +157,18 @@ impl Port {
     /// Puts the frame on the tx ring, unseen by the kernel until the next flush.
     /// Gives it back if the ring is full.
     pub(crate) fn transmit(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
-        if self.tx_outstanding >= self.lens.tx {
+        // The kernel may complete a frame before it releases its tx entry, so
+        // the bound alone does not promise room.
+        if self.tx_outstanding >= self.lens.tx || !self.tx.has_room() {
             return Err(frame);
         }
         let (addr, len) = pool.submit(frame);
-        // No more is outstanding than the ring is long, so there is room.
         let pushed = self.tx.push(libc::xdp_desc {
             addr,
             len,
             options: 0,
         });
-        assert!(pushed, "tx ring full below its bound");
+        assert!(pushed, "tx ring full though it had room");
         self.tx_outstanding += 1;
         self.counts.tx += 1;
         Ok(())
@@ -188,12 +189,15 @@ impl Port {
         self.completion.release();
     }
 
-    /// Gives the kernel frames to receive into, up to the port's bound.
+    /// Gives the kernel frames to receive into, up to the port's bound. The
+    /// kernel shows received frames (`xskq_prod_submit`) before it releases the
+    /// fill entries that they came from (`__xskq_cons_release` in `xsk_flush`),
+    /// so the ring can be full below the bound: the rest is for the next turn.
     pub(crate) fn refill(&mut self, pool: &mut Pool) {
-        while self.fill_outstanding < self.lens.fill {
+        while self.fill_outstanding < self.lens.fill && self.fill.has_room() {
             let Some(address) = pool.fill() else { break };
             let pushed = self.fill.push(address);
-            assert!(pushed, "fill ring full below its bound");
+            assert!(pushed, "fill ring full though it had room");
             self.fill_outstanding += 1;
         }
         self.fill.publish();
@@ -314,5 +318,59 @@ impl Ports {
 
     pub(crate) fn idle(&self) -> bool {
         self.ports.iter().all(|port| port.rx.waiting() == 0)
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::super::cursor::Ring;
+    use super::*;
+    use crate::frame::CHUNK_LEN;
+    use crate::frame::Umem;
+    use crate::sys::memory::Hugepages;
+    use crate::sys::memory::Mapping;
+
+    #[test]
+    fn a_fill_ring_released_later_than_the_frames_are_shown_is_filled_later() {
+        let lens = RingLens {
+            rx: 4,
+            fill: 4,
+            tx: 4,
+        };
+        let mapping = Mapping::new(8 * usize::from(CHUNK_LEN), Hugepages::Off).unwrap();
+        let mut pool = Pool::new(Umem::new(mapping));
+        let (fill, mut kernel_fill) = Ring::pair(4).unwrap();
+        let (mut kernel_rx, rx) = Ring::pair(4).unwrap();
+        let (tx, _kernel_tx) = Ring::pair(4).unwrap();
+        let (_kernel_completion, completion) = Ring::pair(4).unwrap();
+        let ends = Ends {
+            fill,
+            rx,
+            tx,
+            completion,
+        };
+        let mut port = Port::new(InterfaceIndex(0), QueueId(0), lens, ends);
+        port.refill(&mut pool);
+
+        // As xsk_flush() does it: the frame is shown, its fill entry not yet released.
+        let addr = kernel_fill.pop().unwrap();
+        let descriptor = libc::xdp_desc {
+            addr,
+            len: 60,
+            options: 0,
+        };
+        assert!(kernel_rx.push(descriptor));
+        kernel_rx.publish();
+        let mut batch = Vec::with_capacity(1);
+        port.receive(&mut pool, &mut batch, 1);
+        assert_eq!(batch.len(), 1);
+        port.refill(&mut pool);
+        assert_eq!(kernel_fill.waiting(), 3);
+        assert!(pool.ledger(0, 0).balanced());
+
+        kernel_fill.release();
+        port.refill(&mut pool);
+        assert_eq!(kernel_fill.waiting(), 4);
     }
 }
