@@ -1,6 +1,10 @@
 //! What the fuzz targets check. They are plain functions, so that the corpora are replayed
 //! as ordinary tests by a stable compiler.
 
+mod frame;
+
+pub use frame::frame;
+
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 

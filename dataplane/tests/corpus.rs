@@ -40,3 +40,32 @@ fn the_torture_messages_hold() {
 fn the_sdp_corpus_holds() {
     replay("../fuzz/corpus/sdp", fuzz::sdp);
 }
+
+/// A whole worker an input is slow: the files as they are, some of their beginnings, and
+/// some damage that is the same in every run.
+#[test]
+fn the_frame_corpus_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/frame");
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 40);
+    let mut chance = 1u32;
+    for path in files {
+        println!("{}", path.display());
+        let bytes = std::fs::read(&path).unwrap();
+        fuzz::frame(&bytes);
+        for len in (0..bytes.len()).step_by(97) {
+            fuzz::frame(&bytes[..len]);
+        }
+        for _ in 0..12 {
+            let mut damaged = bytes.clone();
+            for _ in 0..3 {
+                chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let at = (chance >> 8) as usize % damaged.len();
+                damaged[at] ^= 1 << (chance >> 29);
+            }
+            fuzz::frame(&damaged);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The frame path: bytes become frames at a whole worker with one open call.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use crate::ids::InterfaceIndex;
+use crate::ids::WorkerId;
+use crate::lab;
+use crate::post;
+use crate::ring::Fake;
+use crate::ring::FakeConfig;
+use crate::ring::RingLens;
+use crate::ring::Rings as _;
+use crate::settings::Capacity;
+use crate::sys::wake::Wake;
+use crate::tick::Tick;
+use crate::wire;
+use crate::worker::Worker;
+
+const CALLER_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 2), 6000);
+const CALLEE_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 7000);
+
+/// What must hold whatever arrives: `bytes` is a row of records, each a byte that says what
+/// it is, two bytes of length, and so many bytes.
+///
+/// ```text
+/// 0, 1  a frame as it is, on interface 0 or 1
+/// 2, 3  a SIP datagram of the caller, of the callee
+/// 4, 5  a media packet of the caller, of the callee, to the relay port of the open call
+/// 6, 7  the same to its RTCP port
+/// other time passes: the length in tens of milliseconds; no bytes follow
+/// ```
+///
+/// # Panics
+/// If a frame is lost, a sum does not hold, or a frame that left is not sound.
+pub fn frame(bytes: &[u8]) {
+    let Some(mut bench) = Bench::with_an_open_call() else {
+        panic!("the bench cannot be made");
+    };
+    let mut rest = bytes;
+    while let Some((&[kind, high, low], after)) = rest.split_first_chunk() {
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        let (own, others) = after.split_at(len.min(after.len()));
+        rest = if kind < 8 { others } else { after };
+        bench.take(kind, own, len);
+    }
+}
+
+/// A worker, and the relay ports of its call.
+struct Bench {
+    worker: Worker<Fake>,
+    /// Keep the other ends alive.
+    _post: post::ControlPost,
+    now: Tick,
+    relays: [SocketAddrV4; 2],
+}
+
+impl Bench {
+    fn with_an_open_call() -> Option<Bench> {
+        let mut settings = lab::settings(1);
+        settings.capacity = Capacity { transactions: 6, calls: 2, kept: [8, 4, 1] };
+        for (range, (first, _)) in settings.media.iter_mut().zip(lab::MEDIA_PORTS) {
+            range.ports = first..=first + 7;
+        }
+        let control = Arc::new(Wake::new().ok()?);
+        let (mut posts, mut ends) = post::connect(1, &control).ok()?;
+        let lens = RingLens { rx: 4, fill: 8, tx: 4 };
+        let rings = Fake::new(FakeConfig { lens, ..FakeConfig::default() }).ok()?;
+        let network = Box::new(lab::network(1, 1500, &lab::everybody()));
+        let worker = Worker::new(WorkerId(0), &settings, rings, network, posts.pop()?).ok()?;
+        let relays = [0, 1].map(|side| {
+            SocketAddrV4::new(*lab::LISTENS[side].ip(), lab::MEDIA_PORTS[side].0)
+        });
+        let mut bench = Bench { worker, _post: ends.pop()?, now: Tick::ms(1_000), relays };
+        bench.open_call()?;
+        Some(bench)
+    }
+
+    /// An INVITE that is answered. The first port of each range is the call's.
+    fn open_call(&mut self) -> Option<()> {
+        let sent = self.sip(0, invite().as_bytes());
+        let forwarded = sent.iter().find(|text| text.starts_with("INVITE "))?;
+        let answer = answer(forwarded)?;
+        let back = self.sip(1, answer.as_bytes());
+        let port = self.relays[0].port();
+        back.iter().any(|text| text.contains(&format!("m=audio {port} "))).then_some(())
+    }
+
+    /// Takes one record.
+    fn take(&mut self, kind: u8, bytes: &[u8], len: usize) {
+        match kind {
+            0 | 1 => {
+                self.inject(InterfaceIndex(kind), bytes);
+            }
+            2 | 3 => {
+                self.sip(usize::from(kind - 2), bytes);
+            }
+            4..=7 => {
+                let side = usize::from(kind & 1);
+                let source = [CALLER_MEDIA, CALLEE_MEDIA][side];
+                let rtcp = u16::from(kind >= 6);
+                let up = |a: SocketAddrV4| SocketAddrV4::new(*a.ip(), a.port() + rtcp);
+                self.datagram(side, up(source), up(self.relays[side]), bytes);
+            }
+            _ => {
+                self.now = self.now.plus_ms(10 * len as u64);
+                self.turn();
+            }
+        }
+    }
+
+    fn sip(&mut self, side: usize, bytes: &[u8]) -> Vec<String> {
+        self.datagram(side, lab::PEERS[side], lab::LISTENS[side], bytes)
+    }
+
+    /// A datagram in a sound frame; what leaves because of it.
+    fn datagram(&mut self, side: usize, from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) -> Vec<String> {
+        let mut frame = vec![0; wire::HEADERS_LEN];
+        frame.extend_from_slice(bytes);
+        let ethernet = wire::Ethernet::default();
+        if wire::write_headers(&mut frame, &ethernet, from, to, bytes.len()).is_none() {
+            return Vec::new();
+        }
+        wire::fill_udp_checksum(&mut frame);
+        self.inject(InterfaceIndex(u8::from(side != 0)), &frame)
+    }
+
+    fn inject(&mut self, interface: InterfaceIndex, frame: &[u8]) -> Vec<String> {
+        self.worker.rings_mut().inject(interface, frame);
+        self.turn()
+    }
+
+    /// Turns until there is nothing to do, and checks all that must hold.
+    fn turn(&mut self) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut turns = 0;
+        while self.worker.turn(self.now) {
+            turns += 1;
+            assert!(turns < 1_000, "the worker runs in circles");
+            self.take_sent(&mut left);
+        }
+        self.take_sent(&mut left);
+        let ledger = self.worker.rings_mut().ledger();
+        assert!(ledger.balanced() && ledger.held == 0, "{ledger}");
+        assert_eq!(self.worker.counters().unbalanced(), None);
+        left
+    }
+
+    fn take_sent(&mut self, left: &mut Vec<String>) {
+        self.worker.rings_mut().take_sent(&mut |_, bytes| {
+            let Ok(datagram) = wire::parse(bytes) else {
+                panic!("a frame left that does not parse");
+            };
+            // What came as damaged media leaves as that; what we made is right.
+            if datagram.src.port() == 5060 {
+                assert!(wire::udp_checksum_ok(bytes, &datagram));
+            }
+            left.push(String::from_utf8_lossy(datagram.payload(bytes)).into_owned());
+        });
+    }
+}
+
+fn sdp(address: SocketAddrV4) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
+    )
+}
+
+fn invite() -> String {
+    let body = sdp(CALLER_MEDIA);
+    format!(
+        "INVITE sip:100@10.77.1.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.77.1.2;rport;branch=z9hG4bKopen\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:1@10.77.1.2>;tag=caller\r\nTo: <sip:100@10.77.1.1>\r\n\
+         Call-ID: open\r\nCSeq: 1 INVITE\r\nContact: <sip:1@10.77.1.2>\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The callee's 200 to the INVITE that it got.
+fn answer(invite: &str) -> Option<String> {
+    let mut text = "SIP/2.0 200 OK\r\n".to_owned();
+    for line in invite.split("\r\n\r\n").next()?.split("\r\n").skip(1) {
+        match line.split(':').next()? {
+            "To" => text.push_str(&format!("{line};tag=callee\r\n")),
+            "Via" | "From" | "Call-ID" | "CSeq" | "Record-Route" => {
+                text.push_str(&format!("{line}\r\n"));
+            }
+            _ => {}
+        }
+    }
+    let body = sdp(CALLEE_MEDIA);
+    Some(format!(
+        "{text}Contact: <sip:100@10.77.2.2>\r\nContent-Type: application/sdp\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_open_call_takes_media_and_a_bye() {
+        let mut bench = Bench::with_an_open_call().unwrap();
+        let mut rtp = vec![0x80, 8, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
+        rtp.resize(172, 0xd5);
+        let relay = bench.relays[0];
+        assert_eq!(bench.datagram(0, CALLER_MEDIA, relay, &rtp).len(), 1);
+    }
+}
