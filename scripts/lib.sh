@@ -3,7 +3,7 @@
 # Source it. LIB_ROOT is the repository.
 
 LIB_ROOT=${LIB_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
-LIB_RUST_MIN=1.85
+LIB_RUST_MIN=1.95
 
 lib_say() {
     echo "$(basename "$0"): $*" >&2
