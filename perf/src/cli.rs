@@ -1,10 +1,12 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use trunkline_perf::instructions;
 use trunkline_perf::sim;
 use trunkline_perf::sim::Options;
 use trunkline_perf::sim::network::Weather;
@@ -25,6 +27,23 @@ enum Command {
     /// against what came in. A failure prints seed and step, what was violated, and the
     /// ladder of the call; the same options with --seed replay it.
     Sim(SimArgs),
+    /// Count instructions for a call and for a media packet, with valgrind.
+    Instructions {
+        /// Fail where a figure has grown by more than 5 % over the file's.
+        #[arg(long)]
+        check: bool,
+        /// The figures to compare with.
+        #[arg(long, default_value = "perf/instructions.toml")]
+        file: PathBuf,
+    },
+    /// Carry a load: what `instructions` runs under valgrind.
+    #[command(hide = true)]
+    Work {
+        /// Its name.
+        load: String,
+        /// How many.
+        count: u64,
+    },
 }
 
 #[derive(Clone, Debug, Args)]
@@ -84,7 +103,27 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Sim(args) => Ok(simulate(&args)),
+        Command::Instructions { check, file } => count_instructions(check.then_some(&file)),
+        Command::Work { load, count } => {
+            instructions::work(&load, count)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+fn count_instructions(file: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
+    let figures = instructions::measure()?;
+    print!("{}", instructions::table(&figures));
+    let Some(file) = file else { return Ok(ExitCode::SUCCESS) };
+    let grown = instructions::check(&figures, file)?;
+    for line in &grown {
+        println!("{line}");
+    }
+    if grown.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("Make it leaner, or say in the commit why it must cost more and change {}.", file.display());
+    Ok(ExitCode::FAILURE)
 }
 
 fn simulate(args: &SimArgs) -> ExitCode {

@@ -1,3 +1,4 @@
 //! What drives the dataplane from outside: the simulator, and the count of instructions.
 
+pub mod instructions;
 pub mod sim;

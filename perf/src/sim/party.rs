@@ -286,7 +286,7 @@ impl Party {
         let at = at.ok_or(format!("{} to no request of this party", sip.name()))?;
         let first = self.clients[at].hear(status, now);
         if method != "INVITE" {
-            if first && method == "BYE" {
+            if first && method == "BYE" && self.plan != Plan::Bare {
                 self.later(now, 1_000, 3_000, Alarm::Straggle);
             }
             return Ok(());
@@ -555,6 +555,9 @@ impl Party {
     }
 
     fn schedule_media(&mut self, now: Tick) {
+        if self.plan == Plan::Bare {
+            return;
+        }
         // A late answer may still be under way when media that follows it arrives.
         let late = self.plan == Plan::LateOffer && self.side == Side::Caller;
         let begin_ms = if late { 200 } else { 0 };

@@ -7,6 +7,8 @@ use super::random::Random;
 pub enum Plan {
     /// Answered; the caller hangs up.
     Basic,
+    /// As basic, but without a media packet: never drawn, for counting instructions.
+    Bare,
     /// Answered; the callee hangs up.
     CalleeHangsUp,
     /// Both hang up at once.

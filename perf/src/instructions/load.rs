@@ -1,0 +1,227 @@
+//! The loads: calls between two scripted agents through one worker, and media packets of an
+//! open call.
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::lab;
+use trunkline_dataplane::post;
+use trunkline_dataplane::post::ControlPost;
+use trunkline_dataplane::ring::Fake;
+use trunkline_dataplane::ring::FakeConfig;
+use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::sys::wake::Wake;
+use trunkline_dataplane::tick::Tick;
+use trunkline_dataplane::worker::Worker;
+
+use crate::sim::frame;
+use crate::sim::frame::Datagram;
+use crate::sim::frame::link_of;
+use crate::sim::ladder::Side;
+use crate::sim::media;
+use crate::sim::media::Fate;
+use crate::sim::party::Party;
+use crate::sim::plan::Plan;
+use crate::sim::random::Random;
+use crate::sim::sip::Sip;
+
+/// What can be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Calls, from INVITE to the end of their timers.
+    Call,
+    /// RTP packets, in batches.
+    Rtp,
+    /// RTP packets, one a turn.
+    RtpAlone,
+    /// Turns without work.
+    Turn,
+}
+
+/// Packets of a batch.
+const BATCH: u64 = 32;
+
+impl Load {
+    /// All of them.
+    pub const ALL: [Load; 4] = [Load::Call, Load::Rtp, Load::RtpAlone, Load::Turn];
+
+    /// Its name in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Load::Call => "call",
+            Load::Rtp => "rtp",
+            Load::RtpAlone => "rtp_alone",
+            Load::Turn => "turn",
+        }
+    }
+
+    /// What it is, for a person.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Load::Call => "a call: INVITE 100 180 200 ACK BYE 200, SDP both ways, 4 flows, all timers",
+            Load::Rtp => "a relayed G.711 packet, 32 a turn, on fake rings",
+            Load::RtpAlone => "the same, one a turn",
+            Load::Turn => "a turn without work",
+        }
+    }
+
+    /// The two lengths whose difference is counted.
+    pub(super) const fn lengths(self) -> [u64; 2] {
+        match self {
+            Load::Call => [400, 600],
+            Load::Rtp | Load::RtpAlone => [3_200, 9_600],
+            Load::Turn => [1_000, 3_000],
+        }
+    }
+}
+
+/// Carries `count` of the load named `name`.
+///
+/// # Errors
+/// Where there is no such load, or it does not run as it should.
+pub fn work(name: &str, count: u64) -> anyhow::Result<()> {
+    let load = Load::ALL.into_iter().find(|load| load.name() == name);
+    let load = load.with_context(|| format!("{name} is no load"))?;
+    let mut bench = Bench::new()?;
+    match load {
+        Load::Call => (0..count).try_for_each(|number| bench.call(number)),
+        Load::Rtp => bench.media(count, BATCH),
+        Load::RtpAlone => bench.media(count, 1),
+        Load::Turn => {
+            (0..count).for_each(|_| bench.turn());
+            Ok(())
+        }
+    }
+}
+
+/// One turn of the worker: all that is counted.
+#[inline(never)]
+fn measured_turn(worker: &mut Worker<Fake>, now: Tick) -> bool {
+    std::hint::black_box(worker.turn(now))
+}
+
+struct Bench {
+    worker: Worker<Fake>,
+    /// Keeps the other ends of the mailboxes.
+    _post: ControlPost,
+    now: Tick,
+    sent: Vec<Datagram>,
+    random: Random,
+}
+
+impl Bench {
+    fn new() -> anyhow::Result<Bench> {
+        let mut settings = lab::settings(1);
+        settings.capacity = Capacity::SMALL;
+        let control = Arc::new(Wake::new()?);
+        let (mut posts, mut ends) = post::connect(1, &control)?;
+        let rings = Fake::new(FakeConfig::default())?;
+        let network = Box::new(lab::network(1, 1500, &lab::everybody()));
+        let post = posts.pop().context("no post")?;
+        Ok(Bench {
+            worker: Worker::new(WorkerId(0), &settings, rings, network, post)?,
+            _post: ends.pop().context("no post")?,
+            now: Tick::ms(1_000),
+            sent: Vec::new(),
+            random: Random::new(1),
+        })
+    }
+
+    fn inject(&mut self, datagram: &Datagram) -> anyhow::Result<()> {
+        let bytes = frame::build(datagram).map_err(anyhow::Error::msg)?;
+        let interface = link_of(*datagram.source.ip());
+        let taken = self.worker.rings_mut().inject(interface, &bytes);
+        anyhow::ensure!(taken, "the rings are full");
+        Ok(())
+    }
+
+    fn turn(&mut self) {
+        measured_turn(&mut self.worker, self.now);
+        let sent = &mut self.sent;
+        self.worker.rings_mut().take_sent(&mut |interface, bytes| {
+            sent.extend(frame::read(interface, bytes));
+        });
+    }
+
+    /// Lets time pass; the worker turns whenever a timer is due.
+    fn pass_to(&mut self, end: Tick) {
+        while self.now < end {
+            // A bucket of the wheel may hold only timers of a later round: look at the next.
+            let due = self.worker.next_due().max(Tick(self.now.0 + 4_200_000));
+            self.now = due.min(end);
+            if due <= end {
+                self.turn();
+            }
+        }
+    }
+
+    /// A call from its INVITE to the answer to its BYE, both parties in one place.
+    fn call(&mut self, number: u64) -> anyhow::Result<()> {
+        let begin = self.now;
+        let number = usize::try_from(number)?;
+        let mut parties = [Side::Caller, Side::Callee]
+            .map(|side| Party::new(side, number, Plan::Bare, begin, &mut self.random));
+        let ended = |parties: &[Party; 2]| {
+            parties.iter().all(|party| party.hung_up && !party.is_waiting())
+        };
+        while !ended(&parties) {
+            let due = parties.iter().map(Party::due).min().unwrap_or(Tick::NEVER);
+            anyhow::ensure!(due < begin.plus_ms(60_000), "call {number} does not end");
+            self.pass_to(due);
+            self.exchange(&mut parties)?;
+        }
+        Ok(())
+    }
+
+    /// Carries messages back and forth until both parties wait.
+    fn exchange(&mut self, parties: &mut [Party; 2]) -> anyhow::Result<()> {
+        let mut out = Vec::new();
+        for party in &mut *parties {
+            if party.due() <= self.now {
+                party.fire(self.now, &mut out).map_err(anyhow::Error::msg)?;
+            }
+        }
+        while !out.is_empty() {
+            for datagram in std::mem::take(&mut out) {
+                self.inject(&datagram)?;
+                self.turn();
+            }
+            for datagram in std::mem::take(&mut self.sent) {
+                let side = usize::from(link_of(*datagram.destination.ip()).0);
+                let sip = Sip::read(&datagram.payload).map_err(anyhow::Error::msg)?;
+                let heard = parties[side].receive(self.now, &sip, &mut out);
+                heard.map_err(anyhow::Error::msg)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a call by hand and sends `count` RTP packets of its caller.
+    fn media(&mut self, count: u64, batch: u64) -> anyhow::Result<()> {
+        let begin = self.now;
+        let mut parties = [Side::Caller, Side::Callee]
+            .map(|side| Party::new(side, 0, Plan::Bare, begin, &mut self.random));
+        while !parties[1].talking {
+            let due = parties.iter().map(Party::due).min().unwrap_or(Tick::NEVER);
+            self.pass_to(due);
+            self.exchange(&mut parties)?;
+        }
+        let relay = SocketAddrV4::new(*lab::LISTENS[0].ip(), lab::MEDIA_PORTS[0].0);
+        let payload = media::rtp(Fate::Passes, 0, Side::Caller, 1);
+        let source = parties[0].media_address();
+        let datagram = Datagram { source, destination: relay, payload };
+        for _ in 0..count / batch {
+            for _ in 0..batch {
+                self.inject(&datagram)?;
+            }
+            self.turn();
+            let relayed = std::mem::take(&mut self.sent).len();
+            anyhow::ensure!(relayed as u64 == batch, "{relayed} of {batch} packets were relayed");
+        }
+        Ok(())
+    }
+}

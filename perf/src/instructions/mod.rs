@@ -1,0 +1,120 @@
+//! How many instructions the worker takes for a call and for a media packet, counted by
+//! callgrind: the same on every run and on a noisy machine, so that a gate can hold them.
+//!
+//! The program runs itself under valgrind, once for each load and length. Only the worker's
+//! turns are counted, not the scripted agents around them; what the start costs falls out
+//! of the difference between two lengths. Figures are those of a release build:
+//!
+//! ```text
+//! cargo run --release -p trunkline-perf -- instructions            # the table
+//! cargo run --release -p trunkline-perf -- instructions --check    # against instructions.toml
+//! ```
+
+mod load;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+use anyhow::bail;
+
+pub use self::load::Load;
+pub use self::load::work;
+
+/// By how much a figure may grow before the gate closes, in per cent.
+pub const TOLERANCE_PERCENT: u64 = 5;
+
+/// A figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// What was counted.
+    pub load: Load,
+    /// Instructions for one of it.
+    pub instructions: u64,
+}
+
+/// Counts every load.
+///
+/// # Errors
+/// Where valgrind is missing or its output cannot be read.
+pub fn measure() -> anyhow::Result<Vec<Figure>> {
+    if cfg!(debug_assertions) {
+        bail!("the figures are those of a release build: cargo run --release -p trunkline-perf -- instructions");
+    }
+    let figure = |&load: &Load| -> anyhow::Result<Figure> {
+        let [short, long] = load.lengths();
+        let difference = collect(load, long)?.saturating_sub(collect(load, short)?);
+        Ok(Figure { load, instructions: difference / (long - short) })
+    };
+    Load::ALL.iter().map(figure).collect()
+}
+
+/// Runs this program under callgrind and gives how many instructions the turns took.
+fn collect(load: Load, count: u64) -> anyhow::Result<u64> {
+    let own = std::env::current_exe()?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--toggle-collect=*measured_turn*")
+        .arg(own)
+        .args(["work", load.name(), &count.to_string()])
+        .output()
+        .context("valgrind cannot be started: install it (apt-get install valgrind)")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("the load {} failed under valgrind:\n{text}", load.name());
+    }
+    let collected = text.lines().find_map(|line| line.split_once("Collected : "));
+    let collected = collected.with_context(|| format!("callgrind said no count:\n{text}"))?;
+    collected.1.trim().parse().context("callgrind's count is no number")
+}
+
+/// The table for a person.
+#[must_use]
+pub fn table(figures: &[Figure]) -> String {
+    let row = |figure: &Figure| {
+        format!("{:<12} {:>10}  {}\n", figure.load.name(), figure.instructions, figure.load.help())
+    };
+    let head = format!("{:<12} {:>10}\n", "load", "instr.");
+    head + &figures.iter().map(row).collect::<String>()
+}
+
+/// Compares with the figures in `file`; gives what has grown too much.
+///
+/// # Errors
+/// Where the file cannot be read or lacks a load.
+pub fn check(figures: &[Figure], file: &Path) -> anyhow::Result<Vec<String>> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{} cannot be read", file.display()))?;
+    let known: toml::Table = text.parse().with_context(|| format!("{}", file.display()))?;
+    let mut grown = Vec::new();
+    for figure in figures {
+        let name = figure.load.name();
+        let before = known.get(name).and_then(toml::Value::as_integer);
+        let before = before.and_then(|before| u64::try_from(before).ok());
+        let before = before.with_context(|| format!("{} says nothing of {name}", file.display()))?;
+        if figure.instructions * 100 > before * (100 + TOLERANCE_PERCENT) {
+            grown.push(format!("{name}: {} instructions, were {before}", figure.instructions));
+        }
+    }
+    Ok(grown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gate_closes_at_five_per_cent() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.toml");
+        let known: toml::Table = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+        let figures = |percent: i64| -> Vec<Figure> {
+            let grow = |&load: &Load| {
+                let before = known[load.name()].as_integer().unwrap();
+                Figure { load, instructions: u64::try_from(before * percent / 100).unwrap() }
+            };
+            Load::ALL.iter().map(grow).collect()
+        };
+        assert!(check(&figures(104), &file).unwrap().is_empty());
+        assert_eq!(check(&figures(106), &file).unwrap().len(), Load::ALL.len());
+    }
+}
