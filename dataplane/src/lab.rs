@@ -38,8 +38,7 @@ pub const PEERS: [SocketAddrV4; 2] = [
     SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 5060),
 ];
 /// Somebody else on the link of each interface.
-pub const STRANGERS: [Ipv4Addr; 2] =
-    [Ipv4Addr::new(10, 77, 1, 66), Ipv4Addr::new(10, 77, 2, 66)];
+pub const STRANGERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 1, 66), Ipv4Addr::new(10, 77, 2, 66)];
 /// First and last media port of each interface's range.
 pub const MEDIA_PORTS: [(u16, u16); 2] = [(20_000, 23_999), (30_000, 33_999)];
 /// The station address of every host that is not the box.
@@ -65,19 +64,30 @@ pub fn settings(workers: u8) -> Settings {
             media: MediaIndex(side),
         }
     };
-    let route = |from, to| DialRoute { from: Some(TrunkIndex(from)), prefix: None, to: TrunkIndex(to) };
+    let route = |from, to| DialRoute {
+        from: Some(TrunkIndex(from)),
+        prefix: None,
+        to: TrunkIndex(to),
+    };
     let names = ["access", "core"].map(str::to_owned);
     Settings {
         workers,
         boot: 7,
         interfaces: names
             .iter()
-            .map(|name| InterfaceSettings { name: name.clone(), checksum: ChecksumPolicy::Auto })
+            .map(|name| InterfaceSettings {
+                name: name.clone(),
+                checksum: ChecksumPolicy::Auto,
+            })
             .collect(),
         listens: names
             .iter()
             .zip(LISTENS)
-            .map(|(name, address)| Listen { name: name.clone(), address, advertised: address })
+            .map(|(name, address)| Listen {
+                name: name.clone(),
+                address,
+                advertised: address,
+            })
             .collect(),
         media: names
             .iter()
@@ -92,8 +102,16 @@ pub fn settings(workers: u8) -> Settings {
             .collect(),
         trunks: vec![trunk(0), trunk(1)],
         routes: vec![route(0, 1), route(1, 0)],
-        secrets: Secrets { branch: [1; 16], cookie: [[2; 16], [3; 16]], hash: [4; 16] },
-        capacity: Capacity { transactions: 512, calls: 128, kept: [1024, 128, 4] },
+        secrets: Secrets {
+            branch: [1; 16],
+            cookie: [[2; 16], [3; 16]],
+            hash: [4; 16],
+        },
+        capacity: Capacity {
+            transactions: 512,
+            calls: 128,
+            kept: [1024, 128, 4],
+        },
     }
 }
 
@@ -102,7 +120,12 @@ pub fn settings(workers: u8) -> Settings {
 pub fn network(epoch: u32, mtu: u16, knows: &[Ipv4Addr]) -> Network {
     let interfaces = [InterfaceIndex(0), InterfaceIndex(1)];
     let side = |index: InterfaceIndex| LISTENS[usize::from(index.0)];
-    let links = interfaces.map(|index| Link { index, mac: box_mac(index), mtu, up: true });
+    let links = interfaces.map(|index| Link {
+        index,
+        mac: box_mac(index),
+        mtu,
+        up: true,
+    });
     let routes = interfaces.map(|index| Route {
         prefix: *side(index).ip(),
         length: 24,
@@ -113,13 +136,23 @@ pub fn network(epoch: u32, mtu: u16, knows: &[Ipv4Addr]) -> Network {
     let neighbours: Vec<_> = knows
         .iter()
         .flat_map(|&address| {
-            interfaces.into_iter().filter(move |&index| {
-                side(index).ip().octets()[..3] == address.octets()[..3]
-            })
-            .map(move |interface| Neighbour { interface, address, mac: PEER_MAC })
+            interfaces
+                .into_iter()
+                .filter(move |&index| side(index).ip().octets()[..3] == address.octets()[..3])
+                .map(move |interface| Neighbour {
+                    interface,
+                    address,
+                    mac: PEER_MAC,
+                })
         })
         .collect();
-    Network::new(epoch, &links, &LISTENS.map(|listen| *listen.ip()), &routes, &neighbours)
+    Network::new(
+        epoch,
+        &links,
+        &LISTENS.map(|listen| *listen.ip()),
+        &routes,
+        &neighbours,
+    )
 }
 
 /// The peers and the strangers: all that the network usually knows.

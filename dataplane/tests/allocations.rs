@@ -74,7 +74,11 @@ fn allocations(what: impl FnOnce()) -> u64 {
 /// A step of a recorded run.
 enum Step {
     /// A frame arrives at a worker.
-    Frame { worker: usize, source: SocketAddrV4, frame: Vec<u8> },
+    Frame {
+        worker: usize,
+        source: SocketAddrV4,
+        frame: Vec<u8>,
+    },
     /// So much time passes, a bucket at a time.
     Pass(u64),
     /// Control asks or tells.
@@ -88,7 +92,11 @@ fn replay(bench: &mut Bench, steps: &mut [Step]) -> u64 {
     let counted = allocations(|| {
         for step in steps {
             let end = match step {
-                Step::Frame { worker, source, frame } => {
+                Step::Frame {
+                    worker,
+                    source,
+                    frame,
+                } => {
                     let interface = link_of(*source.ip());
                     assert!(bench.workers[*worker].rings_mut().inject(interface, frame));
                     bench.now
@@ -135,18 +143,38 @@ fn record() -> Vec<Step> {
     let mut steps = Vec::new();
     let call_id = bench.call_id_of(1);
     let mut say = |bench: &mut Bench, source: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]| {
-        steps.push(Step::Frame { worker: 0, source, frame: frame(source, to, bytes) });
+        steps.push(Step::Frame {
+            worker: 0,
+            source,
+            frame: frame(source, to, bytes),
+        });
         bench.left.clear();
         bench.arrives(0, source, to, bytes);
         bench.turn();
-        bench.left.iter().find(|left| left.destination.port() != source.port() || left.destination != source).cloned()
+        bench
+            .left
+            .iter()
+            .find(|left| left.destination.port() != source.port() || left.destination != source)
+            .cloned()
     };
     let first = invite(&call_id, &sdp(CALLER_MEDIA));
-    let sent = say(&mut bench, CALLER, ACCESS, first.as_bytes()).unwrap().text();
+    let sent = say(&mut bench, CALLER, ACCESS, first.as_bytes())
+        .unwrap()
+        .text();
     say(&mut bench, CALLER, ACCESS, first.as_bytes());
-    let ringing = answer(&sent, "180 Ringing", "Contact: <sip:callee@10.77.2.2>\r\n", "");
+    let ringing = answer(
+        &sent,
+        "180 Ringing",
+        "Contact: <sip:callee@10.77.2.2>\r\n",
+        "",
+    );
     say(&mut bench, CALLEE, CORE, ringing.as_bytes());
-    let ok = answer(&sent, "200 OK", "Contact: <sip:callee@10.77.2.2>\r\n", &sdp(CALLEE_MEDIA));
+    let ok = answer(
+        &sent,
+        "200 OK",
+        "Contact: <sip:callee@10.77.2.2>\r\n",
+        &sdp(CALLEE_MEDIA),
+    );
     let answered = say(&mut bench, CALLEE, CORE, ok.as_bytes()).unwrap().text();
     say(&mut bench, CALLEE, CORE, ok.as_bytes());
     let mut routes: Vec<String> = answered
@@ -157,36 +185,101 @@ fn record() -> Vec<Step> {
     routes.reverse();
     let more = format!("{}To: {}\r\n", routes.concat(), header(&answered, "To"));
     let in_dialog = |method: &str, cseq: &str, body: &str| {
-        request(method, &call_id, cseq, &format!("d{cseq}{method}"), &more, body)
-            .replacen("sip:100@10.77.1.1", "sip:callee@10.77.2.2", 1)
+        request(
+            method,
+            &call_id,
+            cseq,
+            &format!("d{cseq}{method}"),
+            &more,
+            body,
+        )
+        .replacen("sip:100@10.77.1.1", "sip:callee@10.77.2.2", 1)
     };
-    say(&mut bench, CALLER, ACCESS, in_dialog("ACK", "1", "").as_bytes());
-    let port = answered.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    say(
+        &mut bench,
+        CALLER,
+        ACCESS,
+        in_dialog("ACK", "1", "").as_bytes(),
+    );
+    let port = answered
+        .split("m=audio ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     let relay = SocketAddrV4::new(*ACCESS.ip(), port);
     let mut rtp = vec![0x80, 8, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
     rtp.resize(172, 0xd5);
     for _ in 0..5 {
         assert!(say(&mut bench, CALLER_MEDIA, relay, &rtp).is_some());
     }
-    assert!(say(&mut bench, SocketAddrV4::new(lab::STRANGERS[0], 9), relay, &rtp).is_none());
-    let hold = in_dialog("INVITE", "2", &format!("{}a=sendonly\r\n", sdp(CALLER_MEDIA)));
-    let held = say(&mut bench, CALLER, ACCESS, hold.as_bytes()).unwrap().text();
-    let ok = answer(&held, "200 OK", "Contact: <sip:callee@10.77.2.2>\r\n", &sdp(CALLEE_MEDIA));
+    assert!(
+        say(
+            &mut bench,
+            SocketAddrV4::new(lab::STRANGERS[0], 9),
+            relay,
+            &rtp
+        )
+        .is_none()
+    );
+    let hold = in_dialog(
+        "INVITE",
+        "2",
+        &format!("{}a=sendonly\r\n", sdp(CALLER_MEDIA)),
+    );
+    let held = say(&mut bench, CALLER, ACCESS, hold.as_bytes())
+        .unwrap()
+        .text();
+    let ok = answer(
+        &held,
+        "200 OK",
+        "Contact: <sip:callee@10.77.2.2>\r\n",
+        &sdp(CALLEE_MEDIA),
+    );
     say(&mut bench, CALLEE, CORE, ok.as_bytes());
-    say(&mut bench, CALLER, ACCESS, in_dialog("ACK", "2", "").as_bytes());
-    let bye = say(&mut bench, CALLER, ACCESS, in_dialog("BYE", "3", "").as_bytes()).unwrap().text();
-    say(&mut bench, CALLEE, CORE, answer(&bye, "200 OK", "", "").as_bytes());
+    say(
+        &mut bench,
+        CALLER,
+        ACCESS,
+        in_dialog("ACK", "2", "").as_bytes(),
+    );
+    let bye = say(
+        &mut bench,
+        CALLER,
+        ACCESS,
+        in_dialog("BYE", "3", "").as_bytes(),
+    )
+    .unwrap()
+    .text();
+    say(
+        &mut bench,
+        CALLEE,
+        CORE,
+        answer(&bye, "200 OK", "", "").as_bytes(),
+    );
     say(&mut bench, CALLER, ACCESS, b"INVITE broken SIP/2.0\r\n\r\n");
     // One that nobody answers, one that is cancelled, one from a stranger.
     for name in ["silent", "gone"] {
         let text = invite(name, "").replace("z9hG4bKb1", &format!("z9hG4bK{name}"));
         say(&mut bench, CALLER, ACCESS, text.as_bytes());
     }
-    say(&mut bench, CALLER, ACCESS, request("CANCEL", "gone", "1", "gone", "", "").as_bytes());
+    say(
+        &mut bench,
+        CALLER,
+        ACCESS,
+        request("CANCEL", "gone", "1", "gone", "", "").as_bytes(),
+    );
     let stranger = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 5060);
     let from_stranger = invite("stranger", "");
     let source = SocketAddrV4::new(*stranger.ip(), 5060);
-    steps.push(Step::Frame { worker: 0, source: CALLER, frame: frame(source, ACCESS, from_stranger.as_bytes()) });
+    steps.push(Step::Frame {
+        worker: 0,
+        source: CALLER,
+        frame: frame(source, ACCESS, from_stranger.as_bytes()),
+    });
     let query = |id, what| Step::Mail(Some(Mail::Query(Query { id, what })));
     steps.push(query(1, Ask::Calls));
     steps.push(query(2, Ask::Flows));

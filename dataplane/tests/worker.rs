@@ -34,7 +34,10 @@ const CONTACT: &str = "Contact: <sip:callee@10.77.2.2>\r\n";
 
 /// The one message that left, which went from `source` to `destination`.
 fn only(left: &[Left], source: SocketAddrV4, destination: SocketAddrV4) -> String {
-    let found: Vec<_> = left.iter().filter(|left| left.destination == destination).collect();
+    let found: Vec<_> = left
+        .iter()
+        .filter(|left| left.destination == destination)
+        .collect();
     assert_eq!(found.len(), 1, "to {destination}: {left:#?}");
     assert_eq!(found[0].source, source);
     found[0].text()
@@ -78,9 +81,18 @@ fn in_dialog(method: &str, call_id: &str, cseq: &str, branch: &str, answered: &s
 
 /// The relay address in a message's SDP.
 fn media_in(text: &str) -> SocketAddrV4 {
-    let ip = text.lines().find_map(|line| line.strip_prefix("c=IN IP4 ")).unwrap();
-    let m = text.lines().find_map(|line| line.strip_prefix("m=audio ")).unwrap();
-    SocketAddrV4::new(ip.parse().unwrap(), m.split(' ').next().unwrap().parse().unwrap())
+    let ip = text
+        .lines()
+        .find_map(|line| line.strip_prefix("c=IN IP4 "))
+        .unwrap();
+    let m = text
+        .lines()
+        .find_map(|line| line.strip_prefix("m=audio "))
+        .unwrap();
+    SocketAddrV4::new(
+        ip.parse().unwrap(),
+        m.split(' ').next().unwrap().parse().unwrap(),
+    )
 }
 
 fn rtp(payload_type: u8) -> Vec<u8> {
@@ -97,7 +109,10 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
     // All signalling lands on worker 0, and worker 1 owns the call.
     let call_id = bench.call_id_of(1);
     let left = bench.caller(0, &invite(&call_id, &sdp(CALLER_MEDIA)));
-    assert!(left.iter().all(|left| left.worker == 1), "the owner answers: {left:#?}");
+    assert!(
+        left.iter().all(|left| left.worker == 1),
+        "the owner answers: {left:#?}"
+    );
     let via = "SIP/2.0/UDP 10.77.1.2;rport=5060;branch=z9hG4bKb1;received=10.77.1.2";
     let common = format!("From: <sip:caller@10.77.1.2>;tag=caller\r\nTo: <sip:100@10.77.1.1>");
     assert_eq!(
@@ -142,9 +157,14 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
     let old = format!("m=audio {} ", CALLEE_MEDIA.port());
     let new = format!("m=audio {} ", relay_to_caller.port());
     let length = |body: &str| format!("Content-Length: {}", body.len());
-    let body = sdp(CALLEE_MEDIA).replace(&old, &new).replace("c=IN IP4 10.77.2.2", "c=IN IP4 10.77.1.1");
+    let body = sdp(CALLEE_MEDIA)
+        .replace(&old, &new)
+        .replace("c=IN IP4 10.77.2.2", "c=IN IP4 10.77.1.1");
     let expected = ok.replace(&top, "").replace(&sdp(CALLEE_MEDIA), &body);
-    assert_eq!(back, expected.replace(&length(&sdp(CALLEE_MEDIA)), &length(&body)));
+    assert_eq!(
+        back,
+        expected.replace(&length(&sdp(CALLEE_MEDIA)), &length(&body))
+    );
 
     // The ACK and the BYE follow the Record-Route; ours is taken away from them.
     for (method, cseq) in [("ACK", "1"), ("BYE", "2")] {
@@ -169,11 +189,20 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
         assert_eq!(left, expected);
         if method == "BYE" {
             let back = to_caller(&bench.callee(0, &answer(&left, "200 OK", "", "")));
-            assert_eq!((status(&back), header(&back, "CSeq").as_str()), ("200", "2 BYE"));
+            assert_eq!(
+                (status(&back), header(&back, "CSeq").as_str()),
+                ("200", "2 BYE")
+            );
         }
     }
-    assert_eq!(bench.count(Counter::MailedToOwner), bench.count(Counter::MailIn));
-    assert!(bench.count(Counter::MailIn) >= 6, "responses too arrived at the wrong worker");
+    assert_eq!(
+        bench.count(Counter::MailedToOwner),
+        bench.count(Counter::MailIn)
+    );
+    assert!(
+        bench.count(Counter::MailIn) >= 6,
+        "responses too arrived at the wrong worker"
+    );
     bench.pass_ms(40_000);
     bench.assert_at_rest();
 }
@@ -196,7 +225,10 @@ fn the_callee_hangs_up_with_two_routes_and_reaches_the_caller() {
     let left = to_caller(&bench.callee(1, &bye));
     // RFC 3261 §18.2.1: without rport, and with the right address in Via, nothing is added.
     assert!(left.contains("Via: SIP/2.0/UDP 10.77.1.1;branch=") && !left.contains("Route:"));
-    assert!(left.contains("Via: SIP/2.0/UDP 10.77.2.2;branch=z9hG4bKcc\r\n"), "{left}");
+    assert!(
+        left.contains("Via: SIP/2.0/UDP 10.77.2.2;branch=z9hG4bKcc\r\n"),
+        "{left}"
+    );
     let ok = answer(&left, "200 OK", "", "");
     assert_eq!(status(&to_callee(&bench.caller(1, &ok))), "200");
     assert_eq!(bench.count(Counter::CallsEnded), 1);
@@ -207,13 +239,18 @@ fn the_callee_hangs_up_with_two_routes_and_reaches_the_caller() {
 #[test]
 fn options_to_the_box_are_answered_and_to_others_forwarded() {
     let mut bench = Bench::new(2);
-    let text = request("OPTIONS", "o1", "1", "o1", "", "").replace("sip:100@10.77.1.1 SIP", "sip:10.77.1.1 SIP");
+    let text = request("OPTIONS", "o1", "1", "o1", "", "")
+        .replace("sip:100@10.77.1.1 SIP", "sip:10.77.1.1 SIP");
     let left = bench.caller(0, &text);
     assert_eq!(left.len(), 1);
     let back = to_caller(&left);
     assert_eq!(status(&back), "200");
     assert!(header(&back, "Allow").contains("INVITE") && header(&back, "To").contains(";tag="));
-    assert_eq!(bench.count(Counter::TransactionsNow), 0, "no state is kept for it");
+    assert_eq!(
+        bench.count(Counter::TransactionsNow),
+        0,
+        "no state is kept for it"
+    );
     let through = to_callee(&bench.caller(0, &request("OPTIONS", "o2", "1", "o2", "", "")));
     assert!(through.starts_with("OPTIONS sip:100@10.77.2.2 SIP/2.0\r\n"));
 }
@@ -227,7 +264,10 @@ fn a_request_without_hops_or_with_an_unknown_scheme_is_refused() {
     assert_eq!(status(&to_caller(&bench.caller(0, &sips))), "416");
     let require = invite("r", "").replace("CSeq:", "Proxy-Require: foo\r\nCSeq:");
     let back = to_caller(&bench.caller(0, &require));
-    assert_eq!((status(&back), header(&back, "Unsupported").as_str()), ("420", "foo"));
+    assert_eq!(
+        (status(&back), header(&back, "Unsupported").as_str()),
+        ("420", "foo")
+    );
     bench.assert_at_rest();
 }
 
@@ -237,7 +277,8 @@ fn a_to_tag_without_our_cookie_is_no_dialog() {
     let more = "To: <sip:100@10.77.1.1>;tag=x\r\n";
     let left = bench.caller(0, &request("BYE", "lost", "2", "b9", more, ""));
     assert_eq!(status(&to_caller(&left)), "481");
-    let forged = "Route: <sip:10.77.1.1;lr;tl=aaaaaaaaaaaaaaaa>\r\nTo: <sip:100@10.77.1.1>;tag=x\r\n";
+    let forged =
+        "Route: <sip:10.77.1.1;lr;tl=aaaaaaaaaaaaaaaa>\r\nTo: <sip:100@10.77.1.1>;tag=x\r\n";
     let left = bench.caller(0, &request("BYE", "lost", "3", "b10", forged, ""));
     assert_eq!(status(&to_caller(&left)), "481");
     // An ACK gets no answer, whatever it is.
@@ -292,7 +333,14 @@ fn an_unanswered_invite_is_sent_seven_times_and_ends_in_408() {
     assert!(left.iter().all(|left| left.text() == sent));
     let failed = to_caller(&bench.pass_ms(200));
     assert_eq!(status(&failed), "408");
-    let ack = request("ACK", "silent", "1", "b1", &format!("To: {}\r\n", header(&failed, "To")), "");
+    let ack = request(
+        "ACK",
+        "silent",
+        "1",
+        "b1",
+        &format!("To: {}\r\n", header(&failed, "To")),
+        "",
+    );
     assert!(bench.caller(0, &ack).is_empty());
     bench.pass_ms(40_000);
     bench.assert_at_rest();
@@ -319,7 +367,14 @@ fn a_busy_callee_is_acknowledged_by_the_box_and_the_caller_by_itself() {
     assert_eq!(status(&back), "486");
     // Until the caller's ACK comes, Timer G repeats it.
     assert_eq!(to_caller(&bench.pass_ms(600)), back);
-    let theirs = request("ACK", "busy", "1", "b1", "To: <sip:100@10.77.1.1>;tag=callee\r\n", "");
+    let theirs = request(
+        "ACK",
+        "busy",
+        "1",
+        "b1",
+        "To: <sip:100@10.77.1.1>;tag=callee\r\n",
+        "",
+    );
     assert!(bench.caller(0, &theirs).is_empty(), "it ends here");
     assert!(bench.pass_ms(5_000).is_empty());
     // A late repetition of the 486 is acknowledged again.
@@ -344,7 +399,14 @@ fn a_cancel_is_answered_and_sent_on_once_the_callee_has_spoken() {
     let left = bench.callee(0, &answer(&sent, "487 Request Terminated", "", ""));
     assert_eq!(status(&to_caller(&left)), "487");
     assert!(to_callee(&left).starts_with("ACK "));
-    let ack = request("ACK", "cancel", "1", "b1", "To: <sip:100@10.77.1.1>;tag=callee\r\n", "");
+    let ack = request(
+        "ACK",
+        "cancel",
+        "1",
+        "b1",
+        "To: <sip:100@10.77.1.1>;tag=callee\r\n",
+        "",
+    );
     assert!(bench.caller(0, &ack).is_empty());
     assert_eq!(bench.count(Counter::CallsFailed), 1);
     bench.pass_ms(40_000);
@@ -359,7 +421,12 @@ fn a_cancel_of_nothing_or_by_another_host_cancels_nothing() {
     let sent = to_callee(&bench.caller(0, &invite("mine", "")));
     bench.callee(0, &answer(&sent, "180 Ringing", CONTACT, ""));
     let other = SocketAddrV4::new(lab::STRANGERS[0], 5060);
-    let left = bench.say(0, other, ACCESS, &request("CANCEL", "mine", "1", "b1", "", ""));
+    let left = bench.say(
+        0,
+        other,
+        ACCESS,
+        &request("CANCEL", "mine", "1", "b1", "", ""),
+    );
     assert_eq!(status(&only(&left, ACCESS, other)), "481");
     assert_eq!(left.len(), 1);
 }
@@ -415,7 +482,11 @@ fn media_passes_on_every_worker_and_a_strangers_does_not() {
     assert!(bench.left.is_empty());
     assert_eq!(bench.count(Counter::MediaSourceUnknown), 1);
     assert_eq!(bench.count(Counter::MediaPayloadType), 1);
-    assert_eq!(bench.count(Counter::FlowsNow), 8, "four flows on each worker");
+    assert_eq!(
+        bench.count(Counter::FlowsNow),
+        8,
+        "four flows on each worker"
+    );
 
     let bye = in_dialog("BYE", "media", "2", "b3", &answered);
     let bye = to_callee(&bench.caller(0, &bye));
@@ -433,7 +504,11 @@ fn media_passes_on_every_worker_and_a_strangers_does_not() {
 #[test]
 fn a_full_table_refuses_with_503_and_remembers_it() {
     let mut settings = lab::settings(1);
-    settings.capacity = Capacity { transactions: 4, calls: 2, kept: [16, 4, 1] };
+    settings.capacity = Capacity {
+        transactions: 4,
+        calls: 2,
+        kept: [16, 4, 1],
+    };
     let network = lab::network(1, 1500, &lab::everybody());
     let mut bench = Bench::with(&settings, FakeConfig::default(), network);
     for n in ["1", "2"] {
@@ -448,7 +523,11 @@ fn a_full_table_refuses_with_503_and_remembers_it() {
     assert_eq!(to_caller(&bench.caller(0, &third)), refused);
     let to = format!("To: {}\r\n", header(&refused, "To"));
     for (method, to) in [("CANCEL", ""), ("ACK", to.as_str())] {
-        assert!(bench.caller(0, &request(method, "3", "1", "n3", to, "")).is_empty());
+        assert!(
+            bench
+                .caller(0, &request(method, "3", "1", "n3", to, ""))
+                .is_empty()
+        );
     }
     // When there is room again the repetition is still refused, and a new call is not.
     bench.pass_ms(31_000);
@@ -461,24 +540,44 @@ fn a_full_table_refuses_with_503_and_remembers_it() {
 #[test]
 fn the_bye_of_every_call_finds_room_in_a_full_table() {
     let mut settings = lab::settings(1);
-    settings.capacity = Capacity { transactions: 6, calls: 4, kept: [32, 8, 1] };
+    settings.capacity = Capacity {
+        transactions: 6,
+        calls: 4,
+        kept: [32, 8, 1],
+    };
     let network = lab::network(1, 1500, &lab::everybody());
     let mut bench = Bench::with(&settings, FakeConfig::default(), network);
     let (_, answered) = establish(&mut bench, 0, "first");
     let mut refused = false;
     for n in 0..6 {
         let text = request("OPTIONS", "flood", &n.to_string(), &format!("f{n}"), "", "");
-        refused |= bench.caller(0, &text).iter().any(|left| status(&left.text()) == "503");
+        refused |= bench
+            .caller(0, &text)
+            .iter()
+            .any(|left| status(&left.text()) == "503");
     }
     assert!(refused);
     let bye = to_callee(&bench.caller(0, &in_dialog("BYE", "first", "2", "b3", &answered)));
-    assert_eq!(status(&to_caller(&bench.callee(0, &answer(&bye, "200 OK", "", "")))), "200");
+    assert_eq!(
+        status(&to_caller(
+            &bench.callee(0, &answer(&bye, "200 OK", "", ""))
+        )),
+        "200"
+    );
 }
 
 #[test]
 fn tiny_rings_drop_by_name_and_the_sums_stay_exact() {
-    let lens = RingLens { rx: 2, fill: 4, tx: 2 };
-    let config = FakeConfig { lens, frames: Some(13), ..FakeConfig::default() };
+    let lens = RingLens {
+        rx: 2,
+        fill: 4,
+        tx: 2,
+    };
+    let config = FakeConfig {
+        lens,
+        frames: Some(13),
+        ..FakeConfig::default()
+    };
     let network = lab::network(1, 1500, &lab::everybody());
     let mut bench = Bench::with(&lab::settings(2), config, network);
     let (_, answered) = establish(&mut bench, 0, "tiny");
@@ -492,7 +591,11 @@ fn tiny_rings_drop_by_name_and_the_sums_stay_exact() {
     for _ in 0..20 {
         bench.arrives(0, CALLER_MEDIA, at_access, &rtp(8));
         bench.turn();
-        bench.caller(0, &request("OPTIONS", "tiny-options", "1", "t", "", "").replace("sip:100@10.77.1.1 SIP", "sip:10.77.1.1 SIP"));
+        bench.caller(
+            0,
+            &request("OPTIONS", "tiny-options", "1", "t", "", "")
+                .replace("sip:100@10.77.1.1 SIP", "sip:10.77.1.1 SIP"),
+        );
     }
     let not_sent = bench.count(Counter::SipNoFrame) + bench.count(Counter::SipTxFull);
     assert!(not_sent > 10 && bench.count(Counter::MediaTxFull) > 10);
@@ -509,7 +612,8 @@ fn tiny_rings_drop_by_name_and_the_sums_stay_exact() {
 fn a_message_over_the_mtu_is_not_sent_and_counted() {
     let network = lab::network(1, 600, &lab::everybody());
     let mut bench = Bench::with(&lab::settings(1), FakeConfig::default(), network);
-    let long = invite("long", "").replace("CSeq:", &format!("X-Long: {}\r\nCSeq:", "x".repeat(600)));
+    let long =
+        invite("long", "").replace("CSeq:", &format!("X-Long: {}\r\nCSeq:", "x".repeat(600)));
     let left = bench.caller(0, &long);
     assert_eq!(status(&to_caller(&left)), "100");
     assert_eq!(left.len(), 1);
@@ -550,7 +654,9 @@ fn a_damaged_sip_datagram_and_a_foreign_port_are_dropped_by_name() {
     *frame.last_mut().unwrap() ^= 1;
     let elsewhere = bench::frame(CALLER, SocketAddrV4::new(*ACCESS.ip(), 5061), b"x");
     for frame in [&frame[..], &elsewhere, &frame[..40], &[0; 13]] {
-        bench.workers[0].rings_mut().inject(InterfaceIndex(0), frame);
+        bench.workers[0]
+            .rings_mut()
+            .inject(InterfaceIndex(0), frame);
         bench.turn();
     }
     assert_eq!(bench.count(Counter::SipUdpChecksum), 1);
@@ -570,7 +676,9 @@ fn a_full_mailbox_refuses_requests_and_drops_responses_by_name() {
     while bench.workers[0].counters().get(Counter::SipAnswered) == 0 {
         bench.arrives(0, CALLER, ACCESS, text.as_bytes());
         bench.workers[0].turn(bench.now);
-        bench.workers[0].rings_mut().take_sent(&mut |_, _| refusals += 1);
+        bench.workers[0]
+            .rings_mut()
+            .take_sent(&mut |_, _| refusals += 1);
     }
     assert_eq!(refusals, 1);
     let mailed = bench.workers[0].counters().get(Counter::MailedToOwner);

@@ -90,10 +90,12 @@ struct SimArgs {
 }
 
 fn seeds(text: &str) -> Result<(u64, u64), String> {
-    let bounds = text.split_once("..").and_then(|(first, last)| {
-        Some((first.parse().ok()?, last.parse().ok()?))
-    });
-    bounds.filter(|(first, last)| first <= last).ok_or("write it like 1..10000".to_owned())
+    let bounds = text
+        .split_once("..")
+        .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    bounds
+        .filter(|(first, last)| first <= last)
+        .ok_or("write it like 1..10000".to_owned())
 }
 
 /// Does what the command line says.
@@ -114,7 +116,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 fn count_instructions(file: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     let figures = instructions::measure()?;
     print!("{}", instructions::table(&figures));
-    let Some(file) = file else { return Ok(ExitCode::SUCCESS) };
+    let Some(file) = file else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let grown = instructions::check(&figures, file)?;
     for line in &grown {
         println!("{line}");
@@ -122,7 +126,10 @@ fn count_instructions(file: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     if grown.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("Make it leaner, or say in the commit why it must cost more and change {}.", file.display());
+    println!(
+        "Make it leaner, or say in the commit why it must cost more and change {}.",
+        file.display()
+    );
     Ok(ExitCode::FAILURE)
 }
 

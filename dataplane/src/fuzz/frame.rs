@@ -59,20 +59,36 @@ struct Bench {
 impl Bench {
     fn with_an_open_call() -> Option<Bench> {
         let mut settings = lab::settings(1);
-        settings.capacity = Capacity { transactions: 6, calls: 2, kept: [8, 4, 1] };
+        settings.capacity = Capacity {
+            transactions: 6,
+            calls: 2,
+            kept: [8, 4, 1],
+        };
         for (range, (first, _)) in settings.media.iter_mut().zip(lab::MEDIA_PORTS) {
             range.ports = first..=first + 7;
         }
         let control = Arc::new(Wake::new().ok()?);
         let (mut posts, mut ends) = post::connect(1, &control).ok()?;
-        let lens = RingLens { rx: 4, fill: 8, tx: 4 };
-        let rings = Fake::new(FakeConfig { lens, ..FakeConfig::default() }).ok()?;
+        let lens = RingLens {
+            rx: 4,
+            fill: 8,
+            tx: 4,
+        };
+        let rings = Fake::new(FakeConfig {
+            lens,
+            ..FakeConfig::default()
+        })
+        .ok()?;
         let network = Box::new(lab::network(1, 1500, &lab::everybody()));
         let worker = Worker::new(WorkerId(0), &settings, rings, network, posts.pop()?).ok()?;
-        let relays = [0, 1].map(|side| {
-            SocketAddrV4::new(*lab::LISTENS[side].ip(), lab::MEDIA_PORTS[side].0)
-        });
-        let mut bench = Bench { worker, _post: ends.pop()?, now: Tick::ms(1_000), relays };
+        let relays = [0, 1]
+            .map(|side| SocketAddrV4::new(*lab::LISTENS[side].ip(), lab::MEDIA_PORTS[side].0));
+        let mut bench = Bench {
+            worker,
+            _post: ends.pop()?,
+            now: Tick::ms(1_000),
+            relays,
+        };
         bench.open_call()?;
         Some(bench)
     }
@@ -84,7 +100,9 @@ impl Bench {
         let answer = answer(forwarded)?;
         let back = self.sip(1, answer.as_bytes());
         let port = self.relays[0].port();
-        back.iter().any(|text| text.contains(&format!("m=audio {port} "))).then_some(())
+        back.iter()
+            .any(|text| text.contains(&format!("m=audio {port} ")))
+            .then_some(())
     }
 
     /// Takes one record.
@@ -115,7 +133,13 @@ impl Bench {
     }
 
     /// A datagram in a sound frame; what leaves because of it.
-    fn datagram(&mut self, side: usize, from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) -> Vec<String> {
+    fn datagram(
+        &mut self,
+        side: usize,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+        bytes: &[u8],
+    ) -> Vec<String> {
         let mut frame = vec![0; wire::HEADERS_LEN];
         frame.extend_from_slice(bytes);
         let ethernet = wire::Ethernet::default();

@@ -60,7 +60,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(workers: u8) -> Bench {
-        Bench::with(&lab::settings(workers), FakeConfig::default(), lab::network(1, 1500, &lab::everybody()))
+        Bench::with(
+            &lab::settings(workers),
+            FakeConfig::default(),
+            lab::network(1, 1500, &lab::everybody()),
+        )
     }
 
     pub fn with(settings: &Settings, config: FakeConfig, network: Network) -> Bench {
@@ -69,13 +73,23 @@ impl Bench {
         let workers = (0..settings.workers)
             .zip(worker_posts)
             .map(|(id, post)| {
-                let rings = Fake::new(FakeConfig { queue: QueueId(u16::from(id)), ..config }).unwrap();
+                let rings = Fake::new(FakeConfig {
+                    queue: QueueId(u16::from(id)),
+                    ..config
+                })
+                .unwrap();
                 let network = Box::new(network.clone());
                 Worker::new(WorkerId(id), settings, rings, network, post).unwrap()
             })
             .collect();
         let hash = settings.secrets.hash;
-        Bench { workers, posts, now: Tick::ms(1_000), left: VecDeque::new(), hash }
+        Bench {
+            workers,
+            posts,
+            now: Tick::ms(1_000),
+            left: VecDeque::new(),
+            hash,
+        }
     }
 
     /// The worker that owns a Call-ID.
@@ -86,13 +100,24 @@ impl Bench {
 
     /// A Call-ID that `worker` owns.
     pub fn call_id_of(&self, worker: usize) -> String {
-        (0..).map(|n| format!("call-{n}")).find(|call_id| self.owner(call_id) == worker).unwrap()
+        (0..)
+            .map(|n| format!("call-{n}"))
+            .find(|call_id| self.owner(call_id) == worker)
+            .unwrap()
     }
 
     /// A datagram arrives at a worker's rings, from the interface of its source.
-    pub fn arrives(&mut self, worker: usize, source: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
+    pub fn arrives(
+        &mut self,
+        worker: usize,
+        source: SocketAddrV4,
+        to: SocketAddrV4,
+        payload: &[u8],
+    ) {
         let interface = link_of(*to.ip());
-        let taken = self.workers[worker].rings_mut().inject(interface, &frame(source, to, payload));
+        let taken = self.workers[worker]
+            .rings_mut()
+            .inject(interface, &frame(source, to, payload));
         assert!(taken, "the fake ring dropped it");
     }
 
@@ -114,9 +139,11 @@ impl Bench {
 
     fn take_sent(&mut self, worker: usize) {
         let left = &mut self.left;
-        self.workers[worker].rings_mut().take_sent(&mut |interface, bytes| {
-            left.push_back(read(interface, bytes, worker));
-        });
+        self.workers[worker]
+            .rings_mut()
+            .take_sent(&mut |interface, bytes| {
+                left.push_back(read(interface, bytes, worker));
+            });
     }
 
     fn check(&mut self, worker: usize) {
@@ -135,7 +162,13 @@ impl Bench {
         self.say(worker, CALLEE, CORE, message)
     }
 
-    pub fn say(&mut self, worker: usize, source: SocketAddrV4, to: SocketAddrV4, message: &str) -> Vec<Left> {
+    pub fn say(
+        &mut self,
+        worker: usize,
+        source: SocketAddrV4,
+        to: SocketAddrV4,
+        message: &str,
+    ) -> Vec<Left> {
         self.left.clear();
         self.arrives(worker, source, to, message.as_bytes());
         self.turn();
@@ -155,20 +188,28 @@ impl Bench {
 
     /// A count over all workers.
     pub fn count(&mut self, counter: Counter) -> u64 {
-        self.workers.iter_mut().map(|worker| worker.counters().get(counter)).sum()
+        self.workers
+            .iter_mut()
+            .map(|worker| worker.counters().get(counter))
+            .sum()
     }
 
     /// What the workers have reported to control.
     pub fn reports(&mut self) -> Vec<Report> {
         let posts = self.posts.iter_mut();
-        posts.flat_map(|post| std::iter::from_fn(|| post.reports.pop().ok())).collect()
+        posts
+            .flat_map(|post| std::iter::from_fn(|| post.reports.pop().ok()))
+            .collect()
     }
 
     /// Nothing is left of any call: tables empty, frames at rest, ports free.
     pub fn assert_at_rest(&mut self) {
-        for gauge in
-            [Counter::TransactionsNow, Counter::CallsNow, Counter::FlowsNow, Counter::KeptNow]
-        {
+        for gauge in [
+            Counter::TransactionsNow,
+            Counter::CallsNow,
+            Counter::FlowsNow,
+            Counter::KeptNow,
+        ] {
             assert_eq!(self.count(gauge), 0, "{}", gauge.info().name);
         }
         for worker in &mut self.workers {
@@ -195,13 +236,23 @@ pub fn frame(source: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> 
 
 fn read(interface: InterfaceIndex, bytes: &[u8], worker: usize) -> Left {
     let packet = SlicedPacket::from_ethernet(bytes).unwrap();
-    let Some(etherparse::NetSlice::Ipv4(net)) = &packet.net else { panic!("no IPv4: {packet:?}") };
-    let Some(TransportSlice::Udp(udp)) = &packet.transport else { panic!("no UDP: {packet:?}") };
+    let Some(etherparse::NetSlice::Ipv4(net)) = &packet.net else {
+        panic!("no IPv4: {packet:?}")
+    };
+    let Some(TransportSlice::Udp(udp)) = &packet.transport else {
+        panic!("no UDP: {packet:?}")
+    };
     let ip = net.header().to_header();
-    assert_eq!(bytes[..12], [lab::PEER_MAC, lab::box_mac(interface)].concat()[..]);
+    assert_eq!(
+        bytes[..12],
+        [lab::PEER_MAC, lab::box_mac(interface)].concat()[..]
+    );
     assert_eq!(ip.calc_header_checksum(), ip.header_checksum);
     let header = udp.to_header();
-    assert_eq!(header.calc_checksum_ipv4(&ip, udp.payload()).unwrap(), header.checksum);
+    assert_eq!(
+        header.calc_checksum_ipv4(&ip, udp.payload()).unwrap(),
+        header.checksum
+    );
     assert_eq!(bytes.len(), 14 + usize::from(ip.total_len));
     let address = |ip: [u8; 4], port| SocketAddrV4::new(ip.into(), port);
     Left {
@@ -215,19 +266,34 @@ fn read(interface: InterfaceIndex, bytes: &[u8], worker: usize) -> Left {
 /// The value of the first header line that begins with `name: `.
 pub fn header(text: &str, name: &str) -> String {
     let start = format!("{name}: ");
-    text.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
+    text.lines()
+        .find_map(|line| line.strip_prefix(&start))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The branch of the top Via.
 pub fn branch(text: &str) -> String {
     let via = header(text, "Via");
-    via.split(";branch=").nth(1).unwrap().split(';').next().unwrap().to_owned()
+    via.split(";branch=")
+        .nth(1)
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned()
 }
 
 /// The response of a user agent to `request`, with its To tag and lines of its own.
 pub fn answer(request: &str, status: &str, lines: &str, body: &str) -> String {
     let mut text = format!("SIP/2.0 {status}\r\n");
-    for line in request.split("\r\n\r\n").next().unwrap().split("\r\n").skip(1) {
+    for line in request
+        .split("\r\n\r\n")
+        .next()
+        .unwrap()
+        .split("\r\n")
+        .skip(1)
+    {
         let name = line.split(':').next().unwrap();
         if name == "To" && !line.contains(";tag=") && !status.starts_with("100") {
             text.push_str(&format!("{line};tag=callee\r\n"));
@@ -235,8 +301,15 @@ pub fn answer(request: &str, status: &str, lines: &str, body: &str) -> String {
             text.push_str(&format!("{line}\r\n"));
         }
     }
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-    format!("{text}{lines}{kind}Content-Length: {}\r\n\r\n{body}", body.len())
+    let kind = if body.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "{text}{lines}{kind}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A session description of one G.711 stream.
@@ -254,9 +327,24 @@ pub fn invite(call_id: &str, body: &str) -> String {
 }
 
 /// A request of the caller outside a dialog, or inside where `more` says so by a To line.
-pub fn request(method: &str, call_id: &str, cseq: &str, branch: &str, more: &str, body: &str) -> String {
-    let to = if more.contains("To: ") { "" } else { "To: <sip:100@10.77.1.1>\r\n" };
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+pub fn request(
+    method: &str,
+    call_id: &str,
+    cseq: &str,
+    branch: &str,
+    more: &str,
+    body: &str,
+) -> String {
+    let to = if more.contains("To: ") {
+        ""
+    } else {
+        "To: <sip:100@10.77.1.1>\r\n"
+    };
+    let kind = if body.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
     format!(
         "{method} sip:100@10.77.1.1 SIP/2.0\r\n\
          Via: SIP/2.0/UDP 10.77.1.2;rport;branch=z9hG4bK{branch}\r\n\

@@ -62,7 +62,9 @@ impl Load {
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {
-            Load::Call => "a call: INVITE 100 180 200 ACK BYE 200, SDP both ways, 4 flows, all timers",
+            Load::Call => {
+                "a call: INVITE 100 180 200 ACK BYE 200, SDP both ways, 4 flows, all timers"
+            }
             Load::Rtp => "a relayed G.711 packet, 32 a turn, on fake rings",
             Load::RtpAlone => "the same, one a turn",
             Load::Turn => "a turn without work",
@@ -166,7 +168,9 @@ impl Bench {
         let mut parties = [Side::Caller, Side::Callee]
             .map(|side| Party::new(side, number, Plan::Bare, begin, &mut self.random));
         let ended = |parties: &[Party; 2]| {
-            parties.iter().all(|party| party.hung_up && !party.is_waiting())
+            parties
+                .iter()
+                .all(|party| party.hung_up && !party.is_waiting())
         };
         while !ended(&parties) {
             let due = parties.iter().map(Party::due).min().unwrap_or(Tick::NEVER);
@@ -213,14 +217,21 @@ impl Bench {
         let relay = SocketAddrV4::new(*lab::LISTENS[0].ip(), lab::MEDIA_PORTS[0].0);
         let payload = media::rtp(Fate::Passes, 0, Side::Caller, 1);
         let source = parties[0].media_address();
-        let datagram = Datagram { source, destination: relay, payload };
+        let datagram = Datagram {
+            source,
+            destination: relay,
+            payload,
+        };
         for _ in 0..count / batch {
             for _ in 0..batch {
                 self.inject(&datagram)?;
             }
             self.turn();
             let relayed = std::mem::take(&mut self.sent).len();
-            anyhow::ensure!(relayed as u64 == batch, "{relayed} of {batch} packets were relayed");
+            anyhow::ensure!(
+                relayed as u64 == batch,
+                "{relayed} of {batch} packets were relayed"
+            );
         }
         Ok(())
     }

@@ -39,12 +39,17 @@ pub struct Figure {
 /// Where valgrind is missing or its output cannot be read.
 pub fn measure() -> anyhow::Result<Vec<Figure>> {
     if cfg!(debug_assertions) {
-        bail!("the figures are those of a release build: cargo run --release -p trunkline-perf -- instructions");
+        bail!(
+            "the figures are those of a release build: cargo run --release -p trunkline-perf -- instructions"
+        );
     }
     let figure = |&load: &Load| -> anyhow::Result<Figure> {
         let [short, long] = load.lengths();
         let difference = collect(load, long)?.saturating_sub(collect(load, short)?);
-        Ok(Figure { load, instructions: difference / (long - short) })
+        Ok(Figure {
+            load,
+            instructions: difference / (long - short),
+        })
     };
     Load::ALL.iter().map(figure).collect()
 }
@@ -63,16 +68,27 @@ fn collect(load: Load, count: u64) -> anyhow::Result<u64> {
     if !output.status.success() {
         bail!("the load {} failed under valgrind:\n{text}", load.name());
     }
-    let collected = text.lines().find_map(|line| line.split_once("Collected : "));
+    let collected = text
+        .lines()
+        .find_map(|line| line.split_once("Collected : "));
     let collected = collected.with_context(|| format!("callgrind said no count:\n{text}"))?;
-    collected.1.trim().parse().context("callgrind's count is no number")
+    collected
+        .1
+        .trim()
+        .parse()
+        .context("callgrind's count is no number")
 }
 
 /// The table for a person.
 #[must_use]
 pub fn table(figures: &[Figure]) -> String {
     let row = |figure: &Figure| {
-        format!("{:<12} {:>10}  {}\n", figure.load.name(), figure.instructions, figure.load.help())
+        format!(
+            "{:<12} {:>10}  {}\n",
+            figure.load.name(),
+            figure.instructions,
+            figure.load.help()
+        )
     };
     let head = format!("{:<12} {:>10}\n", "load", "instr.");
     head + &figures.iter().map(row).collect::<String>()
@@ -85,15 +101,21 @@ pub fn table(figures: &[Figure]) -> String {
 pub fn check(figures: &[Figure], file: &Path) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("{} cannot be read", file.display()))?;
-    let known: toml::Table = text.parse().with_context(|| format!("{}", file.display()))?;
+    let known: toml::Table = text
+        .parse()
+        .with_context(|| format!("{}", file.display()))?;
     let mut grown = Vec::new();
     for figure in figures {
         let name = figure.load.name();
         let before = known.get(name).and_then(toml::Value::as_integer);
         let before = before.and_then(|before| u64::try_from(before).ok());
-        let before = before.with_context(|| format!("{} says nothing of {name}", file.display()))?;
+        let before =
+            before.with_context(|| format!("{} says nothing of {name}", file.display()))?;
         if figure.instructions * 100 > before * (100 + TOLERANCE_PERCENT) {
-            grown.push(format!("{name}: {} instructions, were {before}", figure.instructions));
+            grown.push(format!(
+                "{name}: {} instructions, were {before}",
+                figure.instructions
+            ));
         }
     }
     Ok(grown)
@@ -110,7 +132,10 @@ mod tests {
         let figures = |percent: i64| -> Vec<Figure> {
             let grow = |&load: &Load| {
                 let before = known[load.name()].as_integer().unwrap();
-                Figure { load, instructions: u64::try_from(before * percent / 100).unwrap() }
+                Figure {
+                    load,
+                    instructions: u64::try_from(before * percent / 100).unwrap(),
+                }
             };
             Load::ALL.iter().map(grow).collect()
         };

@@ -33,7 +33,11 @@ pub const fn link_of(address: Ipv4Addr) -> InterfaceIndex {
 /// # Errors
 /// Where it is too long.
 pub fn build(datagram: &Datagram) -> Result<Vec<u8>, String> {
-    let Datagram { source, destination, payload } = datagram;
+    let Datagram {
+        source,
+        destination,
+        payload,
+    } = datagram;
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(link_of(*source.ip())))
         .ipv4(source.ip().octets(), destination.ip().octets(), 64)
@@ -50,7 +54,8 @@ pub fn build(datagram: &Datagram) -> Result<Vec<u8>, String> {
 /// What is wrong with it.
 pub fn read(interface: InterfaceIndex, frame: &[u8]) -> Result<Datagram, String> {
     let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
-    let (Some(NetSlice::Ipv4(net)), Some(TransportSlice::Udp(udp))) = (packet.net, packet.transport)
+    let (Some(NetSlice::Ipv4(net)), Some(TransportSlice::Udp(udp))) =
+        (packet.net, packet.transport)
     else {
         return Err("not UDP over IPv4".to_owned());
     };
@@ -66,12 +71,19 @@ pub fn read(interface: InterfaceIndex, frame: &[u8]) -> Result<Datagram, String>
         return Err(format!("not a fresh IP header: {ip:?}"));
     }
     if usize::from(ip.total_len) + 14 != frame.len() {
-        return Err(format!("{} bytes of IP in a frame of {}", ip.total_len, frame.len()));
+        return Err(format!(
+            "{} bytes of IP in a frame of {}",
+            ip.total_len,
+            frame.len()
+        ));
     }
     let header = udp.to_header();
     let sum = header.calc_checksum_ipv4(&ip, udp.payload());
     if sum != Ok(header.checksum) {
-        return Err(format!("UDP checksum {:04x}, should be {sum:04x?}", header.checksum));
+        return Err(format!(
+            "UDP checksum {:04x}, should be {sum:04x?}",
+            header.checksum
+        ));
     }
     let address = |ip: [u8; 4], port| SocketAddrV4::new(ip.into(), port);
     Ok(Datagram {

@@ -42,7 +42,8 @@ pub struct Rung {
 /// Draws the rungs of a call.
 #[must_use]
 pub fn draw(rungs: &[Rung]) -> String {
-    let mut text = "        ms  caller                        box                        callee\n".to_owned();
+    let mut text =
+        "        ms  caller                        box                        callee\n".to_owned();
     for rung in rungs {
         let label = if rung.fate.is_empty() {
             rung.name.clone()
@@ -50,7 +51,13 @@ pub fn draw(rungs: &[Rung]) -> String {
             format!("{} ({})", rung.name, rung.fate)
         };
         let to_the_right = (rung.side == Side::Callee) == rung.by_box;
-        let tip = if rung.fate == "lost" { "x" } else if to_the_right { ">" } else { "<" };
+        let tip = if rung.fate == "lost" {
+            "x"
+        } else if to_the_right {
+            ">"
+        } else {
+            "<"
+        };
         let arrow = if to_the_right {
             format!("{label:-^26}{tip}")
         } else {
@@ -73,10 +80,23 @@ mod tests {
 
     #[test]
     fn arrows_point_to_who_receives() {
-        let rung = |side, by_box, fate| Rung { at: Tick::ms(5), side, by_box, name: "BYE".to_owned(), fate };
-        let text = draw(&[rung(Side::Caller, false, ""), rung(Side::Callee, true, "lost"), rung(Side::Caller, true, "")]);
+        let rung = |side, by_box, fate| Rung {
+            at: Tick::ms(5),
+            side,
+            by_box,
+            name: "BYE".to_owned(),
+            fate,
+        };
+        let text = draw(&[
+            rung(Side::Caller, false, ""),
+            rung(Side::Callee, true, "lost"),
+            rung(Side::Caller, true, ""),
+        ]);
         let lines: Vec<&str> = text.lines().skip(1).collect();
-        assert!(lines[0].contains("BYE------------>|") && lines[1].contains("x|"), "{text}");
+        assert!(
+            lines[0].contains("BYE------------>|") && lines[1].contains("x|"),
+            "{text}"
+        );
         assert!(lines[2].contains("|<"), "{text}");
     }
 }

@@ -53,7 +53,9 @@ pub fn address_in(body: &str) -> Result<SocketAddrV4, String> {
     let value = |start: &str| body.lines().find_map(|line| line.strip_prefix(start));
     let ip = value("c=IN IP4 ").and_then(|ip| ip.parse().ok());
     let port = value("m=audio ").and_then(|m| m.split(' ').next()?.parse().ok());
-    ip.zip(port).map(|(ip, port)| SocketAddrV4::new(ip, port)).ok_or(format!("no media address in {body:?}"))
+    ip.zip(port)
+        .map(|(ip, port)| SocketAddrV4::new(ip, port))
+        .ok_or(format!("no media address in {body:?}"))
 }
 
 /// The session description as the box must pass it on: `came`, with the address in `left`
@@ -64,8 +66,14 @@ pub fn address_in(body: &str) -> Result<SocketAddrV4, String> {
 pub fn rewritten(came: &str, left: &str) -> Result<String, String> {
     let (old, new) = (address_in(came)?, address_in(left)?);
     Ok(came
-        .replace(&format!("c=IN IP4 {}", old.ip()), &format!("c=IN IP4 {}", new.ip()))
-        .replace(&format!("m=audio {} ", old.port()), &format!("m=audio {} ", new.port())))
+        .replace(
+            &format!("c=IN IP4 {}", old.ip()),
+            &format!("c=IN IP4 {}", new.ip()),
+        )
+        .replace(
+            &format!("m=audio {} ", old.port()),
+            &format!("m=audio {} ", new.port()),
+        ))
 }
 
 fn label(fate: Fate, call: usize, side: Side, number: u16) -> String {
@@ -112,7 +120,11 @@ pub fn read(payload: &[u8]) -> Option<Label> {
         _ => return None,
     };
     let call = words.next()?.parse().ok()?;
-    let side = if words.next()? == "a" { Side::Caller } else { Side::Callee };
+    let side = if words.next()? == "a" {
+        Side::Caller
+    } else {
+        Side::Callee
+    };
     Some(Label { fate, call, side })
 }
 
@@ -122,7 +134,11 @@ mod tests {
 
     #[test]
     fn a_packet_says_whose_it_is() {
-        let expected = Label { fate: Fate::Never, call: 12, side: Side::Callee };
+        let expected = Label {
+            fate: Fate::Never,
+            call: 12,
+            side: Side::Callee,
+        };
         assert_eq!(read(&rtp(Fate::Never, 12, Side::Callee, 3)), Some(expected));
         assert_eq!(read(&rtcp(Fate::Never, 12, Side::Callee)), Some(expected));
     }

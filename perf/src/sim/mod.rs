@@ -122,7 +122,11 @@ pub struct Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "seed={} step={}: {}\n{}", self.seed, self.step, self.why, self.ladder)
+        write!(
+            out,
+            "seed={} step={}: {}\n{}",
+            self.seed, self.step, self.why, self.ladder
+        )
     }
 }
 
@@ -132,12 +136,20 @@ impl std::fmt::Display for Failure {
 /// What was violated, with the ladder of the call concerned.
 pub fn run(options: Options, ladders: bool) -> Result<Summary, Box<Failure>> {
     let mut world = World::new(options).map_err(|why| {
-        Box::new(Failure { seed: options.seed, step: 0, why, ladder: String::new() })
+        Box::new(Failure {
+            seed: options.seed,
+            step: 0,
+            why,
+            ladder: String::new(),
+        })
     })?;
     // A broken invariant of the box panics; it is a failure of this seed like any other.
     let ended = std::panic::catch_unwind(AssertUnwindSafe(|| to_the_end(&mut world, options)));
     let ended = ended.unwrap_or_else(|_| {
-        Err(Fault { call: None, why: "the box panicked, see above".to_owned() })
+        Err(Fault {
+            call: None,
+            why: "the box panicked, see above".to_owned(),
+        })
     });
     let counters = ended.map_err(|fault| Box::new(failure(&world, options.seed, &fault)))?;
     let mut drawn = String::new();
@@ -166,7 +178,9 @@ fn to_the_end(world: &mut World, options: Options) -> Result<Counters, Fault> {
 }
 
 fn title(world: &World, call: usize) -> String {
-    world.plan(call).map_or(String::new(), |plan| format!("call {call}: {plan:?}\n"))
+    world
+        .plan(call)
+        .map_or(String::new(), |plan| format!("call {call}: {plan:?}\n"))
 }
 
 fn failure(world: &World, seed: u64, fault: &Fault) -> Failure {
@@ -174,5 +188,10 @@ fn failure(world: &World, seed: u64, fault: &Fault) -> Failure {
     let ladder = fault.call.map_or(String::new(), |call| {
         format!("{}{}", title(world, call), ladder::draw(world.rungs(call)))
     });
-    Failure { seed, step: world.steps(), why: format!("at {at} us: {}", fault.why), ladder }
+    Failure {
+        seed,
+        step: world.steps(),
+        why: format!("at {at} us: {}", fault.why),
+        ladder,
+    }
 }

@@ -27,8 +27,13 @@ pub struct Weather {
 
 impl Weather {
     /// Nothing but a delay.
-    pub const FAIR: Weather =
-        Weather { loss: 0, duplicate: 0, reorder: 0, damage: 0, delay_ms_max: 20 };
+    pub const FAIR: Weather = Weather {
+        loss: 0,
+        duplicate: 0,
+        reorder: 0,
+        damage: 0,
+        delay_ms_max: 20,
+    };
 }
 
 /// Something that arrives.
@@ -89,7 +94,12 @@ impl Network {
     /// A network with nothing under way.
     #[must_use]
     pub fn new(weather: Weather, seed: u64) -> Network {
-        Network { weather, random: Random::new(seed), queue: BinaryHeap::new(), count: 0 }
+        Network {
+            weather,
+            random: Random::new(seed),
+            queue: BinaryHeap::new(),
+            count: 0,
+        }
     }
 
     /// Sends; says what became of it: nothing of note, `lost`, `twice`, `damaged`.
@@ -99,7 +109,13 @@ impl Network {
             return "lost";
         }
         let mut fate = "";
-        if let Arrival::AtBox { frame, datagram, damaged, .. } = &mut what {
+        if let Arrival::AtBox {
+            frame,
+            datagram,
+            damaged,
+            ..
+        } = &mut what
+        {
             let sip = datagram.destination.port() == 5060;
             if sip && self.random.happens(weather.damage) {
                 *damaged = true;
@@ -129,7 +145,9 @@ impl Network {
     }
 
     fn arrival(&mut self, now: Tick) -> Tick {
-        let mut delay_us = self.random.between(50, 50 + self.weather.delay_ms_max * 1_000);
+        let mut delay_us = self
+            .random
+            .between(50, 50 + self.weather.delay_ms_max * 1_000);
         if self.random.happens(self.weather.reorder) {
             delay_us += self.random.between(1_000, 80_000);
         }
@@ -138,13 +156,19 @@ impl Network {
 
     fn push(&mut self, at: Tick, what: Arrival) {
         self.count += 1;
-        self.queue.push(Reverse(Entry { at, number: self.count, what }));
+        self.queue.push(Reverse(Entry {
+            at,
+            number: self.count,
+            what,
+        }));
     }
 
     /// When the next thing arrives.
     #[must_use]
     pub fn due(&self) -> Tick {
-        self.queue.peek().map_or(Tick::NEVER, |Reverse(entry)| entry.at)
+        self.queue
+            .peek()
+            .map_or(Tick::NEVER, |Reverse(entry)| entry.at)
     }
 
     /// Takes what has arrived.

@@ -70,7 +70,9 @@ impl Oracle {
             }
             return;
         }
-        let Some(label) = media::read(&datagram.payload) else { return };
+        let Some(label) = media::read(&datagram.payload) else {
+            return;
+        };
         let parity = datagram.destination.port() & 1;
         let queue = self.media.entry((label.call, side, parity)).or_default();
         queue.push_back(datagram.payload.clone());
@@ -86,10 +88,15 @@ impl Oracle {
     pub fn leaves(&mut self, now: Tick, side: Side, datagram: &Datagram) -> Result<(), Fault> {
         if datagram.source.port() != 5060 {
             let call = media::read(&datagram.payload).map(|label| label.call);
-            return self.media_leaves(now, side, datagram).map_err(|why| Fault { call, why });
+            return self
+                .media_leaves(now, side, datagram)
+                .map_err(|why| Fault { call, why });
         }
         let sip = Sip::read(&datagram.payload).map_err(|why| Fault { call: None, why })?;
-        let fault = |why| Fault { call: sip.call(), why };
+        let fault = |why| Fault {
+            call: sip.call(),
+            why,
+        };
         self.sip_leaves(now, side, datagram, &sip)
             .map_err(|why| fault(format!("{}: {why}", sip.name())))
     }
@@ -103,7 +110,10 @@ impl Oracle {
             None => Ok(()),
             Some((call, payload)) => {
                 let text = String::from_utf8_lossy(&payload[12..24]).into_owned();
-                Err(Fault { call: Some(call), why: format!("media was not forwarded: {text}") })
+                Err(Fault {
+                    call: Some(call),
+                    why: format!("media was not forwarded: {text}"),
+                })
             }
         }
     }
@@ -114,7 +124,8 @@ impl Oracle {
         self.media_count += 1;
         let (first, last) = lab::MEDIA_PORTS[side as usize];
         let relay = datagram.source;
-        if relay.ip() != lab::LISTENS[side as usize].ip() || !(first..=last).contains(&relay.port()) {
+        if relay.ip() != lab::LISTENS[side as usize].ip() || !(first..=last).contains(&relay.port())
+        {
             return Err(format!("media from {relay}, which is no relay port"));
         }
         let label = media::read(&datagram.payload).ok_or("media that nobody sent")?;
@@ -135,11 +146,20 @@ impl Oracle {
                 return Err("media after the call's end".to_owned());
             }
         }
-        let queue = self.media.entry((label.call, label.side, parity)).or_default();
-        let at = queue.iter().position(|payload| *payload == datagram.payload);
+        let queue = self
+            .media
+            .entry((label.call, label.side, parity))
+            .or_default();
+        let at = queue
+            .iter()
+            .position(|payload| *payload == datagram.payload);
         let at = at.ok_or("media changed, repeated or out of its order")?;
         queue.drain(..=at);
-        if let Some(at) = self.owed.iter().position(|(_, payload)| *payload == datagram.payload) {
+        if let Some(at) = self
+            .owed
+            .iter()
+            .position(|(_, payload)| *payload == datagram.payload)
+        {
             self.owed.remove(at);
         }
         Ok(())
@@ -147,7 +167,13 @@ impl Oracle {
 
     // --- SIP --------------------------------------------------------------------
 
-    fn sip_leaves(&mut self, now: Tick, side: Side, datagram: &Datagram, sip: &Sip) -> Result<(), String> {
+    fn sip_leaves(
+        &mut self,
+        now: Tick,
+        side: Side,
+        datagram: &Datagram,
+        sip: &Sip,
+    ) -> Result<(), String> {
         self.sip_count += 1;
         if datagram.source != lab::LISTENS[side as usize] {
             return Err(format!("from {}", datagram.source));
@@ -177,7 +203,12 @@ impl Oracle {
         if sip.all("Via").count() == 1 {
             self.our_own_request(branch, sip)?;
         } else {
-            let key = (sip.call().ok_or("no call")?, sip.get("CSeq").to_owned(), 0, side.other());
+            let key = (
+                sip.call().ok_or("no call")?,
+                sip.get("CSeq").to_owned(),
+                0,
+                side.other(),
+            );
             let came = self.entered.get(&key).ok_or("nobody sent this request")?;
             // The box has forgotten a call that is over: an answer in a late ACK to it goes on
             // as it came.
@@ -232,7 +263,9 @@ impl Oracle {
                 return Err(format!("{name} is not the request's"));
             }
         }
-        let came = self.entered.get(&(call, cseq.clone(), status, side.other()));
+        let came = self
+            .entered
+            .get(&(call, cseq.clone(), status, side.other()));
         match came {
             Some(came) if came.all("Via").count() == 2 => passed_back(came, sip, side)?,
             _ => our_own_response(status, sip)?,
@@ -242,7 +275,9 @@ impl Oracle {
             // repetition of the CANCEL gets 481 where the first got 200.
             return Ok(());
         }
-        let branch = param(sip.get("Via"), "branch").unwrap_or_default().to_owned();
+        let branch = param(sip.get("Via"), "branch")
+            .unwrap_or_default()
+            .to_owned();
         let history = self.responses.entry((side, branch, cseq)).or_default();
         history.take(status, &datagram.payload)?;
         if sip.method() == "BYE" && status >= 200 {
@@ -268,7 +303,12 @@ impl History {
 }
 
 fn key(sip: &Sip, side: Side) -> Option<Key> {
-    Some((sip.call()?, sip.get("CSeq").to_owned(), sip.status().unwrap_or(0), side))
+    Some((
+        sip.call()?,
+        sip.get("CSeq").to_owned(),
+        sip.status().unwrap_or(0),
+        side,
+    ))
 }
 
 fn same(before: &[u8], now: &[u8]) -> Result<(), String> {
@@ -276,12 +316,16 @@ fn same(before: &[u8], now: &[u8]) -> Result<(), String> {
         return Ok(());
     }
     let [before, now] = [before, now].map(String::from_utf8_lossy);
-    Err(format!("repeated, but not the same:\n{before}\n-- now --\n{now}"))
+    Err(format!(
+        "repeated, but not the same:\n{before}\n-- now --\n{now}"
+    ))
 }
 
 fn is_our_branch(branch: &str) -> bool {
     let base32 = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
-    branch.strip_prefix("z9hG4bK").is_some_and(|rest| rest.len() == 32 && rest.chars().all(base32))
+    branch
+        .strip_prefix("z9hG4bK")
+        .is_some_and(|rest| rest.len() == 32 && rest.chars().all(base32))
 }
 
 /// RFC 3261 §18.2.1, RFC 3581 §4: `received` and `rport` in the Via of who asked, all else
@@ -292,14 +336,24 @@ fn stamped(came: &str, left: &str, asker: Side) -> Result<(), String> {
     if param(left, "received") != Some(&received) || param(left, "rport") != Some(&rport) {
         return Err(format!("no source in {left}"));
     }
-    let bare = left.replace(&format!(";received={received}"), "").replace(&format!("rport={rport}"), "rport");
-    if bare == came { Ok(()) } else { Err(format!("Via was {came} and is {left}")) }
+    let bare = left
+        .replace(&format!(";received={received}"), "")
+        .replace(&format!("rport={rport}"), "rport");
+    if bare == came {
+        Ok(())
+    } else {
+        Err(format!("Via was {came} and is {left}"))
+    }
 }
 
 /// RFC 3261 §16.6: what a request must look like behind the box.
 fn forwarded(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
     let mut vias = left.all("Via").skip(1);
-    stamped(came.get("Via"), vias.next().unwrap_or_default(), side.other())?;
+    stamped(
+        came.get("Via"),
+        vias.next().unwrap_or_default(),
+        side.other(),
+    )?;
     if left.get("Max-Forwards") != "69" {
         return Err(format!("Max-Forwards {}", left.get("Max-Forwards")));
     }
@@ -310,7 +364,10 @@ fn forwarded(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
         return Err(format!("Record-Route: {routes:?}"));
     }
     // The value of the callee's side on top, and the same cookie in both.
-    for (route, listen) in routes.iter().zip([lab::LISTENS[side as usize], lab::LISTENS[side.other() as usize]]) {
+    for (route, listen) in routes.iter().zip([
+        lab::LISTENS[side as usize],
+        lab::LISTENS[side.other() as usize],
+    ]) {
         let cookie = param(bracketed(route), "tl").unwrap_or_default();
         if *route != format!("<sip:{};lr;tl={cookie}>", listen.ip()) || cookie.len() != 16 {
             return Err(format!("Record-Route: {routes:?}"));
@@ -318,7 +375,11 @@ fn forwarded(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
     }
     let theirs = lab::LISTENS[side.other() as usize].ip().to_string();
     let next = lab::PEERS[side as usize].ip().to_string();
-    let uri = if tag(left.get("To")).is_none() { came.uri().replace(&theirs, &next) } else { came.uri().to_owned() };
+    let uri = if tag(left.get("To")).is_none() {
+        came.uri().replace(&theirs, &next)
+    } else {
+        came.uri().to_owned()
+    };
     if left.uri() != uri {
         return Err(format!("Request-URI {}, not {uri}", left.uri()));
     }
@@ -341,7 +402,11 @@ fn passed_back(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
 /// for the addresses of its media, which are ours.
 fn untouched(came: &Sip, left: &Sip, side: Side, changes: &[&str]) -> Result<(), String> {
     let rest = |sip: &Sip| -> Vec<(String, String)> {
-        sip.headers.iter().filter(|(name, _)| !changes.contains(&name.as_str())).cloned().collect()
+        sip.headers
+            .iter()
+            .filter(|(name, _)| !changes.contains(&name.as_str()))
+            .cloned()
+            .collect()
     };
     if rest(came) != rest(left) {
         return Err(format!("headers {:?} became {:?}", rest(came), rest(left)));

@@ -108,7 +108,11 @@ impl Party {
         let alarms = self.alarms.iter().map(|&(at, _)| at);
         let clients = self.clients.iter().map(Client::due);
         let servers = self.servers.iter().map(Server::due);
-        alarms.chain(clients).chain(servers).min().unwrap_or(Tick::NEVER)
+        alarms
+            .chain(clients)
+            .chain(servers)
+            .min()
+            .unwrap_or(Tick::NEVER)
     }
 
     /// The final status of its first request; `None` where it gave up on it.
@@ -154,7 +158,12 @@ impl Party {
         Ok(())
     }
 
-    fn ring_alarm(&mut self, alarm: Alarm, now: Tick, out: &mut Vec<Datagram>) -> Result<(), String> {
+    fn ring_alarm(
+        &mut self,
+        alarm: Alarm,
+        now: Tick,
+        out: &mut Vec<Datagram>,
+    ) -> Result<(), String> {
         match alarm {
             Alarm::Start => self.start(now, out),
             Alarm::Ring => self.ring(now, out),
@@ -186,7 +195,11 @@ impl Party {
             _ => "INVITE",
         };
         let offer = method == "INVITE" && self.plan != Plan::LateOffer;
-        let body = if offer { self.sdp("sendrecv") } else { String::new() };
+        let body = if offer {
+            self.sdp("sendrecv")
+        } else {
+            String::new()
+        };
         self.request(method, body, now, out);
     }
 
@@ -224,17 +237,27 @@ impl Party {
 
     fn identity(&self, tag: &str, side: Side) -> String {
         let user = ["caller", "callee"][side as usize];
-        let tag = if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
+        let tag = if tag.is_empty() {
+            String::new()
+        } else {
+            format!(";tag={tag}")
+        };
         format!("\"{user}; {}\" <sip:{user}@sim.example>{tag}", self.number)
     }
 
     fn send(&self, message: &Sip, out: &mut Vec<Datagram>) {
         let destination = lab::LISTENS[self.side as usize];
-        out.push(Datagram { source: self.address(), destination, payload: message.write() });
+        out.push(Datagram {
+            source: self.address(),
+            destination,
+            payload: message.write(),
+        });
     }
 
     fn cancel(&mut self, now: Tick, out: &mut Vec<Datagram>) {
-        let Some(invite) = self.clients.first_mut() else { return };
+        let Some(invite) = self.clients.first_mut() else {
+            return;
+        };
         if !invite.is_pending() || invite.cancelled || !invite.heard {
             return;
         }
@@ -340,7 +363,9 @@ impl Party {
             return Ok(());
         }
         if self.remote_tag.is_empty() {
-            tag(sip.get("To")).ok_or("a 200 without To tag")?.clone_into(&mut self.remote_tag);
+            tag(sip.get("To"))
+                .ok_or("a 200 without To tag")?
+                .clone_into(&mut self.remote_tag);
             self.routes = sip.all("Record-Route").map(str::to_owned).collect();
             self.routes.reverse();
         }
@@ -348,7 +373,11 @@ impl Party {
         self.media_to = Some(media::address_in(&sip.body)?);
         let (number, _) = self.clients[at].request.cseq()?;
         let late = self.plan == Plan::LateOffer;
-        let body = if late { self.sdp("sendrecv") } else { String::new() };
+        let body = if late {
+            self.sdp("sendrecv")
+        } else {
+            String::new()
+        };
         let ack = self.build("ACK", number, body);
         self.send(&ack, out);
         self.clients[at].ack = Some(ack);
@@ -385,7 +414,12 @@ impl Party {
 
     // --- Requests of the other's -----------------------------------------------
 
-    fn receive_request(&mut self, now: Tick, sip: &Sip, out: &mut Vec<Datagram>) -> Result<(), String> {
+    fn receive_request(
+        &mut self,
+        now: Tick,
+        sip: &Sip,
+        out: &mut Vec<Datagram>,
+    ) -> Result<(), String> {
         let branch = param(sip.get("Via"), "branch").unwrap_or_default();
         let method = sip.method().to_owned();
         if method == "ACK" {
@@ -394,8 +428,7 @@ impl Party {
         if method == "INVITE" && self.plan == Plan::Silent {
             return Ok(());
         }
-        let known =
-            |server: &Server| server.branch == branch && server.request.method() == method;
+        let known = |server: &Server| server.branch == branch && server.request.method() == method;
         if let Some(at) = self.servers.iter().position(known) {
             self.repeat_response(at, out);
             return Ok(());
@@ -405,8 +438,11 @@ impl Party {
         match (method.as_str(), tag(sip.get("To")).is_some()) {
             ("INVITE", false) => self.receive_invite(now, sip)?,
             ("INVITE", true) => {
-                let direction =
-                    if sip.body.contains("a=sendonly") { "recvonly" } else { "sendrecv" };
+                let direction = if sip.body.contains("a=sendonly") {
+                    "recvonly"
+                } else {
+                    "sendrecv"
+                };
                 self.media_to = Some(media::address_in(&sip.body)?);
                 let body = self.sdp(direction);
                 self.respond(at, "200 OK", body, now, out);
@@ -427,7 +463,9 @@ impl Party {
 
     fn receive_invite(&mut self, now: Tick, sip: &Sip) -> Result<(), String> {
         sip.one("Call-ID")?.clone_into(&mut self.call_id);
-        tag(sip.get("From")).ok_or("an INVITE without From tag")?.clone_into(&mut self.remote_tag);
+        tag(sip.get("From"))
+            .ok_or("an INVITE without From tag")?
+            .clone_into(&mut self.remote_tag);
         bracketed(sip.one("Contact")?).clone_into(&mut self.target);
         self.routes = sip.all("Record-Route").map(str::to_owned).collect();
         if !sip.body.is_empty() {
@@ -441,7 +479,13 @@ impl Party {
         let branch = self.servers[at].branch.clone();
         let invite = |s: &Server| s.branch == branch && s.request.method() == "INVITE";
         let Some(invite) = self.servers.iter().position(invite) else {
-            self.respond(at, "481 Call/Transaction Does Not Exist", String::new(), now, out);
+            self.respond(
+                at,
+                "481 Call/Transaction Does Not Exist",
+                String::new(),
+                now,
+                out,
+            );
             return;
         };
         self.respond(at, "200 OK", String::new(), now, out);
@@ -499,7 +543,13 @@ impl Party {
     }
 
     fn answer(&mut self, now: Tick, out: &mut Vec<Datagram>) -> Result<(), String> {
-        if self.servers.first().ok_or("nothing to answer")?.status().is_some() {
+        if self
+            .servers
+            .first()
+            .ok_or("nothing to answer")?
+            .status()
+            .is_some()
+        {
             return Ok(());
         }
         if let Plan::Refused(status) = self.plan {
@@ -583,9 +633,15 @@ impl Party {
     }
 
     fn send_one(&self, number: u16, fate: Fate, out: &mut Vec<Datagram>) {
-        let Some(destination) = self.media_to else { return };
+        let Some(destination) = self.media_to else {
+            return;
+        };
         let payload = media::rtp(fate, self.number, self.side, number);
-        out.push(Datagram { source: self.media_address(), destination, payload });
+        out.push(Datagram {
+            source: self.media_address(),
+            destination,
+            payload,
+        });
     }
 
     fn send_rtcp(&self, fate: Fate, out: &mut Vec<Datagram>) {
@@ -593,16 +649,26 @@ impl Party {
         let above = |address: SocketAddrV4| SocketAddrV4::new(*address.ip(), address.port() + 1);
         let payload = media::rtcp(fate, self.number, self.side);
         let source = above(self.media_address());
-        out.push(Datagram { source, destination: above(to), payload });
+        out.push(Datagram {
+            source,
+            destination: above(to),
+            payload,
+        });
     }
 
     /// Somebody else, who knows the relay port and sends to it.
     fn send_stranger(&self, out: &mut Vec<Datagram>) {
-        let Some(destination) = self.media_to else { return };
+        let Some(destination) = self.media_to else {
+            return;
+        };
         let address = lab::STRANGERS[self.side as usize];
         let source = SocketAddrV4::new(address, self.media_address().port());
         let payload = media::rtp(Fate::Never, self.number, self.side, 0);
-        out.push(Datagram { source, destination, payload });
+        out.push(Datagram {
+            source,
+            destination,
+            payload,
+        });
     }
 
     /// Takes a media packet from the box.
@@ -611,7 +677,9 @@ impl Party {
     /// Where it does not come from the relay port that signalling named.
     pub fn receive_media(&mut self, datagram: &Datagram) -> Result<(), String> {
         self.media_in += 1;
-        let Some(named) = self.media_to else { return Ok(()) };
+        let Some(named) = self.media_to else {
+            return Ok(());
+        };
         let odd = datagram.destination.port() & 1;
         let expected = SocketAddrV4::new(*named.ip(), named.port() + odd);
         if datagram.source != expected {

@@ -18,7 +18,11 @@ impl Sip {
     /// A message without headers.
     #[must_use]
     pub fn new(start: impl Into<String>) -> Sip {
-        Sip { start: start.into(), headers: Vec::new(), body: String::new() }
+        Sip {
+            start: start.into(),
+            headers: Vec::new(),
+            body: String::new(),
+        }
     }
 
     /// Adds a header line at the end.
@@ -38,9 +42,13 @@ impl Sip {
         let mut sip = Sip::new(lines.next().unwrap_or_default());
         let mut length = None;
         for line in lines {
-            let (name, value) = line.split_once(": ").ok_or(format!("no header: {line:?}"))?;
+            let (name, value) = line
+                .split_once(": ")
+                .ok_or(format!("no header: {line:?}"))?;
             if name == "Content-Length" {
-                let said: usize = value.parse().map_err(|_| format!("Content-Length {value:?}"))?;
+                let said: usize = value
+                    .parse()
+                    .map_err(|_| format!("Content-Length {value:?}"))?;
                 if length.replace(said).is_some() {
                     return Err("two Content-Lengths".to_owned());
                 }
@@ -49,7 +57,10 @@ impl Sip {
             }
         }
         if length != Some(body.len()) {
-            return Err(format!("Content-Length {length:?}, but a body of {}", body.len()));
+            return Err(format!(
+                "Content-Length {length:?}, but a body of {}",
+                body.len()
+            ));
         }
         body.clone_into(&mut sip.body);
         for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
@@ -66,13 +77,21 @@ impl Sip {
         for (name, value) in &self.headers {
             let _ = write!(text, "{name}: {value}\r\n");
         }
-        let _ = write!(text, "Content-Length: {}\r\n\r\n{}", self.body.len(), self.body);
+        let _ = write!(
+            text,
+            "Content-Length: {}\r\n\r\n{}",
+            self.body.len(),
+            self.body
+        );
         text.into_bytes()
     }
 
     /// All values of a header, in order. Each stands on a line of its own.
     pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
-        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The first value of a header.
@@ -81,7 +100,9 @@ impl Sip {
     /// Where there is none.
     pub fn one(&self, name: &str) -> Result<&str, String> {
         let found = self.headers.iter().find(|(n, _)| n == name);
-        found.map(|(_, value)| value.as_str()).ok_or(format!("no {name}"))
+        found
+            .map(|(_, value)| value.as_str())
+            .ok_or(format!("no {name}"))
     }
 
     /// The first value of a header, empty where there is none.
@@ -153,13 +174,19 @@ pub fn param<'v>(value: &'v str, name: &str) -> Option<&'v str> {
 /// The tag of a From or To.
 #[must_use]
 pub fn tag(value: &str) -> Option<&str> {
-    param(value.split_once('>').map_or(value, |(_, params)| params), "tag")
+    param(
+        value.split_once('>').map_or(value, |(_, params)| params),
+        "tag",
+    )
 }
 
 /// The URI between the brackets of a name-addr.
 #[must_use]
 pub fn bracketed(value: &str) -> &str {
-    value.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(uri, _)| uri)
+    value
+        .split_once('<')
+        .and_then(|(_, rest)| rest.split_once('>'))
+        .map_or("", |(uri, _)| uri)
 }
 
 #[cfg(test)]
@@ -169,17 +196,25 @@ mod tests {
     #[test]
     fn a_message_reads_as_it_was_written() {
         let mut sip = Sip::new("INVITE sip:1@box SIP/2.0");
-        for (name, value) in
-            [("Via", "v;branch=b"), ("From", "<sip:a@b;x=1>;tag=t"), ("To", "<sip:1@box>"), ("Call-ID", "4-c")]
-        {
+        for (name, value) in [
+            ("Via", "v;branch=b"),
+            ("From", "<sip:a@b;x=1>;tag=t"),
+            ("To", "<sip:1@box>"),
+            ("Call-ID", "4-c"),
+        ] {
             sip.push(name, value);
         }
         sip.push("CSeq", "1 INVITE");
         sip.body = "v=0\r\n".to_owned();
         let read = Sip::read(&sip.write()).unwrap();
         assert_eq!(read, sip);
-        assert_eq!((read.call(), read.method(), tag(read.get("From"))), (Some(4), "INVITE", Some("t")));
-        let lying = String::from_utf8(sip.write()).unwrap().replace("Length: 5", "Length: 4");
+        assert_eq!(
+            (read.call(), read.method(), tag(read.get("From"))),
+            (Some(4), "INVITE", Some("t"))
+        );
+        let lying = String::from_utf8(sip.write())
+            .unwrap()
+            .replace("Length: 5", "Length: 4");
         assert!(Sip::read(lying.as_bytes()).is_err());
     }
 }

@@ -32,12 +32,21 @@ pub enum Fired {
 }
 
 impl Timers {
-    const OFF: Timers =
-        Timers { resend: Tick::NEVER, interval_ms: 0, cap_ms: 0, give_up: Tick::NEVER };
+    const OFF: Timers = Timers {
+        resend: Tick::NEVER,
+        interval_ms: 0,
+        cap_ms: 0,
+        give_up: Tick::NEVER,
+    };
 
     fn start(now: Tick, cap_ms: u64) -> Timers {
         let resend = now.plus_ms(T1_MS);
-        Timers { resend, interval_ms: T1_MS, cap_ms, give_up: now.plus_ms(T1_64_MS) }
+        Timers {
+            resend,
+            interval_ms: T1_MS,
+            cap_ms,
+            give_up: now.plus_ms(T1_64_MS),
+        }
     }
 
     fn due(&self) -> Tick {
@@ -88,7 +97,9 @@ impl Client {
         // Timer A doubles without a cap, Timer E up to T2.
         let cap_ms = if method == "INVITE" { T1_64_MS } else { T2_MS };
         Client {
-            branch: param(request.get("Via"), "branch").unwrap_or_default().to_owned(),
+            branch: param(request.get("Via"), "branch")
+                .unwrap_or_default()
+                .to_owned(),
             method,
             request,
             heard: false,
@@ -134,7 +145,11 @@ impl Client {
     /// When a timer is due.
     #[must_use]
     pub fn due(&self) -> Tick {
-        if self.is_pending() { self.timers.due() } else { Tick::NEVER }
+        if self.is_pending() {
+            self.timers.due()
+        } else {
+            Tick::NEVER
+        }
     }
 
     /// What is due now.
@@ -164,7 +179,9 @@ impl Server {
     #[must_use]
     pub fn new(request: Sip) -> Server {
         Server {
-            branch: param(request.get("Via"), "branch").unwrap_or_default().to_owned(),
+            branch: param(request.get("Via"), "branch")
+                .unwrap_or_default()
+                .to_owned(),
             request,
             response: None,
             acknowledged: false,
@@ -175,7 +192,10 @@ impl Server {
     /// The status of the final response, if one was sent.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        self.response.as_ref()?.status().filter(|&status| status >= 200)
+        self.response
+            .as_ref()?
+            .status()
+            .filter(|&status| status >= 200)
     }
 
     /// Sends a response; a final one to INVITE is repeated until its ACK.

@@ -73,7 +73,8 @@ impl World {
             .map(|number| {
                 let plan = Plan::draw(&mut random);
                 let start = Tick::ms(1_000 + random.between(0, options.spread_ms));
-                [Side::Caller, Side::Callee].map(|side| Party::new(side, number, plan, start, &mut random))
+                [Side::Caller, Side::Callee]
+                    .map(|side| Party::new(side, number, plan, start, &mut random))
             })
             .collect();
         Ok(World {
@@ -134,7 +135,9 @@ impl World {
     /// # Errors
     /// What was violated.
     pub fn step(&mut self) -> Result<bool, Fault> {
-        let Some(due) = self.next_due() else { return Ok(false) };
+        let Some(due) = self.next_due() else {
+            return Ok(false);
+        };
         self.steps += 1;
         // Nobody is punctual: what comes within a few milliseconds comes as one batch.
         self.now = Tick(self.now.max(due).0 + self.random.between(0, 3_000_000));
@@ -161,9 +164,18 @@ impl World {
     fn next_due(&self) -> Option<Tick> {
         let parties = self.parties.iter().flatten().map(Party::due).min();
         let outside = parties.unwrap_or(Tick::NEVER).min(self.network.due());
-        let box_due = self.workers.iter().map(Worker::next_due).min().unwrap_or(Tick::NEVER);
+        let box_due = self
+            .workers
+            .iter()
+            .map(Worker::next_due)
+            .min()
+            .unwrap_or(Tick::NEVER);
         // The wheel's bucket may hold only timers of later rounds: look again a bucket on.
-        let box_due = if box_due <= self.now { self.now.plus_ms(5) } else { box_due };
+        let box_due = if box_due <= self.now {
+            self.now.plus_ms(5)
+        } else {
+            box_due
+        };
         let due = outside.min(box_due);
         let over = outside == Tick::NEVER && self.now > self.last_word.plus_ms(REST_MS_LOSSY);
         (due != Tick::NEVER && !over).then_some(due)
@@ -173,7 +185,12 @@ impl World {
 
     fn arrive(&mut self, arrival: Arrival, out: &mut Vec<Datagram>) -> Result<(), Fault> {
         match arrival {
-            Arrival::AtBox { interface, frame, datagram, damaged } => {
+            Arrival::AtBox {
+                interface,
+                frame,
+                datagram,
+                damaged,
+            } => {
                 self.trace.add(&frame);
                 let worker = self.worker_for(&datagram);
                 let taken = self.workers[worker].rings_mut().inject(interface, &frame);
@@ -186,23 +203,37 @@ impl World {
         }
     }
 
-    fn arrive_at_party(&mut self, datagram: &Datagram, out: &mut Vec<Datagram>) -> Result<(), Fault> {
+    fn arrive_at_party(
+        &mut self,
+        datagram: &Datagram,
+        out: &mut Vec<Datagram>,
+    ) -> Result<(), Fault> {
         let side = side_of(link_of(*datagram.destination.ip()));
         if datagram.destination.port() != 5060 {
-            let Some(label) = media::read(&datagram.payload) else { return Ok(()) };
+            let Some(label) = media::read(&datagram.payload) else {
+                return Ok(());
+            };
             let party = self.party(label.call, side)?;
             return party.receive_media(datagram).map_err(about(label.call));
         }
         let sip = Sip::read(&datagram.payload).map_err(|why| Fault { call: None, why })?;
-        let call = sip.call().ok_or_else(|| Fault { call: None, why: "no call".to_owned() })?;
+        let call = sip.call().ok_or_else(|| Fault {
+            call: None,
+            why: "no call".to_owned(),
+        })?;
         let now = self.now;
-        self.party(call, side)?.receive(now, &sip, out).map_err(about(call))
+        self.party(call, side)?
+            .receive(now, &sip, out)
+            .map_err(about(call))
     }
 
     fn party(&mut self, call: usize, side: Side) -> Result<&mut Party, Fault> {
         let parties = self.parties.get_mut(call);
         let party = parties.map(|parties| &mut parties[side as usize]);
-        party.ok_or(Fault { call: None, why: format!("there is no call {call}") })
+        party.ok_or(Fault {
+            call: None,
+            why: format!("there is no call {call}"),
+        })
     }
 
     /// What the parties said goes into the network.
@@ -213,9 +244,17 @@ impl World {
             let sip = (datagram.destination.port() == 5060)
                 .then(|| Sip::read(&datagram.payload))
                 .transpose()
-                .map_err(|why| Fault { call: None, why: format!("a party sent no SIP: {why}") })?;
+                .map_err(|why| Fault {
+                    call: None,
+                    why: format!("a party sent no SIP: {why}"),
+                })?;
             let frame = frame::build(&datagram).map_err(|why| Fault { call: None, why })?;
-            let arrival = Arrival::AtBox { interface, frame, datagram, damaged: false };
+            let arrival = Arrival::AtBox {
+                interface,
+                frame,
+                datagram,
+                damaged: false,
+            };
             let fate = self.network.send(self.now, arrival);
             if let Some(sip) = sip {
                 self.draw(&sip, side_of(interface), false, fate);
@@ -227,7 +266,13 @@ impl World {
     fn draw(&mut self, sip: &Sip, side: Side, by_box: bool, fate: &'static str) {
         let at = self.now;
         if let Some(rungs) = sip.call().and_then(|call| self.rungs.get_mut(call)) {
-            rungs.push(Rung { at, side, by_box, name: sip.name(), fate });
+            rungs.push(Rung {
+                at,
+                side,
+                by_box,
+                name: sip.name(),
+                fate,
+            });
         }
     }
 
@@ -257,7 +302,10 @@ impl World {
                 return Ok(());
             }
         }
-        Err(Fault { call: None, why: format!("the workers still work after {ROUNDS_MAX} turns") })
+        Err(Fault {
+            call: None,
+            why: format!("the workers still work after {ROUNDS_MAX} turns"),
+        })
     }
 
     fn take_sent(&mut self, worker: usize) -> Result<(), Fault> {
@@ -268,8 +316,10 @@ impl World {
         for (interface, bytes) in sent {
             self.trace.add(&self.now.0.to_be_bytes());
             self.trace.add(&bytes);
-            let datagram = frame::read(interface, &bytes)
-                .map_err(|why| Fault { call: None, why: format!("a frame left: {why}") })?;
+            let datagram = frame::read(interface, &bytes).map_err(|why| Fault {
+                call: None,
+                why: format!("a frame left: {why}"),
+            })?;
             let side = side_of(interface);
             let sip = (datagram.source.port() == 5060).then(|| Sip::read(&datagram.payload));
             let seen = self.oracle.leaves(self.now, side, &datagram);
@@ -285,7 +335,10 @@ impl World {
     /// Both sums of each worker, and the conservation of its frames.
     fn check_sums(&mut self) -> Result<(), Fault> {
         for (number, worker) in self.workers.iter_mut().enumerate() {
-            let fault = |what: String| Fault { call: None, why: format!("worker {number}: {what}") };
+            let fault = |what: String| Fault {
+                call: None,
+                why: format!("worker {number}: {what}"),
+            };
             let ledger = worker.rings_mut().ledger();
             if !ledger.balanced() {
                 return Err(fault(format!("frames are lost: {ledger}")));
@@ -305,7 +358,11 @@ impl World {
     /// # Errors
     /// What is left, or did not happen.
     pub fn finish(&mut self) -> Result<Counters, Fault> {
-        let rest_ms = if self.options.weather.loss == 0 { REST_MS } else { REST_MS_LOSSY };
+        let rest_ms = if self.options.weather.loss == 0 {
+            REST_MS
+        } else {
+            REST_MS_LOSSY
+        };
         if self.now > self.last_word.plus_ms(rest_ms) {
             let why = format!("the box was not at rest {rest_ms} ms after the last word");
             return Err(Fault { call: None, why });
@@ -314,18 +371,33 @@ impl World {
         for number in 0..self.workers.len() {
             let worker = &mut self.workers[number];
             worker.turn(self.now);
-            let fault = |what: String| Fault { call: None, why: format!("worker {number}: {what}") };
+            let fault = |what: String| Fault {
+                call: None,
+                why: format!("worker {number}: {what}"),
+            };
             let ledger = worker.rings_mut().ledger();
             if !ledger.at_rest() {
                 return Err(fault(format!("frames are not at rest: {ledger}")));
             }
             if worker.ports_in_use() != 0 {
-                return Err(fault(format!("{} media ports are in use", worker.ports_in_use())));
+                return Err(fault(format!(
+                    "{} media ports are in use",
+                    worker.ports_in_use()
+                )));
             }
             let counters = worker.counters();
-            for gauge in [Counter::TransactionsNow, Counter::CallsNow, Counter::FlowsNow, Counter::KeptNow] {
+            for gauge in [
+                Counter::TransactionsNow,
+                Counter::CallsNow,
+                Counter::FlowsNow,
+                Counter::KeptNow,
+            ] {
                 if counters.get(gauge) != 0 {
-                    return Err(fault(format!("{} is {} at rest", gauge.info().name, counters.get(gauge))));
+                    return Err(fault(format!(
+                        "{} is {} at rest",
+                        gauge.info().name,
+                        counters.get(gauge)
+                    )));
                 }
             }
             total.merge(counters);
@@ -347,7 +419,10 @@ fn make_workers(options: &Options) -> Result<(Vec<Worker<Fake>>, Vec<ControlPost
         post::connect(options.workers, &control).map_err(|error| error.to_string())?;
     let mut workers = Vec::new();
     for (id, post) in (0..options.workers).zip(posts) {
-        let config = FakeConfig { queue: QueueId(u16::from(id)), ..FakeConfig::default() };
+        let config = FakeConfig {
+            queue: QueueId(u16::from(id)),
+            ..FakeConfig::default()
+        };
         let rings = Fake::new(config).map_err(|error| error.to_string())?;
         let network = Box::new(lab::network(1, 1500, &lab::everybody()));
         let worker = Worker::new(WorkerId(id), &settings, rings, network, post);
@@ -357,11 +432,18 @@ fn make_workers(options: &Options) -> Result<(Vec<Worker<Fake>>, Vec<ControlPost
 }
 
 const fn side_of(interface: InterfaceIndex) -> Side {
-    if interface.0 == 0 { Side::Caller } else { Side::Callee }
+    if interface.0 == 0 {
+        Side::Caller
+    } else {
+        Side::Callee
+    }
 }
 
 fn about(call: usize) -> impl Fn(String) -> Fault {
-    move |why| Fault { call: Some(call), why }
+    move |why| Fault {
+        call: Some(call),
+        why,
+    }
 }
 
 /// What a call must have come to. Where packets are lost some end otherwise, and may.

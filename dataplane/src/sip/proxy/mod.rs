@@ -264,7 +264,10 @@ impl Proxy {
     /// Pairs of media ports that calls hold now.
     #[must_use]
     pub fn ports_in_use(&self) -> usize {
-        self.ports.iter().map(|ports| ports.counts(Tick(0)).in_use).sum()
+        self.ports
+            .iter()
+            .map(|ports| ports.counts(Tick(0)).in_use)
+            .sum()
     }
 
     /// Answers a request ourselves and without state: its retransmissions get the same

@@ -274,7 +274,11 @@ impl Proxy {
     /// True where a request may take a server and a client transaction. Whatever else comes
     /// leaves a slot for the BYE of every call: work in progress goes on.
     fn has_room_for(&self, method: Method) -> bool {
-        let spared = if method == Method::Bye { 0 } else { self.calls.count() };
+        let spared = if method == Method::Bye {
+            0
+        } else {
+            self.calls.count()
+        };
         let taken = self.clients.count().max(self.servers.count());
         taken + spared < self.servers.capacity() as usize
     }
@@ -424,7 +428,10 @@ impl Proxy {
         call: Option<Id>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let vacant = self.clients.vacant().filter(|_| self.has_room_for(message.method()));
+        let vacant = self
+            .clients
+            .vacant()
+            .filter(|_| self.has_room_for(message.method()));
         let Some(client_id) = vacant else {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);

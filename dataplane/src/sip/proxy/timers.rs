@@ -208,7 +208,11 @@ impl Proxy {
 
     /// Ends a call that was answered.
     pub(super) fn hang_up(&mut self, id: Id, step: &mut Step<'_>) {
-        if self.calls.get(id).is_some_and(|call| call.state == CallState::Established) {
+        if self
+            .calls
+            .get(id)
+            .is_some_and(|call| call.state == CallState::Established)
+        {
             step.counters.count(Counter::CallsEnded);
             self.end_call(id, step.now);
         }
