@@ -28,7 +28,6 @@ use trunkline_dataplane::lab;
 use trunkline_dataplane::mailbox::Ask;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Query;
-use trunkline_dataplane::ring::Rings as _;
 use trunkline_dataplane::tick::Tick;
 
 thread_local! {

@@ -114,7 +114,7 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
         "the owner answers: {left:#?}"
     );
     let via = "SIP/2.0/UDP 10.77.1.2;rport=5060;branch=z9hG4bKb1;received=10.77.1.2";
-    let common = format!("From: <sip:caller@10.77.1.2>;tag=caller\r\nTo: <sip:100@10.77.1.1>");
+    let common = "From: <sip:caller@10.77.1.2>;tag=caller\r\nTo: <sip:100@10.77.1.1>";
     assert_eq!(
         to_caller(&left),
         format!(
@@ -510,7 +510,7 @@ fn a_full_table_refuses_with_503_and_remembers_it() {
         kept: [16, 4, 1],
     };
     let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&settings, FakeConfig::default(), network);
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     for n in ["1", "2"] {
         let text = invite(n, "").replace("z9hG4bKb1", &format!("z9hG4bKn{n}"));
         to_callee(&bench.caller(0, &text));
@@ -546,7 +546,7 @@ fn the_bye_of_every_call_finds_room_in_a_full_table() {
         kept: [32, 8, 1],
     };
     let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&settings, FakeConfig::default(), network);
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     let (_, answered) = establish(&mut bench, 0, "first");
     let mut refused = false;
     for n in 0..6 {
@@ -579,7 +579,7 @@ fn tiny_rings_drop_by_name_and_the_sums_stay_exact() {
         ..FakeConfig::default()
     };
     let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&lab::settings(2), config, network);
+    let mut bench = Bench::with(&lab::settings(2), config, &network);
     let (_, answered) = establish(&mut bench, 0, "tiny");
     // The kernel's side is slow: nothing completes.
     for worker in &mut bench.workers {
@@ -611,7 +611,7 @@ fn tiny_rings_drop_by_name_and_the_sums_stay_exact() {
 #[test]
 fn a_message_over_the_mtu_is_not_sent_and_counted() {
     let network = lab::network(1, 600, &lab::everybody());
-    let mut bench = Bench::with(&lab::settings(1), FakeConfig::default(), network);
+    let mut bench = Bench::with(&lab::settings(1), FakeConfig::default(), &network);
     let long =
         invite("long", "").replace("CSeq:", &format!("X-Long: {}\r\nCSeq:", "x".repeat(600)));
     let left = bench.caller(0, &long);
@@ -623,7 +623,7 @@ fn a_message_over_the_mtu_is_not_sent_and_counted() {
 #[test]
 fn an_unknown_neighbour_is_asked_for_once_and_found_in_the_next_snapshot() {
     let network = lab::network(1, 1500, &[*CALLER.ip()]);
-    let mut bench = Bench::with(&lab::settings(1), FakeConfig::default(), network);
+    let mut bench = Bench::with(&lab::settings(1), FakeConfig::default(), &network);
     assert_eq!(bench.caller(0, &invite("who", "")).len(), 1, "the 100");
     bench.pass_ms(400);
     let solicited = |bench: &mut Bench| -> Vec<_> {

@@ -63,11 +63,11 @@ impl Bench {
         Bench::with(
             &lab::settings(workers),
             FakeConfig::default(),
-            lab::network(1, 1500, &lab::everybody()),
+            &lab::network(1, 1500, &lab::everybody()),
         )
     }
 
-    pub fn with(settings: &Settings, config: FakeConfig, network: Network) -> Bench {
+    pub fn with(settings: &Settings, config: FakeConfig, network: &Network) -> Bench {
         let control = Arc::new(Wake::new().unwrap());
         let (worker_posts, posts) = post::connect(settings.workers, &control).unwrap();
         let workers = (0..settings.workers)

@@ -195,6 +195,24 @@ impl Oracle {
             return Err(format!("top Via is {via}"));
         }
         let method = sip.method();
+        let came = (
+            sip.call().ok_or("no call")?,
+            sip.get("CSeq").to_owned(),
+            0,
+            side.other(),
+        );
+        let came = self.entered.get(&came);
+        // The box has forgotten a call that is over: the answer in a late ACK to it goes on
+        // as it came.
+        let over = sip
+            .call()
+            .is_some_and(|call| self.ended.contains_key(&call));
+        if over
+            && method == "ACK"
+            && came.is_some_and(|came| !came.body.is_empty() && came.body == sip.body)
+        {
+            return Ok(());
+        }
         let key = format!("{branch} {method}");
         if let Some(before) = self.requests.get(&key) {
             // The forwarded ACK of a repeated ACK has the same branch and is the same.
@@ -203,19 +221,7 @@ impl Oracle {
         if sip.all("Via").count() == 1 {
             self.our_own_request(branch, sip)?;
         } else {
-            let key = (
-                sip.call().ok_or("no call")?,
-                sip.get("CSeq").to_owned(),
-                0,
-                side.other(),
-            );
-            let came = self.entered.get(&key).ok_or("nobody sent this request")?;
-            // The box has forgotten a call that is over: an answer in a late ACK to it goes on
-            // as it came.
-            let over = method == "ACK" && self.ended.contains_key(&key.0);
-            if !(over && came.body == sip.body) {
-                forwarded(came, sip, side)?;
-            }
+            forwarded(came.ok_or("nobody sent this request")?, sip, side)?;
         }
         self.requests.insert(key, datagram.payload.clone());
         Ok(())
