@@ -42,6 +42,8 @@ pub struct Oracle {
     media: HashMap<(usize, Side, u16), VecDeque<Vec<u8>>>,
     /// Media that must leave before the step ends.
     owed: Vec<(usize, Vec<u8>)>,
+    /// INVITEs that must get a first response before the step ends: call, CSeq, side.
+    unheard: Vec<(usize, String, Side)>,
     /// When a BYE of the call was first answered.
     ended: HashMap<usize, Tick>,
     /// Media packets that left.
@@ -65,7 +67,11 @@ impl Oracle {
         if datagram.destination.port() == 5060 {
             if let Ok(sip) = Sip::read(&datagram.payload) {
                 if let Some(key) = key(&sip, side) {
-                    self.entered.insert(key, sip);
+                    let (call, cseq, status, _) = key.clone();
+                    let request = status == 0 && sip.method() == "INVITE";
+                    if self.entered.insert(key, sip).is_none() && request {
+                        self.unheard.push((call, cseq, side));
+                    }
                 }
             }
             return;
@@ -106,10 +112,17 @@ impl Oracle {
     /// # Errors
     /// The packet that did not come out.
     pub fn settle(&mut self) -> Result<(), Fault> {
+        if let Some((call, ..)) = self.unheard.pop() {
+            let why = "an INVITE got no response at once".to_owned();
+            return Err(Fault {
+                call: Some(call),
+                why,
+            });
+        }
         match self.owed.pop() {
             None => Ok(()),
             Some((call, payload)) => {
-                let text = String::from_utf8_lossy(&payload[12..24]).into_owned();
+                let text = String::from_utf8_lossy(payload.get(12..24).unwrap_or_default());
                 Err(Fault {
                     call: Some(call),
                     why: format!("media was not forwarded: {text}"),
@@ -269,6 +282,8 @@ impl Oracle {
                 return Err(format!("{name} is not the request's"));
             }
         }
+        self.unheard
+            .retain(|(c, s, from)| (*c, s, *from) != (call, &cseq, side));
         let came = self
             .entered
             .get(&(call, cseq.clone(), status, side.other()));
@@ -364,6 +379,10 @@ fn forwarded(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
         return Err(format!("Max-Forwards {}", left.get("Max-Forwards")));
     }
     let dialog_begins = left.method() == "INVITE" && tag(left.get("To")).is_none();
+    // The parties know no other Route than the two values that are ours.
+    if let Some(route) = left.all("Route").next() {
+        return Err(format!("Route: {route} is left"));
+    }
     let routes: Vec<&str> = left.all("Record-Route").collect();
     let expected_routes = if dialog_begins { 2 } else { 0 };
     if routes.len() != expected_routes {

@@ -127,6 +127,12 @@ impl Party {
         self.clients.iter().any(Client::is_pending)
     }
 
+    /// True where a failure that it sent was never acknowledged.
+    #[must_use]
+    pub fn lacks_an_ack(&self) -> bool {
+        self.servers.iter().any(Server::is_unacknowledged)
+    }
+
     /// Does all that is due.
     ///
     /// # Errors

@@ -207,6 +207,13 @@ impl Server {
         self.response = Some(response);
     }
 
+    /// True where it gave up on the ACK to a failure.
+    #[must_use]
+    pub fn is_unacknowledged(&self) -> bool {
+        let failed = self.status().is_some_and(|status| status >= 300);
+        failed && self.request.method() == "INVITE" && !self.acknowledged
+    }
+
     /// Takes note of the ACK; true where it is the first.
     pub fn acknowledge(&mut self) -> bool {
         self.timers = Timers::OFF;
