@@ -57,6 +57,8 @@ pub struct Party {
     clients: Vec<Client>,
     servers: Vec<Server>,
     alarms: Vec<(Tick, Alarm)>,
+    /// The earliest of all alarms and timers.
+    due: Tick,
     random: Random,
     /// True from the 2xx or its ACK until the BYE.
     pub talking: bool,
@@ -86,6 +88,7 @@ impl Party {
             clients: Vec::new(),
             servers: Vec::new(),
             alarms: Vec::new(),
+            due: Tick::NEVER,
             random: Random::new(salt),
             talking: false,
             hung_up: false,
@@ -94,6 +97,7 @@ impl Party {
         if side == Side::Caller {
             party.call_id = format!("{number}-{salt:016x}@{}", party.address().ip());
             party.alarms.push((start, Alarm::Start));
+            party.look_ahead();
         }
         party
     }
@@ -104,15 +108,17 @@ impl Party {
 
     /// When it wants to do something.
     #[must_use]
-    pub fn due(&self) -> Tick {
+    pub const fn due(&self) -> Tick {
+        self.due
+    }
+
+    /// Finds what is due next, once something has changed.
+    fn look_ahead(&mut self) {
         let alarms = self.alarms.iter().map(|&(at, _)| at);
         let clients = self.clients.iter().map(Client::due);
         let servers = self.servers.iter().map(Server::due);
-        alarms
-            .chain(clients)
-            .chain(servers)
-            .min()
-            .unwrap_or(Tick::NEVER)
+        let due = alarms.chain(clients).chain(servers).min();
+        self.due = due.unwrap_or(Tick::NEVER);
     }
 
     /// The final status of its first request; `None` where it gave up on it.
@@ -161,6 +167,7 @@ impl Party {
             let (_, alarm) = self.alarms.remove(at);
             self.ring_alarm(alarm, now, out)?;
         }
+        self.look_ahead();
         Ok(())
     }
 
@@ -295,10 +302,12 @@ impl Party {
     /// # Errors
     /// What is wrong with it.
     pub fn receive(&mut self, now: Tick, sip: &Sip, out: &mut Vec<Datagram>) -> Result<(), String> {
-        match sip.status() {
+        let received = match sip.status() {
             Some(status) => self.receive_response(now, status, sip, out),
             None => self.receive_request(now, sip, out),
-        }
+        };
+        self.look_ahead();
+        received
     }
 
     fn receive_response(
