@@ -75,26 +75,13 @@ box_start() {
     box_run box trunklined.log "$(box_bin trunklined)" --config "$BOX_CONFIG"
     BOX_DAEMON=$BOX_LAST
     while [ $((left--)) -gt 0 ]; do
-        if box_ctl version >/dev/null 2>&1; then
-            box_meet_neighbours
-            return
-        fi
+        if box_ctl status >/dev/null 2>&1; then return 0; fi
         kill -0 "$BOX_DAEMON" 2>/dev/null || break
         sleep 0.1
     done
     lib_say "trunklined did not start; it says:"
     cat "$BOX_DIR/trunklined.log" >&2
     return 1
-}
-
-# One ping from each peer, so that the box knows their link addresses, as one in
-# service does. Without it the first answers to a new peer are not sent
-# (sip_no_neighbour), and SIP repeats them.
-box_meet_neighbours() {
-    lab_exec caller ping -c 1 -W 1 -q "$LAB_ACCESS_ADDRESS" >/dev/null &&
-        lab_exec callee ping -c 1 -W 1 -q "$LAB_CORE_ADDRESS" >/dev/null
-    # Control hands a new neighbour on within 20 ms.
-    sleep 0.2
 }
 
 # Stops trunklined by SIGTERM; its exit code says whether its sums held.
