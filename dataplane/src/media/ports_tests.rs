@@ -81,11 +81,11 @@ proptest! {
             sizes.insert(slice.pair_count);
             for at in 0..slice.pair_count {
                 let rtp = slice.first + 2 * at;
-                prop_assert!(range.contains(&rtp) && range.contains(&(rtp + 1)) && rtp % 2 == 0);
+                prop_assert!(range.contains(&rtp) && range.contains(&(rtp + 1)) && rtp.is_multiple_of(2));
                 prop_assert!(seen.insert(rtp), "{} given twice", rtp);
             }
         }
-        let last_rtp = |rtp: &u16| rtp % 2 == 0 && rtp < range.end();
+        let last_rtp = |rtp: &u16| rtp.is_multiple_of(2) && rtp < range.end();
         prop_assert_eq!(seen.len(), range.clone().filter(last_rtp).count());
         prop_assert!(sizes.last().unwrap_or(&0) - sizes.first().unwrap_or(&0) <= 1);
     }

@@ -37,10 +37,10 @@ pub fn find(content_type: &[u8], body: &[u8]) -> Result<Option<Span>, SdpError> 
             return Ok(found);
         }
         let next = delimiter.next(body, at.end).ok_or(SdpError::Multipart)?;
-        if let Some(content) = sdp_part(body, at.end, next.start)? {
-            if found.replace(content).is_some() {
-                return Err(SdpError::Part);
-            }
+        if let Some(content) = sdp_part(body, at.end, next.start)?
+            && found.replace(content).is_some()
+        {
+            return Err(SdpError::Part);
         }
         at = next;
     }

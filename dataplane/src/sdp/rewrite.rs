@@ -85,10 +85,10 @@ pub fn rewrite(
         count: 0,
     };
     let shared = shared_address(session, relays);
-    if let (Some(connection), Some(address)) = (session.connection, shared) {
-        if !is_hold(connection.address) {
-            edits.add(connection.place, New::Address(address));
-        }
+    if let (Some(connection), Some(address)) = (session.connection, shared)
+        && !is_hold(connection.address)
+    {
+        edits.add(connection.place, New::Address(address));
     }
     for (stream, relay) in anchored(session, relays) {
         session.endpoint(stream).map_err(RewriteError::Unanchored)?;

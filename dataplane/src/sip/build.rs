@@ -94,11 +94,12 @@ fn status_line(text: &mut Text<'_>, status: u16, reason: Option<&str>) {
 fn to(text: &mut Text<'_>, request: &Message<'_>, response: &Response<'_>) {
     text.push(b"To: ");
     text.push(request.text(request.to().value));
-    if let Some(tag) = response.to_tag {
-        if response.status > 100 && request.to_tag().is_none() {
-            text.push(b";tag=");
-            text.push(tag);
-        }
+    if let Some(tag) = response.to_tag
+        && response.status > 100
+        && request.to_tag().is_none()
+    {
+        text.push(b";tag=");
+        text.push(tag);
     }
     text.push(b"\r\n");
 }

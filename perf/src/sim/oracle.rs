@@ -65,13 +65,13 @@ impl Oracle {
     /// A datagram reaches the box.
     pub fn enters(&mut self, side: Side, datagram: &Datagram) {
         if datagram.destination.port() == 5060 {
-            if let Ok(sip) = Sip::read(&datagram.payload) {
-                if let Some(key) = key(&sip, side) {
-                    let (call, cseq, status, _) = key.clone();
-                    let request = status == 0 && sip.method() == "INVITE";
-                    if self.entered.insert(key, sip).is_none() && request {
-                        self.unheard.push((call, cseq, side));
-                    }
+            if let Ok(sip) = Sip::read(&datagram.payload)
+                && let Some(key) = key(&sip, side)
+            {
+                let (call, cseq, status, _) = key.clone();
+                let request = status == 0 && sip.method() == "INVITE";
+                if self.entered.insert(key, sip).is_none() && request {
+                    self.unheard.push((call, cseq, side));
                 }
             }
             return;
@@ -154,10 +154,10 @@ impl Oracle {
         if datagram.destination != expected {
             return Err(format!("media to {}, not {expected}", datagram.destination));
         }
-        if let Some(&ended) = self.ended.get(&label.call) {
-            if now > ended.plus_ms(GRACE_MS) {
-                return Err("media after the call's end".to_owned());
-            }
+        if let Some(&ended) = self.ended.get(&label.call)
+            && now > ended.plus_ms(GRACE_MS)
+        {
+            return Err("media after the call's end".to_owned());
         }
         let queue = self
             .media
