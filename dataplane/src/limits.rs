@@ -7,6 +7,10 @@ pub const BATCH: usize = 64;
 /// Mails that a worker-to-worker mailbox holds: 50 ms at 100,000 messages a second.
 pub const MAILBOX_MAILS: usize = 8192;
 
+/// Mails of a mailbox that are kept for flow changes: however much SIP is handed over,
+/// the flows of 64 calls find room.
+pub const FLOW_MAILS_RESERVED: usize = 1024;
+
 /// Bytes of SIP messages that a mailbox holds: 4 MiB are 5,000 messages of 800 bytes.
 pub const MAILBOX_BYTES: usize = 4 << 20;
 

@@ -12,6 +12,7 @@ use rtrb::RingBuffer;
 
 use crate::ids::InterfaceIndex;
 use crate::ids::ListenIndex;
+use crate::limits::FLOW_MAILS_RESERVED;
 use crate::media::CallRef;
 use crate::media::FlowReport;
 use crate::media::FlowSpec;
@@ -167,7 +168,8 @@ impl Sender {
             return false;
         };
         mail.len = len;
-        if self.mail.is_full() || self.bytes.slots() < message.len() {
+        // SIP from outside must not keep a flow change waiting.
+        if self.mail.slots() <= FLOW_MAILS_RESERVED || self.bytes.slots() < message.len() {
             return false;
         }
         let copied = self.bytes.push_entire_slice(message).is_ok();
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn bytes_come_out_as_they_went_in_across_the_wrap() {
-        let (mut sender, mut receiver) = mailbox(4, 1000);
+        let (mut sender, mut receiver) = mailbox(FLOW_MAILS_RESERVED + 4, 1000);
         for round in 0..50u8 {
             let message = vec![round; 300 + usize::from(round)];
             assert!(sender.post_sip(MAIL, &message));
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_takes_nothing_by_halves() {
-        let (mut sender, mut receiver) = mailbox(2, 1000);
+        let (mut sender, mut receiver) = mailbox(FLOW_MAILS_RESERVED + 2, 1000);
         assert!(sender.post_sip(MAIL, &[1; 600]));
         assert!(!sender.post_sip(MAIL, &[2; 600]), "no room for the bytes");
         assert!(sender.post_sip(MAIL, &[3; 400]));

@@ -57,7 +57,8 @@ impl Wheel {
     /// Arms `timer` to fire at `due` or up to one bucket later; one that is armed already is moved.
     pub fn arm(&mut self, timer: u32, due: Tick) {
         self.disarm(timer);
-        let due = due.0.div_ceil(1 << BUCKET_SHIFT).max(self.position);
+        // Never in the bucket being visited, whose end may have been passed already.
+        let due = due.0.div_ceil(1 << BUCKET_SHIFT).max(self.position + 1);
         let bucket = bucket_of(due);
         let head = self.heads[bucket];
         self.entries[timer as usize] = Entry {
@@ -138,7 +139,14 @@ impl Wheel {
     /// The earliest tick at which a timer might be due; `Tick::NEVER` where none is armed.
     #[must_use]
     pub fn next_due(&self) -> Tick {
-        let next = self.next_occupied(self.position);
+        // The bucket at the position has been visited to its end, unless it was left half-way:
+        // what is in it is due in a later round.
+        let from = if self.resuming {
+            self.position
+        } else {
+            self.position + 1
+        };
+        let next = self.next_occupied(from);
         if next == u64::MAX {
             Tick::NEVER
         } else {

@@ -395,7 +395,7 @@ fn sip(
         Ok(message) => message,
         Err(why) => return proxy.malformed(bytes, why, arrival, step),
     };
-    let owner = match proxy.owner(&message) {
+    let owner = match proxy.owner(&message, arrival) {
         Owner::Mine => return proxy.receive(&message, arrival, step),
         Owner::Nobody(outcome) => return outcome,
         Owner::Other(owner) => owner,

@@ -58,6 +58,16 @@ impl Dial {
         found.map(|&(.., trunk)| trunk)
     }
 
+    /// True where `address` is a trunk's: one that it sends from, or that it is sent to.
+    #[must_use]
+    pub fn is_peer(&self, address: Ipv4Addr) -> bool {
+        self.trunk_of(address).is_some()
+            || self
+                .trunks
+                .iter()
+                .any(|trunk| trunk.target.is_some_and(|target| *target.ip() == address))
+    }
+
     /// The trunk that a request from `from` for `called` goes to: that of the first route
     /// that fits. `called` is the Request-URI without its scheme.
     #[must_use]

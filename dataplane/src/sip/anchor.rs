@@ -24,14 +24,24 @@ use crate::media::PortPair;
 /// Where a party receives a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// RTP; `None` while on hold (`c=0.0.0.0`).
+    /// RTP; `None` where it has said nothing but `c=0.0.0.0` so far.
     pub rtp: Option<SocketAddrV4>,
     /// RTCP.
     pub rtcp: Option<SocketAddrV4>,
+    /// On hold in the way of old, `c=0.0.0.0` (RFC 3264 §8.4): it gets nothing, and may go
+    /// on sending from where it received.
+    pub held: bool,
     /// The payload types of its m= line.
     pub payload_types: u128,
     /// It takes RTCP on the RTP port (RFC 5761).
     pub mux: bool,
+}
+
+impl Peer {
+    /// Where its RTP goes.
+    fn destination(self) -> Option<SocketAddrV4> {
+        self.rtp.filter(|_| !self.held)
+    }
 }
 
 /// The relay ports towards one party.
@@ -69,7 +79,7 @@ impl Anchor {
             let stream = stream.as_ref()?;
             Some([Party::Caller, Party::Callee].map(|party| LegReport {
                 relay: stream.legs[party as usize].rtp(),
-                peer: stream.peers[party as usize].and_then(|peer| peer.rtp),
+                peer: stream.peers[party as usize].and_then(Peer::destination),
             }))
         })
     }
@@ -122,7 +132,7 @@ impl Stream {
                 false => FlowKind::Rtp,
             },
             source: sender.and_then(|peer| peer.rtp),
-            destination: receiver.and_then(|peer| peer.rtp),
+            destination: receiver.and_then(Peer::destination),
             relay: out.rtp(),
             payload_types: receiver.map_or(0, |peer| peer.payload_types),
             call,
@@ -131,7 +141,9 @@ impl Stream {
             local: leg.rtcp(),
             kind: FlowKind::Rtcp,
             source: sender.and_then(|peer| peer.rtcp),
-            destination: receiver.and_then(|peer| peer.rtcp),
+            destination: receiver
+                .filter(|peer| !peer.held)
+                .and_then(|peer| peer.rtcp),
             relay: out.rtcp(),
             payload_types: 0,
             call,

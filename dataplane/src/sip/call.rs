@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 
 use super::anchor::Anchor;
+use super::anchor::Peer;
 use super::identity::Sides;
 use super::report::CallReport;
 use super::report::CallState;
@@ -10,6 +11,7 @@ use super::report::ShortText;
 use super::slab::Id;
 use crate::ids::TrunkIndex;
 use crate::ids::WorkerId;
+use crate::limits::STREAMS_MAX;
 use crate::tick::Tick;
 
 /// Which party of a call: the one that sent the first INVITE, or the other.
@@ -32,6 +34,15 @@ impl Party {
     }
 }
 
+/// An offer in an established call: what to go back to if it is rejected (RFC 3261 §14.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// The server transaction of the request that carried it.
+    pub server: Id,
+    /// Where its sender received before.
+    pub before: [Option<Peer>; STREAMS_MAX],
+}
+
 /// A call.
 #[derive(Debug)]
 pub struct Call {
@@ -49,6 +60,8 @@ pub struct Call {
     pub parties: [Option<SocketAddrV4>; 2],
     /// Its media.
     pub anchor: Anchor,
+    /// The offers of each party that have not been answered yet.
+    pub offers: [Option<Offer>; 2],
     /// When its INVITE came.
     pub started: Tick,
     /// When it was answered.

@@ -28,10 +28,11 @@ impl Proxy {
             if self.acknowledge(id, step) {
                 return Counter::SipAbsorbed;
             }
-        } else if self.refusals.knows(key, step.now) || self.is_ours(message) {
+        } else if self.refusals.status_of(key, step.now).is_some() || self.is_ours(message) {
             return Counter::SipAbsorbed;
         }
-        let Some(dialog) = self.in_dialog(message) else {
+        let trunk = self.dial.trunk_of(*arrival.source.ip());
+        let Some(dialog) = trunk.and_then(|trunk| self.in_dialog(message, trunk)) else {
             return Counter::SipStrayAck;
         };
         if message.max_forwards() == Some(0) {
@@ -87,7 +88,7 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Counter {
         let key = self.transaction_key(message, b"INVITE");
-        if self.refusals.knows(key, step.now) {
+        if self.refusals.status_of(key, step.now).is_some() {
             return Counter::SipAbsorbed;
         }
         let invite = self
@@ -97,9 +98,6 @@ impl Proxy {
         // Whoever knows the branch but is not the caller cancels nothing.
         let invite = invite.filter(|server| server.source.ip() == arrival.source.ip());
         let Some(invite) = invite else {
-            if self.dial.trunk_of(*arrival.source.ip()).is_none() {
-                return Counter::SipSourceUnknown;
-            }
             return self.answer(message, arrival, 481, &[], step);
         };
         let (client, pending) = (invite.client, invite.state == ServerState::Proceeding);
@@ -149,6 +147,9 @@ impl Proxy {
         let bytes = step.effects.send(len, to, listen);
         let Some(kept) = self.kept.put(bytes) else {
             step.counters.count(Counter::KeptExhausted);
+            if let Some(invite) = self.clients.get_mut(id) {
+                invite.cancel = Cancel::Wanted;
+            }
             return;
         };
         let client = Client::new(Method::Cancel, to, listen, kept, step.now);

@@ -19,10 +19,12 @@ use crate::settings::Settings;
 use crate::sip::anchor::Leg;
 use crate::sip::anchor::Peer;
 use crate::sip::anchor::Stream;
+use crate::sip::call::Offer;
 use crate::sip::call::Party;
 use crate::sip::edit;
 use crate::sip::effects::FlowChange;
 use crate::sip::message::Message;
+use crate::sip::method::Method;
 use crate::sip::slab::Id;
 use crate::span::Span;
 
@@ -38,8 +40,9 @@ pub(super) fn pools(worker: WorkerId, settings: &Settings) -> Vec<Ports> {
 }
 
 impl Proxy {
-    /// Rewrites the SDP that `message` carries, if it does, and opens or changes its flows.
-    /// Saying the same again changes nothing.
+    /// Rewrites the SDP that `message` carries, if that is an offer or an answer, and opens
+    /// or changes its flows. Saying the same again changes nothing; where it cannot be done
+    /// nothing is changed.
     ///
     /// # Errors
     /// The status of the answer that a request gets: 488 for media we cannot anchor, 503
@@ -52,86 +55,215 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
         let Some(id) = call else { return Ok(()) };
+        if !negotiates(message) {
+            return Ok(());
+        }
+        let mut fresh = [const { None }; STREAMS_MAX];
+        let done = self.try_anchor(message, id, from, &mut fresh, step);
+        if let Err(status) = done {
+            for leg in fresh.into_iter().flatten().flat_map(|stream| stream.legs) {
+                self.give_back(leg, step);
+            }
+            if status == 488 {
+                step.counters.count(Counter::SdpUnusable);
+            }
+        }
+        done
+    }
+
+    fn try_anchor(
+        &mut self,
+        message: &Message<'_>,
+        id: Id,
+        from: Party,
+        fresh: &mut [Option<Stream>; STREAMS_MAX],
+        step: &mut Step<'_>,
+    ) -> Result<(), u16> {
         let content_type = message.content_type().unwrap_or_default();
-        let unusable = |step: &mut Step<'_>| {
-            step.counters.count(Counter::SdpUnusable);
-            488_u16
-        };
-        let Some(part) = sdp::find(content_type, message.body()).map_err(|_| unusable(step))?
-        else {
+        let Some(part) = sdp::find(content_type, message.body()).map_err(|_| 488_u16)? else {
             return Ok(());
         };
         let body = part.of(message.body());
-        let session = sdp::parse(body).map_err(|_| unusable(step))?;
+        let session = sdp::parse(body).map_err(|_| 488_u16)?;
+        let mut said = [Said::NotRtp; STREAMS_MAX];
         let mut relays = [None; sdp::STREAMS_MAX];
         for (number, stream) in session.streams().enumerate() {
-            let peer = peer_of(&session, stream).map_err(|_| unusable(step))?;
-            relays[number] = match peer {
-                Said::NotRtp => None,
-                Said::Rejected => self.anchor_stream(id, number, None, from, step)?,
-                Said::Peer(peer) => self.anchor_stream(id, number, Some(peer), from, step)?,
-            };
+            let peer = peer_of(&session, stream).map_err(|_| 488_u16)?;
+            match (said.get_mut(number), peer) {
+                (Some(place), _) => *place = peer,
+                // RFC 3264 §8.2: a line that is dead stays, and needs no place.
+                (None, Said::Peer(_)) => return Err(488),
+                (None, _) => continue,
+            }
+            if matches!(peer, Said::Peer(_)) {
+                relays[number] = self.relay_of(id, number, from, &mut fresh[number], step)?;
+            }
         }
         let relays = &relays[..session.stream_count()];
-        let len =
-            sdp::rewrite(body, &session, relays, &mut self.scratch).map_err(|_| unusable(step))?;
+        let len = sdp::rewrite(body, &session, relays, &mut self.scratch).map_err(|_| 488_u16)?;
         let start = message.body_span().start;
         let part = Span {
             start: start + part.start,
             end: start + part.end,
         };
-        edit::set_body_part(message, &mut self.splices, part, &self.scratch[..len])
-            .map_err(|_| 513_u16)
+        if edit::set_body_part(message, &mut self.splices, part, &self.scratch[..len]).is_err() {
+            // Half of it may be there.
+            self.splices.clear();
+            return Err(513);
+        }
+        self.set_peers(id, from, &said, fresh, step);
+        Ok(())
     }
 
-    /// Takes note of where `from` receives a stream, and gives what the other is told.
-    fn anchor_stream(
+    /// What the other party is told of a stream. Where there are no ports for it yet they are
+    /// taken, into `fresh`.
+    fn relay_of(
         &mut self,
         id: Id,
         number: usize,
-        peer: Option<Peer>,
         from: Party,
+        fresh: &mut Option<Stream>,
         step: &mut Step<'_>,
     ) -> Result<Option<sdp::Relay>, u16> {
         let Some(call) = self.calls.get(id) else {
             return Ok(None);
         };
-        let known = call.anchor.streams.get(number).ok_or(488_u16)?.is_some();
-        if !known {
+        if call.anchor.streams[number].is_none() {
             // Where a party's trunk is not known, after a restart, there is no range for it.
             let [Some(caller), Some(callee)] = call.trunks else {
                 return Ok(None);
             };
-            if peer.is_none() {
-                return Ok(None);
-            }
             let ranges = [caller, callee].map(|trunk| self.dial.trunk(trunk).map(|t| t.media));
             let [Some(caller), Some(callee)] = ranges else {
                 return Ok(None);
             };
-            let stream = self.new_stream([caller, callee], step)?;
-            if let Some(call) = self.calls.get_mut(id) {
-                call.anchor.streams[number] = Some(stream);
-            }
+            *fresh = Some(self.new_stream([caller, callee], step)?);
         }
-        let Some(call) = self.calls.get_mut(id) else {
-            return Ok(None);
-        };
-        let Some(stream) = call.anchor.streams[number].as_mut() else {
-            return Ok(None);
-        };
-        if !known || stream.peers[from as usize] != peer {
-            stream.peers[from as usize] = peer;
-            for spec in stream.flows(call_ref(self.worker, id)) {
-                step.effects.flow(FlowChange::Open(spec));
-            }
-        }
-        let leg = &stream.legs[from.other() as usize];
-        Ok(peer.map(|_| sdp::Relay {
+        let known = self
+            .calls
+            .get(id)
+            .and_then(|call| call.anchor.streams[number].as_ref());
+        let leg = fresh
+            .as_ref()
+            .or(known)
+            .map(|stream| &stream.legs[from.other() as usize]);
+        Ok(leg.map(|leg| sdp::Relay {
             address: self.media[usize::from(leg.range.0)].advertised,
             rtp: leg.pair.rtp(),
             rtcp: leg.pair.rtcp(),
         }))
+    }
+
+    /// Takes note of where `from` receives each stream, and has the flows follow.
+    fn set_peers(
+        &mut self,
+        id: Id,
+        from: Party,
+        said: &[Said; STREAMS_MAX],
+        fresh: &mut [Option<Stream>; STREAMS_MAX],
+        step: &mut Step<'_>,
+    ) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        for (number, said) in said.iter().enumerate() {
+            let place = &mut call.anchor.streams[number];
+            let is_new = fresh[number].is_some();
+            if is_new {
+                *place = fresh[number].take();
+            }
+            let (Some(stream), said) = (place.as_mut(), *said) else {
+                continue;
+            };
+            let old = stream.peers[from as usize];
+            let new = match said {
+                Said::NotRtp => continue,
+                Said::Rejected => None,
+                Said::Peer(peer) if peer.held => Some(Peer {
+                    rtp: old.and_then(|old| old.rtp),
+                    rtcp: old.and_then(|old| old.rtcp),
+                    ..peer
+                }),
+                Said::Peer(peer) => Some(peer),
+            };
+            if is_new || old != new {
+                stream.peers[from as usize] = new;
+                for spec in stream.flows(call_ref(self.worker, id)) {
+                    step.effects.flow(FlowChange::Open(spec));
+                }
+            }
+        }
+    }
+
+    /// Where a party receives each stream now.
+    pub(super) fn peers_of(&self, call: Option<Id>, party: Party) -> [Option<Peer>; STREAMS_MAX] {
+        let call = call.and_then(|id| self.calls.get(id));
+        let Some(call) = call else {
+            return [None; STREAMS_MAX];
+        };
+        call.anchor.streams.each_ref().map(|stream| {
+            stream
+                .as_ref()
+                .and_then(|stream| stream.peers[party as usize])
+        })
+    }
+
+    /// Has a party receive where it did before (RFC 3261 §14.1: a rejected offer changes
+    /// nothing).
+    pub(super) fn restore_peers(
+        &mut self,
+        id: Id,
+        party: Party,
+        before: [Option<Peer>; STREAMS_MAX],
+        step: &mut Step<'_>,
+    ) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        for (stream, before) in call.anchor.streams.iter_mut().zip(before) {
+            let Some(stream) = stream else { continue };
+            if stream.peers[party as usize] != before {
+                stream.peers[party as usize] = before;
+                for spec in stream.flows(call_ref(self.worker, id)) {
+                    step.effects.flow(FlowChange::Open(spec));
+                }
+            }
+        }
+    }
+
+    /// Remembers what to go back to if the request of `server` is rejected.
+    pub(super) fn note_offer(
+        &mut self,
+        id: Id,
+        party: Party,
+        server: Id,
+        before: [Option<Peer>; STREAMS_MAX],
+    ) {
+        if self.peers_of(Some(id), party) == before {
+            return;
+        }
+        if let Some(call) = self.calls.get_mut(id) {
+            call.offers[party as usize] = Some(Offer { server, before });
+        }
+    }
+
+    /// The request of `server` has been answered: its offer stands, or is taken back.
+    pub(super) fn settle_offer(&mut self, id: Id, server: Id, status: u16, step: &mut Step<'_>) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        for party in [Party::Caller, Party::Callee] {
+            let offer = &mut call.offers[party as usize];
+            let Some(settled) = offer.filter(|offer| offer.server == server && status >= 200)
+            else {
+                continue;
+            };
+            *offer = None;
+            if status >= 300 {
+                self.restore_peers(id, party, settled.before, step);
+                return;
+            }
+        }
     }
 
     /// A stream with a pair of ports on each side.
@@ -186,7 +318,15 @@ impl Proxy {
     }
 }
 
+/// True for the messages that carry an offer or an answer (RFC 3261 §13.2.1, RFC 3262 §5,
+/// RFC 3311 §5). The SDP of others says what a party could do, not what it does.
+fn negotiates(message: &Message<'_>) -> bool {
+    let methods = [Method::Invite, Method::Ack, Method::Prack, Method::Update];
+    methods.contains(&message.method()) && message.status().is_none_or(|status| status < 300)
+}
+
 /// What a party says of a stream.
+#[derive(Clone, Copy, Debug)]
 enum Said {
     /// Not RTP: T.38 and the like go past us for now.
     NotRtp,
@@ -208,6 +348,7 @@ fn peer_of(session: &sdp::Session, stream: &sdp::Stream) -> Result<Said, Unancho
     Ok(Said::Peer(Peer {
         rtp: Some(endpoint.rtp).filter(reachable),
         rtcp: Some(endpoint.rtcp).filter(reachable),
+        held: !reachable(&endpoint.rtp),
         payload_types: stream.payload_types,
         mux: stream.rtcp_mux,
     }))

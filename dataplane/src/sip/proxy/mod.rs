@@ -157,10 +157,14 @@ impl Proxy {
         }
     }
 
-    /// Who owns the call or transaction of `message`.
+    /// Who owns the call or transaction of `message`. A request from an address of no trunk
+    /// is nobody's: it costs no mail.
     #[must_use]
-    pub fn owner(&self, message: &Message<'_>) -> Owner {
+    pub fn owner(&self, message: &Message<'_>, arrival: Arrival) -> Owner {
         let owner = if message.is_request() {
+            if self.dial.trunk_of(*arrival.source.ip()).is_none() {
+                return Owner::Nobody(Counter::SipSourceUnknown);
+            }
             self.identity.owner(message.call_id(), self.workers)
         } else {
             let via = message.via();
@@ -230,8 +234,7 @@ impl Proxy {
         arrival: Arrival,
         step: &mut Step<'_>,
     ) -> Counter {
-        let known = self.dial.trunk_of(*arrival.source.ip()).is_some();
-        if !message.is_request() || message.method() == Method::Ack || !known {
+        if !message.is_request() || message.method() == Method::Ack {
             return Counter::SipMailboxFull;
         }
         self.answer(message, arrival, 503, &[], step)

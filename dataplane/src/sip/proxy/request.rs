@@ -87,58 +87,65 @@ impl Proxy {
         if let Some(id) = self.transactions.get(key) {
             return self.repetition(id, step);
         }
-        let dialog = self.in_dialog(message);
-        let trunk = self.dial.trunk_of(*arrival.source.ip());
-        let (None, None) = (dialog, trunk) else {
-            return self.known_source(message, arrival, key, dialog, trunk, step);
+        let Some(trunk) = self.dial.trunk_of(*arrival.source.ip()) else {
+            return Counter::SipSourceUnknown;
         };
-        Counter::SipSourceUnknown
+        if let Some(status) = self.refusals.status_of(key, step.now) {
+            step.counters.count(Counter::RetransmissionsAbsorbed);
+            return self.answer(message, arrival, status, &[], step);
+        }
+        match self.take_up(message, arrival, key, trunk, step) {
+            Ok(outcome) => outcome,
+            Err(status) => self.refuse(message, arrival, key, status, step),
+        }
     }
 
-    fn known_source(
+    /// Validates and forwards a request; the error is the status of the answer.
+    fn take_up(
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
-        dialog: Option<InDialog>,
-        trunk: Option<TrunkIndex>,
+        trunk: TrunkIndex,
         step: &mut Step<'_>,
-    ) -> Counter {
-        if self.refusals.knows(key, step.now) {
-            step.counters.count(Counter::RetransmissionsAbsorbed);
-            return self.answer(message, arrival, 503, &[], step);
-        }
-        if let Err(status) = self.validate(message) {
-            let mut lines = [0; 512];
-            let len = if status == 420 {
-                unsupported(message, &mut lines)
-            } else {
-                0
-            };
-            return self.answer(message, arrival, status, &lines[..len], step);
-        }
+    ) -> Result<Counter, u16> {
+        self.validate(message)?;
         if message.method() == Method::Options && self.is_for_us(message) {
-            return self.answer(message, arrival, 200, OPTIONS_LINES, step);
+            return Ok(self.answer(message, arrival, 200, OPTIONS_LINES, step));
         }
         if message.max_forwards() == Some(0) {
-            return self.answer(message, arrival, 483, &[], step);
+            return Err(483);
         }
-        let forwarded = match (dialog, trunk) {
-            (Some(dialog), _) => self.forward_in_dialog(message, arrival, key, dialog, step),
+        match self.in_dialog(message, trunk) {
+            Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
             // A To tag without our cookie: no dialog that ever passed here.
-            (None, _) if message.to_tag().is_some() => Err(481),
-            (None, Some(trunk)) => self.forward_new(message, arrival, key, trunk, step),
-            (None, None) => return Counter::SipSourceUnknown,
-        };
-        match forwarded {
-            Ok(()) => Counter::SipForwarded,
-            Err(status) => {
-                if status == 503 {
-                    self.refusals.remember(key, step.now);
-                }
-                self.answer(message, arrival, status, &[], step)
-            }
+            None if message.to_tag().is_some() => return Err(481),
+            None => self.forward_new(message, arrival, key, trunk, step)?,
         }
+        Ok(Counter::SipForwarded)
+    }
+
+    /// Answers a request with a failure. It is remembered where a retransmission might get
+    /// another answer, and where the ACK could not be told from one to a 2xx by its To tag.
+    fn refuse(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        status: u16,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        let foreign_tag = message.method() == Method::Invite && message.to_tag().is_some();
+        if status == 503 || foreign_tag {
+            self.refusals.remember(key, status, step.now);
+        }
+        let mut lines = [0; 512];
+        let len = if status == 420 {
+            unsupported(message, &mut lines)
+        } else {
+            0
+        };
+        self.answer(message, arrival, status, &lines[..len], step)
     }
 
     /// RFC 3261 §17.2: a repeated request gets the last response again, if there is one.
@@ -190,7 +197,9 @@ impl Proxy {
     }
 
     /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
-    pub(super) fn in_dialog(&self, message: &Message<'_>) -> Option<InDialog> {
+    /// The cookie is no secret to the parties and to whoever they show it: the request must
+    /// come from `trunk`, the party's own where the call is known.
+    pub(super) fn in_dialog(&self, message: &Message<'_>, trunk: TrunkIndex) -> Option<InDialog> {
         let to_tag = message.to_tag()?;
         let from_tag = message.from_tag().unwrap_or_default();
         let mut routes = message
@@ -206,6 +215,13 @@ impl Proxy {
         // We record two values where the two sides differ, and take both away again.
         let second = routes.next().and_then(|uri| cookie_of(message, uri));
         let routes = if second == Some(cookie) { 2 } else { 1 };
+        let call = self
+            .find_call(message, from)
+            .and_then(|id| self.calls.get(id));
+        let known = call.and_then(|call| call.trunks[from as usize]);
+        if known.is_some_and(|known| known != trunk) {
+            return None;
+        }
         Some(InDialog {
             sides,
             from,
@@ -214,8 +230,9 @@ impl Proxy {
     }
 
     /// The next hop of an in-dialog request (RFC 3261 §16.4, §16.12), once `skip` Route values
-    /// are gone: the next Route value, else the Request-URI. Where that is a name, it is where
-    /// the other party's messages come from.
+    /// are gone: the next Route value, else the Request-URI. Where that is a name, or an address
+    /// of no trunk, it is where the other party's messages come from: nobody uses the box to
+    /// send to whom they like.
     pub(super) fn next_hop(
         &self,
         message: &Message<'_>,
@@ -229,7 +246,9 @@ impl Proxy {
         };
         let uri = Uri::read(message.bytes(), uri).ok()?;
         match uri.host {
-            Some(Host::V4(host)) => Some(SocketAddrV4::new(host, uri.port.unwrap_or(5060))),
+            Some(Host::V4(host)) if self.dial.is_peer(host) => {
+                Some(SocketAddrV4::new(host, uri.port.unwrap_or(5060)))
+            }
             _ => self.calls.get(call?)?.parties[from.other() as usize],
         }
     }
@@ -246,8 +265,9 @@ impl Proxy {
         let to = self
             .next_hop(message, dialog.routes, call, dialog.from)
             .ok_or(404_u16)?;
-        if call.is_none() && message.method() == Method::Invite {
-            call = self.adopt_call(message, arrival, dialog, to, step.now);
+        let adopts = call.is_none() && message.method() == Method::Invite;
+        if adopts {
+            call = self.adopt_call(message, arrival, dialog, to, step);
         }
         if let Some(call) = call.and_then(|id| self.calls.get_mut(id)) {
             call.parties[dialog.from as usize] = Some(arrival.source);
@@ -262,11 +282,27 @@ impl Proxy {
             routes: dialog.routes,
             our_host: None,
         };
-        self.anchor(message, call, dialog.from, step)?;
-        let sent = self.forward(message, arrival, key, way, call, step);
-        if let (Err(_), Some(id), Method::Bye) = (sent, call, message.method()) {
+        let before = self.peers_of(call, dialog.from);
+        let sent = self
+            .anchor(message, call, dialog.from, step)
+            .and_then(|()| self.forward(message, arrival, key, way, call, step));
+        let Some(id) = call else {
+            return sent.map(|_| ());
+        };
+        match sent {
+            Ok(server) if adopts => {
+                if let Some(call) = self.calls.get_mut(id) {
+                    call.invite = server;
+                }
+            }
+            Ok(server) => self.note_offer(id, dialog.from, server, before),
+            Err(_) if adopts => {
+                step.counters.count(Counter::CallsFailed);
+                self.forget_call(id, step);
+            }
             // RFC 3261 §15.1.1: it ends the dialog for its sender though it goes nowhere.
-            self.hang_up(id, step);
+            Err(_) if message.method() == Method::Bye => self.hang_up(id, step),
+            Err(_) => self.restore_peers(id, dialog.from, before, step),
         }
         sent.map(|_| ())
     }
@@ -553,6 +589,7 @@ impl Proxy {
             started: step.now,
             answered: None,
             due: Tick::NEVER,
+            offers: [None; 2],
             call_id: ShortText::new(message.call_id()),
             from: ShortText::new(message.text(message.from().uri)),
             to: ShortText::new(message.text(message.to().uri)),
@@ -574,7 +611,7 @@ impl Proxy {
         arrival: Arrival,
         dialog: InDialog,
         to: SocketAddrV4,
-        now: Tick,
+        step: &mut Step<'_>,
     ) -> Option<Id> {
         let mut trunks = [None; 2];
         trunks[dialog.from as usize] = self.dial.trunk_of(*arrival.source.ip());
@@ -592,7 +629,7 @@ impl Proxy {
         };
         let id = self.calls.insert(Call {
             key,
-            state: CallState::Established,
+            state: CallState::Calling,
             invite: Id {
                 slot: u32::MAX,
                 generation: 0,
@@ -601,15 +638,16 @@ impl Proxy {
             trunks,
             parties,
             anchor: Anchor::default(),
-            started: now,
-            answered: Some(now),
-            due: now.plus_ms(crate::limits::CALL_MS_MAX),
+            started: step.now,
+            answered: None,
+            due: Tick::NEVER,
+            offers: [None; 2],
             call_id: ShortText::new(message.call_id()),
             from: ShortText::new(message.text(from.uri)),
             to: ShortText::new(message.text(to.uri)),
         })?;
         self.dialogs.insert(key, id);
-        self.arm_call(id);
+        step.counters.count(Counter::CallsStarted);
         Some(id)
     }
 

@@ -188,6 +188,7 @@ impl Proxy {
     ) {
         let status = message.status().unwrap_or_default();
         let Some(id) = call_id else { return };
+        self.settle_offer(id, server, status, step);
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -208,6 +209,8 @@ impl Proxy {
                 step.counters.count(Counter::CallsFailed);
                 self.end_call(id, step.now);
             }
+            // RFC 3261 §12.2.1.2: the other party knows no such dialog, or is gone.
+            (_, 408 | 481) if call.state == CallState::Established => self.hang_up(id, step),
             // RFC 3261 §15.1.1: a BYE ends the dialog whatever the answer to it is; a
             // challenge is not yet the end.
             (Method::Bye, 200..)

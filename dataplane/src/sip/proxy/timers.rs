@@ -12,6 +12,7 @@ use crate::sip::method::Method;
 use crate::sip::report::CallState;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Cancel;
+use crate::sip::transaction::Client;
 use crate::sip::transaction::ClientFired;
 use crate::sip::transaction::ServerFired;
 use crate::tick::Tick;
@@ -82,11 +83,8 @@ impl Proxy {
             ClientFired::Cancel => {
                 self.cancel_client(id, step);
                 // Where no CANCEL could be made, the INVITE ends all the same.
-                if self
-                    .clients
-                    .get(id)
-                    .is_some_and(|client| client.cancel == Cancel::No)
-                {
+                let sent = |client: &Client| matches!(client.cancel, Cancel::Sent(_));
+                if !self.clients.get(id).is_some_and(sent) {
                     step.counters.count(Counter::TransactionTimeouts);
                     self.time_out(id, step);
                     self.end_client(id);
@@ -110,6 +108,12 @@ impl Proxy {
             return;
         };
         let call = server.call;
+        if let Some(id) = call {
+            self.settle_offer(id, server_id, 408, step);
+        }
+        let Some(client) = self.clients.get(client_id) else {
+            return;
+        };
         if client.method == Method::Invite {
             self.fail_upstream(
                 client_id,
