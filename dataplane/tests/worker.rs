@@ -12,9 +12,19 @@ use bench::Bench;
 use bench::CALLEE;
 use bench::CALLER;
 use bench::CORE;
-use bench::Left;
 use bench::answer;
 use bench::branch;
+use bench::call::CALLEE_MEDIA;
+use bench::call::CALLER_MEDIA;
+use bench::call::CONTACT;
+use bench::call::establish;
+use bench::call::in_dialog;
+use bench::call::media_in;
+use bench::call::only;
+use bench::call::rtp;
+use bench::call::status;
+use bench::call::to_callee;
+use bench::call::to_caller;
 use bench::header;
 use bench::invite;
 use bench::request;
@@ -27,79 +37,6 @@ use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::ring::RingLens;
 use trunkline_dataplane::settings::Capacity;
-
-const CALLER_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 2), 6000);
-const CALLEE_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 7000);
-const CONTACT: &str = "Contact: <sip:callee@10.77.2.2>\r\n";
-
-/// The one message that left, which went from `source` to `destination`.
-fn only(left: &[Left], source: SocketAddrV4, destination: SocketAddrV4) -> String {
-    let found: Vec<_> = left
-        .iter()
-        .filter(|left| left.destination == destination)
-        .collect();
-    assert_eq!(found.len(), 1, "to {destination}: {left:#?}");
-    assert_eq!(found[0].source, source);
-    found[0].text()
-}
-
-fn to_caller(left: &[Left]) -> String {
-    only(left, ACCESS, CALLER)
-}
-
-fn to_callee(left: &[Left]) -> String {
-    only(left, CORE, CALLEE)
-}
-
-fn status(text: &str) -> &str {
-    text.strip_prefix("SIP/2.0 ").map_or("", |rest| &rest[..3])
-}
-
-/// An established call with media, whose INVITE and 200 arrived at `worker`. What the box
-/// sent to the callee and to the caller: the INVITE and the 200.
-fn establish(bench: &mut Bench, worker: usize, call_id: &str) -> (String, String) {
-    let sent = to_callee(&bench.caller(worker, &invite(call_id, &sdp(CALLER_MEDIA))));
-    let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
-    let answered = to_caller(&bench.callee(worker, &ok));
-    let ack = in_dialog("ACK", call_id, "1", "b-ack", &answered);
-    to_callee(&bench.caller(worker, &ack));
-    (sent, answered)
-}
-
-/// A request of the caller in the dialog that `answered` made.
-fn in_dialog(method: &str, call_id: &str, cseq: &str, branch: &str, answered: &str) -> String {
-    let mut lines: Vec<String> = answered
-        .lines()
-        .filter_map(|line| line.strip_prefix("Record-Route: "))
-        .map(|route| format!("Route: {route}\r\n"))
-        .collect();
-    lines.reverse();
-    let more = format!("{}To: {}\r\n", lines.concat(), header(answered, "To"));
-    let text = request(method, call_id, cseq, branch, &more, "");
-    text.replacen("sip:100@10.77.1.1", "sip:callee@10.77.2.2", 1)
-}
-
-/// The relay address in a message's SDP.
-fn media_in(text: &str) -> SocketAddrV4 {
-    let ip = text
-        .lines()
-        .find_map(|line| line.strip_prefix("c=IN IP4 "))
-        .unwrap();
-    let m = text
-        .lines()
-        .find_map(|line| line.strip_prefix("m=audio "))
-        .unwrap();
-    SocketAddrV4::new(
-        ip.parse().unwrap(),
-        m.split(' ').next().unwrap().parse().unwrap(),
-    )
-}
-
-fn rtp(payload_type: u8) -> Vec<u8> {
-    let mut packet = vec![0x80, payload_type, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
-    packet.resize(172, 0xd5);
-    packet
-}
 
 // --- A basic call, byte for byte ---------------------------------------------
 

@@ -3,6 +3,8 @@
 //! every turn the frames are conserved and both sums hold.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod call;
+
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::net::SocketAddrV4;

@@ -1,0 +1,202 @@
+//! What an established call lets happen to itself, and what not.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod bench;
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+
+use bench::ACCESS;
+use bench::Bench;
+use bench::CALLER;
+use bench::answer;
+use bench::call::CALLEE_MEDIA;
+use bench::call::CALLER_MEDIA;
+use bench::call::CONTACT;
+use bench::call::establish;
+use bench::call::in_dialog;
+use bench::call::media_in;
+use bench::call::rtp;
+use bench::call::status;
+use bench::call::to_callee;
+use bench::call::to_caller;
+use bench::sdp;
+use trunkline_dataplane::counters::Counter;
+
+const MOVED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 2), 6100);
+
+/// `message` with a body of SDP.
+fn with_sdp(message: &str, body: &str) -> String {
+    let head = message.replacen("Content-Length: 0\r\n", "", 1);
+    let head = head.strip_suffix("\r\n").unwrap();
+    let len = body.len();
+    format!("{head}Content-Type: application/sdp\r\nContent-Length: {len}\r\n\r\n{body}")
+}
+
+/// Where an RTP packet of `source` to `port` leaves to, if it does.
+fn relayed(bench: &mut Bench, source: SocketAddrV4, port: SocketAddrV4) -> Option<SocketAddrV4> {
+    bench.left.clear();
+    bench.arrives(0, source, port, &rtp(8));
+    bench.turn();
+    bench.left.pop_front().map(|left| left.destination)
+}
+
+#[test]
+fn a_cookie_in_strange_hands_opens_nothing() {
+    let mut bench = Bench::new(2);
+    let (_, answered) = establish(&mut bench, 0, "seen");
+    let stranger = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 66), 5060);
+    for method in ["INVITE", "BYE", "ACK", "MESSAGE"] {
+        let forged = in_dialog(method, "seen", "9", "b-forged", &answered);
+        assert!(
+            bench.say(0, stranger, ACCESS, &forged).is_empty(),
+            "{method}"
+        );
+    }
+    assert_eq!(bench.count(Counter::SipSourceUnknown), 4);
+    assert_eq!(bench.count(Counter::CallsNow), 1);
+}
+
+#[test]
+fn nobody_sends_through_the_box_to_whom_they_like() {
+    let mut bench = Bench::new(2);
+    let (_, answered) = establish(&mut bench, 0, "abroad");
+    let message = in_dialog("MESSAGE", "abroad", "2", "b2", &answered);
+    let abroad = message.replacen("sip:callee@10.77.2.2", "sip:callee@192.0.2.66", 1);
+    // The call is known: it goes to the other party, wherever the Request-URI points.
+    let left = to_callee(&bench.caller(0, &abroad));
+    assert!(left.starts_with("MESSAGE sip:callee@192.0.2.66 "));
+}
+
+#[test]
+fn a_rejected_re_invite_changes_nothing() {
+    let mut bench = Bench::new(2);
+    let (_, answered) = establish(&mut bench, 0, "rejected");
+    let at_access = media_in(&answered);
+    assert_eq!(
+        relayed(&mut bench, CALLER_MEDIA, at_access),
+        Some(CALLEE_MEDIA)
+    );
+    for (cseq, refusal) in [
+        ("2", "488 Not Acceptable Here"),
+        ("3", "491 Request Pending"),
+    ] {
+        let invite = in_dialog("INVITE", "rejected", cseq, &format!("b{cseq}"), &answered);
+        let sent = to_callee(&bench.caller(0, &with_sdp(&invite, &sdp(MOVED))));
+        assert_eq!(relayed(&mut bench, MOVED, at_access), Some(CALLEE_MEDIA));
+        let refused = answer(&sent, refusal, "", "");
+        bench.callee(0, &refused);
+        assert_eq!(
+            relayed(&mut bench, CALLER_MEDIA, at_access),
+            Some(CALLEE_MEDIA)
+        );
+        assert_eq!(relayed(&mut bench, MOVED, at_access), None);
+    }
+}
+
+#[test]
+fn an_accepted_re_invite_moves_the_media() {
+    let mut bench = Bench::new(2);
+    let (sent, answered) = establish(&mut bench, 0, "moved");
+    let (at_core, at_access) = (media_in(&sent), media_in(&answered));
+    let invite = in_dialog("INVITE", "moved", "2", "b2", &answered);
+    let sent = to_callee(&bench.caller(0, &with_sdp(&invite, &sdp(MOVED))));
+    bench.callee(0, &answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA)));
+    assert_eq!(relayed(&mut bench, MOVED, at_access), Some(CALLEE_MEDIA));
+    assert_eq!(relayed(&mut bench, CALLEE_MEDIA, at_core), Some(MOVED));
+    assert_eq!(relayed(&mut bench, CALLER_MEDIA, at_access), None);
+}
+
+#[test]
+fn a_hold_of_old_silences_one_way_only() {
+    let mut bench = Bench::new(2);
+    let (sent, answered) = establish(&mut bench, 0, "hold");
+    let (at_core, at_access) = (media_in(&sent), media_in(&answered));
+    let invite = in_dialog("INVITE", "hold", "2", "b2", &answered);
+    let held = sdp(CALLER_MEDIA).replace("c=IN IP4 10.77.1.2", "c=IN IP4 0.0.0.0");
+    let sent = to_callee(&bench.caller(0, &with_sdp(&invite, &held)));
+    assert!(sent.contains("c=IN IP4 0.0.0.0"), "{sent}");
+    bench.callee(0, &answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA)));
+    // Music on hold passes; what the other says does not.
+    assert_eq!(
+        relayed(&mut bench, CALLER_MEDIA, at_access),
+        Some(CALLEE_MEDIA)
+    );
+    assert_eq!(relayed(&mut bench, CALLEE_MEDIA, at_core), None);
+}
+
+#[test]
+fn the_sdp_of_an_options_is_no_answer() {
+    let mut bench = Bench::new(2);
+    let (sent, answered) = establish(&mut bench, 0, "able");
+    let (at_core, at_access) = (media_in(&sent), media_in(&answered));
+    let options = in_dialog("OPTIONS", "able", "2", "b2", &answered);
+    let sent = to_callee(&bench.caller(0, &options));
+    let able = sdp(CALLEE_MEDIA).replace("m=audio 7000", "m=audio 0");
+    let passed = to_caller(&bench.callee(0, &answer(&sent, "200 OK", CONTACT, &able)));
+    assert!(passed.contains("m=audio 0"));
+    assert_eq!(
+        relayed(&mut bench, CALLER_MEDIA, at_access),
+        Some(CALLEE_MEDIA)
+    );
+    assert_eq!(
+        relayed(&mut bench, CALLEE_MEDIA, at_core),
+        Some(CALLER_MEDIA)
+    );
+}
+
+#[test]
+fn a_re_invite_that_crossed_a_bye_leaves_nothing() {
+    let mut bench = Bench::new(2);
+    let (_, answered) = establish(&mut bench, 0, "crossed");
+    let bye = in_dialog("BYE", "crossed", "2", "b2", &answered);
+    let bye = to_callee(&bench.caller(0, &bye));
+    bench.callee(0, &answer(&bye, "200 OK", "", ""));
+    let late = in_dialog("INVITE", "crossed", "3", "b3", &answered);
+    let late = to_callee(&bench.caller(0, &with_sdp(&late, &sdp(MOVED))));
+    let gone = answer(&late, "481 Call/Transaction Does Not Exist", "", "");
+    let left = bench.callee(0, &gone);
+    assert!(left.iter().any(|left| left.destination == CALLER));
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_party_that_knows_no_such_dialog_ends_the_call() {
+    let mut bench = Bench::new(2);
+    let (_, answered) = establish(&mut bench, 0, "unknown");
+    let info = in_dialog("INFO", "unknown", "2", "b2", &answered);
+    let info = to_callee(&bench.caller(0, &info));
+    bench.callee(
+        0,
+        &answer(&info, "481 Call/Transaction Does Not Exist", "", ""),
+    );
+    assert_eq!(bench.count(Counter::CallsEnded), 1);
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn our_refusal_of_a_re_invite_ends_with_its_ack() {
+    let mut bench = Bench::new(2);
+    let (_, answered) = establish(&mut bench, 0, "refused");
+    let invite = in_dialog("INVITE", "refused", "2", "b2", &answered);
+    let unusable = with_sdp(
+        &invite,
+        &sdp(MOVED).replace("c=IN IP4 10.77.1.2", "c=IN IP6 ::1"),
+    );
+    for _ in 0..2 {
+        let refused = to_caller(&bench.caller(0, &unusable));
+        assert_eq!(status(&refused), "488");
+    }
+    assert_eq!(
+        bench.count(Counter::SdpUnusable),
+        1,
+        "the repetition is remembered"
+    );
+    let ack = in_dialog("ACK", "refused", "2", "b2", &answered);
+    assert!(
+        bench.caller(0, &ack).is_empty(),
+        "it must not reach the callee"
+    );
+}
