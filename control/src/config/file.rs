@@ -199,7 +199,7 @@ impl File {
             hugepages: Hugepages::Auto,
             ring_rx: Spanned::new(0..0, 2048),
             ring_tx: Spanned::new(0..0, 2048),
-            transactions: 65_536,
+            transactions: 131_072,
             calls: 32_768,
             kept: [65_536, 2048, 16],
             interfaces: Vec::new(),
