@@ -198,7 +198,7 @@ box_clean() {
         box_end "$pid"
     done
     BOX_DAEMON=""
-    lab_down
+    if [ -n "${LAB_IS_OURS:-}" ]; then lab_down; fi
     if [ -n "$BOX_DIR" ]; then rm -rf "$BOX_DIR"; fi
     BOX_DIR=""
 }

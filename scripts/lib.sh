@@ -47,7 +47,7 @@ lib_need_packages() {
 
 # A compiler for the XDP program, and what libbpf is built from.
 lib_need_build_packages() {
-    lib_need_packages gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev
+    lib_need_packages gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev ca-certificates
 }
 
 # The lab, its peers, and what looks at them.
@@ -89,6 +89,8 @@ lib_need_cargo() {
         [ "$(printf '%s\n' "$min" "$found" | sort -V | head -n1)" = "$min" ]; then
         return 0
     fi
+    # What the command needs that a minimal system lacks.
+    if [ "$(id -u)" -eq 0 ]; then lib_need_packages curl ca-certificates || true; fi
     lib_say "${found:+Rust $found is too old; }Rust $min or newer is needed. Bring it with:"
     echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y" >&2
     return 1
