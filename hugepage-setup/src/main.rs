@@ -45,8 +45,8 @@ struct Asked {
     /// UDP ports of a media relay, as 20000-29999; give it once for each range.
     #[arg(long, value_name = "FIRST-LAST")]
     media_ports: Vec<PortRange>,
-    /// Packet memory of one worker, in MiB.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    /// Packet memory of one worker, in MiB: `umem.frames` of the configuration × 2,048 bytes.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65536))]
     umem_mib: u32,
     /// JSON instead of text.
     #[arg(long)]

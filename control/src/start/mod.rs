@@ -90,7 +90,7 @@ impl Started {
     /// # Errors
     /// Why not. Nothing is left behind.
     pub async fn start(config: &Config) -> Result<Started, StartError> {
-        privileges::check(u64::from(config.umem_frames) * u64::from(CHUNK_LEN))?;
+        privileges::check(umem_len(config))?;
         let locks = config
             .interfaces
             .iter()
@@ -247,6 +247,12 @@ impl Tasks {
     }
 }
 
+/// Bytes of frames that all workers lock. The kernel holds them together against the
+/// limit, whichever socket they belong to.
+fn umem_len(config: &Config) -> u64 {
+    u64::from(config.workers) * u64::from(config.umem_frames) * u64::from(CHUNK_LEN)
+}
+
 fn mirrored(dump: &Dump, ifindexes: &[u32]) -> Mirrored {
     let link = |ifindex: &u32| {
         let link = dump.links.iter().find(|link| link.ifindex == *ifindex);
@@ -334,5 +340,19 @@ async fn hear(listen: ListenIndex, socket: TokioUdpSocket, desk: mpsc::Sender<Re
             // An ICMP error for what the kernel sent from here, say.
             Err(error) => tracing::debug!("listen {}: {error}", listen.0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_frames_of_all_workers_are_locked() {
+        let mut config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
+        config.workers = 2;
+        assert_eq!(umem_len(&config), 64 << 20);
     }
 }
