@@ -1,5 +1,6 @@
 //! The worker threads: started together, stopped together.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -165,7 +166,11 @@ fn spawn<R: Rings + Send + 'static>(
     let top = move || {
         // A broken invariant of ours must not leave a box that looks alive and is deaf.
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-            eprintln!("worker {number} has met a broken invariant (see above); trunklined ends");
+            // Standard error may be a dead pipe, and `eprintln!` would panic on it.
+            let _ = writeln!(
+                std::io::stderr(),
+                "worker {number} has met a broken invariant (see above); trunklined ends"
+            );
             std::process::abort();
         }
     };
