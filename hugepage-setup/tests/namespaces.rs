@@ -53,6 +53,18 @@ fn ip(arguments: &[&str]) {
     assert!(output.status.success(), "ip {arguments:?}: {output:?}");
 }
 
+#[test]
+fn the_default_frames_of_two_workers_want_32_hugepages() {
+    if !has_root() {
+        return;
+    }
+    let namespace = Namespace::new("pages");
+    let (report, _) = namespace.check(&[]);
+    let rows = report["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["item"] == "hugepages").unwrap();
+    assert_eq!(row["wanted"], "32 free (2 workers, 32 MiB each)");
+}
+
 fn has_root() -> bool {
     let has = nix::unistd::geteuid().is_root();
     if !has {
