@@ -111,6 +111,33 @@ fn changes_of_the_network_are_followed() {
 }
 
 #[test]
+fn neighbours_that_an_administrator_has_set_are_left_alone() {
+    let lab = Lab::new(2);
+    let set = |address: &str, device: &str| {
+        let mac = "02:00:00:00:00:77";
+        run(&format!(
+            "ip -n {} neighbour replace {address} lladdr {mac} dev {device} nud permanent",
+            lab.box_
+        ));
+    };
+    let shown = |address: &str| run(&format!("ip -n {} neighbour show {address}", lab.box_));
+    let is_as_set = |address: &str| {
+        let shown = shown(address);
+        shown.contains("lladdr 02:00:00:00:00:77 PERMANENT") && !shown.contains("managed")
+    };
+    set("10.77.1.2", "access");
+    let mut daemon = lab.daemon(&[]);
+    // It is asked for after the other: that one has been passed over by then.
+    lab::until(|| shown("10.77.2.2").contains("managed REACHABLE"));
+    assert!(is_as_set("10.77.1.2"), "{}", shown("10.77.1.2"));
+    set("10.77.2.2", "core");
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+    for address in ["10.77.1.2", "10.77.2.2"] {
+        assert!(is_as_set(address), "{}", shown(address));
+    }
+}
+
+#[test]
 fn what_reaches_the_kernels_socket_is_taken_up_by_a_worker() {
     let lab = Lab::new(2);
     let mut daemon = lab.daemon(&[]);

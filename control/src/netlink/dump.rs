@@ -1,5 +1,6 @@
 //! Asking the kernel for all of its tables.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
@@ -76,6 +77,9 @@ pub struct Hop {
     pub gateway: Option<Ipv4Addr>,
 }
 
+/// A neighbour, as the kernel names it: its link's number and its address.
+pub type NeighbourKey = (u32, Ipv4Addr);
+
 /// A neighbour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeighbourFacts {
@@ -119,20 +123,11 @@ impl Dump {
             .try_collect()
             .await
             .map_err(refused("routes"))?;
-        let neighbours = handle
-            .neighbours()
-            .get()
-            .set_address_family(AddressFamily::Inet);
-        let neighbours: Vec<_> = neighbours
-            .execute()
-            .try_collect()
-            .await
-            .map_err(refused("neighbours"))?;
         let mut dump = Dump {
             links: links.iter().map(link).collect(),
             addresses: addresses.iter().filter_map(address).collect(),
             routes: routes.iter().filter_map(route).collect(),
-            neighbours: neighbours.iter().filter_map(neighbour).collect(),
+            neighbours: neighbours(handle).await?,
         };
         // The kernel's order means nothing, and two dumps are to be compared.
         dump.links.sort_by_key(|link| link.ifindex);
@@ -149,6 +144,39 @@ impl Dump {
     pub fn link(&self, device: &str) -> Option<&LinkFacts> {
         self.links.iter().find(|link| link.device == device)
     }
+
+    /// The neighbours that an administrator has set: not ours to touch.
+    #[must_use]
+    pub fn fixed(&self) -> HashSet<NeighbourKey> {
+        fixed(&self.neighbours)
+    }
+}
+
+/// Asks for the neighbours alone.
+pub(super) async fn neighbours(handle: &Handle) -> Result<Vec<NeighbourFacts>, NetlinkError> {
+    let question = handle
+        .neighbours()
+        .get()
+        .set_address_family(AddressFamily::Inet);
+    let neighbours: Vec<_> =
+        question
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|error| NetlinkError::Refused {
+                what: "neighbours",
+                error,
+            })?;
+    Ok(neighbours.iter().filter_map(neighbour).collect())
+}
+
+/// Those of `neighbours` that an administrator has set.
+pub(super) fn fixed(neighbours: &[NeighbourFacts]) -> HashSet<NeighbourKey> {
+    neighbours
+        .iter()
+        .filter(|neighbour| neighbour.fixed)
+        .map(|neighbour| (neighbour.ifindex, neighbour.address))
+        .collect()
 }
 
 fn link(message: &LinkMessage) -> LinkFacts {

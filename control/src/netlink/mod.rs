@@ -17,6 +17,7 @@ pub use dump::Dump;
 pub use dump::Hop;
 pub use dump::LinkFacts;
 pub use dump::NeighbourFacts;
+pub use dump::NeighbourKey;
 pub use dump::RouteFacts;
 pub use neighbours::Neighbours;
 pub use translate::Tables;

@@ -3,9 +3,11 @@
 //! XDP takes the workers' traffic past the kernel, so the kernel does not see that a
 //! neighbour is in use and would let it go stale. A managed entry (Linux 5.16) is
 //! one that the kernel keeps resolving by itself. Where it knows none, it is asked
-//! anew, again and again.
+//! anew, again and again. An entry that an administrator has set is left alone: a
+//! request would take its state and its link address from it.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -17,6 +19,10 @@ use netlink_packet_route::neighbour::NeighbourExtFlags;
 use netlink_packet_route::neighbour::NeighbourFlags;
 use netlink_packet_route::neighbour::NeighbourState;
 use rtnetlink::Handle;
+use tokio::sync::watch;
+
+use super::NeighbourKey;
+use super::dump;
 
 /// Most entries that we have the kernel manage. What signalling names comes from
 /// outside; the kernel's table must not grow with it.
@@ -35,20 +41,19 @@ const ASKS_A_SECOND: u32 = 200;
 /// Most neighbours that wait for their second.
 const LATER_MAX: usize = 4096;
 
-/// A neighbour, as the kernel names it.
-type Key = (u32, Ipv4Addr);
-
 /// The neighbours that we want resolved.
 #[derive(Debug)]
 pub struct Neighbours {
     handle: Handle,
-    wanted: HashMap<Key, Want>,
+    /// Those that an administrator has set, as the mirror last saw them.
+    fixed: watch::Receiver<HashSet<NeighbourKey>>,
+    wanted: HashMap<NeighbourKey, Want>,
     /// False once the kernel has refused a managed entry.
     can_manage: bool,
     /// How many were asked for since the last tick.
     asked: u32,
     /// Those for which there was no more room in this second.
-    later: VecDeque<Key>,
+    later: VecDeque<NeighbourKey>,
 }
 
 #[derive(Debug)]
@@ -58,11 +63,12 @@ struct Want {
 }
 
 impl Neighbours {
-    /// Nothing wanted yet.
+    /// Nothing wanted yet; `fixed` are those that are not to be touched.
     #[must_use]
-    pub fn new(handle: Handle) -> Neighbours {
+    pub fn new(handle: Handle, fixed: watch::Receiver<HashSet<NeighbourKey>>) -> Neighbours {
         Neighbours {
             handle,
+            fixed,
             wanted: HashMap::new(),
             can_manage: true,
             asked: 0,
@@ -74,7 +80,8 @@ impl Neighbours {
     /// no more than once a second for each, and for no more than 200 a second.
     /// Gives the kernel's refusal, as a sentence, the first time that there is one.
     pub async fn want(&mut self, ifindex: u32, address: Ipv4Addr) -> Option<String> {
-        if !self.may_ask((ifindex, address)) {
+        let is_fixed = self.fixed.borrow().contains(&(ifindex, address));
+        if is_fixed || !self.may_ask((ifindex, address)) {
             return None;
         }
         let mut notice = None;
@@ -115,7 +122,7 @@ impl Neighbours {
         }
     }
 
-    fn may_ask(&mut self, key: Key) -> bool {
+    fn may_ask(&mut self, key: NeighbourKey) -> bool {
         let recently = |want: &Want| want.asked.elapsed() < ASK_EVERY;
         if self.wanted.get(&key).is_some_and(recently) {
             return false;
@@ -134,6 +141,8 @@ impl Neighbours {
     /// what the kernel does not keep resolved by itself.
     pub async fn tick(&mut self) {
         self.asked = 0;
+        let fixed = self.fixed.borrow().clone();
+        self.wanted.retain(|key, _| !fixed.contains(key));
         for (ifindex, address) in std::mem::take(&mut self.later) {
             // A refusal has been told when it first came.
             let _ = self.want(ifindex, address).await;
@@ -173,8 +182,13 @@ impl Neighbours {
 
     /// Gives the managed entries back to the kernel's own judgement.
     pub async fn release(&mut self) {
+        // The mirror has ended before us: look again what an administrator has set since.
+        let fixed = match dump::neighbours(&self.handle).await {
+            Ok(neighbours) => dump::fixed(&neighbours),
+            Err(_) => self.fixed.borrow().clone(),
+        };
         for ((ifindex, address), want) in std::mem::take(&mut self.wanted) {
-            if want.managed {
+            if want.managed && !fixed.contains(&(ifindex, address)) {
                 // A replacement without the flag takes it off; an entry that is gone is fine too.
                 let _ = self.ask(ifindex, address, false).await;
             }

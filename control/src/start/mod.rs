@@ -14,12 +14,14 @@ pub mod sockets;
 pub mod state;
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::time::Duration;
 
 use tokio::net::UdpSocket as TokioUdpSocket;
 use tokio::sync::mpsc;
+use tokio::sync::watch;
 use trunkline_dataplane::frame::CHUNK_LEN;
 use trunkline_dataplane::ids::ListenIndex;
 
@@ -32,6 +34,7 @@ use crate::engine::Mirrored;
 use crate::engine::Request;
 use crate::netlink;
 use crate::netlink::Dump;
+use crate::netlink::NeighbourKey;
 use crate::netlink::Neighbours;
 use crate::netlink::Tables;
 use crate::netlink::Watch;
@@ -76,6 +79,7 @@ pub struct Started {
     requests_in: mpsc::Sender<Request>,
     operator: OperatorSocket,
     neighbours: Neighbours,
+    fixed: watch::Sender<HashSet<NeighbourKey>>,
     solicits: mpsc::Receiver<(u32, std::net::Ipv4Addr)>,
     watch: Watch,
     handle: rtnetlink::Handle,
@@ -110,6 +114,7 @@ impl Started {
         let network = mirrored.tables.network(1);
         let settings = config.settings(boot, secrets);
         let engine = engine::start(config, &settings, &devices, &network)?;
+        let (fixed, fixed_seen) = watch::channel(dump.fixed());
         let (solicit, solicits) = mpsc::channel(SOLICITS);
         let (requests_in, requests) = mpsc::channel(REQUESTS);
         let desk = Desk::new(
@@ -125,7 +130,8 @@ impl Started {
             requests,
             requests_in,
             operator,
-            neighbours: Neighbours::new(handle.clone()),
+            neighbours: Neighbours::new(handle.clone(), fixed_seen),
+            fixed,
             solicits,
             watch,
             handle,
@@ -189,7 +195,13 @@ impl Started {
             let hear = hear(ListenIndex(listen), socket, requests_in.clone());
             tasks.spawn("kernel socket", hear);
         }
-        let mirror = mirror(self.watch, self.handle, self.ifindexes, requests_in.clone());
+        let mirror = mirror(
+            self.watch,
+            self.handle,
+            self.ifindexes,
+            self.fixed,
+            requests_in.clone(),
+        );
         tasks.spawn("mirror", mirror);
         let (released, release) = tokio::sync::oneshot::channel();
         let keeper = tokio::spawn(keep_neighbours(
@@ -264,17 +276,20 @@ fn mirrored(dump: &Dump, ifindexes: &[u32]) -> Mirrored {
     }
 }
 
-/// Tells the desk of every change in the kernel's tables.
+/// Tells the desk of every change in the kernel's tables, and before that the keeper of
+/// neighbours which of them are `fixed`.
 async fn mirror(
     mut watch: Watch,
     mut handle: rtnetlink::Handle,
     ifindexes: Vec<u32>,
+    fixed: watch::Sender<HashSet<NeighbourKey>>,
     desk: mpsc::Sender<Request>,
 ) {
     loop {
         watch.changed().await;
         match Dump::take(&handle).await {
             Ok(dump) => {
+                fixed.send_replace(dump.fixed());
                 if desk
                     .send(Request::Mirror(mirrored(&dump, &ifindexes)))
                     .await
