@@ -80,45 +80,38 @@ impl Neighbours {
     /// no more than once a second for each, and for no more than 200 a second.
     /// Gives the kernel's refusal, as a sentence, the first time that there is one.
     pub async fn want(&mut self, ifindex: u32, address: Ipv4Addr) -> Option<String> {
-        let is_fixed = self.fixed.borrow().contains(&(ifindex, address));
-        if is_fixed || !self.may_ask((ifindex, address)) {
+        let key = (ifindex, address);
+        let is_fixed = self.fixed.borrow().contains(&key);
+        if is_fixed || !self.may_ask(key) {
             return None;
         }
+        let full = self.wanted.len() >= MANAGED_MAX && !self.wanted.contains_key(&key);
         let mut notice = None;
-        let full = self.wanted.len() >= MANAGED_MAX;
-        if self.can_manage && !full {
-            match self.ask(ifindex, address, true).await {
-                Ok(()) => {
-                    self.wanted.insert(
-                        (ifindex, address),
-                        Want {
-                            managed: true,
-                            asked: Instant::now(),
-                        },
-                    );
-                    return None;
-                }
-                Err(error) => {
-                    self.can_manage = false;
-                    notice = Some(format!(
-                        "the kernel keeps no managed neighbours ({error}): they are asked for anew where they go missing"
-                    ));
-                }
+        let mut managed = self.can_manage && !full;
+        let mut answer = self.ask(ifindex, address, managed).await;
+        if managed && answer.as_ref().is_err_and(is_not_supported) {
+            let refusal = answer;
+            managed = false;
+            answer = self.ask(ifindex, address, managed).await;
+            // Where this is refused as well, it was not for the flag.
+            if let (Err(error), Ok(())) = (refusal, &answer) {
+                self.can_manage = false;
+                notice = Some(format!(
+                    "the kernel keeps no managed neighbours ({error}): they are asked for anew where they go missing"
+                ));
             }
         }
-        let asked = self.ask(ifindex, address, false).await;
         if !full {
-            self.wanted.insert(
-                (ifindex, address),
-                Want {
-                    managed: false,
-                    asked: Instant::now(),
-                },
-            );
+            // What was refused is tried again by the tick.
+            let want = Want {
+                managed: managed && answer.is_ok(),
+                asked: Instant::now(),
+            };
+            self.wanted.insert(key, want);
         }
-        match asked {
-            Err(error) if notice.is_none() => Some(format!("cannot resolve {address}: {error}")),
-            _ => notice,
+        match answer {
+            Err(error) => Some(format!("cannot resolve {address}: {error}")),
+            Ok(()) => notice,
         }
     }
 
@@ -159,7 +152,25 @@ impl Neighbours {
         }
     }
 
+    /// Asks the kernel, over a new connection where the one at hand is dead.
     async fn ask(
+        &mut self,
+        ifindex: u32,
+        address: Ipv4Addr,
+        managed: bool,
+    ) -> Result<(), rtnetlink::Error> {
+        let answer = self.request(ifindex, address, managed).await;
+        if !matches!(answer, Err(rtnetlink::Error::RequestFailed)) {
+            return answer;
+        }
+        let Ok(fresh) = super::connect() else {
+            return answer;
+        };
+        self.handle = fresh;
+        self.request(ifindex, address, managed).await
+    }
+
+    async fn request(
         &self,
         ifindex: u32,
         address: Ipv4Addr,
@@ -193,5 +204,52 @@ impl Neighbours {
                 let _ = self.ask(ifindex, address, false).await;
             }
         }
+    }
+}
+
+/// True where the kernel says that it does not know what it was asked for.
+fn is_not_supported(error: &rtnetlink::Error) -> bool {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => {
+            matches!(message.raw_code().abs(), libc::EINVAL | libc::EOPNOTSUPP)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handle whose connection has ended.
+    fn dead() -> Handle {
+        let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+        drop(connection);
+        handle
+    }
+
+    #[tokio::test]
+    async fn a_dead_connection_is_replaced_and_is_no_refusal() {
+        let (_fixed, seen) = watch::channel(HashSet::new());
+        let mut neighbours = Neighbours::new(dead(), seen);
+        let key = (i32::MAX.unsigned_abs(), Ipv4Addr::new(192, 0, 2, 1));
+        // There is no such link (or no privilege to ask): it is the kernel that says so.
+        let said = neighbours.want(key.0, key.1).await.unwrap();
+        assert!(said.starts_with("cannot resolve 192.0.2.1"), "{said}");
+        assert!(!said.contains("request failed"), "{said}");
+        assert!(
+            neighbours.can_manage,
+            "a missing link says nothing of the kernel"
+        );
+        assert!(!neighbours.wanted[&key].managed);
+    }
+
+    #[tokio::test]
+    async fn a_fixed_neighbour_is_not_asked_for() {
+        let key = (i32::MAX.unsigned_abs(), Ipv4Addr::new(192, 0, 2, 1));
+        let (_fixed, seen) = watch::channel(HashSet::from([key]));
+        let mut neighbours = Neighbours::new(dead(), seen);
+        assert_eq!(neighbours.want(key.0, key.1).await, None);
+        assert!(neighbours.wanted.is_empty());
     }
 }

@@ -46,6 +46,10 @@ const REQUESTS: usize = 256;
 /// Neighbours that may wait to be asked for.
 const SOLICITS: usize = 256;
 
+/// How long the mirror waits after a question that failed. Lower, and a kernel that is
+/// short of memory is pressed by it; higher, and the workers send by old tables for longer.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why the daemon does not start, each with what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // Each is the error of one step of `Started::start`.
@@ -204,12 +208,10 @@ impl Started {
         );
         tasks.spawn("mirror", mirror);
         let (released, release) = tokio::sync::oneshot::channel();
-        let keeper = tokio::spawn(keep_neighbours(
-            neighbours,
-            solicits,
-            requests_in.clone(),
-            release,
-        ));
+        // Apart from the others, since it has something to put back when they have gone.
+        let mut keeper = Tasks::default();
+        let keep = keep_neighbours(neighbours, solicits, requests_in.clone(), release);
+        keeper.spawn("neighbours", keep);
         let failures = requests_in.clone();
         let served = {
             let answering = operator.serve(requests_in);
@@ -221,6 +223,7 @@ impl Started {
                     answered = &mut answering => break answered,
                     // Caught and counted: calls go on without it.
                     name = tasks.failed() => drop(failures.try_send(Request::TaskFailed(name))),
+                    name = keeper.failed() => drop(failures.try_send(Request::TaskFailed(name))),
                 }
             }
         };
@@ -229,7 +232,7 @@ impl Started {
         let sums = desk.stop().await;
         let _ = released.send(());
         // The kernel may be slow to take the entries back; they do no harm.
-        let _ = tokio::time::timeout(Duration::from_secs(1), keeper).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), keeper.running.join_next()).await;
         served.map_err(StartError::Runtime)?;
         Ok(sums)
     }
@@ -287,24 +290,39 @@ async fn mirror(
 ) {
     loop {
         watch.changed().await;
-        match Dump::take(&handle).await {
+        let dump = look_again(&mut handle).await;
+        fixed.send_replace(dump.fixed());
+        let mirrored = mirrored(&dump, &ifindexes);
+        if desk.send(Request::Mirror(mirrored)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks for the kernel's tables until it tells them: no later change may come that would
+/// be an occasion to ask again.
+async fn look_again(handle: &mut rtnetlink::Handle) -> Dump {
+    let mut is_behind = false;
+    loop {
+        match Dump::take(handle).await {
             Ok(dump) => {
-                fixed.send_replace(dump.fixed());
-                if desk
-                    .send(Request::Mirror(mirrored(&dump, &ifindexes)))
-                    .await
-                    .is_err()
-                {
-                    return;
+                if is_behind {
+                    tracing::info!("the mirror of the kernel's tables has caught up");
                 }
+                return dump;
             }
-            Err(error) => {
-                // The connection may be broken: the next change gets a new one.
-                tracing::error!("the mirror of the kernel's tables is behind: {error}");
-                if let Ok(fresh) = netlink::connect() {
-                    handle = fresh;
-                }
+            Err(error) if !is_behind => {
+                is_behind = true;
+                tracing::error!(
+                    "the mirror of the kernel's tables is behind: {error}. It asks again every second"
+                );
             }
+            Err(error) => tracing::debug!("the mirror is still behind: {error}"),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        // The connection may be broken.
+        if let Ok(fresh) = netlink::connect() {
+            *handle = fresh;
         }
     }
 }
@@ -369,5 +387,22 @@ mod tests {
         let mut config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
         config.workers = 2;
         assert_eq!(umem_len(&config), 64 << 20);
+    }
+
+    #[tokio::test]
+    async fn the_mirror_recovers_from_a_dead_connection_without_another_change() {
+        let (connection, mut handle, _) = rtnetlink::new_connection().unwrap();
+        drop(connection);
+        let dump = look_again(&mut handle).await;
+        assert!(dump.link("lo").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_named_and_the_others_go_on() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("sound", std::future::pending());
+        tasks.spawn("broken", async { panic!("on purpose") });
+        assert_eq!(tasks.failed().await, "broken");
+        assert_eq!(tasks.running.len(), 1);
     }
 }
