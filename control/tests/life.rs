@@ -67,6 +67,17 @@ fn sigint_ends_it_in_order_too() {
 }
 
 #[test]
+fn sighup_is_answered_in_the_log_and_ends_nothing() {
+    let lab = Lab::new(2);
+    let mut daemon = lab.daemon(&[]);
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for("there is no reload yet; restart to change the configuration");
+    assert_eq!(lab.ask("status")["workers"].as_array().unwrap().len(), 2);
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+    lab.assert_untouched();
+}
+
+#[test]
 fn after_sigkill_the_host_is_reachable_and_a_restart_works_at_once() {
     let lab = Lab::new(2);
     let mut daemon = lab.daemon(&[]);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tracing_subscriber::EnvFilter;
@@ -64,20 +65,56 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(&config))
+    let served = runtime.block_on(serve(&config));
+    // All is down by now; a look-up of a user that hangs must not hold the end up.
+    runtime.shutdown_background();
+    served
+}
+
+/// The signals that are ours, from before the start on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the daemon is told to end. A hang-up, which many daemons take for a
+    /// wish to reload, must not end it.
+    async fn end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("there is no reload yet; restart to change the configuration");
+                }
+            }
+        }
+    }
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
-    // Before the start, so that a signal during it ends in order too.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let started = Started::start(config).await?;
+    let mut signals = Signals::new()?;
+    // A start that is given up undoes what it has made, as one that fails does.
+    let started = tokio::select! {
+        started = Started::start(config) => started?,
+        () = signals.end() => {
+            tracing::info!("stopped before the start was complete");
+            return Ok(());
+        }
+    };
     started.announce();
     let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.end().await;
         tracing::info!("stopping");
     };
     let last = started.serve(stop).await?;
