@@ -81,6 +81,15 @@ pub fn judge(facts: &Facts) -> Vec<Row> {
             State::Warn,
             "to lock memory beyond RLIMIT_MEMLOCK",
         ),
+        // Without it a start after a crash asks for a hand: it must not take a stranger's
+        // program off.
+        one(
+            facts,
+            "CAP_SYS_ADMIN",
+            SYS_ADMIN,
+            State::Warn,
+            "to know its own XDP program again after a crash",
+        ),
     ]
 }
 
@@ -115,14 +124,14 @@ mod tests {
 
     #[test]
     fn root_holds_them_all() {
-        assert_eq!(states("000001ffffffffff"), [State::Ok; 4]);
+        assert_eq!(states("000001ffffffffff"), [State::Ok; 5]);
     }
 
     #[test]
     fn a_user_holds_none() {
         assert_eq!(
             states("0000000000000000"),
-            [State::Bad, State::Bad, State::Bad, State::Warn]
+            [State::Bad, State::Bad, State::Bad, State::Warn, State::Warn]
         );
     }
 
@@ -131,7 +140,7 @@ mod tests {
         let set = format!("{:016x}", 1u64 << SYS_ADMIN);
         assert_eq!(
             states(&set),
-            [State::Bad, State::Bad, State::Ok, State::Warn]
+            [State::Bad, State::Bad, State::Ok, State::Warn, State::Ok]
         );
     }
 

@@ -98,7 +98,7 @@ impl Started {
     /// # Errors
     /// Why not. Nothing is left behind.
     pub async fn start(config: &Config) -> Result<Started, StartError> {
-        privileges::check(umem_len(config))?;
+        let warning = privileges::check(umem_len(config))?;
         let locks = config
             .interfaces
             .iter()
@@ -117,7 +117,8 @@ impl Started {
         let mirrored = mirrored(&dump, &ifindexes);
         let network = mirrored.tables.network(1);
         let settings = config.settings(boot, secrets);
-        let engine = engine::start(config, &settings, &devices, &network)?;
+        let mut engine = engine::start(config, &settings, &devices, &network)?;
+        engine.facts.warnings.extend(warning);
         let (fixed, fixed_seen) = watch::channel(dump.fixed());
         let (solicit, solicits) = mpsc::channel(SOLICITS);
         let (requests_in, requests) = mpsc::channel(REQUESTS);

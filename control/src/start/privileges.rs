@@ -36,11 +36,12 @@ impl std::fmt::Display for MissingPrivileges {
 
 impl std::error::Error for MissingPrivileges {}
 
-/// Looks whether this process may do what it must with `umem_len` bytes of frames.
+/// Looks whether this process may do what it must with `umem_len` bytes of frames. Gives
+/// a warning where something is missing that a start can do without.
 ///
 /// # Errors
 /// Everything that is missing.
-pub fn check(umem_len: u64) -> Result<(), MissingPrivileges> {
+pub fn check(umem_len: u64) -> Result<Option<String>, MissingPrivileges> {
     let memlock = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK);
     let memlock_len = memlock.map_or(0, |(soft, _)| soft);
     judge(umem_len, memlock_len, |capability| {
@@ -52,7 +53,7 @@ fn judge(
     umem_len: u64,
     memlock_len: u64,
     has: impl Fn(Capability) -> bool,
-) -> Result<(), MissingPrivileges> {
+) -> Result<Option<String>, MissingPrivileges> {
     let admin = has(Capability::CAP_SYS_ADMIN);
     let wanted = [
         (
@@ -76,16 +77,25 @@ fn judge(
             has(Capability::CAP_IPC_LOCK) || umem_len <= memlock_len,
         ),
     ];
-    let missing: Vec<_> = wanted
+    let mut missing: Vec<_> = wanted
         .into_iter()
         .filter(|(_, _, there)| !there)
         .map(|(capability, reason, _)| Missing { capability, reason })
         .collect();
     if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(MissingPrivileges(missing))
+        return Ok((!admin).then(|| {
+            "without CAP_SYS_ADMIN a start after a crash cannot know its predecessor's XDP program again, and refuses: give \
+             it (in a systemd unit: AmbientCapabilities=CAP_SYS_ADMIN), or be ready for: ip link set DEV xdp off"
+                .to_owned()
+        }));
     }
+    if !admin {
+        missing.push(Missing {
+            capability: "CAP_SYS_ADMIN",
+            reason: "to know its own XDP program again after a crash (it starts without, and warns)",
+        });
+    }
+    Err(MissingPrivileges(missing))
 }
 
 #[cfg(test)]
@@ -94,13 +104,22 @@ mod tests {
 
     #[test]
     fn nothing_is_missing_where_all_is_there() {
-        assert_eq!(judge(1 << 30, 0, |_| true), Ok(()));
+        assert_eq!(judge(1 << 30, 0, |_| true), Ok(None));
     }
 
     #[test]
     fn what_is_missing_is_named_with_its_reason() {
         let missing = judge(1 << 30, 1 << 20, |_| false).unwrap_err();
         insta::assert_snapshot!(missing);
+    }
+
+    #[test]
+    fn without_an_administrators_capability_it_starts_and_warns() {
+        let warning = judge(1 << 30, 0, |capability| {
+            capability != Capability::CAP_SYS_ADMIN
+        });
+        let warning = warning.unwrap().unwrap();
+        assert!(warning.starts_with("without CAP_SYS_ADMIN"), "{warning}");
     }
 
     #[test]
@@ -111,7 +130,7 @@ mod tests {
                 Capability::CAP_SYS_ADMIN | Capability::CAP_NET_ADMIN | Capability::CAP_NET_RAW
             )
         };
-        assert_eq!(judge(4096, 8192, has), Ok(()));
+        assert_eq!(judge(4096, 8192, has), Ok(None));
         assert_eq!(
             judge(8193, 8192, has).unwrap_err().0[0].capability,
             "CAP_IPC_LOCK"
