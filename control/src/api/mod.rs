@@ -14,6 +14,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
@@ -39,6 +40,19 @@ pub fn router(desk: Desk) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(desk)
+}
+
+/// The answer to a connection for which there is no room, whatever it asks.
+fn full(connections_max: usize) -> Router {
+    Router::new().fallback(async move || {
+        let error = format!(
+            "{connections_max} connections are open already: close some, or ask again later"
+        );
+        let mut refusal = refuse(StatusCode::SERVICE_UNAVAILABLE, error);
+        let close = axum::http::HeaderValue::from_static("close");
+        refusal.headers_mut().insert(CONNECTION, close);
+        refusal
+    })
 }
 
 async fn version() -> Response {

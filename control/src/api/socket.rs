@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixListener as StdListener;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Gid;
 use nix::unistd::Group;
 use tokio::net::UnixListener;
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::peer::Allowed;
@@ -22,6 +23,15 @@ use crate::engine::Request;
 /// Most connections at once. An operator needs a few; a program that leaks them must
 /// not take the daemon's file descriptors.
 const CONNECTIONS_MAX: usize = 64;
+
+/// Most connections over that which are told so at once; the rest is closed unheard.
+const REFUSALS_MAX: usize = 16;
+
+/// How long a connection may wait with its request.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same for one that is told that there is no room: it is not to stay.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +129,7 @@ impl OperatorSocket {
         let listener = UnixListener::from_std(self.listener.try_clone()?)?;
         let router = super::router(desk.clone());
         let room = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+        let door = std::sync::Arc::new(tokio::sync::Semaphore::new(REFUSALS_MAX));
         loop {
             let (stream, _) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -129,42 +140,63 @@ impl OperatorSocket {
                     continue;
                 }
             };
-            let credentials = stream.peer_cred();
-            let peer = credentials.as_ref().map(|peer| Peer {
-                uid: peer.uid(),
-                gid: peer.gid(),
-            });
-            let admitted = peer.as_ref().is_ok_and(|peer| self.allowed.admits(*peer));
-            // Where the desk is behind, the count is what can be spared.
-            let _ = desk.try_send(Request::Visitor { admitted });
-            if !admitted {
-                tracing::warn!(
-                    "operator's socket: refused {}",
-                    peer.map_or("a peer without credentials".to_owned(), |peer| format!(
-                        "user {}",
-                        peer.uid
-                    ))
-                );
-                continue;
-            }
-            let Ok(place) = std::sync::Arc::clone(&room).try_acquire_owned() else {
-                tracing::warn!("operator's socket: more than {CONNECTIONS_MAX} connections");
-                continue;
-            };
-            let service = hyper_util::service::TowerToHyperService::new(router.clone());
-            tokio::spawn(async move {
-                let stream = hyper_util::rt::TokioIo::new(stream);
-                let served = hyper::server::conn::http1::Builder::new()
-                    .timer(hyper_util::rt::TokioTimer::new())
-                    .header_read_timeout(Duration::from_secs(10))
-                    .serve_connection(stream, service)
-                    .await;
-                if let Err(error) = served {
-                    tracing::debug!("operator's socket: {error}");
+            let desk = desk.clone();
+            match std::sync::Arc::clone(&room).try_acquire_owned() {
+                Ok(place) => {
+                    let (allowed, router) = (self.allowed, router.clone());
+                    tokio::spawn(async move {
+                        if is_admitted(&stream, allowed, &desk).await {
+                            answer(stream, router, REQUEST_PATIENCE).await;
+                        }
+                        drop(place);
+                    });
                 }
-                drop(place);
-            });
+                Err(_) => {
+                    tracing::warn!("operator's socket: more than {CONNECTIONS_MAX} connections");
+                    if let Ok(place) = std::sync::Arc::clone(&door).try_acquire_owned() {
+                        let refusal = super::full(CONNECTIONS_MAX);
+                        tokio::spawn(async move {
+                            answer(stream, refusal, REFUSAL_PATIENCE).await;
+                            drop(place);
+                        });
+                    }
+                }
+            }
         }
+    }
+}
+
+/// True where whoever is at the other end may use the socket; counted and logged.
+async fn is_admitted(stream: &UnixStream, allowed: Allowed, desk: &mpsc::Sender<Request>) -> bool {
+    let peer = stream.peer_cred().map(|peer| Peer {
+        uid: peer.uid(),
+        gid: peer.gid(),
+    });
+    let admitted = match &peer {
+        Ok(peer) => allowed.admits(*peer).await,
+        Err(_) => false,
+    };
+    // Where the desk is behind, the count is what can be spared.
+    let _ = desk.try_send(Request::Visitor { admitted });
+    if !admitted {
+        let who = peer.map_or("a peer without credentials".to_owned(), |peer| {
+            format!("user {}", peer.uid)
+        });
+        tracing::warn!("operator's socket: refused {who}");
+    }
+    admitted
+}
+
+/// Answers the requests of one connection, each of which must come within `patience`.
+async fn answer(stream: UnixStream, router: axum::Router, patience: Duration) {
+    let service = hyper_util::service::TowerToHyperService::new(router);
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(patience)
+        .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("operator's socket: {error}");
     }
 }
 
@@ -202,7 +234,7 @@ fn clear(path: &Path) -> Result<(), SocketError> {
             path: path.to_owned(),
         });
     }
-    if UnixStream::connect(path).is_ok() {
+    if StdStream::connect(path).is_ok() {
         return Err(SocketError::Taken {
             path: path.to_owned(),
         });

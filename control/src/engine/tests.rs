@@ -371,6 +371,32 @@ async fn other_paths_and_methods_are_refused_in_json() {
     );
 }
 
+#[tokio::test]
+async fn a_connection_for_which_there_is_no_room_is_told_so() {
+    let (refused, after) = Stage::new()
+        .run(honest, async |path, _| {
+            let others: Vec<_> = (0..64)
+                .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
+                .collect();
+            let refused = client::get::<types::Version>(&path, "/v1/version").await;
+            drop(others);
+            // Their places are free again as soon as the daemon has seen them go.
+            for _ in 0..1000 {
+                let after = client::get::<types::Version>(&path, "/v1/version").await;
+                if let Ok(after) = after {
+                    return (refused, after);
+                }
+            }
+            panic!("no place has become free");
+        })
+        .await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "64 connections are open already: close some, or ask again later"
+    );
+    assert_eq!(after.name, "trunklined");
+}
+
 async fn post_raw(path: &std::path::Path) -> String {
     use tokio::io::AsyncReadExt as _;
     use tokio::io::AsyncWriteExt as _;
