@@ -45,6 +45,9 @@ pub enum ClientError {
         /// Where it is.
         path: PathBuf,
     },
+    /// Closed without an answer, and not because of who we are.
+    #[error("trunklined closed the connection: see its log")]
+    Closed,
     /// The daemon said no.
     #[error("{0}")]
     Refused(String),
@@ -102,9 +105,14 @@ async fn ask(socket: &Path, path: &str) -> Result<(hyper::StatusCode, Bytes), Cl
             },
             _ => failed(error),
         })?;
-    // A daemon that refuses us closes without a word.
-    let closed = |_| ClientError::NotPermitted {
-        path: socket.to_owned(),
+    // A daemon that refuses us closes without a word; it never refuses root.
+    let closed = |_| {
+        if nix::unistd::geteuid().is_root() {
+            return ClientError::Closed;
+        }
+        ClientError::NotPermitted {
+            path: socket.to_owned(),
+        }
     };
     let stream = hyper_util::rt::TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
