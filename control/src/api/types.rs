@@ -31,6 +31,13 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// The sums that must hold.
     pub sums: Vec<Sum>,
+    /// The names of sums that could not be made, since a figure of theirs is missing.
+    #[serde(default)]
+    pub unchecked: Vec<String>,
+    /// False where a worker did not answer in time, or an XDP program's counts could not
+    /// be read: figures are missing.
+    #[serde(default)]
+    pub complete: bool,
     /// What the operator should know and may want to change.
     pub warnings: Vec<String>,
 }
@@ -121,6 +128,13 @@ pub struct Stats {
     pub operator: OperatorStats,
     /// The sums that must hold.
     pub sums: Vec<Sum>,
+    /// The names of sums that could not be made, since a figure of theirs is missing.
+    #[serde(default)]
+    pub unchecked: Vec<String>,
+    /// False where a worker did not answer in time, or an XDP program's counts could not
+    /// be read: figures are missing.
+    #[serde(default)]
+    pub complete: bool,
 }
 
 /// One of the workers' counters.

@@ -126,11 +126,21 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         };
         tracing::info!("{}: {} = {}: {verdict}", sum.name, sum.left, sum.right);
     }
+    for missing in &last.missing {
+        tracing::error!("{missing}");
+    }
+    for name in &last.unchecked {
+        tracing::error!("{name}: not checked");
+    }
     let broken: Vec<_> = last.broken().map(|sum| sum.name.as_str()).collect();
     anyhow::ensure!(
         broken.is_empty(),
         "the sums do not hold: {}. This is a bug: please report it",
         broken.join("; ")
+    );
+    anyhow::ensure!(
+        last.complete,
+        "not every sum could be checked: see the log for what is missing"
     );
     tracing::info!("stopped");
     Ok(())

@@ -139,7 +139,8 @@ impl Paper {
                 ]
             }),
         );
-        text += &self.sums(&status.sums);
+        text += &self.sums(&status.sums, &status.unchecked);
+        text += missing(status.complete);
         if !status.warnings.is_empty() {
             text += "\nWarnings\n";
             for warning in &status.warnings {
@@ -149,7 +150,7 @@ impl Paper {
         text
     }
 
-    fn sums(self, sums: &[Sum]) -> String {
+    fn sums(self, sums: &[Sum], unchecked: &[String]) -> String {
         let rows = sums.iter().map(|sum| {
             let verdict = match sum.difference {
                 0 => "exact".to_owned(),
@@ -163,6 +164,10 @@ impl Paper {
                 verdict,
             ]
         });
+        let rows = rows.chain(unchecked.iter().map(|name| {
+            let none = || "-".to_owned();
+            vec![name.clone(), none(), none(), "not checked".to_owned()]
+        }));
         let columns = [
             Text("sum"),
             Number("left"),
@@ -246,7 +251,7 @@ impl Paper {
             text += "\nControl\n";
             text += &self.table(&[Word("counter"), Number("total"), Text("meaning")], rows);
         }
-        text + &self.sums(&stats.sums)
+        text + &self.sums(&stats.sums, &stats.unchecked) + missing(stats.complete)
     }
 
     fn counters(self, counters: &[CounterRow], all: bool) -> String {
@@ -467,6 +472,14 @@ fn incomplete(complete: bool) -> &'static str {
         ""
     } else {
         "A worker did not answer in time: there may be more.\n"
+    }
+}
+
+fn missing(complete: bool) -> &'static str {
+    if complete {
+        ""
+    } else {
+        "Figures are missing: a worker did not answer, or an XDP program's counts could not be read.\n"
     }
 }
 

@@ -22,6 +22,7 @@ fn status() {
           {"name":"workers: in = Σ outcomes","left":1234567,"right":1234567,"difference":0},
           {"name":"SIP: to send = sent + not sent","left":10,"right":8,"difference":2},
           {"name":"rings: redirect = received + dropped by the kernel","left":1,"right":2,"difference":-1}],
+        "complete":true,
         "warnings":["frames lie in ordinary pages: no hugepages"]}"#,
     );
     insta::assert_snapshot!(PAPER.status(&status));
@@ -42,7 +43,21 @@ const STATS: &str = r#"{
   "sockets":[{"interface":"access","queue":0,"worker":0,"rx_dropped":0,"rx_invalid_descs":0,"tx_invalid_descs":0,
     "rx_ring_full":12,"rx_fill_ring_empty_descs":0,"tx_ring_empty_descs":99}],
   "operator":{"connections":3,"refused":0,"kernel_datagrams":0,"kernel_dropped":0,"networks":0},
-  "sums":[{"name":"workers: in = Σ outcomes","left":1500000,"right":1500000,"difference":0}]}"#;
+  "sums":[{"name":"workers: in = Σ outcomes","left":1500000,"right":1500000,"difference":0}],"complete":true}"#;
+
+#[test]
+fn what_could_not_be_checked_is_shown() {
+    let mut stats: types::Stats = read(STATS);
+    stats.complete = false;
+    stats.unchecked = vec!["rings: redirect = received".to_owned()];
+    let text = PAPER.stats(&stats, false);
+    let row = text
+        .lines()
+        .find(|line| line.contains("rings:"))
+        .expect(&text);
+    assert!(row.ends_with("-  not checked"), "{text}");
+    assert!(text.contains("\nFigures are missing: "), "{text}");
+}
 
 #[test]
 fn stats_without_and_with_zeros() {

@@ -73,8 +73,14 @@ pub struct Desk {
 /// The sums at the end, and what did not hold.
 #[derive(Debug)]
 pub struct Final {
-    /// Every sum.
+    /// Every sum that could be made.
     pub sums: Vec<types::Sum>,
+    /// The names of the others.
+    pub unchecked: Vec<String>,
+    /// False where figures are missing.
+    pub complete: bool,
+    /// Why they are missing.
+    pub missing: Vec<String>,
 }
 
 impl Desk {
@@ -366,12 +372,19 @@ impl Desk {
         }
         let sockets = self.settle().await;
         self.workers.stop();
-        let sums = view::Snapshot::of(&self).sums(&sockets);
-        Final { sums }
+        let last = view::Snapshot::of(&self);
+        let (sums, unchecked) = last.sums(&sockets);
+        Final {
+            sums,
+            unchecked,
+            complete: last.is_complete(&sockets),
+            missing: last.missing(&sockets),
+        }
     }
 
     /// Waits until the receive rings are empty and nothing has changed for a moment, and
-    /// asks for the sockets' last counts.
+    /// asks for the sockets' last counts. A worker that does not answer costs as long as
+    /// every question does.
     async fn settle(&mut self) -> Answers {
         let deadline = Instant::now() + SETTLE_MAX;
         let mut answer = self.ask(Ask::Sockets);
@@ -379,19 +392,20 @@ impl Desk {
             // Longer than the workers' housekeeping, so that the counts are the latest.
             tokio::time::sleep(TICK).await;
             self.read_reports();
+            let now = Instant::now();
+            self.queries.expire(now, &mut self.workers.posts);
             let waiting: u64 = self
                 .counters()
                 .iter()
                 .map(|counters| counters.get(Counter::FramesRx))
                 .sum();
-            let answered = answer.try_recv().ok();
-            if Instant::now() >= deadline {
-                return answered.unwrap_or_default();
-            }
-            match answered {
-                Some(answers) if waiting == 0 => return answers,
-                Some(_) => answer = self.ask(Ask::Sockets),
-                None => {}
+            match answer.try_recv() {
+                Ok(answers) if waiting == 0 || !answers.complete || now >= deadline => {
+                    return answers;
+                }
+                Ok(_) => answer = self.ask(Ask::Sockets),
+                Err(oneshot::error::TryRecvError::Empty) => {}
+                Err(oneshot::error::TryRecvError::Closed) => return Answers::default(),
             }
         }
     }

@@ -33,6 +33,8 @@ pub struct Answers {
     pub sockets: Vec<(WorkerId, SocketStatistics)>,
     /// False where a worker did not answer in time.
     pub complete: bool,
+    /// Those workers.
+    pub silent: Vec<WorkerId>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl Queries {
             // A worker whose mailbox is full cannot be asked: the answer will lack it.
             let answers = Answers {
                 complete: waiting.iter().all(|&posted| posted),
+                silent: workers(&waiting, false),
                 ..Answers::default()
             };
             self.open.insert(
@@ -146,6 +149,8 @@ impl Queries {
         for id in late {
             if let Some(open) = self.open.get_mut(&id) {
                 open.answers.complete = false;
+                open.answers.silent.extend(workers(&open.waiting, true));
+                open.answers.silent.sort_unstable();
             }
             self.close(id);
         }
@@ -167,4 +172,13 @@ impl Queries {
             let _ = open.reply.send(open.answers);
         }
     }
+}
+
+/// The workers of which `flags` says `which`.
+fn workers(flags: &[bool], which: bool) -> Vec<WorkerId> {
+    (0..)
+        .zip(flags)
+        .filter(|(_, flag)| **flag == which)
+        .map(|(worker, _)| WorkerId(worker))
+        .collect()
 }

@@ -293,7 +293,8 @@ async fn lists_and_counters_are_told() {
             (calls, flows, stats, status)
         })
         .await;
-    assert!(calls.complete && flows.complete);
+    assert!(calls.complete && flows.complete && stats.complete && status.complete);
+    assert!(status.unchecked.is_empty() && status.warnings.is_empty());
     assert_eq!((calls.calls.len(), flows.flows.len()), (1, 1));
     let rx = stats.counters.iter().find(|row| row.name == "rx").unwrap();
     assert_eq!((rx.total, &rx.workers), (10, &vec![5, 5]));
@@ -316,13 +317,24 @@ async fn a_worker_that_does_not_answer_makes_the_answer_incomplete_and_no_more()
             honest(worker, post, mail);
         }
     };
-    let (flows, call) = Stage::new()
+    let (flows, call, status, stats) = Stage::new()
         .run(half, async |path, _| {
-            let flows: types::Flows = client::get(&path, "/v1/flows").await.unwrap();
-            let call = client::get::<types::Call>(&path, "/v1/calls/x").await;
-            (flows, call)
+            tokio::join!(
+                client::get::<types::Flows>(&path, "/v1/flows"),
+                client::get::<types::Call>(&path, "/v1/calls/x"),
+                client::get::<types::Status>(&path, "/v1/status"),
+                client::get::<types::Stats>(&path, "/v1/stats"),
+            )
         })
         .await;
+    let (flows, status, stats) = (flows.unwrap(), status.unwrap(), stats.unwrap());
+    let rings = ["rings: redirect = received + dropped by the kernel".to_owned()];
+    assert!(!status.complete && !stats.complete);
+    assert_eq!(
+        (&status.unchecked[..], &stats.unchecked[..]),
+        (&rings[..], &rings[..])
+    );
+    assert_eq!(status.warnings, ["worker 1 does not answer"]);
     assert!(!flows.complete);
     assert_eq!(flows.flows.len(), 1, "what the other worker said is shown");
     assert!(
@@ -330,6 +342,18 @@ async fn a_worker_that_does_not_answer_makes_the_answer_incomplete_and_no_more()
             .to_string()
             .contains("did not answer in time")
     );
+}
+
+#[tokio::test]
+async fn the_last_sums_say_what_could_not_be_checked() {
+    let stage = Stage::new();
+    // No one plays the workers.
+    let last = stage.desk.stop().await;
+    assert!(!last.complete);
+    assert_eq!(last.unchecked.len(), 1);
+    let expected = ["worker 0 does not answer", "worker 1 does not answer"];
+    assert_eq!(last.missing, expected);
+    assert!(last.broken().next().is_none());
 }
 
 #[tokio::test]

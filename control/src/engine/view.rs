@@ -44,8 +44,8 @@ pub(super) struct Snapshot {
     busy: Vec<Option<f64>>,
     links: Vec<(bool, u32)>,
     counters: Vec<Counters>,
-    /// By interface; none where they cannot be read.
-    verdicts: Vec<Option<Verdicts>>,
+    /// By interface; why not where they cannot be read.
+    verdicts: Vec<Result<Verdicts, String>>,
     operator: OperatorStats,
 }
 
@@ -62,22 +62,50 @@ impl Snapshot {
             verdicts: desk
                 .programs
                 .iter()
-                .map(|program| program.verdicts().ok())
+                .map(|program| program.verdicts().map_err(|error| error.to_string()))
                 .collect(),
             operator: desk.operator,
         }
     }
 
     pub fn status(&self, sockets: &Answers) -> Status {
+        let (sums, unchecked) = self.sums(sockets);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_s: self.uptime_s,
             workers: self.workers(),
             interfaces: self.interfaces(),
-            sums: self.sums(sockets),
-            warnings: self.facts.warnings.clone(),
+            sums,
+            unchecked,
+            complete: self.is_complete(sockets),
+            warnings: [self.facts.warnings.clone(), self.missing(sockets)].concat(),
         }
+    }
+
+    /// True where nothing is missing.
+    pub fn is_complete(&self, sockets: &Answers) -> bool {
+        sockets.complete && self.verdicts.iter().all(Result::is_ok)
+    }
+
+    /// What is missing at this moment, a sentence each.
+    pub fn missing(&self, sockets: &Answers) -> Vec<String> {
+        let silent = sockets.silent.iter();
+        let mut warnings: Vec<_> = silent
+            .map(|worker| format!("worker {} does not answer", worker.0))
+            .collect();
+        if !sockets.complete && sockets.silent.is_empty() {
+            warnings.push("the workers could not be asked in time".to_owned());
+        }
+        for (facts, verdicts) in self.facts.interfaces.iter().zip(&self.verdicts) {
+            if let Err(error) = verdicts {
+                warnings.push(format!(
+                    "the XDP program's counts on {} cannot be read: {error}",
+                    facts.name
+                ));
+            }
+        }
+        warnings
     }
 
     fn workers(&self) -> Vec<WorkerStatus> {
@@ -132,14 +160,19 @@ impl Snapshot {
             }
         });
         let xdp = self.facts.interfaces.iter().zip(&self.verdicts);
+        let (sums, unchecked) = self.sums(sockets);
         Stats {
             counters: counters.collect(),
             xdp: xdp
-                .filter_map(|(facts, verdicts)| Some(xdp_stats(&facts.name, verdicts.as_ref()?)))
+                .filter_map(|(facts, verdicts)| {
+                    Some(xdp_stats(&facts.name, verdicts.as_ref().ok()?))
+                })
                 .collect(),
             sockets: self.sockets(sockets),
             operator: self.operator,
-            sums: self.sums(sockets),
+            sums,
+            unchecked,
+            complete: self.is_complete(sockets),
         }
     }
 
@@ -168,29 +201,31 @@ impl Snapshot {
     }
 
     /// The sums of the design, each as a line: what went in on the left, what became of
-    /// it on the right.
-    pub fn sums(&self, sockets: &Answers) -> Vec<Sum> {
+    /// it on the right; and the names of those that cannot be made.
+    pub fn sums(&self, sockets: &Answers) -> (Vec<Sum>, Vec<String>) {
         let mut all = Counters::default();
         self.counters
             .iter()
             .for_each(|counters| all.merge(counters));
         let mut sums = Vec::new();
+        let mut unchecked = Vec::new();
         let mut redirected = 0;
         for (facts, verdicts) in self.facts.interfaces.iter().zip(&self.verdicts) {
-            let Some(verdicts) = verdicts else { continue };
+            let name = format!("XDP on {}: seen = pass + drop + redirect", facts.name);
+            let Ok(verdicts) = verdicts else {
+                unchecked.push(name);
+                continue;
+            };
             let total = |action| verdicts.total(action);
             let ended = total(Action::Pass) + total(Action::Drop) + total(Action::Redirect);
             redirected += total(Action::Redirect);
-            sums.push(Sum::new(
-                format!("XDP on {}: seen = pass + drop + redirect", facts.name),
-                verdicts.seen(),
-                ended,
-            ));
+            sums.push(Sum::new(name, verdicts.seen(), ended));
         }
-        if sockets.complete
-            && self.verdicts.iter().all(Option::is_some)
-            && !self.verdicts.is_empty()
-        {
+        // None without programs: a test without a kernel.
+        let rings = "rings: redirect = received + dropped by the kernel";
+        if !self.is_complete(sockets) {
+            unchecked.push(rings.to_owned());
+        } else if !self.verdicts.is_empty() {
             // rx_fill_ring_empty_descs is left out: the same frame counts as rx_dropped.
             let lost = |kernel: &trunkline_dataplane::ring::KernelStatistics| {
                 kernel.rx_dropped + kernel.rx_ring_full
@@ -201,11 +236,7 @@ impl Snapshot {
                 .map(|(_, socket)| lost(&socket.kernel))
                 .sum();
             let received = all.get(Counter::Rx) + all.get(Counter::FramesRx);
-            sums.push(Sum::new(
-                "rings: redirect = received + dropped by the kernel",
-                redirected,
-                received + lost,
-            ));
+            sums.push(Sum::new(rings, redirected, received + lost));
         }
         let sum = |kinds: &[Kind]| all.sum(|kind| kinds.contains(&kind));
         sums.push(Sum::new(
@@ -237,7 +268,7 @@ impl Snapshot {
             all.get(Counter::FramesTotal),
             found,
         ));
-        sums
+        (sums, unchecked)
     }
 }
 
