@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use trunkline_dataplane::ids::CoreId;
 use trunkline_dataplane::ids::WorkerId;
@@ -18,6 +20,9 @@ use trunkline_dataplane::sys::affinity;
 use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::worker::Poll;
 use trunkline_dataplane::worker::Worker;
+
+/// How long the workers together may take to end. They take milliseconds.
+const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Why the workers did not start.
 #[derive(Debug, thiserror::Error)]
@@ -114,24 +119,32 @@ impl Workers {
         }
     }
 
-    /// Has every worker leave its loop, and waits until it has.
+    /// Has every worker leave its loop, and waits until it has. One that is stuck is left
+    /// behind after [`STOP_MAX`]: it ends with the process, and the others' sums are told.
     pub fn stop(&mut self) {
+        let deadline = Instant::now() + STOP_MAX;
         for post in &mut self.posts {
             let mut stop = Mail::Stop;
-            // A full mailbox is one that its worker is reading: there will be room.
+            // A full mailbox is mostly one that its worker is reading: there will be room.
             while let Err(back) = post.mail.post(stop) {
                 stop = back;
                 post.wake.ring();
                 thread::yield_now();
-                if self.threads.iter().all(thread::JoinHandle::is_finished) {
+                let all_gone = self.threads.iter().all(thread::JoinHandle::is_finished);
+                if all_gone || Instant::now() >= deadline {
                     break;
                 }
             }
             post.wake.ring();
         }
         for thread in self.threads.drain(..) {
-            // A worker that panicked has taken the process with it.
-            let _ = thread.join();
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if thread.is_finished() {
+                // A worker that panicked has taken the process with it.
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -181,7 +194,6 @@ fn spawn<R: Rings + Send + 'static>(
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Duration;
 
     use trunkline_dataplane::counters::Counter;
     use trunkline_dataplane::ring::Fake;
@@ -261,5 +273,22 @@ mod tests {
             "{refused:?}"
         );
         assert!(none_is_left());
+    }
+
+    #[test]
+    fn a_worker_that_is_stuck_does_not_hold_the_others_up() {
+        let wake = Arc::new(Wake::new().unwrap());
+        let (_ends, posts) = post::connect(1, &wake).unwrap();
+        let mut workers = Workers::played(posts, wake);
+        let (hold, held) = mpsc::channel::<()>();
+        let (gone, left) = mpsc::channel();
+        workers.threads.push(thread::spawn(move || {
+            let _ = held.recv();
+            gone.send(()).unwrap();
+        }));
+        workers.stop();
+        assert!(left.try_recv().is_err(), "it was still there");
+        drop(hold);
+        left.recv().unwrap();
     }
 }
