@@ -320,23 +320,19 @@ impl Paper {
         let columns = [
             Word("Call-ID"),
             Word("state"),
-            Text("from"),
-            Text("to"),
+            Word("parties"),
             Word("trunks"),
             Number("worker"),
             Number("age"),
-            Number("streams"),
         ];
         let rows = calls.calls.iter().map(|call| {
             vec![
                 call.id.clone(),
                 call.state.clone(),
-                call.from.clone(),
-                call.to.clone(),
+                format!("{} → {}", user(&call.from), user(&call.to)),
                 trunks(call),
                 call.worker.to_string(),
                 duration(call.age_s),
-                call.streams.len().to_string(),
             ]
         });
         let text = match calls.calls.len() {
@@ -456,6 +452,13 @@ fn legs(side: &str, leg: &Leg) -> Vec<Vec<String>> {
         ]];
     }
     leg.flows.iter().map(row).collect()
+}
+
+/// The user of a SIP URI, or its host where it names no user: what fits a row.
+fn user(uri: &str) -> &str {
+    let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
+    let end = rest.find(['@', ';', '?']).unwrap_or(rest.len());
+    &rest[..end]
 }
 
 fn trunks(call: &Call) -> String {
