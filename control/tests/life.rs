@@ -91,6 +91,29 @@ fn after_sigkill_the_host_is_reachable_and_a_restart_works_at_once() {
 }
 
 #[test]
+fn without_cap_sys_admin_it_warns_and_refuses_to_replace_what_it_cannot_know() {
+    let lab = Lab::new(2);
+    let without = ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
+    let mut daemon = lab.daemon_by("setpriv", &without, &[]);
+    let status = lab.ask("status");
+    let warnings = status["warnings"].as_array().unwrap().iter();
+    let warnings: Vec<_> = warnings.filter_map(|warning| warning.as_str()).collect();
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.starts_with("without CAP_SYS_ADMIN")),
+        "{warnings:?}"
+    );
+    assert_eq!(daemon.end(Signal::SIGKILL), None);
+    let mut again = lab.command("setpriv");
+    again.args(without).arg(env!("CARGO_BIN_EXE_trunklined"));
+    let output = again.arg("--config").arg(lab.config(&[])).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("that takes CAP_SYS_ADMIN"), "{said}");
+}
+
+#[test]
 fn changes_of_the_network_are_followed() {
     let lab = Lab::new(2);
     let mut daemon = lab.daemon(&[]);

@@ -128,10 +128,17 @@ impl Lab {
 
     /// Starts the daemon, which must come up.
     pub fn daemon(&self, changes: &[(&str, &str)]) -> Daemon {
+        self.daemon_by("env", &[], changes)
+    }
+
+    /// The same, started by `program`, which becomes it.
+    pub fn daemon_by(&self, program: &str, arguments: &[&str], changes: &[(&str, &str)]) -> Daemon {
         let config = self.config(changes);
         let log = fs::File::create(self.path("log")).unwrap();
-        let mut command = self.command(env!("CARGO_BIN_EXE_trunklined"));
+        let mut command = self.command(program);
         let child = command
+            .args(arguments)
+            .arg(env!("CARGO_BIN_EXE_trunklined"))
             .arg("--config")
             .arg(config)
             .stderr(log)
