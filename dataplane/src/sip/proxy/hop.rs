@@ -3,7 +3,7 @@
 use super::Arrival;
 use super::Proxy;
 use super::Step;
-use super::request::Way;
+use super::forward::Way;
 use crate::counters::Counter;
 use crate::sip::build;
 use crate::sip::call::Party;

@@ -4,13 +4,17 @@
 //! [`Effects`]. It owns the transactions, the calls, the kept messages, the worker's
 //! slice of the media ports, and one timer for each transaction and call.
 //!
-//! - `request`: validation, routing, forwarding
+//! - `request`: validation and routing
+//! - `forward`: the edits on the way, and the transactions
+//! - `calls`: their beginnings and ends
 //! - `hop`: CANCEL, and ACK, which are hop by hop
 //! - `response`: what comes back
 //! - `timers`: retransmissions, time-outs, ends
 //! - `media`: the offers and answers on their way through
 //! - `refusal`: the memory of refused requests
 
+mod calls;
+mod forward;
 mod hop;
 mod media;
 mod refusal;

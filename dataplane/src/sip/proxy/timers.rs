@@ -4,7 +4,6 @@ use super::Proxy;
 use super::Step;
 use super::Timer;
 use crate::counters::Counter;
-use crate::limits::MEDIA_GRACE_MS;
 use crate::sip::build;
 use crate::sip::edit;
 use crate::sip::message::Message;
@@ -207,41 +206,6 @@ impl Proxy {
             // It has lasted longer than any call may.
             step.counters.count(Counter::CallsEnded);
             self.end_call(id, step.now);
-        }
-    }
-
-    /// Ends a call that was answered.
-    pub(super) fn hang_up(&mut self, id: Id, step: &mut Step<'_>) {
-        if self
-            .calls
-            .get(id)
-            .is_some_and(|call| call.state == CallState::Established)
-        {
-            step.counters.count(Counter::CallsEnded);
-            self.end_call(id, step.now);
-        }
-    }
-
-    /// Ends a call; its media may still pass for a moment.
-    pub(super) fn end_call(&mut self, id: Id, now: Tick) {
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        call.state = CallState::Ended;
-        call.due = now.plus_ms(MEDIA_GRACE_MS);
-        let key = call.key;
-        // A new call may have the same Call-ID and tag from now on.
-        self.dialogs.remove(key, id);
-        self.arm_call(id);
-    }
-
-    /// Forgets a call: its flows are closed and its ports rest.
-    pub(super) fn forget_call(&mut self, id: Id, step: &mut Step<'_>) {
-        self.close_media(id, step);
-        if let Some(call) = self.calls.remove(id) {
-            let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
-            self.wheel.disarm(timer);
-            self.dialogs.remove(call.key, id);
         }
     }
 }

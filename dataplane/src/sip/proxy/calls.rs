@@ -1,0 +1,169 @@
+//! The life of a call: begun by an INVITE, or adopted after a restart, and ended.
+
+use std::net::SocketAddrV4;
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use super::forward::Way;
+use super::request::InDialog;
+use crate::counters::Counter;
+use crate::ids::TrunkIndex;
+use crate::limits::MEDIA_GRACE_MS;
+use crate::sip::anchor::Anchor;
+use crate::sip::call::Call;
+use crate::sip::call::Party;
+use crate::sip::identity::Sides;
+use crate::sip::message::Message;
+use crate::sip::report::CallState;
+use crate::sip::report::ShortText;
+use crate::sip::slab::Id;
+use crate::tick::Tick;
+
+/// A new request's trunks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trunks {
+    pub caller: TrunkIndex,
+    pub callee: TrunkIndex,
+}
+
+impl Proxy {
+    /// The call that an in-dialog message of `from` belongs to.
+    pub(super) fn find_call(&self, message: &Message<'_>, from: Party) -> Option<Id> {
+        let tag = match from {
+            Party::Caller => message.from_tag(),
+            Party::Callee => message.to_tag(),
+        };
+        self.dialogs
+            .get(self.call_key(message.call_id(), tag.unwrap_or_default()))
+    }
+
+    /// A call for the first INVITE of a dialog.
+    pub(super) fn begin_call(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        trunks: Trunks,
+        way: Way,
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        let key = self.call_key(message.call_id(), message.from_tag().unwrap_or_default());
+        if self.dialogs.get(key).is_some() {
+            // Another branch of an INVITE that an upstream element forked (RFC 3261
+            // §8.2.2.2): one merged request is enough.
+            return Err(482);
+        }
+        let call = Call {
+            key,
+            state: CallState::Calling,
+            invite: Id {
+                slot: u32::MAX,
+                generation: 0,
+            },
+            sides: Sides {
+                caller: arrival.listen,
+                callee: way.listen,
+            },
+            trunks: [Some(trunks.caller), Some(trunks.callee)],
+            parties: [Some(arrival.source), Some(way.to)],
+            anchor: Anchor::default(),
+            started: step.now,
+            answered: None,
+            due: Tick::NEVER,
+            offers: [None; 2],
+            call_id: ShortText::new(message.call_id()),
+            from: ShortText::new(message.text(message.from().uri)),
+            to: ShortText::new(message.text(message.to().uri)),
+        };
+        let Some(id) = self.calls.insert(call) else {
+            step.counters.count(Counter::CallsRefused);
+            return Err(503);
+        };
+        self.dialogs.insert(key, id);
+        step.counters.count(Counter::CallsStarted);
+        Ok(id)
+    }
+
+    /// A call for a re-INVITE of a dialog that began before this start of the box, so that
+    /// its media can be anchored again.
+    pub(super) fn adopt_call(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        dialog: InDialog,
+        to: SocketAddrV4,
+        step: &mut Step<'_>,
+    ) -> Option<Id> {
+        let mut trunks = [None; 2];
+        trunks[dialog.from as usize] = self.dial.trunk_of(*arrival.source.ip());
+        trunks[dialog.from.other() as usize] = self.dial.trunk_of(*to.ip());
+        let mut parties = [None; 2];
+        parties[dialog.from.other() as usize] = Some(to);
+        let tag = match dialog.from {
+            Party::Caller => message.from_tag(),
+            Party::Callee => message.to_tag(),
+        };
+        let key = self.call_key(message.call_id(), tag.unwrap_or_default());
+        let (from, to) = match dialog.from {
+            Party::Caller => (message.from(), message.to()),
+            Party::Callee => (message.to(), message.from()),
+        };
+        let id = self.calls.insert(Call {
+            key,
+            state: CallState::Calling,
+            invite: Id {
+                slot: u32::MAX,
+                generation: 0,
+            },
+            sides: dialog.sides,
+            trunks,
+            parties,
+            anchor: Anchor::default(),
+            started: step.now,
+            answered: None,
+            due: Tick::NEVER,
+            offers: [None; 2],
+            call_id: ShortText::new(message.call_id()),
+            from: ShortText::new(message.text(from.uri)),
+            to: ShortText::new(message.text(to.uri)),
+        })?;
+        self.dialogs.insert(key, id);
+        step.counters.count(Counter::CallsStarted);
+        Some(id)
+    }
+
+    /// Ends a call that was answered.
+    pub(super) fn hang_up(&mut self, id: Id, step: &mut Step<'_>) {
+        if self
+            .calls
+            .get(id)
+            .is_some_and(|call| call.state == CallState::Established)
+        {
+            step.counters.count(Counter::CallsEnded);
+            self.end_call(id, step.now);
+        }
+    }
+
+    /// Ends a call; its media may still pass for a moment.
+    pub(super) fn end_call(&mut self, id: Id, now: Tick) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        call.state = CallState::Ended;
+        call.due = now.plus_ms(MEDIA_GRACE_MS);
+        let key = call.key;
+        // A new call may have the same Call-ID and tag from now on.
+        self.dialogs.remove(key, id);
+        self.arm_call(id);
+    }
+
+    /// Forgets a call: its flows are closed and its ports rest.
+    pub(super) fn forget_call(&mut self, id: Id, step: &mut Step<'_>) {
+        self.close_media(id, step);
+        if let Some(call) = self.calls.remove(id) {
+            let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
+            self.wheel.disarm(timer);
+            self.dialogs.remove(call.key, id);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Forwarding (RFC 3261 §16.6): the edits that every request gets on its way, and the
+//! transactions that carry it.
+
+use std::net::SocketAddr;
+use std::net::SocketAddrV4;
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use super::reply_to;
+use super::request::COOKIE_PARAM;
+use super::sent_by;
+use super::unedited;
+use crate::counters::Counter;
+use crate::ids::ListenIndex;
+use crate::sip::build;
+use crate::sip::edit;
+use crate::sip::identity::Kind;
+use crate::sip::identity::Sides;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Client;
+use crate::sip::transaction::Server;
+use crate::span::Span;
+use crate::text::Text;
+
+/// What a proxy sets where there is no Max-Forwards (RFC 3261 §16.6 step 3).
+const MAX_FORWARDS: u8 = 70;
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// The next hop.
+    pub to: SocketAddrV4,
+    /// The listen from which it leaves.
+    pub listen: ListenIndex,
+    /// How many of the topmost Route values are ours, to be taken away.
+    pub routes: usize,
+    /// The hostport in the Request-URI that names us, to be replaced by the next hop's.
+    pub our_host: Option<Span>,
+}
+
+impl Proxy {
+    /// True where a request may take a server and a client transaction. Whatever else comes
+    /// leaves a slot for the BYE of every call: work in progress goes on.
+    fn has_room_for(&self, method: Method) -> bool {
+        let spared = if method == Method::Bye {
+            0
+        } else {
+            self.calls.count()
+        };
+        let taken = self.clients.count().max(self.servers.count());
+        taken + spared < self.servers.capacity() as usize
+    }
+
+    /// RFC 3261 §16.6 step 4: one value where both sides are the same listen, else one for
+    /// each side, the callee's on top.
+    pub(super) fn record_route(
+        &mut self,
+        message: &Message<'_>,
+        sides: Sides,
+    ) -> Result<(), edit::Refused> {
+        let tag = message.from_tag().unwrap_or_default();
+        let cookie = self.identity.cookie(message.call_id(), tag, sides);
+        let mut uris = [[0; 64]; 2];
+        let mut lens = [0; 2];
+        for ((uri, len), listen) in uris
+            .iter_mut()
+            .zip(&mut lens)
+            .zip([sides.callee, sides.caller])
+        {
+            let mut hostport = [0; 21];
+            let hostport_len = sent_by(self.advertised(listen), &mut hostport);
+            let mut text = Text::new(uri);
+            for part in [
+                b"sip:",
+                &hostport[..hostport_len],
+                b";lr;",
+                COOKIE_PARAM,
+                b"=",
+                &cookie,
+            ] {
+                text.push(part);
+            }
+            *len = text.finish().unwrap_or(0);
+        }
+        let both = [&uris[0][..lens[0]], &uris[1][..lens[1]]];
+        let count = if sides.callee == sides.caller { 1 } else { 2 };
+        edit::insert_record_routes(message, &mut self.splices, &both[..count])
+    }
+
+    /// What Via and Record-Route say for a listen.
+    pub(super) fn advertised(&self, listen: ListenIndex) -> SocketAddrV4 {
+        self.listens[usize::from(listen.0)].advertised
+    }
+
+    /// The edits that every forwarded request gets (RFC 3261 §16.6): the source in its top
+    /// Via, our Via above it, one hop less, our Route values gone.
+    fn edit_request(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        way: Way,
+        branch: &[u8],
+    ) -> Result<(), edit::Refused> {
+        let mut host = [0; 21];
+        let host_len = sent_by(self.advertised(way.listen), &mut host);
+        let splices = &mut self.splices;
+        edit::stamp_via(message, splices, SocketAddr::V4(arrival.source))?;
+        edit::insert_via(message, splices, &host[..host_len], branch)?;
+        let hops = message
+            .max_forwards()
+            .map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
+        edit::set_max_forwards(message, splices, hops)?;
+        if way.routes > 0 {
+            edit::remove_routes(message, splices, way.routes)?;
+        }
+        if let Some(our_host) = way.our_host {
+            let host_len = sent_by(way.to, &mut host);
+            splices.replace(our_host, &host[..host_len])?;
+        }
+        Ok(())
+    }
+
+    /// Makes the two transactions and sends the request on. The splices so far are kept.
+    pub(super) fn forward(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        way: Way,
+        call: Option<Id>,
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        let vacant = self
+            .clients
+            .vacant()
+            .filter(|_| self.has_room_for(message.method()));
+        let Some(client_id) = vacant else {
+            step.counters.count(Counter::TransactionsRefused);
+            return Err(503);
+        };
+        let branch = self
+            .identity
+            .branch(Kind::Stateful, client_id, self.loop_hash(message));
+        self.edit_request(message, arrival, way, &branch)
+            .map_err(|_| 500_u16)?;
+        let room = step.effects.room();
+        let len = self
+            .splices
+            .write(message.bytes(), room)
+            .map_err(|_| 513_u16)?;
+        let Some(kept) = self.kept.put(&room[..len]) else {
+            step.counters.count(Counter::KeptExhausted);
+            return Err(503);
+        };
+        step.effects.send(len, way.to, way.listen);
+
+        let invite = message.method() == Method::Invite;
+        let reply_to = reply_to(message, arrival.source);
+        let mut server = Server::new(key, invite, arrival.source, reply_to, arrival.listen);
+        let mut client = Client::new(message.method(), way.to, way.listen, kept, step.now);
+        server.client = Some(client_id);
+        server.call = call;
+        // Both slabs have room: it was looked at above.
+        let server_id = self.servers.insert(server).ok_or(503_u16)?;
+        client.server = Some(server_id);
+        self.clients.insert(client).ok_or(503_u16)?;
+        self.transactions.insert(key, server_id);
+        self.arm_client(client_id);
+        if invite {
+            self.try_100(message, arrival, server_id, step);
+        }
+        Ok(server_id)
+    }
+
+    /// RFC 3261 §17.2.1: a 100 at once, so that the INVITE is not repeated.
+    fn try_100(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        server: Id,
+        step: &mut Step<'_>,
+    ) {
+        let response = build::Response {
+            source: Some(SocketAddr::V4(arrival.source)),
+            ..build::Response::new(100)
+        };
+        let Ok(len) = build::response(message, &response, step.effects.room()) else {
+            return;
+        };
+        let bytes = step
+            .effects
+            .send(len, reply_to(message, arrival.source), arrival.listen);
+        if let Some(server) = self.servers.get_mut(server) {
+            server.response = self.kept.put(bytes);
+        }
+    }
+
+    /// The fields that decide where a request goes (RFC 3261 §16.6 step 8), the method
+    /// excluded so that CANCEL and ACK have their INVITE's.
+    #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
+    fn loop_hash(&self, message: &Message<'_>) -> u32 {
+        let uri = message
+            .request_uri()
+            .map_or(&[][..], |uri| message.text(uri));
+        let (cseq, ..) = message.cseq();
+        self.identity.hash(&[
+            b"loop",
+            uri,
+            message.from_tag().unwrap_or_default(),
+            message.to_tag().unwrap_or_default(),
+            message.call_id(),
+            &cseq.to_be_bytes(),
+        ]) as u32
+    }
+
+    /// Forwards without a transaction: an ACK to a 2xx (RFC 3261 §16.11).
+    pub(super) fn forward_ack(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        way: Way,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        // The branch of a repetition is the same: it is made of the request's own.
+        let key = self.transaction_key(message, b"ACK");
+        let bytes = key.to_be_bytes();
+        let id = Id {
+            slot: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            generation: u16::from_be_bytes([bytes[4], bytes[5]]),
+        };
+        let branch = self
+            .identity
+            .branch(Kind::Stateless, id, self.loop_hash(message));
+        if let Err(refused) = self.edit_request(message, arrival, way, &branch) {
+            return unedited(refused);
+        }
+        match self.send_spliced(message, way.to, way.listen, step.effects) {
+            Ok(_) => Counter::SipForwarded,
+            Err(outcome) => outcome,
+        }
+    }
+}
