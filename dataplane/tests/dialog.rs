@@ -165,13 +165,13 @@ fn a_re_invite_that_crossed_a_bye_leaves_nothing() {
 fn a_party_that_knows_no_such_dialog_ends_the_call() {
     let mut bench = Bench::new(2);
     let (_, answered) = establish(&mut bench, 0, "unknown");
-    let info = in_dialog("INFO", "unknown", "2", "b2", &answered);
-    let info = to_callee(&bench.caller(0, &info));
-    bench.callee(
-        0,
-        &answer(&info, "481 Call/Transaction Does Not Exist", "", ""),
-    );
-    assert_eq!(bench.count(Counter::CallsEnded), 1);
+    for (cseq, method, ended) in [("2", "NOTIFY", 0), ("3", "UPDATE", 1)] {
+        let request = in_dialog(method, "unknown", cseq, &format!("b{cseq}"), &answered);
+        let request = to_callee(&bench.caller(0, &request));
+        let gone = answer(&request, "481 Call/Transaction Does Not Exist", "", "");
+        bench.callee(0, &gone);
+        assert_eq!(bench.count(Counter::CallsEnded), ended, "{method}");
+    }
     bench.pass_ms(70_000);
     bench.assert_at_rest();
 }
@@ -199,4 +199,56 @@ fn our_refusal_of_a_re_invite_ends_with_its_ack() {
         bench.caller(0, &ack).is_empty(),
         "it must not reach the callee"
     );
+}
+
+const ASIDE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 7100);
+
+#[test]
+fn the_other_party_cannot_speak_for_this_one() {
+    let mut bench = Bench::new(2);
+    let (_, answered) = establish(&mut bench, 0, "posing");
+    // The callee's trunk, with what only the caller says.
+    let posing = in_dialog("BYE", "posing", "9", "b9", &answered);
+    let left = bench.callee(0, &posing);
+    assert_eq!(status(&left[0].text()), "481");
+    assert_eq!(bench.count(Counter::CallsNow), 1);
+}
+
+#[test]
+fn a_rejection_takes_an_early_answer_back_as_well() {
+    let mut bench = Bench::new(2);
+    let (sent, answered) = establish(&mut bench, 0, "early");
+    let (at_core, at_access) = (media_in(&sent), media_in(&answered));
+    let invite = in_dialog("INVITE", "early", "2", "b2", &answered);
+    let sent = to_callee(&bench.caller(0, &with_sdp(&invite, &sdp(MOVED))));
+    bench.callee(
+        0,
+        &answer(&sent, "183 Session Progress", CONTACT, &sdp(ASIDE)),
+    );
+    assert_eq!(relayed(&mut bench, MOVED, at_access), Some(ASIDE));
+    bench.callee(0, &answer(&sent, "486 Busy Here", "", ""));
+    assert_eq!(
+        relayed(&mut bench, CALLER_MEDIA, at_access),
+        Some(CALLEE_MEDIA)
+    );
+    assert_eq!(
+        relayed(&mut bench, CALLEE_MEDIA, at_core),
+        Some(CALLER_MEDIA)
+    );
+    assert_eq!(relayed(&mut bench, ASIDE, at_core), None);
+}
+
+#[test]
+fn a_repeated_200_does_not_undo_what_came_after_it() {
+    let mut bench = Bench::new(2);
+    let (sent, answered) = establish(&mut bench, 0, "repeated");
+    let at_access = media_in(&answered);
+    let update = in_dialog("UPDATE", "repeated", "2", "b2", &answered);
+    let updated = to_callee(&bench.caller(0, &with_sdp(&update, &sdp(CALLER_MEDIA))));
+    bench.callee(0, &answer(&updated, "200 OK", CONTACT, &sdp(ASIDE)));
+    assert_eq!(relayed(&mut bench, CALLER_MEDIA, at_access), Some(ASIDE));
+    let again = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    let again = to_caller(&bench.callee(0, &again));
+    assert_eq!(media_in(&again), at_access, "it is rewritten all the same");
+    assert_eq!(relayed(&mut bench, CALLER_MEDIA, at_access), Some(ASIDE));
 }

@@ -11,7 +11,8 @@ use crate::settings::Trunk;
 pub struct Dial {
     trunks: Vec<Trunk>,
     routes: Vec<DialRoute>,
-    /// Every source network, the longest prefix first: mask, network, whose.
+    /// Every source network, the longest prefix first, and last the targets, which may call
+    /// as well: mask, network, whose.
     sources: Vec<(u32, u32, TrunkIndex)>,
 }
 
@@ -31,6 +32,11 @@ impl Dial {
             })
             .collect();
         sources.sort_by_key(|&(_, len, _)| std::cmp::Reverse(len));
+        let targets = trunks.iter().enumerate().filter_map(|(index, trunk)| {
+            let target = *trunk.target?.ip();
+            Some((target, 32, index as u16))
+        });
+        sources.extend(targets);
         let sources = sources
             .into_iter()
             .map(|(network, len, index)| {
@@ -58,14 +64,14 @@ impl Dial {
         found.map(|&(.., trunk)| trunk)
     }
 
-    /// True where `address` is a trunk's: one that it sends from, or that it is sent to.
+    /// True where `address` is one of this trunk's, though another may name it more exactly.
     #[must_use]
-    pub fn is_peer(&self, address: Ipv4Addr) -> bool {
-        self.trunk_of(address).is_some()
-            || self
-                .trunks
-                .iter()
-                .any(|trunk| trunk.target.is_some_and(|target| *target.ip() == address))
+    pub fn belongs(&self, trunk: TrunkIndex, address: Ipv4Addr) -> bool {
+        let address = u32::from(address);
+        let fits = |&&(mask, network, whose): &&(u32, u32, TrunkIndex)| {
+            whose == trunk && address & mask == network
+        };
+        self.sources.iter().any(|source| fits(&source))
     }
 
     /// The trunk that a request from `from` for `called` goes to: that of the first route
@@ -131,6 +137,19 @@ mod tests {
         assert_eq!(of([192, 0, 2, 1]), Some(1));
         let closed = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)])], vec![]);
         assert_eq!(closed.trunk_of(Ipv4Addr::new(10, 0, 0, 2)), None);
+    }
+
+    #[test]
+    fn a_target_belongs_to_its_trunk_though_another_names_it_as_source() {
+        let carrier = Ipv4Addr::new(10, 0, 0, 1);
+        let mut second = trunk(&[]);
+        second.target = Some(std::net::SocketAddrV4::new(carrier, 5070));
+        let dial = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)]), second.clone()], vec![]);
+        assert_eq!(dial.trunk_of(carrier), Some(TrunkIndex(0)));
+        assert!(dial.belongs(TrunkIndex(1), carrier) && dial.belongs(TrunkIndex(0), carrier));
+        let alone = Dial::new(vec![second], vec![]);
+        assert_eq!(alone.trunk_of(carrier), Some(TrunkIndex(0)));
+        assert!(!alone.belongs(TrunkIndex(0), Ipv4Addr::new(10, 0, 0, 2)));
     }
 
     #[test]

@@ -71,7 +71,18 @@ pub struct Anchor {
     pub streams: [Option<Stream>; STREAMS_MAX],
 }
 
+/// Where both parties receive each stream, by the number of its m= line and by [`Party`].
+pub type Peers = [[Option<Peer>; 2]; STREAMS_MAX];
+
 impl Anchor {
+    /// Where both parties receive each stream now.
+    #[must_use]
+    pub fn peers(&self) -> Peers {
+        self.streams
+            .each_ref()
+            .map(|stream| stream.as_ref().map_or([None; 2], |stream| stream.peers))
+    }
+
     /// What the operator sees: caller's and callee's leg of each stream.
     #[must_use]
     pub fn legs(&self) -> [Option<[LegReport; 2]>; STREAMS_MAX] {

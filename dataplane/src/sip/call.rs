@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 
 use super::anchor::Anchor;
-use super::anchor::Peer;
+use super::anchor::Peers;
 use super::identity::Sides;
 use super::report::CallReport;
 use super::report::CallState;
@@ -11,7 +11,6 @@ use super::report::ShortText;
 use super::slab::Id;
 use crate::ids::TrunkIndex;
 use crate::ids::WorkerId;
-use crate::limits::STREAMS_MAX;
 use crate::tick::Tick;
 
 /// Which party of a call: the one that sent the first INVITE, or the other.
@@ -39,8 +38,10 @@ impl Party {
 pub struct Offer {
     /// The server transaction of the request that carried it.
     pub server: Id,
-    /// Where its sender received before.
-    pub before: [Option<Peer>; STREAMS_MAX],
+    /// Where the parties received before.
+    pub before: Peers,
+    /// Where they receive since, by what it and its responses said.
+    pub after: Peers,
 }
 
 /// A call.

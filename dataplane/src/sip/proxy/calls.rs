@@ -93,7 +93,7 @@ impl Proxy {
         dialog: InDialog,
         to: SocketAddrV4,
         step: &mut Step<'_>,
-    ) -> Option<Id> {
+    ) -> Result<Id, u16> {
         let mut trunks = [None; 2];
         trunks[dialog.from as usize] = self.dial.trunk_of(*arrival.source.ip());
         trunks[dialog.from.other() as usize] = self.dial.trunk_of(*to.ip());
@@ -108,7 +108,7 @@ impl Proxy {
             Party::Caller => (message.from(), message.to()),
             Party::Callee => (message.to(), message.from()),
         };
-        let id = self.calls.insert(Call {
+        let call = Call {
             key,
             state: CallState::Calling,
             invite: Id {
@@ -126,10 +126,14 @@ impl Proxy {
             call_id: ShortText::new(message.call_id()),
             from: ShortText::new(message.text(from.uri)),
             to: ShortText::new(message.text(to.uri)),
-        })?;
+        };
+        let Some(id) = self.calls.insert(call) else {
+            step.counters.count(Counter::CallsRefused);
+            return Err(503);
+        };
         self.dialogs.insert(key, id);
         step.counters.count(Counter::CallsStarted);
-        Some(id)
+        Ok(id)
     }
 
     /// Ends a call that was answered.

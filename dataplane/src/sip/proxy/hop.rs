@@ -32,7 +32,9 @@ impl Proxy {
             return Counter::SipAbsorbed;
         }
         let trunk = self.dial.trunk_of(*arrival.source.ip());
-        let Some(dialog) = trunk.and_then(|trunk| self.in_dialog(message, trunk)) else {
+        let Some(dialog) =
+            trunk.and_then(|trunk| self.in_dialog(message, *arrival.source.ip(), trunk))
+        else {
             return Counter::SipStrayAck;
         };
         if message.max_forwards() == Some(0) {
@@ -48,7 +50,7 @@ impl Proxy {
         };
         // The ACK carries the answer where the 2xx carried the offer. One that cannot be
         // anchored goes on as it is: there is no response to an ACK.
-        let _ = self.anchor(message, call, dialog.from, step);
+        let _ = self.anchor(message, call, dialog.from, true, step);
         let way = Way {
             to,
             listen,

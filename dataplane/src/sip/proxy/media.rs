@@ -18,6 +18,7 @@ use crate::sdp::Unanchored;
 use crate::settings::Settings;
 use crate::sip::anchor::Leg;
 use crate::sip::anchor::Peer;
+use crate::sip::anchor::Peers;
 use crate::sip::anchor::Stream;
 use crate::sip::call::Offer;
 use crate::sip::call::Party;
@@ -41,8 +42,8 @@ pub(super) fn pools(worker: WorkerId, settings: &Settings) -> Vec<Ports> {
 
 impl Proxy {
     /// Rewrites the SDP that `message` carries, if that is an offer or an answer, and opens
-    /// or changes its flows. Saying the same again changes nothing; where it cannot be done
-    /// nothing is changed.
+    /// or changes its flows where it `moves` them. Saying the same again changes nothing;
+    /// where it cannot be done nothing is changed.
     ///
     /// # Errors
     /// The status of the answer that a request gets: 488 for media we cannot anchor, 503
@@ -52,6 +53,7 @@ impl Proxy {
         message: &Message<'_>,
         call: Option<Id>,
         from: Party,
+        moves: bool,
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
         let Some(id) = call else { return Ok(()) };
@@ -60,17 +62,19 @@ impl Proxy {
         }
         let mut fresh = [const { None }; STREAMS_MAX];
         let done = self.try_anchor(message, id, from, &mut fresh, step);
-        if let Err(status) = done {
-            for leg in fresh.into_iter().flatten().flat_map(|stream| stream.legs) {
-                self.give_back(leg, step);
-            }
-            if status == 488 {
-                step.counters.count(Counter::SdpUnusable);
-            }
+        match done {
+            Ok(Some(said)) if moves => self.set_peers(id, from, &said, &mut fresh, step),
+            Err(488) => step.counters.count(Counter::SdpUnusable),
+            _ => {}
         }
-        done
+        // What was not put to use.
+        for leg in fresh.into_iter().flatten().flat_map(|stream| stream.legs) {
+            self.give_back(leg, step);
+        }
+        done.map(|_| ())
     }
 
+    /// Rewrites the SDP, if there is any, and gives what it says.
     fn try_anchor(
         &mut self,
         message: &Message<'_>,
@@ -78,10 +82,10 @@ impl Proxy {
         from: Party,
         fresh: &mut [Option<Stream>; STREAMS_MAX],
         step: &mut Step<'_>,
-    ) -> Result<(), u16> {
+    ) -> Result<Option<[Said; STREAMS_MAX]>, u16> {
         let content_type = message.content_type().unwrap_or_default();
         let Some(part) = sdp::find(content_type, message.body()).map_err(|_| 488_u16)? else {
-            return Ok(());
+            return Ok(None);
         };
         let body = part.of(message.body());
         let session = sdp::parse(body).map_err(|_| 488_u16)?;
@@ -111,8 +115,7 @@ impl Proxy {
             self.splices.clear();
             return Err(513);
         }
-        self.set_peers(id, from, &said, fresh, step);
-        Ok(())
+        Ok(Some(said))
     }
 
     /// What the other party is told of a stream. Where there are no ports for it yet they are
@@ -195,35 +198,33 @@ impl Proxy {
         }
     }
 
-    /// Where a party receives each stream now.
-    pub(super) fn peers_of(&self, call: Option<Id>, party: Party) -> [Option<Peer>; STREAMS_MAX] {
+    /// Where both parties receive each stream now.
+    pub(super) fn peers_of(&self, call: Option<Id>) -> Peers {
         let call = call.and_then(|id| self.calls.get(id));
-        let Some(call) = call else {
-            return [None; STREAMS_MAX];
-        };
-        call.anchor.streams.each_ref().map(|stream| {
-            stream
-                .as_ref()
-                .and_then(|stream| stream.peers[party as usize])
-        })
+        call.map_or([[None; 2]; STREAMS_MAX], |call| call.anchor.peers())
     }
 
-    /// Has a party receive where it did before (RFC 3261 §14.1: a rejected offer changes
-    /// nothing).
+    /// Has the parties receive where they did `before`, as far as it is still as `after`
+    /// (RFC 3261 §14.1: a rejected offer changes nothing).
     pub(super) fn restore_peers(
         &mut self,
         id: Id,
-        party: Party,
-        before: [Option<Peer>; STREAMS_MAX],
+        before: &Peers,
+        after: &Peers,
         step: &mut Step<'_>,
     ) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        for (stream, before) in call.anchor.streams.iter_mut().zip(before) {
+        for (number, stream) in call.anchor.streams.iter_mut().enumerate() {
             let Some(stream) = stream else { continue };
-            if stream.peers[party as usize] != before {
-                stream.peers[party as usize] = before;
+            let now = stream.peers;
+            for party in [Party::Caller as usize, Party::Callee as usize] {
+                if now[party] == after[number][party] {
+                    stream.peers[party] = before[number][party];
+                }
+            }
+            if stream.peers != now {
                 for spec in stream.flows(call_ref(self.worker, id)) {
                     step.effects.flow(FlowChange::Open(spec));
                 }
@@ -231,19 +232,31 @@ impl Proxy {
         }
     }
 
-    /// Remembers what to go back to if the request of `server` is rejected.
-    pub(super) fn note_offer(
-        &mut self,
-        id: Id,
-        party: Party,
-        server: Id,
-        before: [Option<Peer>; STREAMS_MAX],
-    ) {
-        if self.peers_of(Some(id), party) == before {
-            return;
-        }
+    /// Remembers what to go back to if the INVITE or UPDATE of `server` is rejected. Where an
+    /// offer of this party is pending still, that is what was before both.
+    pub(super) fn note_offer(&mut self, id: Id, party: Party, server: Id, before: &Peers) {
         if let Some(call) = self.calls.get_mut(id) {
-            call.offers[party as usize] = Some(Offer { server, before });
+            let after = call.anchor.peers();
+            let offer = &mut call.offers[party as usize];
+            let before = offer.map_or(*before, |pending| pending.before);
+            *offer = Some(Offer {
+                server,
+                before,
+                after,
+            });
+        }
+    }
+
+    /// A response of `server` may have moved the answerer: that is taken back as well.
+    pub(super) fn note_answer(&mut self, call: Option<Id>, server: Id) {
+        let Some(call) = call.and_then(|id| self.calls.get_mut(id)) else {
+            return;
+        };
+        let after = call.anchor.peers();
+        for offer in call.offers.iter_mut().flatten() {
+            if offer.server == server {
+                offer.after = after;
+            }
         }
     }
 
@@ -252,17 +265,15 @@ impl Proxy {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        for party in [Party::Caller, Party::Callee] {
-            let offer = &mut call.offers[party as usize];
-            let Some(settled) = offer.filter(|offer| offer.server == server && status >= 200)
-            else {
-                continue;
-            };
-            *offer = None;
-            if status >= 300 {
-                self.restore_peers(id, party, settled.before, step);
-                return;
-            }
+        let pending = |offer: &&mut Option<Offer>| offer.is_some_and(|o| o.server == server);
+        let Some(place) = call.offers.iter_mut().find(pending) else {
+            return;
+        };
+        if status < 200 {
+            return;
+        }
+        if let Some(Offer { before, after, .. }) = place.take().filter(|_| status >= 300) {
+            self.restore_peers(id, &before, &after, step);
         }
     }
 

@@ -238,7 +238,9 @@ impl Proxy {
         arrival: Arrival,
         step: &mut Step<'_>,
     ) -> Counter {
-        if !message.is_request() || message.method() == Method::Ack {
+        // The ACK to the refusal of a re-INVITE could not be told from one to a 2xx.
+        let in_dialog = message.to_tag().is_some();
+        if !message.is_request() || message.method() == Method::Ack || in_dialog {
             return Counter::SipMailboxFull;
         }
         self.answer(message, arrival, 503, &[], step)

@@ -1,5 +1,6 @@
 //! Requests: validation (RFC 3261 §16.3) and routing (§16.4, §16.5).
 
+use std::net::Ipv4Addr;
 use std::net::SocketAddrV4;
 
 use super::Arrival;
@@ -82,7 +83,7 @@ impl Proxy {
         if message.max_forwards() == Some(0) {
             return Err(483);
         }
-        match self.in_dialog(message, trunk) {
+        match self.in_dialog(message, *arrival.source.ip(), trunk) {
             Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
             // A To tag without our cookie: no dialog that ever passed here.
             None if message.to_tag().is_some() => return Err(481),
@@ -165,7 +166,12 @@ impl Proxy {
     /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
     /// The cookie is no secret to the parties and to whoever they show it: the request must
     /// come from `trunk`, the party's own where the call is known.
-    pub(super) fn in_dialog(&self, message: &Message<'_>, trunk: TrunkIndex) -> Option<InDialog> {
+    pub(super) fn in_dialog(
+        &self,
+        message: &Message<'_>,
+        source: Ipv4Addr,
+        trunk: TrunkIndex,
+    ) -> Option<InDialog> {
         let to_tag = message.to_tag()?;
         let from_tag = message.from_tag().unwrap_or_default();
         let mut routes = message
@@ -185,7 +191,8 @@ impl Proxy {
             .find_call(message, from)
             .and_then(|id| self.calls.get(id));
         let known = call.and_then(|call| call.trunks[from as usize]);
-        if known.is_some_and(|known| known != trunk) {
+        let belongs = |known: TrunkIndex| known == trunk || self.dial.belongs(known, source);
+        if known.is_some_and(|known| !belongs(known)) {
             return None;
         }
         Some(InDialog {
@@ -212,7 +219,7 @@ impl Proxy {
         };
         let uri = Uri::read(message.bytes(), uri).ok()?;
         match uri.host {
-            Some(Host::V4(host)) if self.dial.is_peer(host) => {
+            Some(Host::V4(host)) if self.dial.trunk_of(host).is_some() => {
                 Some(SocketAddrV4::new(host, uri.port.unwrap_or(5060)))
             }
             _ => self.calls.get(call?)?.parties[from.other() as usize],
@@ -233,7 +240,7 @@ impl Proxy {
             .ok_or(404_u16)?;
         let adopts = call.is_none() && message.method() == Method::Invite;
         if adopts {
-            call = self.adopt_call(message, arrival, dialog, to, step);
+            call = Some(self.adopt_call(message, arrival, dialog, to, step)?);
         }
         if let Some(call) = call.and_then(|id| self.calls.get_mut(id)) {
             call.parties[dialog.from as usize] = Some(arrival.source);
@@ -248,9 +255,9 @@ impl Proxy {
             routes: dialog.routes,
             our_host: None,
         };
-        let before = self.peers_of(call, dialog.from);
+        let before = self.peers_of(call);
         let sent = self
-            .anchor(message, call, dialog.from, step)
+            .anchor(message, call, dialog.from, true, step)
             .and_then(|()| self.forward(message, arrival, key, way, call, step));
         let Some(id) = call else {
             return sent.map(|_| ());
@@ -261,14 +268,20 @@ impl Proxy {
                     call.invite = server;
                 }
             }
-            Ok(server) => self.note_offer(id, dialog.from, server, before),
+            Ok(server) if matches!(message.method(), Method::Invite | Method::Update) => {
+                self.note_offer(id, dialog.from, server, &before);
+            }
+            Ok(_) => {}
             Err(_) if adopts => {
                 step.counters.count(Counter::CallsFailed);
                 self.forget_call(id, step);
             }
             // RFC 3261 §15.1.1: it ends the dialog for its sender though it goes nowhere.
             Err(_) if message.method() == Method::Bye => self.hang_up(id, step),
-            Err(_) => self.restore_peers(id, dialog.from, before, step),
+            Err(_) => {
+                let after = self.peers_of(call);
+                self.restore_peers(id, &before, &after, step);
+            }
         }
         sent.map(|_| ())
     }
@@ -313,7 +326,7 @@ impl Proxy {
         let trunks = Trunks { caller, callee };
         let call = self.begin_call(message, arrival, trunks, way, step)?;
         let sent = self
-            .anchor(message, Some(call), Party::Caller, step)
+            .anchor(message, Some(call), Party::Caller, true, step)
             .and_then(|()| self.forward(message, arrival, key, way, Some(call), step));
         match sent {
             Ok(server) => {

@@ -16,6 +16,7 @@ use crate::sip::slab::Id;
 use crate::sip::transaction::Cancel;
 use crate::sip::transaction::ClientState;
 use crate::sip::transaction::Heard;
+use crate::sip::transaction::ServerState;
 
 impl Proxy {
     /// Takes up a response whose branch names this worker.
@@ -131,6 +132,7 @@ impl Proxy {
         let Some(server) = self.servers.get_mut(id) else {
             return Counter::SipStrayResponse;
         };
+        let repeated = server.state == ServerState::Accepted;
         if !server.respond(status, step.now) {
             return Counter::SipAbsorbed;
         }
@@ -140,8 +142,11 @@ impl Proxy {
         self.arm_server(id);
         let from = self.answering_party(call, message);
         self.note_response(id, call, message, from, arrival, step);
-        // An answer that cannot be anchored goes on as it is; its media stays closed.
-        let _ = self.anchor(message, call, from, step);
+        // A repeated 2xx, or that of another fork, is rewritten and moves nothing: a newer
+        // offer may have been answered since. One that cannot be anchored goes on as it is;
+        // its media stays closed.
+        let _ = self.anchor(message, call, from, !repeated, step);
+        self.note_answer(call, id);
         if edit::pop_via(message, &mut self.splices).is_err() {
             return Counter::SipNotRoutable;
         }
@@ -192,7 +197,9 @@ impl Proxy {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        call.parties[from as usize] = Some(arrival.source);
+        if self.dial.trunk_of(*arrival.source.ip()).is_some() {
+            call.parties[from as usize] = Some(arrival.source);
+        }
         let waiting = matches!(call.state, CallState::Calling | CallState::Early);
         match (message.method(), status) {
             (Method::Invite, 101..=199) if waiting && message.to_tag().is_some() => {
@@ -209,8 +216,13 @@ impl Proxy {
                 step.counters.count(Counter::CallsFailed);
                 self.end_call(id, step.now);
             }
-            // RFC 3261 §12.2.1.2: the other party knows no such dialog, or is gone.
-            (_, 408 | 481) if call.state == CallState::Established => self.hang_up(id, step),
+            // RFC 3261 §12.2.1.2: the other party knows no such dialog, or is gone. Of other
+            // methods it may be a subscription or a reliable response that it does not know.
+            (Method::Invite | Method::Update, 408 | 481)
+                if call.state == CallState::Established =>
+            {
+                self.hang_up(id, step);
+            }
             // RFC 3261 §15.1.1: a BYE ends the dialog whatever the answer to it is; a
             // challenge is not yet the end.
             (Method::Bye, 200..)
