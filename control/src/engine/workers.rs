@@ -193,18 +193,66 @@ fn spawn<R: Rings + Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
     use std::path::Path;
 
     use trunkline_dataplane::counters::Counter;
+    use trunkline_dataplane::frame::Frame;
+    use trunkline_dataplane::frame::Ledger;
+    use trunkline_dataplane::ids::InterfaceIndex;
     use trunkline_dataplane::ring::Fake;
     use trunkline_dataplane::ring::FakeConfig;
+    use trunkline_dataplane::ring::Received;
+    use trunkline_dataplane::ring::SocketStatistics;
     use trunkline_dataplane::settings::Capacity;
     use trunkline_dataplane::settings::Secrets;
 
     use super::*;
     use crate::config::Config;
 
+    /// Rings that break their worker's first turn.
+    struct Broken;
+
+    impl Rings for Broken {
+        fn receive(&mut self, _: &mut Vec<Received>) {
+            panic!("broken by the test");
+        }
+        fn bytes(&self, _: &Frame) -> &[u8] {
+            unreachable!()
+        }
+        fn bytes_mut(&mut self, _: &mut Frame) -> &mut [u8] {
+            unreachable!()
+        }
+        fn pair(&mut self, _: &Frame, _: &mut Frame) -> (&[u8], &mut [u8]) {
+            unreachable!()
+        }
+        fn allocate(&mut self, _: usize) -> Option<Frame> {
+            unreachable!()
+        }
+        fn free(&mut self, _: Frame) {}
+        fn transmit(&mut self, _: InterfaceIndex, _: Frame) -> Result<(), Frame> {
+            unreachable!()
+        }
+        fn flush(&mut self) {}
+        fn ledger(&self) -> Ledger {
+            Ledger::default()
+        }
+        fn statistics(&mut self, _: &mut dyn FnMut(SocketStatistics)) {}
+        fn idle(&self) -> bool {
+            true
+        }
+        fn wait(&mut self, _: &Wake, _: u64) {}
+    }
+
     fn start(cores: &[CoreId]) -> Result<Workers, WorkerError> {
+        let fake = |_| Fake::new(FakeConfig::default()).unwrap();
+        start_over((0..2).map(fake).collect(), cores)
+    }
+
+    fn start_over<R: Rings + Send + 'static>(
+        rings: Vec<R>,
+        cores: &[CoreId],
+    ) -> Result<Workers, WorkerError> {
         let mut config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
         config.capacity = Capacity::SMALL;
         let secrets = Secrets {
@@ -212,9 +260,6 @@ mod tests {
             cookie: [[2; 16]; 2],
             hash: [3; 16],
         };
-        let rings = (0..config.workers)
-            .map(|_| Fake::new(FakeConfig::default()).unwrap())
-            .collect();
         let network = Network::new(1, &[], &[], &[], &[]);
         Workers::start(
             &config.settings(1, secrets),
@@ -244,6 +289,30 @@ mod tests {
                 false
             }
         })
+    }
+
+    /// In the child: what [`a_worker_that_panics_ends_the_process`] looks at from outside.
+    const BREAK: &str = "TRUNKLINE_TEST_BREAK_A_WORKER";
+
+    #[test]
+    fn a_worker_that_panics_ends_the_process() {
+        if std::env::var_os(BREAK).is_some() {
+            let _workers = start_over(vec![Broken, Broken], &[]);
+            thread::sleep(Duration::from_secs(10));
+            return;
+        }
+        let name = "engine::workers::tests::a_worker_that_panics_ends_the_process";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(BREAK, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert_eq!(child.status.signal(), Some(nix::libc::SIGABRT), "{said}");
+        assert!(
+            said.contains("broken by the test") && said.contains("trunklined ends"),
+            "{said}"
+        );
     }
 
     // One test: both count the threads of the process.
