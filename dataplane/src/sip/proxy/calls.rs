@@ -20,13 +20,6 @@ use crate::sip::report::ShortText;
 use crate::sip::slab::Id;
 use crate::tick::Tick;
 
-/// A new request's trunks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Trunks {
-    pub caller: TrunkIndex,
-    pub callee: TrunkIndex,
-}
-
 impl Proxy {
     /// The call that an in-dialog message of `from` belongs to.
     pub(super) fn find_call(&self, message: &Message<'_>, from: Party) -> Option<Id> {
@@ -43,45 +36,28 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
-        trunks: Trunks,
+        trunks: [TrunkIndex; 2],
         way: Way,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let key = self.call_key(message.call_id(), message.from_tag().unwrap_or_default());
-        if self.dialogs.get(key).is_some() {
+        if self.find_call(message, Party::Caller).is_some() {
             // Another branch of an INVITE that an upstream element forked (RFC 3261
             // §8.2.2.2): one merged request is enough.
             return Err(482);
         }
-        let call = Call {
-            key,
-            state: CallState::Calling,
-            invite: Id {
-                slot: u32::MAX,
-                generation: 0,
-            },
-            sides: Sides {
-                caller: arrival.listen,
-                callee: way.listen,
-            },
-            trunks: [Some(trunks.caller), Some(trunks.callee)],
-            parties: [Some(arrival.source), Some(way.to)],
-            anchor: Anchor::default(),
-            started: step.now,
-            answered: None,
-            due: Tick::NEVER,
-            offers: [None; 2],
-            call_id: ShortText::new(message.call_id()),
-            from: ShortText::new(message.text(message.from().uri)),
-            to: ShortText::new(message.text(message.to().uri)),
+        let sides = Sides {
+            caller: arrival.listen,
+            callee: way.listen,
         };
-        let Some(id) = self.calls.insert(call) else {
-            step.counters.count(Counter::CallsRefused);
-            return Err(503);
-        };
-        self.dialogs.insert(key, id);
-        step.counters.count(Counter::CallsStarted);
-        Ok(id)
+        let parties = [Some(arrival.source), Some(way.to)];
+        self.enter_call(
+            message,
+            Party::Caller,
+            sides,
+            trunks.map(Some),
+            parties,
+            step,
+        )
     }
 
     /// A call for a re-INVITE of a dialog that began before this start of the box, so that
@@ -94,38 +70,46 @@ impl Proxy {
         to: SocketAddrV4,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let mut trunks = [None; 2];
-        trunks[dialog.from as usize] = self.dial.trunk_of(*arrival.source.ip());
-        trunks[dialog.from.other() as usize] = self.dial.trunk_of(*to.ip());
-        let mut parties = [None; 2];
-        parties[dialog.from.other() as usize] = Some(to);
-        let tag = match dialog.from {
-            Party::Caller => message.from_tag(),
-            Party::Callee => message.to_tag(),
+        let mut parties = [Some(to); 2];
+        parties[dialog.from as usize] = Some(arrival.source);
+        let trunks = parties.map(|party| self.dial.trunk_of(*party?.ip()));
+        self.enter_call(message, dialog.from, dialog.sides, trunks, parties, step)
+    }
+
+    /// Enters a call for an INVITE of `from`.
+    fn enter_call(
+        &mut self,
+        message: &Message<'_>,
+        from: Party,
+        sides: Sides,
+        trunks: [Option<TrunkIndex>; 2],
+        parties: [Option<SocketAddrV4>; 2],
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        let (caller_tag, caller, callee) = match from {
+            Party::Caller => (message.from_tag(), message.from(), message.to()),
+            Party::Callee => (message.to_tag(), message.to(), message.from()),
         };
-        let key = self.call_key(message.call_id(), tag.unwrap_or_default());
-        let (from, to) = match dialog.from {
-            Party::Caller => (message.from(), message.to()),
-            Party::Callee => (message.to(), message.from()),
-        };
+        let key = self.call_key(message.call_id(), caller_tag.unwrap_or_default());
         let call = Call {
             key,
             state: CallState::Calling,
+            // Set once the INVITE has its transaction.
             invite: Id {
                 slot: u32::MAX,
                 generation: 0,
             },
-            sides: dialog.sides,
+            sides,
             trunks,
             parties,
             anchor: Anchor::default(),
+            offers: [None; 2],
             started: step.now,
             answered: None,
             due: Tick::NEVER,
-            offers: [None; 2],
             call_id: ShortText::new(message.call_id()),
-            from: ShortText::new(message.text(from.uri)),
-            to: ShortText::new(message.text(to.uri)),
+            from: ShortText::new(message.text(caller.uri)),
+            to: ShortText::new(message.text(callee.uri)),
         };
         let Some(id) = self.calls.insert(call) else {
             step.counters.count(Counter::CallsRefused);

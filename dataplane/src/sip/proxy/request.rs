@@ -6,7 +6,6 @@ use std::net::SocketAddrV4;
 use super::Arrival;
 use super::Proxy;
 use super::Step;
-use super::calls::Trunks;
 use super::forward::Way;
 use crate::counters::Counter;
 use crate::ids::TrunkIndex;
@@ -323,8 +322,7 @@ impl Proxy {
             self.forward(message, arrival, key, way, None, step)?;
             return Ok(());
         }
-        let trunks = Trunks { caller, callee };
-        let call = self.begin_call(message, arrival, trunks, way, step)?;
+        let call = self.begin_call(message, arrival, [caller, callee], way, step)?;
         let sent = self
             .anchor(message, Some(call), Party::Caller, true, step)
             .and_then(|()| self.forward(message, arrival, key, way, Some(call), step));
