@@ -14,19 +14,15 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::net::SocketAddrV4;
 
-use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::lab;
 use trunkline_dataplane::media::CallRef;
 use trunkline_dataplane::media::ChecksumPolicy;
 use trunkline_dataplane::media::FlowKind;
 use trunkline_dataplane::media::FlowSpec;
 use trunkline_dataplane::media::FlowTable;
 use trunkline_dataplane::media::Relayed;
-use trunkline_dataplane::route::Link;
-use trunkline_dataplane::route::Neighbour;
 use trunkline_dataplane::route::Network;
-use trunkline_dataplane::route::Out;
-use trunkline_dataplane::route::Route;
 use trunkline_dataplane::wire;
 
 const ACCESS: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
@@ -57,7 +53,7 @@ fn main() {
         std::process::exit(1);
     };
     let templates: Vec<[u8; 214]> = (0..FLOW_COUNT).map(|at| open(&mut table, at)).collect();
-    let network = network();
+    let network = lab::network(1, 1500, &lab::everybody());
     let mut forwarded = 0u64;
     for (template, _) in templates.iter().cycle().zip(0..packets) {
         let mut frame = *template;
@@ -107,28 +103,4 @@ fn open(table: &mut FlowTable, at: u16) -> [u8; 214] {
     let _ = wire::write_headers(&mut frame, &ethernet, source, spec.local, 172);
     wire::fill_udp_checksum(&mut frame);
     frame
-}
-
-fn network() -> Network {
-    let index = InterfaceIndex(1);
-    let link = Link {
-        index,
-        mac: [2, 0, 0, 0, 0, 1],
-        mtu: 1500,
-        up: true,
-    };
-    let prefix = Ipv4Addr::new(10, 77, 2, 0);
-    let route = Route {
-        prefix,
-        length: 24,
-        gateway: None,
-        out: Out::Ours(index),
-        metric: 0,
-    };
-    let neighbour = Neighbour {
-        interface: index,
-        address: CALLEE,
-        mac: [2, 0, 0, 0, 0, 2],
-    };
-    Network::new(1, &[link], &[ACCESS, CORE], &[route], &[neighbour])
 }

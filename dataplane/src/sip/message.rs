@@ -47,23 +47,14 @@ pub struct Message<'m> {
     contact: Option<Header>,
     route_at: Option<u16>,
     record_route_at: Option<u16>,
-    has: Has,
+    has_proxy_require: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Cseq {
-    value: Span,
     number: u32,
     name: Span,
     method: Method,
-}
-
-/// Header fields of which only the presence counts.
-#[derive(Clone, Copy, Debug, Default)]
-struct Has {
-    require: bool,
-    proxy_require: bool,
-    content_encoding: bool,
 }
 
 impl<'m> Message<'m> {
@@ -225,12 +216,6 @@ impl<'m> Message<'m> {
         )
     }
 
-    /// CSeq's value.
-    #[must_use]
-    pub const fn cseq_value(&self) -> Span {
-        self.cseq.value
-    }
-
     /// Max-Forwards, if it is there.
     #[must_use]
     pub fn max_forwards(&self) -> Option<u8> {
@@ -271,22 +256,10 @@ impl<'m> Message<'m> {
         }
     }
 
-    /// Whether Require is there.
-    #[must_use]
-    pub const fn has_require(&self) -> bool {
-        self.has.require
-    }
-
     /// Whether Proxy-Require is there (RFC 3261 §16.3, step 5).
     #[must_use]
     pub const fn has_proxy_require(&self) -> bool {
-        self.has.proxy_require
-    }
-
-    /// Whether Content-Encoding is there: the body may not be text.
-    #[must_use]
-    pub const fn has_content_encoding(&self) -> bool {
-        self.has.content_encoding
+        self.has_proxy_require
     }
 
     /// The URI of the first Contact; `None` where there is none, where it is `*`, and
@@ -435,7 +408,7 @@ struct Found {
     contact: Option<Header>,
     route_at: Option<u16>,
     record_route_at: Option<u16>,
-    has: Has,
+    has_proxy_require: bool,
 }
 
 impl Found {
@@ -453,9 +426,7 @@ impl Found {
             HeaderName::RecordRoute => {
                 self.record_route_at.get_or_insert(header.line.start);
             }
-            HeaderName::Require => self.has.require = true,
-            HeaderName::ProxyRequire => self.has.proxy_require = true,
-            HeaderName::ContentEncoding => self.has.content_encoding = true,
+            HeaderName::ProxyRequire => self.has_proxy_require = true,
             _ => return self.note_single(header),
         }
         Ok(())
@@ -515,7 +486,7 @@ impl Found {
             contact: self.contact,
             route_at: self.route_at,
             record_route_at: self.record_route_at,
-            has: self.has,
+            has_proxy_require: self.has_proxy_require,
         })
     }
 
@@ -574,7 +545,6 @@ fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed>
             Err(Malformed::CseqMethod)
         }
         _ => Ok(Cseq {
-            value,
             number,
             name,
             method: Method::of(name.of(bytes)),
