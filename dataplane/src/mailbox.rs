@@ -13,9 +13,8 @@ use rtrb::RingBuffer;
 use crate::ids::InterfaceIndex;
 use crate::ids::ListenIndex;
 use crate::limits::FLOW_MAILS_RESERVED;
-use crate::media::CallRef;
+use crate::media::FlowChange;
 use crate::media::FlowReport;
-use crate::media::FlowSpec;
 use crate::ring::SocketStatistics;
 use crate::route::Network;
 use crate::sip::CallReport;
@@ -25,15 +24,9 @@ use crate::sip::CallReport;
 pub enum Mail {
     /// A SIP message that this worker owns; its bytes are in the byte ring.
     Sip(SipMail),
-    /// A media flow to open or to change. Sent before any message that names its port.
-    FlowOpen(FlowSpec),
-    /// A media flow to close.
-    FlowClose {
-        /// Our relay port.
-        local: SocketAddrV4,
-        /// The call that opened it; a later owner of the port is left alone.
-        call: CallRef,
-    },
+    /// A media flow to open, to change or to close. Sent before any message that names its
+    /// port.
+    Flow(FlowChange),
     /// New links, routes and neighbours, from control.
     Network(Box<Network>),
     /// A question of the operator, from control.

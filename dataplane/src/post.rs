@@ -17,6 +17,7 @@ use crate::mailbox::Report;
 use crate::mailbox::Sender;
 use crate::mailbox::SipMail;
 use crate::mailbox::mailbox;
+use crate::media::FlowChange;
 use crate::sys::wake::Wake;
 
 /// A worker's ends of all mailboxes.
@@ -166,7 +167,8 @@ impl Outbox {
     /// Posts a flow change; one that finds no room waits here. False where even that is full
     /// and the change is lost: the worker has not turned for as long as it takes to fill it.
     #[must_use]
-    pub fn post_flow(&mut self, mail: Mail) -> bool {
+    pub fn post_flow(&mut self, change: FlowChange) -> bool {
+        let mail = Mail::Flow(change);
         self.posted = true;
         let refused = match self.backlog.is_empty() {
             true => self.sender.post(mail).err(),
@@ -222,13 +224,13 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::net::SocketAddrV4;
 
-    fn close(port: u16) -> Mail {
+    fn close(port: u16) -> FlowChange {
         let call = CallRef {
             owner: WorkerId(0),
             slot: 0,
             generation: 0,
         };
-        Mail::FlowClose {
+        FlowChange::Close {
             local: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
             call,
         }
@@ -253,7 +255,7 @@ mod tests {
         let mut seen = Vec::new();
         while seen.len() < sent {
             first.flush();
-            while let Some(Mail::FlowClose { local, .. }) = second.inboxes[0].take() {
+            while let Some(Mail::Flow(FlowChange::Close { local, .. })) = second.inboxes[0].take() {
                 seen.push(local.port());
             }
         }

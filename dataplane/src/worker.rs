@@ -171,12 +171,6 @@ impl<R: Rings> Worker<R> {
         self.proxy.next_due()
     }
 
-    /// True once control has said stop.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.stopped
-    }
-
     /// The rings, for tests and the simulator.
     pub fn rings_mut(&mut self) -> &mut R {
         &mut self.rings
@@ -269,7 +263,7 @@ impl<R: Rings> Worker<R> {
             counters: &mut self.counters,
         };
         let outcome = sip(&mut self.proxy, &mut self.post, bytes, arrival, &mut step);
-        self.carry_out(now);
+        self.carry_out();
         outcome
     }
 
@@ -284,8 +278,7 @@ impl<R: Rings> Worker<R> {
                 worked = true;
                 match mail {
                     Mail::Sip(mail) => self.take_up_mail(inbox, &mail, now),
-                    Mail::FlowOpen(spec) => self.open_flow(&spec),
-                    Mail::FlowClose { local, call } => self.close_flow(local, call),
+                    Mail::Flow(change) => self.change_flow(&change),
                     Mail::Network(network) => self.replace_network(network),
                     Mail::Query(query) => self.operator.ask(query),
                     Mail::Stop => self.stopped = true,
@@ -319,7 +312,7 @@ impl<R: Rings> Worker<R> {
             &mut step,
         );
         self.counters.count(outcome);
-        self.carry_out(now);
+        self.carry_out();
     }
 
     /// Fires the timers that are due, a bounded number a turn.
@@ -333,7 +326,7 @@ impl<R: Rings> Worker<R> {
             if !self.proxy.fire(&mut step) {
                 return fired > 0;
             }
-            self.carry_out(now);
+            self.carry_out();
         }
         true
     }

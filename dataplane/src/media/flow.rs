@@ -52,6 +52,20 @@ pub struct FlowSpec {
     pub call: CallRef,
 }
 
+/// A change of the flow table, on every worker.
+#[derive(Clone, Copy, Debug)]
+pub enum FlowChange {
+    /// Open a flow, or change an open one.
+    Open(FlowSpec),
+    /// Close a flow.
+    Close {
+        /// Our relay port.
+        local: SocketAddrV4,
+        /// The call that opened it; a later owner of the port is left alone.
+        call: CallRef,
+    },
+}
+
 /// A flow as this worker has seen it. Octets are those of UDP payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowReport {

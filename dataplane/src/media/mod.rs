@@ -30,6 +30,7 @@ pub mod fuzz;
 
 pub use drop::MediaDrop;
 pub use flow::CallRef;
+pub use flow::FlowChange;
 pub use flow::FlowKind;
 pub use flow::FlowReport;
 pub use flow::FlowSpec;

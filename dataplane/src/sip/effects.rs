@@ -10,8 +10,7 @@ use crate::ids::ListenIndex;
 use crate::limits::FLOWS_PER_INPUT;
 use crate::limits::SENDS_PER_INPUT;
 use crate::limits::SIP_LEN_MAX;
-use crate::media::CallRef;
-use crate::media::FlowSpec;
+use crate::media::FlowChange;
 
 /// A message to send.
 #[derive(Clone, Debug)]
@@ -22,20 +21,6 @@ pub struct Send {
     pub listen: ListenIndex,
     /// Where its bytes are, see [`Effects::bytes`].
     at: Range<usize>,
-}
-
-/// A change of the flow table, on every worker.
-#[derive(Clone, Copy, Debug)]
-pub enum FlowChange {
-    /// Open a flow, or change an open one.
-    Open(FlowSpec),
-    /// Close a flow.
-    Close {
-        /// Our relay port.
-        local: SocketAddrV4,
-        /// The call it is of.
-        call: CallRef,
-    },
 }
 
 /// The effects of one input.

@@ -1,22 +1,17 @@
 //! Carrying out what the SIP core decided: flows first, then messages.
 
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
 
 use super::Worker;
 use crate::counters::Counter;
 use crate::ids::InterfaceIndex;
-use crate::mailbox::Mail;
 use crate::mailbox::Report;
-use crate::media::CallRef;
-use crate::media::FlowSpec;
+use crate::media::FlowChange;
 use crate::media::Opened;
 use crate::ring::Rings;
 use crate::route::Network;
 use crate::route::Unresolved;
-use crate::sip::effects::FlowChange;
 use crate::sip::effects::Send;
-use crate::tick::Tick;
 use crate::wire;
 use crate::wire::Ethernet;
 use crate::wire::HEADERS_LEN;
@@ -25,59 +20,46 @@ use crate::wire::IP_HEADERS_LEN;
 impl<R: Rings> Worker<R> {
     /// Carries out all effects of one input. The others learn of a new flow before the
     /// message that names its port leaves.
-    pub(super) fn carry_out(&mut self, now: Tick) {
+    pub(super) fn carry_out(&mut self) {
         for at in 0..self.effects.flows().len() {
-            let mail = match self.effects.flows()[at] {
-                FlowChange::Open(spec) => {
-                    self.open_flow(&spec);
-                    Mail::FlowOpen(spec)
+            let change = self.effects.flows()[at];
+            self.change_flow(&change);
+            for outbox in self.post.outboxes.iter_mut().flatten() {
+                if !outbox.post_flow(change) {
+                    self.counters.count(Counter::FlowMailsLost);
                 }
-                FlowChange::Close { local, call } => {
-                    self.close_flow(local, call);
-                    Mail::FlowClose { local, call }
-                }
-            };
-            self.tell_others(&mail);
+            }
         }
         for at in 0..self.effects.sends().len() {
             let send = self.effects.sends()[at].clone();
             self.counters.count(Counter::SipToSend);
-            let outcome = self.send(&send, now);
+            let outcome = self.send(&send);
             self.counters.count(outcome);
         }
         self.effects.clear();
     }
 
-    fn tell_others(&mut self, mail: &Mail) {
-        for outbox in self.post.outboxes.iter_mut().flatten() {
-            let copy = match *mail {
-                Mail::FlowOpen(spec) => Mail::FlowOpen(spec),
-                Mail::FlowClose { local, call } => Mail::FlowClose { local, call },
-                _ => return,
-            };
-            if !outbox.post_flow(copy) {
-                self.counters.count(Counter::FlowMailsLost);
+    /// Opens, changes or closes a flow in this worker's table.
+    pub(super) fn change_flow(&mut self, change: &FlowChange) {
+        match *change {
+            FlowChange::Open(spec) => {
+                if self.flows.open(&spec) == Opened::New {
+                    self.counters.count(Counter::FlowsOpened);
+                }
             }
-        }
-    }
-
-    pub(super) fn open_flow(&mut self, spec: &FlowSpec) {
-        if self.flows.open(spec) == Opened::New {
-            self.counters.count(Counter::FlowsOpened);
-        }
-    }
-
-    pub(super) fn close_flow(&mut self, local: SocketAddrV4, call: CallRef) {
-        if let Some(report) = self.flows.close(local, call) {
-            self.counters.count(Counter::FlowsClosed);
-            if report.drops > 0 {
-                self.counters.count(Counter::FlowsClosedWithDrops);
+            FlowChange::Close { local, call } => {
+                if let Some(report) = self.flows.close(local, call) {
+                    self.counters.count(Counter::FlowsClosed);
+                    if report.drops > 0 {
+                        self.counters.count(Counter::FlowsClosedWithDrops);
+                    }
+                }
             }
         }
     }
 
     /// Puts a SIP message on a transmit ring, and says how that went.
-    fn send(&mut self, send: &Send, _now: Tick) -> Counter {
+    fn send(&mut self, send: &Send) -> Counter {
         let source = self.listens[usize::from(send.listen.0)];
         let hop = match self.network.resolve(*send.to.ip()) {
             Ok(hop) => hop,

@@ -3,10 +3,8 @@
 use super::Arrival;
 use super::Proxy;
 use super::Step;
-use super::forward::Way;
 use crate::counters::Counter;
 use crate::sip::build;
-use crate::sip::call::Party;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
@@ -31,32 +29,19 @@ impl Proxy {
         } else if self.refusals.status_of(key, step.now).is_some() || self.is_ours(message) {
             return Counter::SipAbsorbed;
         }
-        let trunk = self.dial.trunk_of(*arrival.source.ip());
-        let Some(dialog) =
-            trunk.and_then(|trunk| self.in_dialog(message, *arrival.source.ip(), trunk))
-        else {
+        let Some(dialog) = self.in_dialog(message, *arrival.source.ip()) else {
             return Counter::SipStrayAck;
         };
         if message.max_forwards() == Some(0) {
             return Counter::SipNotRoutable;
         }
         let call = self.find_call(message, dialog.from);
-        let Some(to) = self.next_hop(message, dialog.routes, call, dialog.from) else {
+        let Some(way) = self.way_in_dialog(message, dialog, call) else {
             return Counter::SipNotRoutable;
-        };
-        let listen = match dialog.from {
-            Party::Caller => dialog.sides.callee,
-            Party::Callee => dialog.sides.caller,
         };
         // The ACK carries the answer where the 2xx carried the offer. One that cannot be
         // anchored goes on as it is: there is no response to an ACK.
         let _ = self.anchor(message, call, dialog.from, true, step);
-        let way = Way {
-            to,
-            listen,
-            routes: dialog.routes,
-            our_host: None,
-        };
         self.forward_ack(message, arrival, way, step)
     }
 
@@ -117,20 +102,19 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        match (client.state, client.cancel) {
-            (ClientState::Calling, Cancel::No) => client.cancel = Cancel::Wanted,
-            (ClientState::Proceeding, Cancel::No | Cancel::Wanted) => self.send_cancel(id, step),
-            _ => {}
+        if !client.is_pending() || matches!(client.cancel, Cancel::Sent(_)) {
+            return;
+        }
+        // Until one is sent: the next response tries again, or Timer C ends it.
+        client.cancel = Cancel::Wanted;
+        if client.state == ClientState::Proceeding {
+            self.send_cancel(id, step);
         }
     }
 
     fn send_cancel(&mut self, id: Id, step: &mut Step<'_>) {
         if self.clients.is_full() {
-            // The next response tries again, or Timer C ends it.
             step.counters.count(Counter::TransactionsRefused);
-            if let Some(invite) = self.clients.get_mut(id) {
-                invite.cancel = Cancel::Wanted;
-            }
             return;
         }
         let Some(invite) = self.clients.get(id) else {
@@ -149,9 +133,6 @@ impl Proxy {
         let bytes = step.effects.send(len, to, listen);
         let Some(kept) = self.kept.put(bytes) else {
             step.counters.count(Counter::KeptExhausted);
-            if let Some(invite) = self.clients.get_mut(id) {
-                invite.cancel = Cancel::Wanted;
-            }
             return;
         };
         let client = Client::new(Method::Cancel, to, listen, kept, step.now);

@@ -82,7 +82,7 @@ impl Proxy {
         if message.max_forwards() == Some(0) {
             return Err(483);
         }
-        match self.in_dialog(message, *arrival.source.ip(), trunk) {
+        match self.in_dialog(message, *arrival.source.ip()) {
             Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
             // A To tag without our cookie: no dialog that ever passed here.
             None if message.to_tag().is_some() => return Err(481),
@@ -163,14 +163,9 @@ impl Proxy {
     }
 
     /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
-    /// The cookie is no secret to the parties and to whoever they show it: the request must
-    /// come from `trunk`, the party's own where the call is known.
-    pub(super) fn in_dialog(
-        &self,
-        message: &Message<'_>,
-        source: Ipv4Addr,
-        trunk: TrunkIndex,
-    ) -> Option<InDialog> {
+    /// The cookie is no secret to the parties and to whoever they show it: where the call is
+    /// known, `source` must be an address of the party's own trunk.
+    pub(super) fn in_dialog(&self, message: &Message<'_>, source: Ipv4Addr) -> Option<InDialog> {
         let to_tag = message.to_tag()?;
         let from_tag = message.from_tag().unwrap_or_default();
         let mut routes = message
@@ -190,8 +185,7 @@ impl Proxy {
             .find_call(message, from)
             .and_then(|id| self.calls.get(id));
         let known = call.and_then(|call| call.trunks[from as usize]);
-        let belongs = |known: TrunkIndex| known == trunk || self.dial.belongs(known, source);
-        if known.is_some_and(|known| !belongs(known)) {
+        if known.is_some_and(|known| !self.dial.belongs(known, source)) {
             return None;
         }
         Some(InDialog {
@@ -201,28 +195,37 @@ impl Proxy {
         })
     }
 
-    /// The next hop of an in-dialog request (RFC 3261 §16.4, §16.12), once `skip` Route values
-    /// are gone: the next Route value, else the Request-URI. Where that is a name, or an address
+    /// Where an in-dialog request goes (RFC 3261 §16.4, §16.12), once our Route values are
+    /// gone: the next Route value, else the Request-URI. Where that is a name, or an address
     /// of no trunk, it is where the other party's messages come from: nobody uses the box to
     /// send to whom they like.
-    pub(super) fn next_hop(
+    pub(super) fn way_in_dialog(
         &self,
         message: &Message<'_>,
-        skip: usize,
+        dialog: InDialog,
         call: Option<Id>,
-        from: Party,
-    ) -> Option<SocketAddrV4> {
-        let uri = match message.routes().nth(skip) {
+    ) -> Option<Way> {
+        let uri = match message.routes().nth(dialog.routes) {
             Some(route) => route.ok()?.address.uri,
             None => message.request_uri()?,
         };
         let uri = Uri::read(message.bytes(), uri).ok()?;
-        match uri.host {
+        let to = match uri.host {
             Some(Host::V4(host)) if self.dial.trunk_of(host).is_some() => {
-                Some(SocketAddrV4::new(host, uri.port.unwrap_or(5060)))
+                SocketAddrV4::new(host, uri.port.unwrap_or(5060))
             }
-            _ => self.calls.get(call?)?.parties[from.other() as usize],
-        }
+            _ => self.calls.get(call?)?.parties[dialog.from.other() as usize]?,
+        };
+        let listen = match dialog.from {
+            Party::Caller => dialog.sides.callee,
+            Party::Callee => dialog.sides.caller,
+        };
+        Some(Way {
+            to,
+            listen,
+            routes: dialog.routes,
+            our_host: None,
+        })
     }
 
     fn forward_in_dialog(
@@ -234,26 +237,14 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
         let mut call = self.find_call(message, dialog.from);
-        let to = self
-            .next_hop(message, dialog.routes, call, dialog.from)
-            .ok_or(404_u16)?;
+        let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
         let adopts = call.is_none() && message.method() == Method::Invite;
         if adopts {
-            call = Some(self.adopt_call(message, arrival, dialog, to, step)?);
+            call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
         }
         if let Some(call) = call.and_then(|id| self.calls.get_mut(id)) {
             call.parties[dialog.from as usize] = Some(arrival.source);
         }
-        let listen = match dialog.from {
-            Party::Caller => dialog.sides.callee,
-            Party::Callee => dialog.sides.caller,
-        };
-        let way = Way {
-            to,
-            listen,
-            routes: dialog.routes,
-            our_host: None,
-        };
         let before = self.peers_of(call);
         let sent = self
             .anchor(message, call, dialog.from, true, step)
