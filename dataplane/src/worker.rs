@@ -10,6 +10,7 @@ use crate::counters::Counter;
 use crate::counters::Counters;
 use crate::frame::Frame;
 use crate::ids::InterfaceIndex;
+use crate::ids::Lane;
 use crate::ids::WorkerId;
 use crate::limits::BATCH;
 use crate::limits::HOUSEKEEPING_NS;
@@ -228,7 +229,8 @@ impl<R: Rings> Worker<R> {
                     .is_some_and(|&b| rtcp::is_packet_type(b));
                 // Padding that it came with does not go on.
                 let _ = frame.set_len(frame_len);
-                match self.rings.transmit(interface, frame) {
+                let lane = Lane::of_media(datagram.dst.port());
+                match self.rings.transmit(interface, lane, frame) {
                     Ok(()) if is_rtcp => self.counters.count(Counter::RtcpForwarded),
                     Ok(()) => self.counters.count(Counter::RtpForwarded),
                     Err(frame) => {

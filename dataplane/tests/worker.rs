@@ -545,6 +545,43 @@ fn tiny_rings_drop_by_name_and_the_sums_stay_exact() {
     assert_eq!(bench.left.len(), 1, "it goes on when the ring drains");
 }
 
+/// Two workers with two queues of each interface: calls pass, media is spread over the
+/// queues, and each flow's packets leave in their order.
+#[test]
+fn more_queues_than_workers_share_what_leaves() {
+    use trunkline_dataplane::ring::Rings as _;
+    let config = FakeConfig {
+        queues: 2,
+        ..FakeConfig::default()
+    };
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut bench = Bench::with(&lab::settings(2), config, &network);
+    for call in 0..8 {
+        let offer = invite(&format!("spread-{call}"), &sdp(CALLER_MEDIA))
+            .replace("z9hG4bKb1", &format!("z9hG4bKb{call}"));
+        let sent = to_callee(&bench.caller(0, &offer));
+        let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+        let answered = to_caller(&bench.callee(0, &ok));
+        let at_access = media_in(&answered);
+        for sequence in 0..10 {
+            let mut packet = rtp(8);
+            packet[3] = sequence;
+            bench.arrives(0, CALLER_MEDIA, at_access, &packet);
+        }
+        bench.turn();
+        let left = bench.left.drain(..).map(|left| left.payload[3]);
+        assert!(left.eq(0..10), "call {call}");
+    }
+    let mut sent = Vec::new();
+    bench.workers[0].rings_mut().statistics(&mut |socket| {
+        if socket.interface.0 == 1 {
+            sent.push(socket.tx);
+        }
+    });
+    assert_eq!(sent.len(), 2);
+    assert!(sent.iter().all(|&tx| tx >= 10), "{sent:?}");
+}
+
 #[test]
 fn a_message_over_the_mtu_is_not_sent_and_counted() {
     let network = lab::network(1, 600, &lab::everybody());

@@ -28,6 +28,7 @@ use crate::frame::Ledger;
 use crate::frame::Pool;
 use crate::frame::Umem;
 use crate::ids::InterfaceIndex;
+use crate::ids::Lane;
 use crate::ids::QueueId;
 use crate::sys::memory::Hugepages;
 use crate::sys::memory::Mapping;
@@ -37,9 +38,12 @@ use crate::sys::wake::Wake;
 /// What to fake.
 #[derive(Clone, Copy, Debug)]
 pub struct FakeConfig {
-    /// Interfaces 0 to `interfaces - 1`, each with one socket.
+    /// Interfaces 0 to `interfaces - 1`.
     pub interfaces: u8,
-    /// The queue that every socket says it is on.
+    /// Sockets on each; what is injected arrives at the first.
+    pub queues: u16,
+    /// The queue that the first socket of each interface says it is on; the others
+    /// follow it.
     pub queue: QueueId,
     /// Chunks in the UMEM; None for as many as the rings need.
     pub frames: Option<u32>,
@@ -57,6 +61,7 @@ impl Default for FakeConfig {
         };
         FakeConfig {
             interfaces: 2,
+            queues: 1,
             queue: QueueId(0),
             frames: None,
             lens,
@@ -84,6 +89,8 @@ pub struct Fake {
     ports: Ports,
     /// One for each port, in the same order.
     nics: Vec<Nic>,
+    /// Ports of each interface.
+    queues: usize,
     delay_completions: bool,
     refuse_tx: bool,
     /// How many of the next frames sent the driver will drop.
@@ -99,20 +106,25 @@ impl Fake {
         if let Some(fault) = config.lens.fault() {
             return Err(io::Error::other(fault));
         }
-        let rings = vec![config.lens; usize::from(config.interfaces)];
+        let sockets = usize::from(config.interfaces) * usize::from(config.queues);
+        let rings = vec![config.lens; sockets];
         let frames = config.frames.unwrap_or_else(|| frames_needed(&rings));
         let len = frames as usize * usize::from(CHUNK_LEN);
         let mapping = Mapping::new(len, Hugepages::Off).map_err(io::Error::other)?;
         let mut ports = Vec::with_capacity(rings.len());
         let mut nics = Vec::with_capacity(rings.len());
         for interface in 0..config.interfaces {
-            let (port, nic) = port(InterfaceIndex(interface), config)?;
-            ports.push(port);
-            nics.push(nic);
+            for queue in 0..config.queues {
+                let queue = QueueId(config.queue.0 + queue);
+                let (port, nic) = port(InterfaceIndex(interface), queue, config.lens)?;
+                ports.push(port);
+                nics.push(nic);
+            }
         }
         let mut fake = Fake {
             ports: Ports::new(Pool::new(Umem::new(mapping)), ports),
             nics,
+            queues: usize::from(config.queues),
             delay_completions: false,
             refuse_tx: false,
             drop_count: 0,
@@ -127,8 +139,8 @@ impl Fake {
     /// would: no frame to receive into, the rx ring full, the frame longer than a
     /// chunk holds, or no such interface.
     pub fn inject(&mut self, interface: InterfaceIndex, bytes: &[u8]) -> bool {
-        // Interface i is port i.
-        let Some(nic) = self.nics.get_mut(usize::from(interface.0)) else {
+        let first = usize::from(interface.0) * self.queues;
+        let Some(nic) = self.nics.get_mut(first) else {
             return false;
         };
         let room = usize::from(CHUNK_LEN - HEADROOM);
@@ -206,15 +218,14 @@ impl Fake {
 }
 
 /// A port of the fake, and its other ends.
-fn port(interface: InterfaceIndex, config: FakeConfig) -> io::Result<(Port, Nic)> {
-    let lens = config.lens;
+fn port(interface: InterfaceIndex, queue: QueueId, lens: RingLens) -> io::Result<(Port, Nic)> {
     let (fill, nic_fill) = Ring::pair(lens.fill)?;
     let (nic_rx, rx) = Ring::pair(lens.rx)?;
     let (tx, nic_tx) = Ring::pair(lens.tx)?;
     let (nic_completion, completion) = Ring::pair(lens.tx)?;
     let port = Port::new(
         interface,
-        config.queue,
+        queue,
         lens,
         Ends {
             fill,
@@ -273,11 +284,16 @@ impl Rings for Fake {
         self.ports.pool.free(frame);
     }
 
-    fn transmit(&mut self, interface: InterfaceIndex, frame: Frame) -> Result<(), Frame> {
+    fn transmit(
+        &mut self,
+        interface: InterfaceIndex,
+        lane: Lane,
+        frame: Frame,
+    ) -> Result<(), Frame> {
         if self.refuse_tx {
             return Err(frame);
         }
-        self.ports.transmit(interface, frame)
+        self.ports.transmit(interface, lane, frame)
     }
 
     fn flush(&mut self) {

@@ -67,7 +67,7 @@ fn a_frame_goes_through_every_place_of_the_ledger() {
         (fake.bytes(&received.frame), received.interface),
         (&b"INVITE"[..], A)
     );
-    fake.transmit(B, received.frame).unwrap();
+    fake.transmit(B, Lane(0), received.frame).unwrap();
     fake.delay_completions(true);
     fake.take_sent(&mut |_, _| panic!("nothing was flushed"));
     fake.flush();
@@ -124,19 +124,19 @@ fn a_full_tx_ring_gives_the_frame_back_and_leaves_frames_to_allocate() {
     let mut fake = tiny();
     for _ in 0..4 {
         let frame = fake.allocate(10).unwrap();
-        fake.transmit(A, frame).unwrap();
+        fake.transmit(A, Lane(0), frame).unwrap();
     }
     fake.flush();
     let frame = fake.allocate(10).unwrap();
-    let frame = fake.transmit(A, frame).unwrap_err();
-    fake.transmit(B, frame)
+    let frame = fake.transmit(A, Lane(0), frame).unwrap_err();
+    fake.transmit(B, Lane(0), frame)
         .expect("the other interface's ring has room");
     fake.take_sent(&mut |_, _| {});
     let frame = fake.allocate(10).unwrap();
-    let frame = fake.transmit(A, frame).unwrap_err();
+    let frame = fake.transmit(A, Lane(0), frame).unwrap_err();
     fake.flush();
-    let frame = fake.transmit(NOWHERE, frame).unwrap_err();
-    fake.transmit(A, frame).expect("reaped");
+    let frame = fake.transmit(NOWHERE, Lane(0), frame).unwrap_err();
+    fake.transmit(A, Lane(0), frame).expect("reaped");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_refused_frame_is_completed_counted_and_not_seen() {
     for byte in [1, 2] {
         let mut frame = fake.allocate(1).unwrap();
         fake.bytes_mut(&mut frame)[0] = byte;
-        fake.transmit(A, frame).unwrap();
+        fake.transmit(A, Lane(0), frame).unwrap();
     }
     fake.flush();
     let mut seen = Vec::new();
@@ -157,7 +157,7 @@ fn a_refused_frame_is_completed_counted_and_not_seen() {
     assert_eq!((counts.tx, counts.completed, counts.refused), (2, 2, 1));
     fake.refuse_transmit(true);
     let frame = fake.allocate(1).unwrap();
-    let frame = fake.transmit(A, frame).unwrap_err();
+    let frame = fake.transmit(A, Lane(0), frame).unwrap_err();
     fake.free(frame);
     assert!(fake.ledger().at_rest());
 }
@@ -192,6 +192,55 @@ fn a_flooded_interface_does_not_starve_the_other() {
         }
     }
     assert!(turns <= 2, "{turns}");
+}
+
+/// Two queues: frames of one lane leave in their order, and a full ring is not got
+/// round by way of the other.
+#[test]
+fn a_lane_keeps_to_its_socket_and_lanes_are_shared() {
+    let mut fake = Fake::new(FakeConfig {
+        interfaces: 1,
+        queues: 2,
+        lens: RingLens {
+            rx: 4,
+            fill: 8,
+            tx: 4,
+        },
+        ..FakeConfig::default()
+    })
+    .unwrap();
+    let one = Lane(1);
+    let other = (2..)
+        .map(Lane)
+        .find(|lane| lane.of(2) != one.of(2))
+        .unwrap();
+    let send = |fake: &mut Fake, lane, byte| {
+        let mut frame = fake.allocate(1).unwrap();
+        fake.bytes_mut(&mut frame)[0] = byte;
+        match fake.transmit(A, lane, frame) {
+            Ok(()) => true,
+            Err(frame) => {
+                fake.free(frame);
+                false
+            }
+        }
+    };
+    for byte in 0..4 {
+        assert!(send(&mut fake, one, byte));
+    }
+    assert!(!send(&mut fake, one, 4), "its ring is full");
+    assert!(send(&mut fake, other, 9), "the other's is not");
+    fake.flush();
+    let mut left = Vec::new();
+    fake.take_sent(&mut |_, bytes| left.push(bytes[0]));
+    left.retain(|&byte| byte != 9);
+    assert_eq!(left, [0, 1, 2, 3]);
+    let mut sent = Vec::new();
+    fake.statistics(&mut |socket| sent.push((socket.queue.0, socket.tx)));
+    sent.sort_by_key(|(_, tx)| *tx);
+    assert_eq!(sent.iter().map(|(_, tx)| *tx).collect::<Vec<_>>(), [1, 4]);
+    fake.flush();
+    assert!(fake.ledger().at_rest());
 }
 
 #[test]
@@ -298,7 +347,7 @@ proptest! {
                 }
                 Step::Forward(interface) => {
                     let Some((frame, bytes)) = held.pop_front() else { continue };
-                    match fake.transmit(interface, frame) {
+                    match fake.transmit(interface, Lane(0), frame) {
                         Ok(()) => wire_out[usize::from(interface.0)].push_back(bytes),
                         Err(frame) => held.push_back((frame, bytes)),
                     }
@@ -311,7 +360,7 @@ proptest! {
                 Step::Originate(interface, byte) => {
                     let Some(mut frame) = fake.allocate(usize::from(byte)) else { continue };
                     fake.bytes_mut(&mut frame).fill(byte);
-                    match fake.transmit(interface, frame) {
+                    match fake.transmit(interface, Lane(0), frame) {
                         Ok(()) => {
                             let bytes = vec![byte; usize::from(byte)];
                             wire_out[usize::from(interface.0)].push_back(bytes);

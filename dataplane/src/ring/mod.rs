@@ -49,6 +49,7 @@ pub use xsk::XskConfig;
 use crate::frame::Frame;
 use crate::frame::Ledger;
 use crate::ids::InterfaceIndex;
+use crate::ids::Lane;
 use crate::ids::QueueId;
 use crate::limits::BATCH;
 use crate::sys::wake::Wake;
@@ -94,12 +95,20 @@ pub trait Rings {
     /// Gives the frame back to the pool.
     fn free(&mut self, frame: Frame);
 
-    /// Puts the frame on the transmit ring of this worker's socket on
-    /// `interface`, to be sent by the next `flush`.
+    /// Puts the frame on the transmit ring of one of this worker's sockets on
+    /// `interface`, to be sent by the next `flush`. Frames with the same `lane`
+    /// take the same socket and so leave in their order; lanes are spread over the
+    /// sockets.
     ///
     /// # Errors
-    /// Gives the frame back if the ring is full or there is no such socket.
-    fn transmit(&mut self, interface: InterfaceIndex, frame: Frame) -> Result<(), Frame>;
+    /// Gives the frame back if the ring is full or there is no such socket. It
+    /// does not go to another ring: there it could overtake those before it.
+    fn transmit(
+        &mut self,
+        interface: InterfaceIndex,
+        lane: Lane,
+        frame: Frame,
+    ) -> Result<(), Frame>;
 
     /// The end of a turn: publishes what was transmitted, kicks the sockets that
     /// need it, reaps every completion and refills every fill ring.

@@ -21,6 +21,7 @@ use crate::frame::Frame;
 use crate::frame::Ledger;
 use crate::frame::Pool;
 use crate::ids::InterfaceIndex;
+use crate::ids::Lane;
 use crate::ids::QueueId;
 
 /// Lengths of a socket's rings, in entries; each a power of two. The completion
@@ -232,24 +233,38 @@ impl Port {
     }
 }
 
+/// The ports of one interface: they stand together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    first: u16,
+    count: u16,
+}
+
 /// A worker's ports and the frames that go through them: all that real and fake
 /// rings have in common.
 #[derive(Debug)]
 pub(crate) struct Ports {
     pub pool: Pool,
     pub ports: Vec<Port>,
-    /// The first port of each interface, by the interface's index.
-    by_interface: Vec<Option<usize>>,
+    /// By the interface's index.
+    by_interface: Vec<Span>,
     /// The port that the next `receive` begins with.
     first: usize,
 }
 
 impl Ports {
     pub(crate) fn new(pool: Pool, ports: Vec<Port>) -> Ports {
-        let mut by_interface = vec![None; 256];
-        // Backwards, so that the first of an interface's ports is what stays.
-        for (index, port) in ports.iter().enumerate().rev() {
-            by_interface[usize::from(port.interface.0)] = Some(index);
+        let mut by_interface = vec![Span::default(); 256];
+        for (index, port) in (0..).zip(&ports) {
+            let span = &mut by_interface[usize::from(port.interface.0)];
+            if span.count == 0 {
+                span.first = index;
+            }
+            assert!(
+                span.first + span.count == index,
+                "the sockets of an interface must be named together"
+            );
+            span.count += 1;
         }
         Ports {
             pool,
@@ -287,12 +302,16 @@ impl Ports {
     pub(crate) fn transmit(
         &mut self,
         interface: InterfaceIndex,
+        lane: Lane,
         frame: Frame,
     ) -> Result<(), Frame> {
-        match self.by_interface[usize::from(interface.0)] {
-            Some(index) => self.ports[index].transmit(&mut self.pool, frame),
-            None => Err(frame),
-        }
+        let Span { first, count } = self.by_interface[usize::from(interface.0)];
+        let index = match count {
+            0 => return Err(frame),
+            1 => first,
+            _ => first + lane.of(count),
+        };
+        self.ports[usize::from(index)].transmit(&mut self.pool, frame)
     }
 
     /// Reaps every port before it refills any: the frames that one has sent are

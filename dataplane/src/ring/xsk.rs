@@ -22,6 +22,7 @@ use crate::frame::Ledger;
 use crate::frame::Pool;
 use crate::frame::Umem;
 use crate::ids::InterfaceIndex;
+use crate::ids::Lane;
 use crate::ids::QueueId;
 use crate::sys::memory::Hugepages;
 use crate::sys::memory::Mapping;
@@ -259,8 +260,13 @@ impl Rings for Xsk {
         self.ports.pool.free(frame);
     }
 
-    fn transmit(&mut self, interface: InterfaceIndex, frame: Frame) -> Result<(), Frame> {
-        self.ports.transmit(interface, frame)
+    fn transmit(
+        &mut self,
+        interface: InterfaceIndex,
+        lane: Lane,
+        frame: Frame,
+    ) -> Result<(), Frame> {
+        self.ports.transmit(interface, lane, frame)
     }
 
     fn flush(&mut self) {

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::Worker;
 use crate::counters::Counter;
 use crate::ids::InterfaceIndex;
+use crate::ids::Lane;
 use crate::mailbox::Report;
 use crate::media::FlowChange;
 use crate::media::Opened;
@@ -85,7 +86,10 @@ impl<R: Rings> Worker<R> {
         // The frame was allocated for exactly this, so the headers fit.
         let _ = wire::write_headers(bytes, &ethernet, source, send.to, message.len());
         wire::fill_udp_checksum(bytes);
-        match self.rings.transmit(hop.interface, frame) {
+        match self
+            .rings
+            .transmit(hop.interface, Lane::of_peer(send.to), frame)
+        {
             Ok(()) => Counter::SipSent,
             Err(frame) => {
                 self.rings.free(frame);
