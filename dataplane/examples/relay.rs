@@ -11,8 +11,9 @@
 //! the figure holds; policy `copy` measures that alone.
 
 use std::hint::black_box;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
@@ -25,10 +26,10 @@ use trunkline_dataplane::media::Relayed;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::wire;
 
-const ACCESS: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
-const CORE: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
-const CALLER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 2);
-const CALLEE: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 2);
+const ACCESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1));
+const CORE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 2, 1));
+const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2));
+const CALLEE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2));
 const FLOW_COUNT: u16 = 1_000;
 const PORTS: std::ops::RangeInclusive<u16> = 20_000..=29_999;
 
@@ -82,13 +83,13 @@ fn relay(
 
 /// Opens a flow and makes a frame for it.
 fn open(table: &mut FlowTable, at: u16) -> [u8; 214] {
-    let source = SocketAddrV4::new(CALLER, 30_000 + 2 * at);
+    let source = SocketAddr::new(CALLER, 30_000 + 2 * at);
     let spec = FlowSpec {
-        local: SocketAddrV4::new(ACCESS, 20_000 + 2 * at),
+        local: SocketAddr::new(ACCESS, 20_000 + 2 * at),
         kind: FlowKind::Rtp,
         source: Some(source),
-        destination: Some(SocketAddrV4::new(CALLEE, 40_000 + 2 * at)),
-        relay: SocketAddrV4::new(CORE, 20_000 + 2 * at),
+        destination: Some(SocketAddr::new(CALLEE, 40_000 + 2 * at)),
+        relay: SocketAddr::new(CORE, 20_000 + 2 * at),
         payload_types: 1 << 8,
         call: CallRef {
             owner: WorkerId(0),

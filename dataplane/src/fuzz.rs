@@ -5,6 +5,7 @@ mod frame;
 
 pub use frame::frame;
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 
@@ -239,7 +240,7 @@ fn relays(session: &Session, mixed: bool) -> Vec<Option<Relay>> {
         };
         let last = if mixed { index % 3 } else { 1 };
         let relay = Relay {
-            address: Ipv4Addr::new(203, 0, 113, last),
+            address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, last)),
             rtp,
             rtcp,
         };
@@ -276,7 +277,7 @@ fn relayed(old_body: &[u8], old: &Session, body: &[u8], relays: &[Option<Relay>]
             (before_end.rtcp, after_end.rtcp),
         ] {
             let held = before.ip().is_unspecified();
-            assert_eq!(*after.ip(), if held { *before.ip() } else { relay.address });
+            assert_eq!(after.ip(), if held { before.ip() } else { relay.address });
         }
     }
     let old_lines: Vec<_> = kept_lines(old_body).collect();

@@ -5,8 +5,9 @@
 //!   caller 10.77.1.2 ── access 10.77.1.1 [box] core 10.77.2.1 ── callee 10.77.2.2
 //! ```
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::ids::InterfaceIndex;
 use crate::ids::ListenIndex;
@@ -28,17 +29,20 @@ use crate::settings::Settings;
 use crate::settings::Trunk;
 
 /// The box's address and SIP listen on each interface; media uses the same address.
-pub const LISTENS: [SocketAddrV4; 2] = [
-    SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 1), 5060),
-    SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 1), 5060),
+pub const LISTENS: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1)), 5060),
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 1)), 5060),
 ];
 /// The peer behind each interface: caller, callee.
-pub const PEERS: [SocketAddrV4; 2] = [
-    SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 2), 5060),
-    SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 5060),
+pub const PEERS: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 5060),
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 5060),
 ];
 /// Somebody else on the link of each interface.
-pub const STRANGERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 1, 66), Ipv4Addr::new(10, 77, 2, 66)];
+pub const STRANGERS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(10, 77, 1, 66)),
+    IpAddr::V4(Ipv4Addr::new(10, 77, 2, 66)),
+];
 /// First and last media port of each interface's range.
 pub const MEDIA_PORTS: [(u16, u16); 2] = [(20_000, 23_999), (30_000, 33_999)];
 /// The station address of every host that is not the box.
@@ -55,10 +59,9 @@ pub const fn box_mac(interface: InterfaceIndex) -> [u8; 6] {
 pub fn settings(workers: u8) -> Settings {
     let trunk = |side: u8| {
         let peer = PEERS[usize::from(side)];
-        let [a, b, c, _] = peer.ip().octets();
         Trunk {
             name: ["caller", "callee"][usize::from(side)].to_owned(),
-            sources: vec![(Ipv4Addr::new(a, b, c, 0), 24)],
+            sources: vec![(peer.ip(), 24)],
             target: Some(peer),
             listen: ListenIndex(side),
             media: MediaIndex(side),
@@ -95,8 +98,8 @@ pub fn settings(workers: u8) -> Settings {
             .zip(MEDIA_PORTS)
             .map(|((name, listen), (first, last))| MediaRange {
                 name: name.clone(),
-                address: *listen.ip(),
-                advertised: *listen.ip(),
+                address: listen.ip(),
+                advertised: listen.ip(),
                 ports: first..=last,
             })
             .collect(),
@@ -117,7 +120,7 @@ pub fn settings(workers: u8) -> Settings {
 
 /// The links and routes, and as neighbours whom `knows` names.
 #[must_use]
-pub fn network(epoch: u32, mtu: u16, knows: &[Ipv4Addr]) -> Network {
+pub fn network(epoch: u32, mtu: u16, knows: &[IpAddr]) -> Network {
     let interfaces = [InterfaceIndex(0), InterfaceIndex(1)];
     let side = |index: InterfaceIndex| LISTENS[usize::from(index.0)];
     let links = interfaces.map(|index| Link {
@@ -127,7 +130,7 @@ pub fn network(epoch: u32, mtu: u16, knows: &[Ipv4Addr]) -> Network {
         up: true,
     });
     let routes = interfaces.map(|index| Route {
-        prefix: *side(index).ip(),
+        prefix: side(index).ip(),
         length: 24,
         gateway: None,
         out: Out::Ours(index),
@@ -138,7 +141,7 @@ pub fn network(epoch: u32, mtu: u16, knows: &[Ipv4Addr]) -> Network {
         .flat_map(|&address| {
             interfaces
                 .into_iter()
-                .filter(move |&index| side(index).ip().octets()[..3] == address.octets()[..3])
+                .filter(move |&index| same_link(side(index).ip(), address))
                 .map(move |interface| Neighbour {
                     interface,
                     address,
@@ -149,14 +152,22 @@ pub fn network(epoch: u32, mtu: u16, knows: &[Ipv4Addr]) -> Network {
     Network::new(
         epoch,
         &links,
-        &LISTENS.map(|listen| *listen.ip()),
+        &LISTENS.map(|listen| listen.ip()),
         &routes,
         &neighbours,
     )
 }
 
+/// True where both are of one interface's network.
+fn same_link(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
+        _ => false,
+    }
+}
+
 /// The peers and the strangers: all that the network usually knows.
 #[must_use]
-pub fn everybody() -> [Ipv4Addr; 4] {
-    [*PEERS[0].ip(), *PEERS[1].ip(), STRANGERS[0], STRANGERS[1]]
+pub fn everybody() -> [IpAddr; 4] {
+    [PEERS[0].ip(), PEERS[1].ip(), STRANGERS[0], STRANGERS[1]]
 }

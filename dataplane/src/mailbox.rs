@@ -4,7 +4,8 @@
 //! of bytes beside it, written before the mail that announces them, so that whoever
 //! has the mail has the bytes.
 
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use rtrb::Consumer;
 use rtrb::Producer;
@@ -39,7 +40,7 @@ pub enum Mail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SipMail {
     /// Who sent it to us.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// On which listen it arrived.
     pub listen: ListenIndex,
     /// How many bytes of the byte ring are its own.
@@ -82,7 +83,7 @@ pub enum Report {
         /// Where it should be.
         interface: InterfaceIndex,
         /// Its address.
-        address: std::net::Ipv4Addr,
+        address: IpAddr,
     },
     /// A call, in answer to a query.
     Call {
@@ -148,6 +149,7 @@ impl Sender {
     ///
     /// # Errors
     /// The mail, where there is no room.
+    #[allow(clippy::result_large_err)] // A worker has no box to put the mail in.
     pub fn post(&mut self, mail: Mail) -> Result<(), Mail> {
         self.mail
             .push(mail)
@@ -212,10 +214,12 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
     use std::net::Ipv4Addr;
+    use std::net::SocketAddr;
 
     const MAIL: SipMail = SipMail {
-        source: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5060),
+        source: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060),
         listen: ListenIndex(0),
         len: 0,
         kernel: false,

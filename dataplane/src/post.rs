@@ -221,8 +221,9 @@ mod tests {
     use super::*;
     use crate::ids::WorkerId;
     use crate::media::CallRef;
+    use std::net::IpAddr;
     use std::net::Ipv4Addr;
-    use std::net::SocketAddrV4;
+    use std::net::SocketAddr;
 
     fn close(port: u16) -> FlowChange {
         let call = CallRef {
@@ -231,7 +232,7 @@ mod tests {
             generation: 0,
         };
         FlowChange::Close {
-            local: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
+            local: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
             call,
         }
     }

@@ -10,8 +10,9 @@
 mod multipart;
 mod rewrite;
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 pub use self::multipart::find;
 pub use self::rewrite::Relay;
@@ -150,10 +151,10 @@ pub struct Stream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// RTP goes here. The address is 0.0.0.0 in a hold of RFC 2543.
-    pub rtp: SocketAddrV4,
+    pub rtp: SocketAddr,
     /// RTCP goes here, unless both sides agree on rtcp-mux: what a=rtcp says, or else
     /// the next port.
-    pub rtcp: SocketAddrV4,
+    pub rtcp: SocketAddr,
 }
 
 /// Why we cannot stand between the ends of a stream.
@@ -239,15 +240,15 @@ impl Session {
             None => (rtp, stream.port.saturating_add(1)),
         };
         Ok(Endpoint {
-            rtp: SocketAddrV4::new(rtp, stream.port),
-            rtcp: SocketAddrV4::new(rtcp, rtcp_port),
+            rtp: SocketAddr::new(rtp, stream.port),
+            rtcp: SocketAddr::new(rtcp, rtcp_port),
         })
     }
 }
 
-fn ip4(address: Address) -> Result<Ipv4Addr, Unanchored> {
+fn ip4(address: Address) -> Result<IpAddr, Unanchored> {
     match address {
-        Address::V4(address) => Ok(address),
+        Address::V4(address) => Ok(address.into()),
         Address::V6 => Err(Unanchored::Ip6),
         Address::Name => Err(Unanchored::Name),
         Address::Multicast => Err(Unanchored::Multicast),

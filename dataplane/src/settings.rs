@@ -1,7 +1,7 @@
 //! What control hands a worker at start: the configuration, resolved.
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use crate::ids::ListenIndex;
@@ -47,9 +47,9 @@ pub struct Listen {
     /// Its name in the configuration.
     pub name: String,
     /// Where messages arrive and leave from.
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     /// What Via and Record-Route say.
-    pub advertised: SocketAddrV4,
+    pub advertised: SocketAddr,
 }
 
 /// A relay address and its UDP ports.
@@ -58,9 +58,9 @@ pub struct MediaRange {
     /// Its name in the configuration.
     pub name: String,
     /// Where media arrives and leaves from.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// What the SDP says.
-    pub advertised: Ipv4Addr,
+    pub advertised: IpAddr,
     /// First and last port; starts even and ends odd.
     pub ports: RangeInclusive<u16>,
 }
@@ -71,9 +71,9 @@ pub struct Trunk {
     /// Its name in the configuration.
     pub name: String,
     /// Networks from which its requests come: address and prefix length.
-    pub sources: Vec<(Ipv4Addr, u8)>,
+    pub sources: Vec<(IpAddr, u8)>,
     /// Where requests to it are sent; `None`: it only calls.
-    pub target: Option<SocketAddrV4>,
+    pub target: Option<SocketAddr>,
     /// The listen from which we speak to it.
     pub listen: ListenIndex,
     /// The media range on its side.

@@ -1,6 +1,6 @@
 //! From the bytes of a frame to what it is: media, SIP, or a drop with a name.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
@@ -23,7 +23,7 @@ pub enum Verdict {
 
 /// Looks at a frame's headers and destination.
 #[must_use]
-pub fn triage(frame: &[u8], listens: &[SocketAddrV4], flows: &FlowTable) -> Verdict {
+pub fn triage(frame: &[u8], listens: &[SocketAddr], flows: &FlowTable) -> Verdict {
     let datagram = match wire::parse(frame) {
         Ok(datagram) => datagram,
         Err(error) => return Verdict::Drop(wire_drop(error)),
@@ -44,7 +44,7 @@ pub fn triage(frame: &[u8], listens: &[SocketAddrV4], flows: &FlowTable) -> Verd
 
 /// The listen with this address. There are few: a walk beats a hash.
 #[allow(clippy::cast_possible_truncation)] // Control refuses more listens than an index counts.
-fn listen_at(listens: &[SocketAddrV4], address: SocketAddrV4) -> Option<ListenIndex> {
+fn listen_at(listens: &[SocketAddr], address: SocketAddr) -> Option<ListenIndex> {
     listens
         .iter()
         .position(|&listen| listen == address)

@@ -4,7 +4,7 @@
 //! fire timers, push. Mail is read after the batch was taken, so that no packet that a
 //! message caused can meet a worker that does not know its flow.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::counters::Counter;
 use crate::counters::Counters;
@@ -63,7 +63,7 @@ pub enum Poll {
 /// A worker over real rings or fake ones.
 #[derive(Debug)]
 pub struct Worker<R: Rings> {
-    listens: Vec<SocketAddrV4>,
+    listens: Vec<SocketAddr>,
     checksums: Vec<ChecksumPolicy>,
     rings: R,
     batch: Vec<Received>,

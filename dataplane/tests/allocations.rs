@@ -6,8 +6,9 @@ use std::alloc::GlobalAlloc;
 use std::alloc::Layout;
 use std::alloc::System;
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 mod bench;
 
@@ -75,7 +76,7 @@ enum Step {
     /// A frame arrives at a worker.
     Frame {
         worker: usize,
-        source: SocketAddrV4,
+        source: SocketAddr,
         frame: Vec<u8>,
     },
     /// So much time passes, a bucket at a time.
@@ -96,7 +97,7 @@ fn replay(bench: &mut Bench, steps: &mut [Step]) -> u64 {
                     source,
                     frame,
                 } => {
-                    let interface = link_of(*source.ip());
+                    let interface = link_of(source.ip());
                     assert!(bench.workers[*worker].rings_mut().inject(interface, frame));
                     bench.now
                 }
@@ -132,8 +133,8 @@ fn turn(bench: &mut Bench, seen: &mut dyn FnMut(trunkline_dataplane::ids::Interf
     }
 }
 
-const CALLER_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 2), 6000);
-const CALLEE_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 7000);
+const CALLER_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6000);
+const CALLEE_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 7000);
 
 /// Records a call with everything in it. The workers are deterministic: a fresh bench gives
 /// the same branches, tags and ports to the same frames.
@@ -141,7 +142,7 @@ fn record() -> Vec<Step> {
     let mut bench = Bench::new(2);
     let mut steps = Vec::new();
     let call_id = bench.call_id_of(1);
-    let mut say = |bench: &mut Bench, source: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]| {
+    let mut say = |bench: &mut Bench, source: SocketAddr, to: SocketAddr, bytes: &[u8]| {
         steps.push(Step::Frame {
             worker: 0,
             source,
@@ -209,7 +210,7 @@ fn record() -> Vec<Step> {
         .unwrap()
         .parse()
         .unwrap();
-    let relay = SocketAddrV4::new(*ACCESS.ip(), port);
+    let relay = SocketAddr::new(ACCESS.ip(), port);
     let mut rtp = vec![0x80, 8, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
     rtp.resize(172, 0xd5);
     for _ in 0..5 {
@@ -218,7 +219,7 @@ fn record() -> Vec<Step> {
     assert!(
         say(
             &mut bench,
-            SocketAddrV4::new(lab::STRANGERS[0], 9),
+            SocketAddr::new(lab::STRANGERS[0], 9),
             relay,
             &rtp
         )
@@ -271,9 +272,9 @@ fn record() -> Vec<Step> {
         ACCESS,
         request("CANCEL", "gone", "1", "gone", "", "").as_bytes(),
     );
-    let stranger = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 5060);
+    let stranger = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
     let from_stranger = invite("stranger", "");
-    let source = SocketAddrV4::new(*stranger.ip(), 5060);
+    let source = SocketAddr::new(stranger.ip(), 5060);
     steps.push(Step::Frame {
         worker: 0,
         source: CALLER,

@@ -3,8 +3,9 @@
 
 mod bench;
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use bench::ACCESS;
 use bench::Bench;
@@ -23,7 +24,7 @@ use bench::call::to_caller;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 
-const MOVED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 2), 6100);
+const MOVED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6100);
 
 /// `message` with a body of SDP.
 fn with_sdp(message: &str, body: &str) -> String {
@@ -34,7 +35,7 @@ fn with_sdp(message: &str, body: &str) -> String {
 }
 
 /// Where an RTP packet of `source` to `port` leaves to, if it does.
-fn relayed(bench: &mut Bench, source: SocketAddrV4, port: SocketAddrV4) -> Option<SocketAddrV4> {
+fn relayed(bench: &mut Bench, source: SocketAddr, port: SocketAddr) -> Option<SocketAddr> {
     bench.left.clear();
     bench.arrives(0, source, port, &rtp(8));
     bench.turn();
@@ -45,7 +46,7 @@ fn relayed(bench: &mut Bench, source: SocketAddrV4, port: SocketAddrV4) -> Optio
 fn a_cookie_in_strange_hands_opens_nothing() {
     let mut bench = Bench::new(2);
     let (_, answered) = establish(&mut bench, 0, "seen");
-    let stranger = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 66), 5060);
+    let stranger = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 66)), 5060);
     for method in ["INVITE", "BYE", "ACK", "MESSAGE"] {
         let forged = in_dialog(method, "seen", "9", "b-forged", &answered);
         assert!(
@@ -201,7 +202,7 @@ fn our_refusal_of_a_re_invite_ends_with_its_ack() {
     );
 }
 
-const ASIDE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 7100);
+const ASIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 7100);
 
 #[test]
 fn the_other_party_cannot_speak_for_this_one() {

@@ -4,8 +4,9 @@
 
 mod bench;
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use bench::ACCESS;
 use bench::Bench;
@@ -80,7 +81,7 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
             body.len()
         )
     );
-    assert_eq!(*relay.ip(), *CORE.ip());
+    assert_eq!(relay.ip(), CORE.ip());
 
     let ringing = answer(&forwarded, "180 Ringing", CONTACT, "");
     let back = to_caller(&bench.callee(0, &ringing));
@@ -90,7 +91,7 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
     let ok = answer(&forwarded, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
     let back = to_caller(&bench.callee(0, &ok));
     let relay_to_caller = media_in(&back);
-    assert_eq!(*relay_to_caller.ip(), *ACCESS.ip());
+    assert_eq!(relay_to_caller.ip(), ACCESS.ip());
     let old = format!("m=audio {} ", CALLEE_MEDIA.port());
     let new = format!("m=audio {} ", relay_to_caller.port());
     let length = |body: &str| format!("Content-Length: {}", body.len());
@@ -227,7 +228,7 @@ fn a_to_tag_without_our_cookie_is_no_dialog() {
 #[test]
 fn an_unknown_source_gets_nothing_and_is_counted() {
     let mut bench = Bench::new(2);
-    let stranger = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 5060);
+    let stranger = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 5060);
     for message in [invite("u", ""), "no SIP at all\r\n\r\n".to_owned()] {
         assert!(bench.say(0, stranger, ACCESS, &message).is_empty());
     }
@@ -357,7 +358,7 @@ fn a_cancel_of_nothing_or_by_another_host_cancels_nothing() {
     assert_eq!(status(&to_caller(&bench.caller(0, &cancel))), "481");
     let sent = to_callee(&bench.caller(0, &invite("mine", "")));
     bench.callee(0, &answer(&sent, "180 Ringing", CONTACT, ""));
-    let other = SocketAddrV4::new(lab::STRANGERS[0], 5060);
+    let other = SocketAddr::new(lab::STRANGERS[0], 5060);
     let left = bench.say(
         0,
         other,
@@ -412,7 +413,7 @@ fn media_passes_on_every_worker_and_a_strangers_does_not() {
         let left = bench.left.pop_front().unwrap();
         assert_eq!((left.source, left.destination), (at_access, CALLER_MEDIA));
     }
-    let stranger = SocketAddrV4::new(lab::STRANGERS[0], CALLER_MEDIA.port());
+    let stranger = SocketAddr::new(lab::STRANGERS[0], CALLER_MEDIA.port());
     bench.arrives(0, stranger, at_access, &rtp(8));
     bench.arrives(0, CALLER_MEDIA, at_access, &rtp(96));
     bench.turn();
@@ -596,7 +597,7 @@ fn a_message_over_the_mtu_is_not_sent_and_counted() {
 
 #[test]
 fn an_unknown_neighbour_is_asked_for_once_and_found_in_the_next_snapshot() {
-    let network = lab::network(1, 1500, &[*CALLER.ip()]);
+    let network = lab::network(1, 1500, &[CALLER.ip()]);
     let mut bench = Bench::with(&lab::settings(1), FakeConfig::default(), &network);
     assert_eq!(bench.caller(0, &invite("who", "")).len(), 1, "the 100");
     bench.pass_ms(400);
@@ -609,7 +610,7 @@ fn an_unknown_neighbour_is_asked_for_once_and_found_in_the_next_snapshot() {
             })
             .collect()
     };
-    assert_eq!(solicited(&mut bench), [(InterfaceIndex(1), *CALLEE.ip())]);
+    assert_eq!(solicited(&mut bench), [(InterfaceIndex(1), CALLEE.ip())]);
     assert!(bench.pass_ms(500).is_empty(), "Timer A finds no way either");
     assert_eq!(solicited(&mut bench), []);
     assert_eq!(bench.count(Counter::SipNoNeighbour), 2);
@@ -626,7 +627,7 @@ fn a_damaged_sip_datagram_and_a_foreign_port_are_dropped_by_name() {
     let mut bench = Bench::new(1);
     let mut frame = bench::frame(CALLER, ACCESS, invite("sum", "").as_bytes());
     *frame.last_mut().unwrap() ^= 1;
-    let elsewhere = bench::frame(CALLER, SocketAddrV4::new(*ACCESS.ip(), 5061), b"x");
+    let elsewhere = bench::frame(CALLER, SocketAddr::new(ACCESS.ip(), 5061), b"x");
     for frame in [&frame[..], &elsewhere, &frame[..40], &[0; 13]] {
         bench.workers[0]
             .rings_mut()

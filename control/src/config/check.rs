@@ -2,6 +2,7 @@
 //! that must not be taken twice.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
@@ -154,14 +155,14 @@ impl Check<'_> {
                 .clone()
                 .map(|address| (address.span(), address.get_ref().to_string())),
         );
-        let mut per_address: HashMap<Ipv4Addr, usize> = HashMap::new();
+        let mut per_address: HashMap<IpAddr, usize> = HashMap::new();
         for address in addresses {
             self.endpoint(
                 &address.span(),
-                *address.get_ref().ip(),
+                address.get_ref().ip(),
                 Some(address.get_ref().port()),
             );
-            let count = per_address.entry(*address.get_ref().ip()).or_default();
+            let count = per_address.entry(address.get_ref().ip()).or_default();
             *count += 1;
             if *count == SIP_PORTS_MAX + 1 {
                 let message = format!(
@@ -178,7 +179,7 @@ impl Check<'_> {
         {
             self.endpoint(
                 &advertise.span(),
-                *advertise.get_ref().ip(),
+                advertise.get_ref().ip(),
                 Some(advertise.get_ref().port()),
             );
         }
@@ -191,8 +192,8 @@ impl Check<'_> {
             file.media.get(RANGES_MAX).map(|range| range.name.span()),
         );
         self.names("media range", file.media.iter().map(|range| &range.name));
-        let mut seen: Vec<(Ipv4Addr, &std::ops::RangeInclusive<u16>, &str)> = Vec::new();
-        let mut per_address: HashMap<Ipv4Addr, usize> = HashMap::new();
+        let mut seen: Vec<(IpAddr, &std::ops::RangeInclusive<u16>, &str)> = Vec::new();
+        let mut per_address: HashMap<IpAddr, usize> = HashMap::new();
         for range in &file.media {
             for address in range.address.iter().chain(&range.advertise) {
                 self.endpoint(&address.span(), *address.get_ref(), None);
@@ -220,7 +221,7 @@ impl Check<'_> {
                 .filter_map(|listen| listen.address.as_ref())
             {
                 let taken = listen.get_ref();
-                if *taken.ip() == address && ports.contains(&taken.port()) {
+                if taken.ip() == address && ports.contains(&taken.port()) {
                     let message = format!("the SIP port {taken} lies inside a media range");
                     let help = format!(
                         "the range is {}-{} on {address}",
@@ -298,7 +299,7 @@ impl Check<'_> {
             if let Some(target) = &trunk.target {
                 self.endpoint(
                     &target.span(),
-                    *target.get_ref().ip(),
+                    target.get_ref().ip(),
                     Some(target.get_ref().port()),
                 );
             }
@@ -312,6 +313,7 @@ impl Check<'_> {
                         help,
                     );
                 }
+                self.family(&source.span(), subnet.address);
                 let key = (subnet.base(), subnet.prefix_len);
                 let name = &trunk.name.get_ref().0;
                 if let Some(other) = sources.insert(key, name) {
@@ -371,8 +373,11 @@ impl Check<'_> {
     }
 
     /// An address that a packet can come from or go to, and a port other than 0.
-    fn endpoint(&mut self, span: &Range<usize>, address: Ipv4Addr, port: Option<u16>) {
-        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+    fn endpoint(&mut self, span: &Range<usize>, address: IpAddr, port: Option<u16>) {
+        if address.is_unspecified()
+            || address.is_multicast()
+            || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+        {
             let help = "name the one address that is meant";
             self.wrong(
                 span.clone(),
@@ -380,8 +385,16 @@ impl Check<'_> {
                 help,
             );
         }
+        self.family(span, address);
         if port == Some(0) {
             self.wrong(span.clone(), "port 0 is no port", "SIP's own is 5060");
+        }
+    }
+
+    fn family(&mut self, span: &Range<usize>, address: IpAddr) {
+        if address.is_ipv6() {
+            let message = format!("{address} is an IPv6 address, which the box does not serve");
+            self.wrong(span.clone(), message, "take one of IPv4");
         }
     }
 

@@ -3,8 +3,10 @@
 //! `config/default.toml` describes each of them for people; a test holds the two
 //! together.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -64,16 +66,16 @@ pub(super) struct Interface {
 #[derive(Debug)]
 pub(super) struct Listen {
     pub name: Spanned<Name>,
-    pub address: Option<Spanned<SocketAddrV4>>,
-    pub advertise: Option<Spanned<SocketAddrV4>>,
+    pub address: Option<Spanned<SocketAddr>>,
+    pub advertise: Option<Spanned<SocketAddr>>,
 }
 
 /// `[[media]]`
 #[derive(Debug)]
 pub(super) struct Media {
     pub name: Spanned<Name>,
-    pub address: Option<Spanned<Ipv4Addr>>,
-    pub advertise: Option<Spanned<Ipv4Addr>>,
+    pub address: Option<Spanned<IpAddr>>,
+    pub advertise: Option<Spanned<IpAddr>>,
     pub ports: Option<Spanned<Ports>>,
 }
 
@@ -82,7 +84,7 @@ pub(super) struct Media {
 pub(super) struct Trunk {
     pub name: Spanned<Name>,
     pub sources: Vec<Spanned<Subnet>>,
-    pub target: Option<Spanned<SocketAddrV4>>,
+    pub target: Option<Spanned<SocketAddr>>,
     pub listen: Option<Spanned<Name>>,
     pub media: Option<Spanned<Name>>,
 }
@@ -149,17 +151,29 @@ impl FromStr for Ports {
 /// An address and the length of the prefix that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Subnet {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub prefix_len: u8,
 }
 
 impl Subnet {
     /// The first address of the network.
-    pub fn base(self) -> Ipv4Addr {
-        let mask = u32::MAX
-            .checked_shl(32 - u32::from(self.prefix_len))
-            .unwrap_or(0);
-        Ipv4Addr::from(u32::from(self.address) & mask)
+    pub fn base(self) -> IpAddr {
+        let len = u32::from(self.prefix_len);
+        match self.address {
+            IpAddr::V4(address) => {
+                let host_bits = u32::MAX.checked_shr(len).unwrap_or(0);
+                Ipv4Addr::from(u32::from(address) & !host_bits).into()
+            }
+            IpAddr::V6(address) => {
+                let host_bits = u128::MAX.checked_shr(len).unwrap_or(0);
+                Ipv6Addr::from(u128::from(address) & !host_bits).into()
+            }
+        }
+    }
+
+    /// Bits of an address of its family.
+    pub fn address_len(address: IpAddr) -> u8 {
+        if address.is_ipv4() { 32 } else { 128 }
     }
 }
 
@@ -167,12 +181,17 @@ impl FromStr for Subnet {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Subnet, ()> {
-        let (address, prefix_len) = match text.split_once('/') {
-            Some((address, len)) => (address, len.parse().map_err(|_| ())?),
-            None => (text, 32),
+        let (address, len) = match text.split_once('/') {
+            Some((address, len)) => (address, Some(len)),
+            None => (text, None),
         };
         let address = address.parse().map_err(|_| ())?;
-        if prefix_len <= 32 {
+        let prefix_len_max = Subnet::address_len(address);
+        let prefix_len = match len {
+            Some(len) => len.parse().map_err(|_| ())?,
+            None => prefix_len_max,
+        };
+        if prefix_len <= prefix_len_max {
             Ok(Subnet {
                 address,
                 prefix_len,

@@ -1,7 +1,7 @@
 //! The one place that speaks to the workers.
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -67,7 +67,7 @@ pub struct Desk {
     tables: Tables,
     /// By worker: it has yet to be told of the present network.
     untold: Vec<bool>,
-    solicit: mpsc::Sender<(u32, Ipv4Addr)>,
+    solicit: mpsc::Sender<(u32, IpAddr)>,
 }
 
 /// The sums at the end, and what did not hold.
@@ -93,7 +93,7 @@ impl Desk {
         programs: Vec<Program>,
         mirrored: Mirrored,
         network: Network,
-        solicit: mpsc::Sender<(u32, Ipv4Addr)>,
+        solicit: mpsc::Sender<(u32, IpAddr)>,
     ) -> Desk {
         let count = workers.posts.len();
         let now = Instant::now();
@@ -258,7 +258,7 @@ impl Desk {
     }
 
     /// Asks for a neighbour. Where the way is full it is asked for at the next occasion.
-    fn want(&self, interface: InterfaceIndex, address: Ipv4Addr) {
+    fn want(&self, interface: InterfaceIndex, address: IpAddr) {
         if let Some(facts) = self.facts.interfaces.get(usize::from(interface.0)) {
             let _ = self.solicit.try_send((facts.ifindex, address));
         }
@@ -331,7 +331,7 @@ impl Desk {
 
     /// Hands a datagram of the kernel's sockets to the worker that owns its call. What
     /// belongs to none goes to the first, which says what is wrong with it.
-    fn hand_over(&mut self, listen: ListenIndex, source: SocketAddrV4, bytes: &[u8]) {
+    fn hand_over(&mut self, listen: ListenIndex, source: SocketAddr, bytes: &[u8]) {
         self.operator.kernel_datagrams += 1;
         let workers = u8::try_from(self.workers.posts.len()).unwrap_or(u8::MAX);
         let owner = Message::scan(bytes).map_or(WorkerId(0), |message| {

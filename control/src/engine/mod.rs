@@ -12,8 +12,8 @@ pub(crate) mod tests;
 mod view;
 mod workers;
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 pub use desk::Desk;
 pub use desk::Final;
@@ -36,7 +36,7 @@ pub struct Facts {
     /// The trunks' names, by index.
     pub trunks: Vec<String>,
     /// Who we know we shall send to: their next hops are kept resolved.
-    pub peers: Vec<Ipv4Addr>,
+    pub peers: Vec<IpAddr>,
     /// Seeds the hash that gives a Call-ID its owner.
     pub hash_key: [u8; 16],
     /// What the operator should know and may want to change.
@@ -96,7 +96,7 @@ pub enum Request {
         /// Which listen's.
         listen: ListenIndex,
         /// Who sent it.
-        source: SocketAddrV4,
+        source: SocketAddr,
         /// Its bytes.
         bytes: Vec<u8>,
     },

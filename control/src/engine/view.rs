@@ -1,7 +1,7 @@
 //! What the operator sees of the engine.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use trunkline_bpf::Action;
 use trunkline_bpf::Verdicts;
@@ -348,7 +348,7 @@ const CALL_ID_KEPT: usize = 128;
 
 fn one_call(
     report: &CallReport,
-    flows: &BTreeMap<SocketAddrV4, FlowReport>,
+    flows: &BTreeMap<SocketAddr, FlowReport>,
     trunks: &[String],
     now: Tick,
 ) -> Call {
@@ -374,8 +374,8 @@ fn one_call(
     }
 }
 
-fn leg(report: &LegReport, flows: &BTreeMap<SocketAddrV4, FlowReport>) -> Leg {
-    let rtcp = SocketAddrV4::new(*report.relay.ip(), report.relay.port().saturating_add(1));
+fn leg(report: &LegReport, flows: &BTreeMap<SocketAddr, FlowReport>) -> Leg {
+    let rtcp = SocketAddr::new(report.relay.ip(), report.relay.port().saturating_add(1));
     let flows = [report.relay, rtcp]
         .into_iter()
         .filter_map(|local| flows.get(&local))
@@ -396,8 +396,8 @@ pub(super) fn flows(answers: &Answers) -> Flows {
 }
 
 /// One report a port, with the counts of all workers.
-fn merged(answers: &Answers) -> BTreeMap<SocketAddrV4, FlowReport> {
-    let mut flows: BTreeMap<SocketAddrV4, FlowReport> = BTreeMap::new();
+fn merged(answers: &Answers) -> BTreeMap<SocketAddr, FlowReport> {
+    let mut flows: BTreeMap<SocketAddr, FlowReport> = BTreeMap::new();
     for report in &answers.flows {
         match flows.get_mut(&report.spec.local) {
             None => {
@@ -416,7 +416,7 @@ fn merged(answers: &Answers) -> BTreeMap<SocketAddrV4, FlowReport> {
 }
 
 fn flow(report: &FlowReport) -> Flow {
-    let text = |address: Option<SocketAddrV4>| address.map(|address| address.to_string());
+    let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
     let kind = match report.spec.kind {
         FlowKind::Rtp => "rtp",
         FlowKind::Rtcp => "rtcp",

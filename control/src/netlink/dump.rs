@@ -31,7 +31,7 @@ pub struct Dump {
     /// Every link.
     pub links: Vec<LinkFacts>,
     /// Every address of the box.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// Every route of the main table.
     pub routes: Vec<RouteFacts>,
     /// Every neighbour that has an address.
@@ -59,7 +59,7 @@ pub struct LinkFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteFacts {
     /// The first address of the destination.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// How many of its bits count.
     pub prefix_len: u8,
     /// The lower wins among equals.
@@ -74,11 +74,11 @@ pub struct Hop {
     /// The link.
     pub ifindex: u32,
     /// The router there; `None`: the destination itself is there.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
 }
 
 /// A neighbour, as the kernel names it: its link's number and its address.
-pub type NeighbourKey = (u32, Ipv4Addr);
+pub type NeighbourKey = (u32, IpAddr);
 
 /// A neighbour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub struct NeighbourFacts {
     /// The link.
     pub ifindex: u32,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its link-layer address, where one is known that may be used.
     pub mac: Option<[u8; 6]>,
     /// True where an administrator set it: it needs no resolving.
@@ -201,13 +201,13 @@ fn link(message: &LinkMessage) -> LinkFacts {
     facts
 }
 
-fn address(message: &AddressMessage) -> Option<Ipv4Addr> {
+fn address(message: &AddressMessage) -> Option<IpAddr> {
     // On a point-to-point link Address is the peer's and Local is ours.
     let local = message
         .attributes
         .iter()
         .find_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+            AddressAttribute::Local(address) => Some(*address),
             _ => None,
         });
     local.or_else(|| {
@@ -215,7 +215,7 @@ fn address(message: &AddressMessage) -> Option<Ipv4Addr> {
             .attributes
             .iter()
             .find_map(|attribute| match attribute {
-                AddressAttribute::Address(IpAddr::V4(address)) => Some(*address),
+                AddressAttribute::Address(address) => Some(*address),
                 _ => None,
             })
     })
@@ -224,8 +224,8 @@ fn address(message: &AddressMessage) -> Option<Ipv4Addr> {
 /// Where the parts of a route's message lead, as they come one by one.
 #[derive(Default)]
 struct Parts {
-    destination: Option<Ipv4Addr>,
-    gateway: Option<Ipv4Addr>,
+    destination: Option<IpAddr>,
+    gateway: Option<IpAddr>,
     ifindex: Option<u32>,
     metric: u32,
     table: u32,
@@ -243,9 +243,11 @@ fn route(message: &RouteMessage) -> Option<RouteFacts> {
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(address)) => {
-                parts.destination = Some(*address)
+                parts.destination = Some((*address).into())
             }
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => parts.gateway = Some(*address),
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+                parts.gateway = Some((*address).into())
+            }
             RouteAttribute::Via(_) | RouteAttribute::Encap(_) => parts.foreign = true,
             RouteAttribute::Oif(ifindex) => parts.ifindex = Some(*ifindex),
             RouteAttribute::Priority(metric) => parts.metric = *metric,
@@ -256,7 +258,9 @@ fn route(message: &RouteMessage) -> Option<RouteFacts> {
                 parts.multipath = live.map(|hop| Hop {
                     ifindex: hop.interface_index,
                     gateway: hop.attributes.iter().find_map(|attribute| match attribute {
-                        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(*address),
+                        RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+                            Some((*address).into())
+                        }
                         _ => None,
                     }),
                 });
@@ -279,7 +283,9 @@ fn route(message: &RouteMessage) -> Option<RouteFacts> {
         _ => return None,
     };
     Some(RouteFacts {
-        destination: parts.destination.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        destination: parts
+            .destination
+            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         prefix_len: message.header.destination_prefix_length,
         metric: parts.metric,
         hop,
@@ -302,7 +308,7 @@ fn neighbour(message: &NeighbourMessage) -> Option<NeighbourFacts> {
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => {
-                address = Some(*found)
+                address = Some((*found).into())
             }
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
             _ => {}

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -79,7 +78,7 @@ impl Neighbours {
     /// Has the kernel resolve `address` on link `ifindex`, and keep it resolved. Asks
     /// no more than once a second for each, and for no more than 200 a second.
     /// Gives the kernel's refusal, as a sentence, the first time that there is one.
-    pub async fn want(&mut self, ifindex: u32, address: Ipv4Addr) -> Option<String> {
+    pub async fn want(&mut self, ifindex: u32, address: IpAddr) -> Option<String> {
         let key = (ifindex, address);
         let is_fixed = self.fixed.borrow().contains(&key);
         if is_fixed || !self.may_ask(key) {
@@ -156,7 +155,7 @@ impl Neighbours {
     async fn ask(
         &mut self,
         ifindex: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         managed: bool,
     ) -> Result<(), rtnetlink::Error> {
         let answer = self.request(ifindex, address, managed).await;
@@ -173,12 +172,12 @@ impl Neighbours {
     async fn request(
         &self,
         ifindex: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         managed: bool,
     ) -> Result<(), rtnetlink::Error> {
         let neighbours = self.handle.neighbours();
         let mut request = neighbours
-            .add(ifindex, IpAddr::V4(address))
+            .add(ifindex, address)
             .state(NeighbourState::None)
             .replace();
         if managed {
@@ -219,6 +218,8 @@ fn is_not_supported(error: &rtnetlink::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     /// A handle whose connection has ended.
@@ -232,7 +233,10 @@ mod tests {
     async fn a_dead_connection_is_replaced_and_is_no_refusal() {
         let (_fixed, seen) = watch::channel(HashSet::new());
         let mut neighbours = Neighbours::new(dead(), seen);
-        let key = (i32::MAX.unsigned_abs(), Ipv4Addr::new(192, 0, 2, 1));
+        let key = (
+            i32::MAX.unsigned_abs(),
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        );
         // There is no such link (or no privilege to ask): it is the kernel that says so.
         let said = neighbours.want(key.0, key.1).await.unwrap();
         assert!(said.starts_with("cannot resolve 192.0.2.1"), "{said}");
@@ -246,7 +250,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_fixed_neighbour_is_not_asked_for() {
-        let key = (i32::MAX.unsigned_abs(), Ipv4Addr::new(192, 0, 2, 1));
+        let key = (
+            i32::MAX.unsigned_abs(),
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        );
         let (_fixed, seen) = watch::channel(HashSet::from([key]));
         let mut neighbours = Neighbours::new(dead(), seen);
         assert_eq!(neighbours.want(key.0, key.1).await, None);

@@ -1,6 +1,6 @@
 //! What the kernel said, in the words of the engine.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::route::Link;
@@ -16,7 +16,7 @@ use super::dump::RouteFacts;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     links: Vec<Link>,
-    addresses: Vec<Ipv4Addr>,
+    addresses: Vec<IpAddr>,
     routes: Vec<Route>,
     neighbours: Vec<Neighbour>,
 }
@@ -99,7 +99,7 @@ mod tests {
 
     const OURS: [u32; 2] = [7, 5];
 
-    fn address(text: &str) -> Ipv4Addr {
+    fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 

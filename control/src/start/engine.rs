@@ -1,7 +1,7 @@
 //! The engine: XDP programs, rings, workers.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use trunkline_bpf::AttachError;
@@ -76,6 +76,9 @@ pub(super) fn start(
     for (interface, device) in config.interfaces.iter().zip(devices) {
         let mut program = Program::load(device.queues_max)?;
         for (address, (sip, media)) in addresses(config) {
+            let IpAddr::V4(address) = address else {
+                continue;
+            };
             program.set_address(address, &sip, &media)?;
         }
         let name = interface.name.clone();
@@ -146,11 +149,11 @@ type Ports = (Vec<u16>, Vec<RangeInclusive<u16>>);
 
 /// What is ours at each address. Every program knows all of them: a packet may come in
 /// by any interface.
-fn addresses(config: &Config) -> BTreeMap<Ipv4Addr, Ports> {
-    let mut addresses: BTreeMap<Ipv4Addr, Ports> = BTreeMap::new();
+fn addresses(config: &Config) -> BTreeMap<IpAddr, Ports> {
+    let mut addresses: BTreeMap<IpAddr, Ports> = BTreeMap::new();
     for listen in &config.listens {
         addresses
-            .entry(*listen.address.ip())
+            .entry(listen.address.ip())
             .or_default()
             .0
             .push(listen.address.port());
@@ -275,15 +278,15 @@ fn facts(
 
 /// The addresses that we know we shall send to: the trunks' targets, and the hosts among
 /// their sources.
-fn peers(config: &Config) -> Vec<Ipv4Addr> {
+fn peers(config: &Config) -> Vec<IpAddr> {
     let mut peers = Vec::new();
     for trunk in &config.trunks {
-        peers.extend(trunk.target.map(|target| *target.ip()));
+        peers.extend(trunk.target.map(|target| target.ip()));
         peers.extend(
             trunk
                 .sources
                 .iter()
-                .filter(|(_, len)| *len == 32)
+                .filter(|(address, len)| *len == if address.is_ipv4() { 32 } else { 128 })
                 .map(|(address, _)| *address),
         );
     }
@@ -294,6 +297,8 @@ fn peers(config: &Config) -> Vec<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn config() -> Config {
@@ -340,7 +345,7 @@ mod tests {
     #[test]
     fn ports_are_gathered_by_address() {
         let addresses = addresses(&config());
-        let access = &addresses[&Ipv4Addr::new(10, 77, 1, 1)];
+        let access = &addresses[&IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1))];
         assert_eq!(*access, (vec![5060], vec![20000..=24999]));
         assert_eq!(addresses.len(), 2);
     }

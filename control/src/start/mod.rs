@@ -15,7 +15,7 @@ pub mod state;
 
 use std::collections::HashMap;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ pub struct Started {
     operator: OperatorSocket,
     neighbours: Neighbours,
     fixed: watch::Sender<HashSet<NeighbourKey>>,
-    solicits: mpsc::Receiver<(u32, std::net::Ipv4Addr)>,
+    solicits: mpsc::Receiver<(u32, IpAddr)>,
     watch: Watch,
     handle: rtnetlink::Handle,
     ifindexes: Vec<u32>,
@@ -331,7 +331,7 @@ async fn look_again(handle: &mut rtnetlink::Handle) -> Dump {
 /// Has the kernel resolve what the desk asks for, until told to let go of it all.
 async fn keep_neighbours(
     mut neighbours: Neighbours,
-    mut solicits: mpsc::Receiver<(u32, std::net::Ipv4Addr)>,
+    mut solicits: mpsc::Receiver<(u32, IpAddr)>,
     desk: mpsc::Sender<Request>,
     mut release: tokio::sync::oneshot::Receiver<()>,
 ) {
@@ -356,7 +356,7 @@ async fn hear(listen: ListenIndex, socket: TokioUdpSocket, desk: mpsc::Sender<Re
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
         match socket.recv_from(&mut buffer).await {
-            Ok((len, SocketAddr::V4(source))) => {
+            Ok((len, source)) => {
                 let bytes = buffer[..len].to_vec();
                 if desk
                     .send(Request::Datagram {
@@ -370,7 +370,6 @@ async fn hear(listen: ListenIndex, socket: TokioUdpSocket, desk: mpsc::Sender<Re
                     return;
                 }
             }
-            Ok(_) => {}
             // An ICMP error for what the kernel sent from here, say.
             Err(error) => tracing::debug!("listen {}: {error}", listen.0),
         }

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::ops::RangeInclusive;
 
@@ -24,7 +24,7 @@ pub enum PortError {
         /// The listen.
         name: String,
         /// Its address.
-        address: SocketAddrV4,
+        address: SocketAddr,
         /// Who has it.
         holder: String,
     },
@@ -34,7 +34,7 @@ pub enum PortError {
         /// The listen.
         name: String,
         /// Its address.
-        address: SocketAddrV4,
+        address: SocketAddr,
     },
     /// A listen's socket could not be made.
     #[error("listen \"{name}\": cannot bind {address}: {error}")]
@@ -42,7 +42,7 @@ pub enum PortError {
         /// The listen.
         name: String,
         /// Its address.
-        address: SocketAddrV4,
+        address: SocketAddr,
         /// Why.
         error: io::Error,
     },
@@ -52,7 +52,7 @@ pub enum PortError {
         /// The range.
         name: String,
         /// Where the other socket is bound.
-        address: SocketAddrV4,
+        address: SocketAddr,
         /// Who has it.
         holder: String,
     },
@@ -90,7 +90,7 @@ fn bind_one(listen: &Listen) -> Result<UdpSocket, PortError> {
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             let taken = |socket: &sockets::UdpSocket| {
-                socket.local.port() == address.port() && socket.takes(*address.ip())
+                socket.local.port() == address.port() && socket.takes(address.ip())
             };
             let socket = sockets::udp_sockets().into_iter().find(taken);
             let holder = socket.map_or_else(
@@ -204,12 +204,14 @@ fn text(ports: &RangeInclusive<u16>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::net::Ipv4Addr;
+    use std::net::SocketAddr;
 
     use super::*;
 
     fn range(name: &str, ports: RangeInclusive<u16>) -> MediaRange {
-        let address = Ipv4Addr::LOCALHOST;
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         MediaRange {
             name: name.to_owned(),
             address,
@@ -218,7 +220,7 @@ mod tests {
         }
     }
 
-    fn listen(address: SocketAddrV4) -> Listen {
+    fn listen(address: SocketAddr) -> Listen {
         Listen {
             name: "access".to_owned(),
             address,
@@ -260,9 +262,7 @@ mod tests {
     #[test]
     fn a_port_in_use_is_refused_with_its_holder() {
         let first = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let std::net::SocketAddr::V4(address) = first.local_addr().unwrap() else {
-            panic!()
-        };
+        let address = first.local_addr().unwrap();
         let error = bind(&[listen(address)]).unwrap_err().to_string();
         assert!(
             error.contains(&format!("process {}", std::process::id())),

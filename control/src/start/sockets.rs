@@ -1,15 +1,16 @@
 //! Who has which UDP port, from /proc: to tell an operator whom to ask.
 
 use std::fs;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// A UDP socket of this network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpSocket {
     /// Where it is bound; the unspecified address takes every address.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// The kernel's number for it.
     pub inode: u64,
 }
@@ -17,8 +18,8 @@ pub struct UdpSocket {
 impl UdpSocket {
     /// True where it takes what is sent to `address`.
     #[must_use]
-    pub fn takes(&self, address: Ipv4Addr) -> bool {
-        self.local.ip().is_unspecified() || *self.local.ip() == address
+    pub fn takes(&self, address: IpAddr) -> bool {
+        self.local.ip().is_unspecified() || self.local.ip() == address
     }
 }
 
@@ -37,15 +38,15 @@ fn parse(line: &str) -> Option<UdpSocket> {
     let (address, port) = fields.nth(1)?.split_once(':')?;
     // The kernel prints the address as a number of the machine's own byte order.
     let address = match address.len() {
-        8 => Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes()),
+        8 => IpAddr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes()),
         // An IPv6 socket on every address takes IPv4 packets too.
-        32 if address.bytes().all(|digit| digit == b'0') => Ipv4Addr::UNSPECIFIED,
+        32 if address.bytes().all(|digit| digit == b'0') => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         _ => return None,
     };
     let port = u16::from_str_radix(port, 16).ok()?;
     let inode = fields.nth(7)?.parse().ok()?;
     Some(UdpSocket {
-        local: SocketAddrV4::new(address, port),
+        local: SocketAddr::new(address, port),
         inode,
     })
 }
@@ -106,7 +107,11 @@ mod tests {
         assert_eq!(socket.local, "192.168.1.1:5060".parse().unwrap());
         assert_eq!(socket.inode, 31415);
         let any = " 1: 00000000000000000000000000000000:13C4 00000000000000000000000000000000:0000 07 0:0 00:0 0 0 0 27 2";
-        assert!(parse(any).unwrap().takes(Ipv4Addr::new(10, 0, 0, 1)));
+        assert!(
+            parse(any)
+                .unwrap()
+                .takes(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
+        );
         assert_eq!(
             parse("  sl  local_address rem_address   st tx_queue rx_queue"),
             None
@@ -122,8 +127,8 @@ mod tests {
             .into_iter()
             .find(|found| found.local.port() == port)
             .unwrap();
-        assert!(found.takes(Ipv4Addr::LOCALHOST));
-        assert!(!found.takes(Ipv4Addr::new(192, 0, 2, 1)));
+        assert!(found.takes(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        assert!(!found.takes(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))));
         assert!(holder(found.inode).ends_with(&format!("process {}", std::process::id())));
     }
 

@@ -1,7 +1,8 @@
 //! The frame path: bytes become frames at a whole worker with one open call.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::ids::InterfaceIndex;
@@ -18,8 +19,8 @@ use crate::tick::Tick;
 use crate::wire;
 use crate::worker::Worker;
 
-const CALLER_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 2), 6000);
-const CALLEE_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 7000);
+const CALLER_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6000);
+const CALLEE_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 7000);
 
 /// What must hold whatever arrives: `bytes` is a row of records, each a byte that says what
 /// it is, two bytes of length, and so many bytes.
@@ -53,7 +54,7 @@ struct Bench {
     /// Keep the other ends alive.
     _post: post::ControlPost,
     now: Tick,
-    relays: [SocketAddrV4; 2],
+    relays: [SocketAddr; 2],
 }
 
 impl Bench {
@@ -81,8 +82,8 @@ impl Bench {
         .ok()?;
         let network = Box::new(lab::network(1, 1500, &lab::everybody()));
         let worker = Worker::new(WorkerId(0), &settings, rings, network, posts.pop()?).ok()?;
-        let relays = [0, 1]
-            .map(|side| SocketAddrV4::new(*lab::LISTENS[side].ip(), lab::MEDIA_PORTS[side].0));
+        let relays =
+            [0, 1].map(|side| SocketAddr::new(lab::LISTENS[side].ip(), lab::MEDIA_PORTS[side].0));
         let mut bench = Bench {
             worker,
             _post: ends.pop()?,
@@ -118,7 +119,7 @@ impl Bench {
                 let side = usize::from(kind & 1);
                 let source = [CALLER_MEDIA, CALLEE_MEDIA][side];
                 let rtcp = u16::from(kind >= 6);
-                let up = |a: SocketAddrV4| SocketAddrV4::new(*a.ip(), a.port() + rtcp);
+                let up = |a: SocketAddr| SocketAddr::new(a.ip(), a.port() + rtcp);
                 self.datagram(side, up(source), up(self.relays[side]), bytes);
             }
             _ => {
@@ -136,8 +137,8 @@ impl Bench {
     fn datagram(
         &mut self,
         side: usize,
-        from: SocketAddrV4,
-        to: SocketAddrV4,
+        from: SocketAddr,
+        to: SocketAddr,
         bytes: &[u8],
     ) -> Vec<String> {
         let mut frame = vec![0; wire::HEADERS_LEN];
@@ -185,7 +186,7 @@ impl Bench {
     }
 }
 
-fn sdp(address: SocketAddrV4) -> String {
+fn sdp(address: SocketAddr) -> String {
     let (ip, port) = (address.ip(), address.port());
     format!(
         "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"

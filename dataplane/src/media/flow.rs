@@ -1,6 +1,7 @@
 //! A flow: what signalling said of it, and its entry in the table.
 
 use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::net::SocketAddrV4;
 
 use super::drop::MediaDrop;
@@ -37,15 +38,15 @@ pub enum FlowKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowSpec {
     /// Our relay address and port that it arrives on: the key.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// What may pass.
     pub kind: FlowKind,
     /// Who may send to it; `None`: not known yet, nobody.
-    pub source: Option<SocketAddrV4>,
+    pub source: Option<SocketAddr>,
     /// Where it goes; `None`: on hold, or not known yet.
-    pub destination: Option<SocketAddrV4>,
+    pub destination: Option<SocketAddr>,
     /// Our relay address and port that it leaves from.
-    pub relay: SocketAddrV4,
+    pub relay: SocketAddr,
     /// Bit n set: RTP payload type n is in the receiver's m= line.
     pub payload_types: u128,
     /// The call it belongs to.
@@ -60,7 +61,7 @@ pub enum FlowChange {
     /// Close a flow.
     Close {
         /// Our relay port.
-        local: SocketAddrV4,
+        local: SocketAddr,
         /// The call that opened it; a later owner of the port is left alone.
         call: CallRef,
     },
@@ -161,8 +162,9 @@ impl Flow {
             FlowKind::Rtcp => RTCP,
             FlowKind::RtpAndRtcp => RTP | RTCP,
         };
-        let source = spec.source.unwrap_or(NOWHERE);
-        let destination = spec.destination.unwrap_or(NOWHERE);
+        let source = spec.source.map_or(NOWHERE, v4);
+        let destination = spec.destination.map_or(NOWHERE, v4);
+        let (local, relay) = (v4(spec.local), v4(spec.relay));
         self.flags = OPEN | kind;
         if spec.source.is_some() {
             self.flags |= SOURCE;
@@ -170,12 +172,12 @@ impl Flow {
         if spec.destination.is_some() {
             self.flags |= DESTINATION;
         }
-        self.headers = ReadyHeaders::new(spec.relay, destination);
+        self.headers = ReadyHeaders::new(relay, destination);
         self.source = source;
-        self.pseudo_header_sum = checksum::pseudo_header_sum(*source.ip(), *spec.local.ip());
+        self.pseudo_header_sum = checksum::pseudo_header_sum(*source.ip(), *local.ip());
         self.checksum_delta = checksum::delta(
-            addresses_sum(source, spec.local),
-            addresses_sum(spec.relay, destination),
+            addresses_sum(source, local),
+            addresses_sum(relay, destination),
         );
         self.payload_types = spec.payload_types;
         self.owner = spec.call.owner;
@@ -196,11 +198,11 @@ impl Flow {
     }
 
     /// Whether a packet from `src` may pass.
-    pub(super) fn check_source(&self, src: SocketAddrV4) -> Result<(), MediaDrop> {
+    pub(super) fn check_source(&self, src: SocketAddr) -> Result<(), MediaDrop> {
         if self.flags & SOURCE == 0 {
             return Err(MediaDrop::SourceUnset);
         }
-        if self.source != src {
+        if SocketAddr::V4(self.source) != src {
             return Err(MediaDrop::SourceUnknown);
         }
         Ok(())
@@ -238,7 +240,7 @@ impl Flow {
     }
 
     /// The flow as it stands on the port `local`.
-    pub(super) fn report(&self, local: SocketAddrV4) -> FlowReport {
+    pub(super) fn report(&self, local: SocketAddr) -> FlowReport {
         let kind = match (self.takes_rtp(), self.takes_rtcp()) {
             (true, true) => FlowKind::RtpAndRtcp,
             (true, false) => FlowKind::Rtp,
@@ -248,9 +250,11 @@ impl Flow {
             spec: FlowSpec {
                 local,
                 kind,
-                source: (self.flags & SOURCE != 0).then_some(self.source),
-                destination: self.has_destination().then(|| self.headers.dst()),
-                relay: self.headers.src(),
+                source: (self.flags & SOURCE != 0).then_some(SocketAddr::V4(self.source)),
+                destination: self
+                    .has_destination()
+                    .then(|| SocketAddr::V4(self.headers.dst())),
+                relay: SocketAddr::V4(self.headers.src()),
                 payload_types: self.payload_types,
                 call: self.call(),
             },
@@ -261,6 +265,14 @@ impl Flow {
             octets_out: self.octets_out,
             drops: self.drops,
         }
+    }
+}
+
+/// Control refuses addresses of IPv6, and the proxy an SDP with one: none comes here.
+fn v4(address: SocketAddr) -> SocketAddrV4 {
+    match address {
+        SocketAddr::V4(address) => address,
+        SocketAddr::V6(_) => NOWHERE,
     }
 }
 

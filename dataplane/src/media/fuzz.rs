@@ -1,7 +1,8 @@
 //! What must hold for any bytes that arrive as a frame on a media port.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::CallRef;
 use super::ChecksumPolicy;
@@ -17,9 +18,9 @@ use crate::route::Out;
 use crate::route::Route;
 use crate::wire;
 
-const LOCAL: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 1), 20_000);
-const RELAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 1), 20_002);
-const CALLEE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 7_000);
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1)), 20_000);
+const RELAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 1)), 20_002);
+const CALLEE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 7_000);
 
 /// Takes `bytes` as a frame: first as they are, then with headers that bring
 /// their rest to an open port, under each checksum policy.
@@ -101,8 +102,8 @@ fn relay_one(
     }
 }
 
-fn table_for(source: SocketAddrV4, kind: FlowKind) -> Option<(FlowTable, FlowSpec)> {
-    let mut table = FlowTable::new(&[(*LOCAL.ip(), 20_000..=20_003)]).ok()?;
+fn table_for(source: SocketAddr, kind: FlowKind) -> Option<(FlowTable, FlowSpec)> {
+    let mut table = FlowTable::new(&[(LOCAL.ip(), 20_000..=20_003)]).ok()?;
     let spec = FlowSpec {
         local: LOCAL,
         kind,
@@ -124,7 +125,7 @@ fn network() -> Network {
         mtu: 1500,
         up: true,
     };
-    let prefix = Ipv4Addr::new(10, 77, 2, 0);
+    let prefix = IpAddr::V4(Ipv4Addr::new(10, 77, 2, 0));
     let route = Route {
         prefix,
         length: 24,
@@ -135,9 +136,9 @@ fn network() -> Network {
     let mac = [2, 0, 0, 0, 0, 2];
     let neighbour = Neighbour {
         interface: index,
-        address: *CALLEE.ip(),
+        address: CALLEE.ip(),
         mac,
     };
-    let addresses = [*LOCAL.ip(), *RELAY.ip()];
+    let addresses = [LOCAL.ip(), RELAY.ip()];
     Network::new(1, &[link], &addresses, &[route], &[neighbour])
 }

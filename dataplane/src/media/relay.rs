@@ -1,6 +1,6 @@
 //! A packet's way through the relay: look up, check, rewrite in place, count.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::demux;
 use super::demux::Protocol;
@@ -44,7 +44,7 @@ pub struct Solicit {
     /// The interface to ask on.
     pub interface: InterfaceIndex,
     /// The address to ask for: the gateway, or the destination on the link.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// What became of a media packet.
@@ -187,7 +187,7 @@ impl Flow {
     /// The slow path: looks the way out up again. Bounded, no allocation.
     #[cold]
     fn resolve(&mut self, network: &Network) -> Result<(), Refusal> {
-        match network.resolve(*self.headers.dst().ip()) {
+        match network.resolve((*self.headers.dst().ip()).into()) {
             Ok(hop) => {
                 self.headers.set_ethernet(&Ethernet {
                     destination: hop.dst_mac,

@@ -1,4 +1,6 @@
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 
 use etherparse::NetSlice;
 use etherparse::SlicedPacket;
@@ -24,15 +26,15 @@ const POLICIES: [ChecksumPolicy; 3] = [
     ChecksumPolicy::Full,
 ];
 
-fn at(text: &str) -> SocketAddrV4 {
+fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn caller() -> SocketAddrV4 {
+fn caller() -> SocketAddr {
     at("10.77.1.2:6000")
 }
 
-fn callee() -> SocketAddrV4 {
+fn callee() -> SocketAddr {
     at("10.77.2.2:7000")
 }
 
@@ -62,7 +64,7 @@ fn network(epoch: u32, callee_mac: Option<u8>) -> Network {
         up: true,
     };
     let route = |third, index| Route {
-        prefix: Ipv4Addr::new(10, 77, third, 0),
+        prefix: IpAddr::V4(Ipv4Addr::new(10, 77, third, 0)),
         length: 24,
         gateway: None,
         out: Out::Ours(index),
@@ -70,11 +72,14 @@ fn network(epoch: u32, callee_mac: Option<u8>) -> Network {
     };
     let neighbour = |last| Neighbour {
         interface: CORE,
-        address: *callee().ip(),
+        address: callee().ip(),
         mac: [4, 0, 0, 0, 0, last],
     };
     let neighbours: Vec<_> = callee_mac.map(neighbour).into_iter().collect();
-    let addresses = [Ipv4Addr::new(10, 77, 1, 1), Ipv4Addr::new(10, 77, 2, 1)];
+    let addresses = [
+        IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1)),
+        IpAddr::V4(Ipv4Addr::new(10, 77, 2, 1)),
+    ];
     let routes = [route(1, ACCESS), route(2, CORE)];
     Network::new(
         epoch,
@@ -87,8 +92,8 @@ fn network(epoch: u32, callee_mac: Option<u8>) -> Network {
 
 fn table_with(spec: &FlowSpec) -> FlowTable {
     let ranges = [
-        (Ipv4Addr::new(10, 77, 1, 1), 20_000..=20_099),
-        (Ipv4Addr::new(10, 77, 2, 1), 20_000..=20_099),
+        (IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1)), 20_000..=20_099),
+        (IpAddr::V4(Ipv4Addr::new(10, 77, 2, 1)), 20_000..=20_099),
     ];
     let mut table = FlowTable::new(&ranges).unwrap();
     let _ = table.open(spec);
@@ -96,7 +101,7 @@ fn table_with(spec: &FlowSpec) -> FlowTable {
 }
 
 /// A frame with a complete UDP checksum.
-fn frame_of(src: SocketAddrV4, dst: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+fn frame_of(src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0u8; wire::HEADERS_LEN];
     frame.extend_from_slice(payload);
     let _ = wire::write_headers(&mut frame, &Ethernet::default(), src, dst, payload.len()).unwrap();
@@ -121,7 +126,7 @@ fn relay_with(
 }
 
 /// Relays one payload from `src` through a fresh table.
-fn relay_payload(spec: &FlowSpec, src: SocketAddrV4, payload: &[u8]) -> Relayed {
+fn relay_payload(spec: &FlowSpec, src: SocketAddr, payload: &[u8]) -> Relayed {
     let mut table = table_with(spec);
     let mut frame = frame_of(src, spec.local, payload);
     relay_with(
@@ -151,7 +156,7 @@ fn is_forwarded(relayed: Relayed) -> bool {
 
 /// What the frame says of itself, by another implementation: source,
 /// destination, payload, and whether the UDP checksum is complete and right.
-fn sliced(frame: &[u8]) -> (SocketAddrV4, SocketAddrV4, Vec<u8>, bool) {
+fn sliced(frame: &[u8]) -> (SocketAddr, SocketAddr, Vec<u8>, bool) {
     let packet = SlicedPacket::from_ethernet(frame).unwrap();
     let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Udp(udp))) = (packet.net, packet.transport)
     else {
@@ -173,8 +178,11 @@ fn sliced(frame: &[u8]) -> (SocketAddrV4, SocketAddrV4, Vec<u8>, bool) {
         .to_header()
         .calc_checksum_ipv4(&header, udp.payload())
         .unwrap();
-    let src = SocketAddrV4::new(ip.header().source_addr(), udp.source_port());
-    let dst = SocketAddrV4::new(ip.header().destination_addr(), udp.destination_port());
+    let src = SocketAddr::new(ip.header().source_addr().into(), udp.source_port());
+    let dst = SocketAddr::new(
+        ip.header().destination_addr().into(),
+        udp.destination_port(),
+    );
     (src, dst, udp.payload().to_vec(), udp.checksum() == right)
 }
 
@@ -365,7 +373,7 @@ fn no_way_out_has_its_own_names() {
     assert_eq!(to("192.0.2.1:7000"), dropped(MediaDrop::NoRoute));
     let solicit = Some(Solicit {
         interface: CORE,
-        address: Ipv4Addr::new(10, 77, 2, 9),
+        address: IpAddr::V4(Ipv4Addr::new(10, 77, 2, 9)),
     });
     let reason = MediaDrop::NoNeighbour;
     assert_eq!(to("10.77.2.9:7000"), Relayed::Drop { reason, solicit });
@@ -472,14 +480,15 @@ fn a_damaged_packet_stays_damaged_unless_computed_in_full() {
     }
 }
 
-fn host() -> impl Strategy<Value = SocketAddrV4> {
-    (1u8..120, any::<[u8; 3]>(), any::<u16>())
-        .prop_map(|(a, [b, c, d], port)| SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port))
+fn host() -> impl Strategy<Value = SocketAddr> {
+    (1u8..120, any::<[u8; 3]>(), any::<u16>()).prop_map(|(a, [b, c, d], port)| {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), port)
+    })
 }
 
 /// A network where everything is behind one gateway.
 fn behind_gateway() -> Network {
-    let gateway = Ipv4Addr::new(121, 0, 0, 1);
+    let gateway = IpAddr::V4(Ipv4Addr::new(121, 0, 0, 1));
     let link = Link {
         index: CORE,
         mac: [2; 6],
@@ -487,7 +496,7 @@ fn behind_gateway() -> Network {
         up: true,
     };
     let route = Route {
-        prefix: Ipv4Addr::UNSPECIFIED,
+        prefix: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         length: 0,
         gateway: Some(gateway),
         out: Out::Ours(CORE),
@@ -510,7 +519,10 @@ enum Arriving {
 
 fn arrive(frame: &mut [u8], arriving: Arriving) {
     let datagram = wire::parse(frame).unwrap();
-    let addresses = checksum::pseudo_header_sum(*datagram.src.ip(), *datagram.dst.ip());
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (datagram.src.ip(), datagram.dst.ip()) else {
+        panic!("not IPv4")
+    };
+    let addresses = checksum::pseudo_header_sum(src, dst);
     let field = match arriving {
         Arriving::Complete => return,
         Arriving::Partial => checksum::add(addresses, datagram.udp_len()),

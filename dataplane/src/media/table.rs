@@ -5,8 +5,8 @@
 //! every range from the start (128 bytes each: 1.28 MB for 10,000 ports) and
 //! never grows.
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use super::flow::CallRef;
@@ -31,19 +31,20 @@ pub enum RangeError {
     #[error("the media range on {address} holds no port: set its first port below its last")]
     Empty {
         /// The range's address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// Two ranges share ports of one address.
     #[error("two media ranges on {address} overlap: give each ports of its own")]
     Overlap {
         /// The address of both.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
 }
 
 /// What became of a [`FlowSpec`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
+#[allow(clippy::large_enum_variant)] // A worker has no box to put the large one in.
 pub enum Opened {
     /// The port was closed and is open now.
     New,
@@ -65,7 +66,7 @@ pub struct FlowTable {
 
 #[derive(Clone, Copy, Debug)]
 struct PortRange {
-    address: Ipv4Addr,
+    address: IpAddr,
     first: u16,
     last: u16,
     /// Index of the first port's flow.
@@ -78,7 +79,7 @@ impl FlowTable {
     ///
     /// # Errors
     /// [`RangeError`], to be told to the operator.
-    pub fn new(ranges: &[(Ipv4Addr, RangeInclusive<u16>)]) -> Result<FlowTable, RangeError> {
+    pub fn new(ranges: &[(IpAddr, RangeInclusive<u16>)]) -> Result<FlowTable, RangeError> {
         if ranges.len() > RANGES_MAX {
             return Err(RangeError::TooMany {
                 given: ranges.len(),
@@ -115,7 +116,7 @@ impl FlowTable {
 
     /// True if `local` is a relay address and port, open or not.
     #[must_use]
-    pub fn covers(&self, local: SocketAddrV4) -> bool {
+    pub fn covers(&self, local: SocketAddr) -> bool {
         self.slot(local).is_some()
     }
 
@@ -146,7 +147,7 @@ impl FlowTable {
 
     /// Closes the flow of `call` on `local` and tells what it carried; `None`,
     /// and nothing is closed, if no flow of that call is open there.
-    pub fn close(&mut self, local: SocketAddrV4, call: CallRef) -> Option<FlowReport> {
+    pub fn close(&mut self, local: SocketAddr, call: CallRef) -> Option<FlowReport> {
         let flow = self.open_flow_mut(local)?;
         if flow.call() != call {
             return None;
@@ -171,7 +172,7 @@ impl FlowTable {
 
     /// The flow open on `local`.
     #[must_use]
-    pub fn report(&self, local: SocketAddrV4) -> Option<FlowReport> {
+    pub fn report(&self, local: SocketAddr) -> Option<FlowReport> {
         let flow = self.flows.get(self.slot(local)?)?;
         flow.is_open().then(|| flow.report(local))
     }
@@ -190,24 +191,24 @@ impl FlowTable {
     }
 
     /// The entry of an open flow.
-    pub(super) fn open_flow_mut(&mut self, local: SocketAddrV4) -> Option<&mut Flow> {
+    pub(super) fn open_flow_mut(&mut self, local: SocketAddr) -> Option<&mut Flow> {
         let slot = self.slot(local)?;
         self.flows.get_mut(slot).filter(|flow| flow.is_open())
     }
 
-    fn slot(&self, local: SocketAddrV4) -> Option<usize> {
+    fn slot(&self, local: SocketAddr) -> Option<usize> {
         for range in &self.ranges {
-            if range.address == *local.ip() && (range.first..=range.last).contains(&local.port()) {
+            if range.address == local.ip() && (range.first..=range.last).contains(&local.port()) {
                 return Some(range.base + usize::from(local.port() - range.first));
             }
         }
         None
     }
 
-    fn local_of(&self, slot: usize) -> Option<SocketAddrV4> {
+    fn local_of(&self, slot: usize) -> Option<SocketAddr> {
         let range = self.ranges.iter().rev().find(|range| range.base <= slot)?;
         let offset = u16::try_from(slot - range.base).ok()?;
-        Some(SocketAddrV4::new(
+        Some(SocketAddr::new(
             range.address,
             range.first.checked_add(offset)?,
         ))

@@ -1,11 +1,13 @@
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 use super::super::flow::FlowKind;
 use super::*;
 use crate::ids::WorkerId;
 
-const ACCESS: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
-const CORE: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
+const ACCESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1));
+const CORE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 2, 1));
 
 fn call(slot: u32, generation: u32) -> CallRef {
     CallRef {
@@ -15,13 +17,13 @@ fn call(slot: u32, generation: u32) -> CallRef {
     }
 }
 
-fn spec(local: SocketAddrV4, call: CallRef) -> FlowSpec {
+fn spec(local: SocketAddr, call: CallRef) -> FlowSpec {
     FlowSpec {
         local,
         kind: FlowKind::Rtp,
         source: Some("10.77.1.2:6000".parse().unwrap()),
         destination: None,
-        relay: SocketAddrV4::new(CORE, 20_000),
+        relay: SocketAddr::new(CORE, 20_000),
         payload_types: 1 << 8,
         call,
     }
@@ -39,7 +41,7 @@ fn table() -> FlowTable {
 #[test]
 fn covers_its_ranges_and_nothing_else() {
     let table = table();
-    let covers = |address, port| table.covers(SocketAddrV4::new(address, port));
+    let covers = |address, port| table.covers(SocketAddr::new(address, port));
     assert!(covers(ACCESS, 20_000) && covers(ACCESS, 20_099) && covers(ACCESS, 30_001));
     assert!(covers(CORE, 20_009) && !covers(CORE, 20_010) && !covers(CORE, 30_000));
     assert!(!covers(ACCESS, 19_999) && !covers(ACCESS, 20_100) && !covers(ACCESS, 0));
@@ -66,7 +68,7 @@ fn refuses_ranges_that_cannot_be() {
 #[test]
 fn the_last_port_of_all_has_a_slot() {
     let mut table = FlowTable::new(&[(CORE, 0..=u16::MAX)]).unwrap();
-    let local = SocketAddrV4::new(CORE, u16::MAX);
+    let local = SocketAddr::new(CORE, u16::MAX);
     assert_eq!(table.open(&spec(local, call(1, 1))), Opened::New);
     assert_eq!(
         table.reports(0, usize::MAX).next().unwrap().spec.local,
@@ -77,7 +79,7 @@ fn the_last_port_of_all_has_a_slot() {
 #[test]
 fn a_report_tells_what_was_opened() {
     let mut table = table();
-    let mut spec = spec(SocketAddrV4::new(CORE, 20_004), call(7, 3));
+    let mut spec = spec(SocketAddr::new(CORE, 20_004), call(7, 3));
     for kind in [FlowKind::Rtp, FlowKind::Rtcp, FlowKind::RtpAndRtcp] {
         spec.kind = kind;
         spec.destination = Some("10.77.1.2:7000".parse().unwrap());
@@ -93,7 +95,7 @@ fn a_report_tells_what_was_opened() {
 #[test]
 fn close_is_final_and_a_stale_close_is_ignored() {
     let mut table = table();
-    let local = SocketAddrV4::new(ACCESS, 20_010);
+    let local = SocketAddr::new(ACCESS, 20_010);
     assert_eq!(table.open(&spec(local, call(1, 1))), Opened::New);
     assert_eq!(table.close(local, call(1, 0)), None);
     assert_eq!(table.close(local, call(2, 1)), None);
@@ -106,7 +108,7 @@ fn close_is_final_and_a_stale_close_is_ignored() {
 #[test]
 fn another_call_on_an_open_port_ends_the_first() {
     let mut table = table();
-    let local = SocketAddrV4::new(ACCESS, 20_010);
+    let local = SocketAddr::new(ACCESS, 20_010);
     let _ = table.open(&spec(local, call(1, 1)));
     let Opened::Replaced(report) = table.open(&spec(local, call(1, 2))) else {
         panic!("the first call's flow was not ended");
@@ -121,7 +123,7 @@ fn another_call_on_an_open_port_ends_the_first() {
 #[test]
 fn a_port_outside_opens_nothing() {
     let mut table = table();
-    let local = SocketAddrV4::new(ACCESS, 40_000);
+    let local = SocketAddr::new(ACCESS, 40_000);
     assert_eq!(table.open(&spec(local, call(1, 1))), Opened::OutsideRanges);
     assert_eq!(
         (table.open_count(), table.close(local, call(1, 1))),

@@ -1,6 +1,6 @@
 //! Trunks and routes: who is calling, and who is to be called.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::ids::TrunkIndex;
 use crate::settings::DialRoute;
@@ -12,8 +12,33 @@ pub struct Dial {
     trunks: Vec<Trunk>,
     routes: Vec<DialRoute>,
     /// Every source network, the longest prefix first, and last the targets, which may call
-    /// as well: mask, network, whose.
-    sources: Vec<(u32, u32, TrunkIndex)>,
+    /// as well.
+    sources: Vec<Source>,
+}
+
+/// A network that a trunk calls from.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    /// Any address of it; its family tells whose bits are compared.
+    network: IpAddr,
+    /// The bits that count.
+    mask: u128,
+    trunk: TrunkIndex,
+}
+
+impl Source {
+    fn holds(&self, address: IpAddr) -> bool {
+        self.network.is_ipv4() == address.is_ipv4()
+            && (bits(self.network) ^ bits(address)) & self.mask == 0
+    }
+}
+
+/// An address as a number, its first bit the highest.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
+        IpAddr::V6(address) => address.into(),
+    }
 }
 
 impl Dial {
@@ -32,18 +57,17 @@ impl Dial {
             })
             .collect();
         sources.sort_by_key(|&(_, len, _)| std::cmp::Reverse(len));
-        let targets = trunks.iter().enumerate().filter_map(|(index, trunk)| {
-            let target = *trunk.target?.ip();
-            Some((target, 32, index as u16))
-        });
+        let targets = trunks
+            .iter()
+            .enumerate()
+            .filter_map(|(index, trunk)| Some((trunk.target?.ip(), 128, index as u16)));
         sources.extend(targets);
         let sources = sources
             .into_iter()
-            .map(|(network, len, index)| {
-                let mask = u32::MAX
-                    .checked_shl(32 - u32::from(len.min(32)))
-                    .unwrap_or(0);
-                (mask, u32::from(network) & mask, TrunkIndex(index))
+            .map(|(network, len, index)| Source {
+                network,
+                mask: !u128::MAX.checked_shr(len.into()).unwrap_or(0),
+                trunk: TrunkIndex(index),
             })
             .collect();
         Dial {
@@ -55,23 +79,17 @@ impl Dial {
 
     /// The trunk that `source` belongs to: the one that names it most exactly.
     #[must_use]
-    pub fn trunk_of(&self, source: Ipv4Addr) -> Option<TrunkIndex> {
-        let source = u32::from(source);
-        let found = self
-            .sources
-            .iter()
-            .find(|&&(mask, network, _)| source & mask == network);
-        found.map(|&(.., trunk)| trunk)
+    pub fn trunk_of(&self, source: IpAddr) -> Option<TrunkIndex> {
+        let found = self.sources.iter().find(|network| network.holds(source));
+        found.map(|source| source.trunk)
     }
 
     /// True where `address` is one of this trunk's, though another may name it more exactly.
     #[must_use]
-    pub fn belongs(&self, trunk: TrunkIndex, address: Ipv4Addr) -> bool {
-        let address = u32::from(address);
-        let fits = |&&(mask, network, whose): &&(u32, u32, TrunkIndex)| {
-            whose == trunk && address & mask == network
-        };
-        self.sources.iter().any(|source| fits(&source))
+    pub fn belongs(&self, trunk: TrunkIndex, address: IpAddr) -> bool {
+        self.sources
+            .iter()
+            .any(|source| source.trunk == trunk && source.holds(address))
     }
 
     /// The trunk that a request from `from` for `called` goes to: that of the first route
@@ -106,7 +124,7 @@ mod tests {
             name: String::new(),
             sources: sources
                 .iter()
-                .map(|&(ip, len)| (Ipv4Addr::from(ip), len))
+                .map(|&(ip, len)| (IpAddr::from(ip), len))
                 .collect(),
             target: None,
             listen: ListenIndex(0),
@@ -131,25 +149,25 @@ mod tests {
             ],
             vec![],
         );
-        let of = |ip: [u8; 4]| dial.trunk_of(Ipv4Addr::from(ip)).map(|trunk| trunk.0);
+        let of = |ip: [u8; 4]| dial.trunk_of(IpAddr::from(ip)).map(|trunk| trunk.0);
         assert_eq!(of([10, 2, 0, 1]), Some(0));
         assert_eq!(of([10, 1, 0, 1]), Some(1));
         assert_eq!(of([192, 0, 2, 1]), Some(1));
         let closed = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)])], vec![]);
-        assert_eq!(closed.trunk_of(Ipv4Addr::new(10, 0, 0, 2)), None);
+        assert_eq!(closed.trunk_of(IpAddr::from([10, 0, 0, 2])), None);
     }
 
     #[test]
     fn a_target_belongs_to_its_trunk_though_another_names_it_as_source() {
-        let carrier = Ipv4Addr::new(10, 0, 0, 1);
+        let carrier = IpAddr::from([10, 0, 0, 1]);
         let mut second = trunk(&[]);
-        second.target = Some(std::net::SocketAddrV4::new(carrier, 5070));
+        second.target = Some(std::net::SocketAddr::new(carrier, 5070));
         let dial = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)]), second.clone()], vec![]);
         assert_eq!(dial.trunk_of(carrier), Some(TrunkIndex(0)));
         assert!(dial.belongs(TrunkIndex(1), carrier) && dial.belongs(TrunkIndex(0), carrier));
         let alone = Dial::new(vec![second], vec![]);
         assert_eq!(alone.trunk_of(carrier), Some(TrunkIndex(0)));
-        assert!(!alone.belongs(TrunkIndex(0), Ipv4Addr::new(10, 0, 0, 2)));
+        assert!(!alone.belongs(TrunkIndex(0), IpAddr::from([10, 0, 0, 2])));
     }
 
     #[test]

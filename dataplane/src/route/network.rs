@@ -10,6 +10,7 @@
 //! bytes each, and the longest match is one binary search: 18 steps for
 //! 100,000 routes. Building sorts the routes: n·log n.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
 use crate::ids::InterfaceIndex;
@@ -43,11 +44,11 @@ pub enum Out {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The network; bits beyond `length` do not count.
-    pub prefix: Ipv4Addr,
+    pub prefix: IpAddr,
     /// Length of the prefix in bits, 0 to 32.
     pub length: u8,
     /// The router, or `None` for a network on the link.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// Where it leads.
     pub out: Out,
     /// The lower wins among routes of one prefix; of equals the first given.
@@ -60,7 +61,7 @@ pub struct Neighbour {
     /// The interface behind which it is.
     pub interface: InterfaceIndex,
     /// Its IPv4 address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its station address.
     pub mac: MacAddress,
 }
@@ -77,7 +78,7 @@ pub struct NextHop {
     /// The longest IP packet that the interface takes, in bytes.
     pub mtu: u16,
     /// The next station's IPv4 address: the gateway, or the destination.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// Why there is no way to an address.
@@ -97,7 +98,7 @@ pub enum Unresolved {
         /// The interface to ask on.
         interface: InterfaceIndex,
         /// The address to ask for.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// The address is one of this host's.
     OurOwn,
@@ -112,7 +113,7 @@ pub struct Network {
     /// By interface index.
     links: Vec<Option<Link>>,
     /// This host's addresses, ascending.
-    addresses: Vec<Ipv4Addr>,
+    addresses: Vec<IpAddr>,
     /// Disjoint ranges that cover all addresses, ascending by first.
     ranges: Vec<Range>,
     /// The routes that the ranges point to.
@@ -141,7 +142,7 @@ impl Network {
     pub fn new(
         epoch: u32,
         links: &[Link],
-        addresses: &[Ipv4Addr],
+        addresses: &[IpAddr],
         routes: &[Route],
         neighbours: &[Neighbour],
     ) -> Network {
@@ -185,7 +186,7 @@ impl Network {
 
     /// True for one of this host's addresses.
     #[must_use]
-    pub fn is_our_own(&self, address: Ipv4Addr) -> bool {
+    pub fn is_our_own(&self, address: IpAddr) -> bool {
         self.addresses.binary_search(&address).is_ok()
     }
 
@@ -197,14 +198,17 @@ impl Network {
     ///
     /// # Errors
     /// Why there is no way; see [`Unresolved`].
-    pub fn resolve(&self, destination: Ipv4Addr) -> Result<NextHop, Unresolved> {
+    pub fn resolve(&self, destination: IpAddr) -> Result<NextHop, Unresolved> {
         if self.is_our_own(destination) {
             return Err(Unresolved::OurOwn);
         }
-        if matches!(destination.octets()[0], 0 | 127 | 224..=255) {
+        let IpAddr::V4(ip) = destination else {
+            return Err(Unresolved::NoRoute);
+        };
+        if matches!(ip.octets()[0], 0 | 127 | 224..=255) {
             return Err(Unresolved::NotUnicast);
         }
-        let route = self.route_to(destination).ok_or(Unresolved::NoRoute)?;
+        let route = self.route_to(ip).ok_or(Unresolved::NoRoute)?;
         let interface = match route.out {
             Out::Ours(interface) => interface,
             Out::Other => return Err(Unresolved::OtherInterface),
@@ -236,7 +240,7 @@ impl Network {
         self.routes.get(usize::try_from(range.route).ok()?)
     }
 
-    fn neighbour(&self, interface: InterfaceIndex, address: Ipv4Addr) -> Option<MacAddress> {
+    fn neighbour(&self, interface: InterfaceIndex, address: IpAddr) -> Option<MacAddress> {
         let key = (interface, address);
         let at = self
             .neighbours
@@ -246,14 +250,18 @@ impl Network {
     }
 }
 
-fn neighbour_key(neighbour: &Neighbour) -> (InterfaceIndex, Ipv4Addr) {
+fn neighbour_key(neighbour: &Neighbour) -> (InterfaceIndex, IpAddr) {
     (neighbour.interface, neighbour.address)
 }
 
 /// First and last address of a route's prefix.
 fn bounds(route: &Route) -> (u32, u32) {
     let host_bits = u32::MAX.checked_shr(u32::from(route.length)).unwrap_or(0);
-    let first = u32::from(route.prefix) & !host_bits;
+    let prefix = match route.prefix {
+        IpAddr::V4(prefix) => prefix.into(),
+        IpAddr::V6(_) => 0,
+    };
+    let first = prefix & !host_bits;
     (first, first | host_bits)
 }
 
@@ -261,7 +269,7 @@ fn bounds(route: &Route) -> (u32, u32) {
 fn best_routes(routes: &[Route]) -> Vec<Route> {
     let mut best: Vec<Route> = routes
         .iter()
-        .filter(|route| route.length <= 32)
+        .filter(|route| route.prefix.is_ipv4() && route.length <= 32)
         .copied()
         .collect();
     // A stable sort, so that of equal metrics the first given stays first.

@@ -5,7 +5,7 @@ use super::*;
 const ACCESS: InterfaceIndex = InterfaceIndex(0);
 const CORE: InterfaceIndex = InterfaceIndex(1);
 
-fn ip(text: &str) -> Ipv4Addr {
+fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -137,7 +137,7 @@ fn the_lower_metric_wins_and_the_first_of_equals() {
         routes[0].metric = first;
         routes[1].metric = second;
         let network = Network::new(1, &[], &[], &routes, &[]);
-        network.route_to(ip("10.1.1.1")).unwrap().out
+        network.route_to(Ipv4Addr::new(10, 1, 1, 1)).unwrap().out
     };
     assert_eq!(with(1, 2), Out::Ours(ACCESS));
     assert_eq!(with(2, 1), Out::Ours(CORE));
@@ -152,7 +152,7 @@ fn naive(routes: &[Route], address: u32) -> Option<&Route> {
         .filter(|route| {
             let shift = 32 - u32::from(route.length);
             let network = |address: u32| u64::from(address) >> shift;
-            network(address) == network(u32::from(route.prefix))
+            network(address) == network(bounds(route).0)
         })
         .min_by_key(|route| (32 - route.length, route.metric))
 }
@@ -163,7 +163,7 @@ fn routes() -> impl Strategy<Value = Vec<Route>> {
         (0u32..64, 0u8..=32, 0u32..3, any::<bool>()).prop_map(|(bits, length, metric, low)| {
             let bits = if low { bits | bits << 29 } else { bits << 26 };
             Route {
-                prefix: bits.into(),
+                prefix: Ipv4Addr::from(bits).into(),
                 length,
                 gateway: None,
                 out: Out::Other,
@@ -180,7 +180,7 @@ proptest! {
         random in proptest::collection::vec(any::<u32>(), 20),
     ) {
         for (id, route) in (1u32..).zip(&mut routes) {
-            route.gateway = Some(id.into()); // tells routes apart
+            route.gateway = Some(Ipv4Addr::from(id).into()); // tells routes apart
         }
         let network = Network::new(1, &[], &[], &routes, &[]);
         let edges = routes.iter().flat_map(|route| {

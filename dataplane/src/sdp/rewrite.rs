@@ -1,5 +1,6 @@
 //! Putting our relay between the two ends of each stream.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
 use super::Address;
@@ -14,7 +15,7 @@ use crate::text::Text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relay {
     /// The relay's address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The port for RTP, never 0.
     pub rtp: u16,
     /// The port for RTCP: that for RTP where the two are multiplexed.
@@ -36,8 +37,8 @@ pub enum RewriteError {
 #[derive(Clone, Copy, Debug)]
 enum New {
     Port(u16),
-    Address(Ipv4Addr),
-    ConnectionLine(Ipv4Addr),
+    Address(IpAddr),
+    ConnectionLine(IpAddr),
     RtcpLine(u16),
 }
 
@@ -141,7 +142,7 @@ fn anchored<'s>(
 
 /// The address that the session's c= line may say: that of the relays of all streams
 /// that use the line, or, where none does, of all streams.
-fn shared_address(session: &Session, relays: &[Option<Relay>]) -> Option<Ipv4Addr> {
+fn shared_address(session: &Session, relays: &[Option<Relay>]) -> Option<IpAddr> {
     let relays = relays.iter().copied().chain(core::iter::repeat(None));
     let live = || {
         session
@@ -184,7 +185,7 @@ fn write(
             New::Port(port) => text.decimal(port.into()),
             New::Address(address) => {
                 text.push(b"IP4 ");
-                text.ipv4(address);
+                text.ip(address);
             }
             New::ConnectionLine(_) | New::RtcpLine(_) => {
                 added_line(&mut text, body, *place, *new, line_end);
@@ -210,7 +211,7 @@ fn added_line(text: &mut Text<'_>, body: &[u8], place: Span, new: New, line_end:
     match new {
         New::ConnectionLine(address) => {
             text.push(b"c=IN IP4 ");
-            text.ipv4(address);
+            text.ip(address);
         }
         New::RtcpLine(port) | New::Port(port) => {
             text.push(b"a=rtcp:");

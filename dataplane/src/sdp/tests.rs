@@ -18,7 +18,7 @@ const OFFER: &str = "v=0\r\n\
 
 fn relay(last: u8, rtp: u16, rtcp: u16) -> Option<Relay> {
     Some(Relay {
-        address: Ipv4Addr::new(203, 0, 113, last),
+        address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, last)),
         rtp,
         rtcp,
     })

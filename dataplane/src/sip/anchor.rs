@@ -9,8 +9,8 @@
 //! (RFC 4961), and there goes what arrives on the other party's leg. Who offered and who
 //! answered makes no difference to that.
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::call::Party;
 use super::report::LegReport;
@@ -25,9 +25,9 @@ use crate::media::PortPair;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// RTP; `None` where it has said nothing but `c=0.0.0.0` so far.
-    pub rtp: Option<SocketAddrV4>,
+    pub rtp: Option<SocketAddr>,
     /// RTCP.
-    pub rtcp: Option<SocketAddrV4>,
+    pub rtcp: Option<SocketAddr>,
     /// On hold in the way of old, `c=0.0.0.0` (RFC 3264 §8.4): it gets nothing, and may go
     /// on sending from where it received.
     pub held: bool,
@@ -39,7 +39,7 @@ pub struct Peer {
 
 impl Peer {
     /// Where its RTP goes.
-    fn destination(self) -> Option<SocketAddrV4> {
+    fn destination(self) -> Option<SocketAddr> {
         self.rtp.filter(|_| !self.held)
     }
 }
@@ -50,7 +50,7 @@ pub struct Leg {
     /// The media range that they are of.
     pub range: MediaIndex,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The ports.
     pub pair: PortPair,
 }
@@ -99,14 +99,14 @@ impl Anchor {
 impl Leg {
     /// Our address and port for RTP.
     #[must_use]
-    pub fn rtp(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.address, self.pair.rtp())
+    pub fn rtp(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.pair.rtp())
     }
 
     /// Our address and port for RTCP.
     #[must_use]
-    pub fn rtcp(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.address, self.pair.rtcp())
+    pub fn rtcp(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.pair.rtcp())
     }
 }
 
@@ -121,7 +121,7 @@ impl Stream {
 
     /// Where its flows come in: all four local ports.
     #[must_use]
-    pub fn locals(&self) -> [SocketAddrV4; 4] {
+    pub fn locals(&self) -> [SocketAddr; 4] {
         let [a, b] = &self.legs;
         [a.rtp(), a.rtcp(), b.rtp(), b.rtcp()]
     }

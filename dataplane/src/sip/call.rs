@@ -1,6 +1,6 @@
 //! Calls: just enough of a dialog to count it, to anchor its media and to free that.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::anchor::Anchor;
 use super::anchor::Peers;
@@ -58,7 +58,7 @@ pub struct Call {
     /// The trunks of caller and callee; the callee's is not known after a restart.
     pub trunks: [Option<TrunkIndex>; 2],
     /// Where the parties' messages came from last: the next hop where a Contact is a name.
-    pub parties: [Option<SocketAddrV4>; 2],
+    pub parties: [Option<SocketAddr>; 2],
     /// Its media.
     pub anchor: Anchor,
     /// The offers of each party that have not been answered yet.

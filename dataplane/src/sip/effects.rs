@@ -3,7 +3,7 @@
 //! The caller owns the buffer. The contract: give one input, carry out all effects,
 //! clear, then give the next.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::ids::ListenIndex;
@@ -16,7 +16,7 @@ use crate::media::FlowChange;
 #[derive(Clone, Debug)]
 pub struct Send {
     /// To whom.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// From which listen.
     pub listen: ListenIndex,
     /// Where its bytes are, see [`Effects::bytes`].
@@ -54,7 +54,7 @@ impl Effects {
     ///
     /// # Panics
     /// If one input causes more than `SENDS_PER_INPUT` messages: a bug of ours.
-    pub fn send(&mut self, len: usize, to: SocketAddrV4, listen: ListenIndex) -> &[u8] {
+    pub fn send(&mut self, len: usize, to: SocketAddr, listen: ListenIndex) -> &[u8] {
         assert!(
             self.sends.len() < SENDS_PER_INPUT,
             "one input sends too many messages"
@@ -70,7 +70,7 @@ impl Effects {
     }
 
     /// Sends a copy of `message`.
-    pub fn send_copy(&mut self, message: &[u8], to: SocketAddrV4, listen: ListenIndex) {
+    pub fn send_copy(&mut self, message: &[u8], to: SocketAddr, listen: ListenIndex) {
         self.room()[..message.len()].copy_from_slice(message);
         self.send(message.len(), to, listen);
     }

@@ -14,7 +14,8 @@
 //! ```
 
 use std::hash::Hasher;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use data_encoding::BASE32_DNSSEC;
 use siphasher::sip::SipHasher13;
@@ -86,13 +87,13 @@ pub struct Identity {
     worker: WorkerId,
     boot: u16,
     secrets: Secrets,
-    listens: Vec<SocketAddrV4>,
+    listens: Vec<SocketAddr>,
 }
 
 impl Identity {
     /// For `worker` in this start of the box; `listens` are the advertised addresses.
     #[must_use]
-    pub fn new(worker: WorkerId, boot: u16, secrets: Secrets, listens: Vec<SocketAddrV4>) -> Self {
+    pub fn new(worker: WorkerId, boot: u16, secrets: Secrets, listens: Vec<SocketAddr>) -> Self {
         Identity {
             worker,
             boot,
@@ -186,14 +187,18 @@ impl Identity {
     fn cookie_mac(&self, key: usize, call_id: &[u8], tag: &[u8], sides: Sides) -> [u8; 8] {
         let listen = |index: ListenIndex| {
             let address = self.listens[usize::from(index.0)];
-            let [a, b, c, d] = address.ip().octets();
-            let [e, f] = address.port().to_be_bytes();
-            [a, b, c, d, e, f]
+            let ip = match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            };
+            (ip, address.port().to_be_bytes())
         };
         let (caller, callee) = (listen(sides.caller), listen(sides.callee));
         mac(
             &self.secrets.cookie[key],
-            &[b"cookie", call_id, tag, &caller, &callee],
+            &[
+                b"cookie", call_id, tag, &caller.0, &caller.1, &callee.0, &callee.1,
+            ],
         )
     }
 
@@ -264,7 +269,9 @@ fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::IpAddr;
     use std::net::Ipv4Addr;
+    use std::net::SocketAddr;
 
     fn identity(boot: u16, branch: u8) -> Identity {
         let secrets = Secrets {
@@ -272,7 +279,7 @@ mod tests {
             cookie: [[2; 16], [3; 16]],
             hash: [4; 16],
         };
-        let listen = |n| SocketAddrV4::new(Ipv4Addr::new(10, 77, n, 1), 5060);
+        let listen = |n| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, n, 1)), 5060);
         Identity::new(WorkerId(1), boot, secrets, vec![listen(1), listen(2)])
     }
 

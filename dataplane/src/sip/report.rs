@@ -1,6 +1,6 @@
 //! What a worker tells of a call when the operator asks.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::ids::TrunkIndex;
 use crate::ids::WorkerId;
@@ -85,9 +85,9 @@ impl CallState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LegReport {
     /// Our relay port for RTP; RTCP is one above.
-    pub relay: SocketAddrV4,
+    pub relay: SocketAddr,
     /// Where that side wants its media; `None`: not known yet, or on hold.
-    pub peer: Option<SocketAddrV4>,
+    pub peer: Option<SocketAddr>,
 }
 
 /// A call, as its owner knows it.

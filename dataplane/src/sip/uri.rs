@@ -1,5 +1,6 @@
 //! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966), read where somebody asks.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
@@ -33,6 +34,18 @@ pub enum Host {
     V6(Ipv6Addr),
     /// A name, to be compared in any case.
     Name(Span),
+}
+
+impl Host {
+    /// The address, if it is one. IPv4 in the clothes of IPv6 is IPv4.
+    #[must_use]
+    pub fn address(self) -> Option<IpAddr> {
+        match self {
+            Host::V4(address) => Some(address.into()),
+            Host::V6(address) => Some(address.to_canonical()),
+            Host::Name(_) => None,
+        }
+    }
 }
 
 /// The parts of a URI. The spans are of the bytes that it was read from.

@@ -1,6 +1,7 @@
 //! From a frame to a datagram, or to the reason why not.
 
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::HEADERS_LEN;
@@ -93,9 +94,9 @@ impl WireError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// Who sent it.
-    pub src: SocketAddrV4,
+    pub src: SocketAddr,
     /// Whom it is for: one of our addresses and ports.
-    pub dst: SocketAddrV4,
+    pub dst: SocketAddr,
     payload_len: u16,
     checksum: u16,
 }
@@ -173,8 +174,8 @@ pub fn parse(frame: &[u8]) -> Result<Datagram, WireError> {
         return Err(WireError::UdpLength);
     }
     Ok(Datagram {
-        src: SocketAddrV4::new(ip.source(), udp.source()),
-        dst: SocketAddrV4::new(ip.destination(), udp.destination()),
+        src: SocketAddr::new(ip.source().into(), udp.source()),
+        dst: SocketAddr::new(ip.destination().into(), udp.destination()),
         payload_len: udp.len() - UDP_HEADER_LEN,
         checksum: udp.checksum(),
     })
@@ -220,7 +221,10 @@ pub fn udp_checksum_ok(frame: &[u8], datagram: &Datagram) -> bool {
     if stored == udp::NO_CHECKSUM {
         return true;
     }
-    let addresses = checksum::pseudo_header_sum(*datagram.src.ip(), *datagram.dst.ip());
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (datagram.src.ip(), datagram.dst.ip()) else {
+        return false;
+    };
+    let addresses = checksum::pseudo_header_sum(src, dst);
     let pseudo_header = checksum::add(addresses, datagram.udp_len());
     if stored == pseudo_header {
         return true;

@@ -37,7 +37,7 @@ fn changed(change: impl Fn(&mut Vec<u8>)) -> Result<Datagram, WireError> {
 fn reads_a_sound_frame() {
     let frame = frame_of(SRC, DST, b"payload");
     let datagram = parse(&frame).unwrap();
-    assert_eq!((datagram.src, datagram.dst), (SRC, DST));
+    assert_eq!((datagram.src, datagram.dst), (SRC.into(), DST.into()));
     assert_eq!(datagram.payload(&frame), b"payload");
     assert_eq!(datagram.frame_len(), frame.len());
     assert!(udp_checksum_ok(&frame, &datagram));
@@ -110,14 +110,26 @@ fn refuses_a_payload_that_does_not_fit() {
     let mut frame = vec![0u8; 70_000];
     let ethernet = Ethernet::default();
     assert_eq!(
-        write_headers(&mut frame[..50], &ethernet, SRC, DST, 9),
+        write_headers(&mut frame[..50], &ethernet, SRC.into(), DST.into(), 9),
         None
     );
     assert_eq!(
-        write_headers(&mut frame, &ethernet, SRC, DST, PAYLOAD_LEN_MAX + 1),
+        write_headers(
+            &mut frame,
+            &ethernet,
+            SRC.into(),
+            DST.into(),
+            PAYLOAD_LEN_MAX + 1
+        ),
         None
     );
-    let longest = write_headers(&mut frame, &ethernet, SRC, DST, PAYLOAD_LEN_MAX);
+    let longest = write_headers(
+        &mut frame,
+        &ethernet,
+        SRC.into(),
+        DST.into(),
+        PAYLOAD_LEN_MAX,
+    );
     assert_eq!(longest, Some(HEADERS_LEN + PAYLOAD_LEN_MAX));
     assert!(parse(&frame).is_ok());
 }
@@ -176,7 +188,7 @@ proptest! {
         frame.extend_from_slice(&payload);
         let ethernet = Ethernet { source: [2, 0, 0, 0, 0, 1], destination: [2, 0, 0, 0, 0, 2] };
         prop_assert_eq!(
-            write_headers(&mut frame, &ethernet, src, dst, payload.len()),
+            write_headers(&mut frame, &ethernet, src.into(), dst.into(), payload.len()),
             Some(frame.len())
         );
         frame[41] = 0x5a; // what the field held before does not matter
@@ -202,7 +214,7 @@ proptest! {
     ) {
         let ethernet = Ethernet { source: [2, 0, 0, 0, 0, 1], destination: [2, 0, 0, 0, 0, 2] };
         let mut fresh = vec![0u8; HEADERS_LEN + payload_len];
-        let _ = write_headers(&mut fresh, &ethernet, src, dst, payload_len).unwrap();
+        let _ = write_headers(&mut fresh, &ethernet, src.into(), dst.into(), payload_len).unwrap();
         let mut ready = ReadyHeaders::new(src, dst);
         ready.set_ethernet(&ethernet);
         prop_assert_eq!((ready.src(), ready.dst()), (src, dst));

@@ -1,6 +1,7 @@
 //! Fresh headers before a payload that already stands in its frame.
 
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::HEADERS_LEN;
 use super::IP_HEADERS_LEN;
@@ -19,13 +20,13 @@ const UDP_START: usize = IP_START + ipv4::HEADER_LEN;
 /// checksum. The UDP checksum is left at 0 (none): see [`fill_udp_checksum`].
 ///
 /// Returns the length of the frame, or `None`, and writes nothing, if `frame`
-/// does not hold the payload or no datagram can.
+/// does not hold the payload, no datagram can, or an address is not of IPv4.
 #[must_use]
 pub fn write_headers(
     frame: &mut [u8],
     ethernet: &Ethernet,
-    src: SocketAddrV4,
-    dst: SocketAddrV4,
+    src: SocketAddr,
+    dst: SocketAddr,
     payload_len: usize,
 ) -> Option<usize> {
     if payload_len > PAYLOAD_LEN_MAX || frame.len() < HEADERS_LEN + payload_len {
@@ -33,11 +34,14 @@ pub fn write_headers(
     }
     let total_len = u16::try_from(IP_HEADERS_LEN + payload_len).ok()?;
     let udp_len = u16::try_from(udp::HEADER_LEN + payload_len).ok()?;
+    let (IpAddr::V4(src_ip), IpAddr::V4(dst_ip)) = (src.ip(), dst.ip()) else {
+        return None;
+    };
     let (ethernet_header, rest) = frame.split_first_chunk_mut()?;
     let (ip_header, rest) = rest.split_first_chunk_mut()?;
     let udp_header = rest.first_chunk_mut()?;
     ethernet::write(ethernet_header, ethernet);
-    ipv4::write(ip_header, *src.ip(), *dst.ip(), total_len);
+    ipv4::write(ip_header, src_ip, dst_ip, total_len);
     udp::write(udp_header, src.port(), dst.port(), udp_len);
     Some(HEADERS_LEN + payload_len)
 }

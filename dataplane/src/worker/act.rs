@@ -1,6 +1,6 @@
 //! Carrying out what the SIP core decided: flows first, then messages.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::Worker;
 use crate::counters::Counter;
@@ -62,7 +62,7 @@ impl<R: Rings> Worker<R> {
     /// Puts a SIP message on a transmit ring, and says how that went.
     fn send(&mut self, send: &Send) -> Counter {
         let source = self.listens[usize::from(send.listen.0)];
-        let hop = match self.network.resolve(*send.to.ip()) {
+        let hop = match self.network.resolve(send.to.ip()) {
             Ok(hop) => hop,
             Err(Unresolved::NoNeighbour { interface, address }) => {
                 self.solicit(interface, address);
@@ -99,7 +99,7 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Asks control to have the kernel find a neighbour, unless it was just asked.
-    pub(super) fn solicit(&mut self, interface: InterfaceIndex, address: Ipv4Addr) {
+    pub(super) fn solicit(&mut self, interface: InterfaceIndex, address: IpAddr) {
         if self
             .operator
             .solicited(interface, address, self.network.epoch())

@@ -1,7 +1,7 @@
 //! Answers to the operator, a bounded number of rows a turn, and the memory of which
 //! neighbours were asked for.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::Worker;
 use crate::ids::InterfaceIndex;
@@ -31,7 +31,7 @@ pub(super) struct Operator {
     /// Where the answer to the first query goes on.
     cursor: u32,
     /// Which neighbours were asked for, in which epoch of the network.
-    solicited: [Option<(InterfaceIndex, Ipv4Addr, u32)>; SOLICITED],
+    solicited: [Option<(InterfaceIndex, IpAddr, u32)>; SOLICITED],
     solicited_next: usize,
 }
 
@@ -49,7 +49,7 @@ impl Operator {
     }
 
     /// True where this neighbour was asked for in this epoch; it is remembered.
-    pub fn solicited(&mut self, interface: InterfaceIndex, address: Ipv4Addr, epoch: u32) -> bool {
+    pub fn solicited(&mut self, interface: InterfaceIndex, address: IpAddr, epoch: u32) -> bool {
         let asked = Some((interface, address, epoch));
         if self.solicited.contains(&asked) {
             return true;

@@ -1,7 +1,8 @@
 //! A call on the bench, step by step.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::ACCESS;
 use super::Bench;
@@ -15,12 +16,12 @@ use super::invite;
 use super::request;
 use super::sdp;
 
-pub const CALLER_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 2), 6000);
-pub const CALLEE_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 2), 7000);
+pub const CALLER_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6000);
+pub const CALLEE_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 7000);
 pub const CONTACT: &str = "Contact: <sip:callee@10.77.2.2>\r\n";
 
 /// The one message that left, which went from `source` to `destination`.
-pub fn only(left: &[Left], source: SocketAddrV4, destination: SocketAddrV4) -> String {
+pub fn only(left: &[Left], source: SocketAddr, destination: SocketAddr) -> String {
     let found: Vec<_> = left
         .iter()
         .filter(|left| left.destination == destination)
@@ -67,7 +68,7 @@ pub fn in_dialog(method: &str, call_id: &str, cseq: &str, branch: &str, answered
 }
 
 /// The relay address in a message's SDP.
-pub fn media_in(text: &str) -> SocketAddrV4 {
+pub fn media_in(text: &str) -> SocketAddr {
     let ip = text
         .lines()
         .find_map(|line| line.strip_prefix("c=IN IP4 "))
@@ -76,7 +77,7 @@ pub fn media_in(text: &str) -> SocketAddrV4 {
         .lines()
         .find_map(|line| line.strip_prefix("m=audio "))
         .unwrap();
-    SocketAddrV4::new(
+    SocketAddr::new(
         ip.parse().unwrap(),
         m.split(' ').next().unwrap().parse().unwrap(),
     )

@@ -6,8 +6,8 @@
 pub mod call;
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use etherparse::PacketBuilder;
@@ -31,16 +31,16 @@ use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
 use trunkline_dataplane::worker::Worker;
 
-pub const CALLER: SocketAddrV4 = lab::PEERS[0];
-pub const CALLEE: SocketAddrV4 = lab::PEERS[1];
-pub const ACCESS: SocketAddrV4 = lab::LISTENS[0];
-pub const CORE: SocketAddrV4 = lab::LISTENS[1];
+pub const CALLER: SocketAddr = lab::PEERS[0];
+pub const CALLEE: SocketAddr = lab::PEERS[1];
+pub const ACCESS: SocketAddr = lab::LISTENS[0];
+pub const CORE: SocketAddr = lab::LISTENS[1];
 
 /// A datagram that left.
 #[derive(Clone, Debug)]
 pub struct Left {
-    pub source: SocketAddrV4,
-    pub destination: SocketAddrV4,
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
     pub payload: Vec<u8>,
     /// The worker that sent it.
     pub worker: usize,
@@ -109,14 +109,8 @@ impl Bench {
     }
 
     /// A datagram arrives at a worker's rings, from the interface of its source.
-    pub fn arrives(
-        &mut self,
-        worker: usize,
-        source: SocketAddrV4,
-        to: SocketAddrV4,
-        payload: &[u8],
-    ) {
-        let interface = link_of(*to.ip());
+    pub fn arrives(&mut self, worker: usize, source: SocketAddr, to: SocketAddr, payload: &[u8]) {
+        let interface = link_of(to.ip());
         let taken = self.workers[worker]
             .rings_mut()
             .inject(interface, &frame(source, to, payload));
@@ -167,8 +161,8 @@ impl Bench {
     pub fn say(
         &mut self,
         worker: usize,
-        source: SocketAddrV4,
-        to: SocketAddrV4,
+        source: SocketAddr,
+        to: SocketAddr,
         message: &str,
     ) -> Vec<Left> {
         self.left.clear();
@@ -222,14 +216,21 @@ impl Bench {
     }
 }
 
-pub fn link_of(address: Ipv4Addr) -> InterfaceIndex {
-    InterfaceIndex(u8::from(address.octets()[2] != 1))
+pub fn link_of(address: IpAddr) -> InterfaceIndex {
+    InterfaceIndex(u8::from(octets(address)[2] != 1))
 }
 
-pub fn frame(source: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+fn octets(address: IpAddr) -> [u8; 4] {
+    match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(_) => [0; 4],
+    }
+}
+
+pub fn frame(source: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(link_of(*to.ip())))
-        .ipv4(source.ip().octets(), to.ip().octets(), 64)
+    PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(link_of(to.ip())))
+        .ipv4(octets(source.ip()), octets(to.ip()), 64)
         .udp(source.port(), to.port())
         .write(&mut frame, payload)
         .unwrap();
@@ -256,7 +257,7 @@ fn read(interface: InterfaceIndex, bytes: &[u8], worker: usize) -> Left {
         header.checksum
     );
     assert_eq!(bytes.len(), 14 + usize::from(ip.total_len));
-    let address = |ip: [u8; 4], port| SocketAddrV4::new(ip.into(), port);
+    let address = |ip: [u8; 4], port| SocketAddr::new(ip.into(), port);
     Left {
         source: address(ip.source, header.source_port),
         destination: address(ip.destination, header.destination_port),
@@ -315,7 +316,7 @@ pub fn answer(request: &str, status: &str, lines: &str, body: &str) -> String {
 }
 
 /// A session description of one G.711 stream.
-pub fn sdp(address: SocketAddrV4) -> String {
+pub fn sdp(address: SocketAddr) -> String {
     format!(
         "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n",
         ip = address.ip(),

@@ -1,7 +1,7 @@
 //! The loads: calls between two scripted agents through one worker, and media packets of an
 //! open call.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -135,7 +135,7 @@ impl Bench {
 
     fn inject(&mut self, datagram: &Datagram) -> anyhow::Result<()> {
         let bytes = frame::build(datagram).map_err(anyhow::Error::msg)?;
-        let interface = link_of(*datagram.source.ip());
+        let interface = link_of(datagram.source.ip());
         let taken = self.worker.rings_mut().inject(interface, &bytes);
         anyhow::ensure!(taken, "the rings are full");
         Ok(())
@@ -195,7 +195,7 @@ impl Bench {
                 self.turn();
             }
             for datagram in std::mem::take(&mut self.sent) {
-                let side = usize::from(link_of(*datagram.destination.ip()).0);
+                let side = usize::from(link_of(datagram.destination.ip()).0);
                 let sip = Sip::read(&datagram.payload).map_err(anyhow::Error::msg)?;
                 let heard = parties[side].receive(self.now, &sip, &mut out);
                 heard.map_err(anyhow::Error::msg)?;
@@ -214,7 +214,7 @@ impl Bench {
             self.pass_to(due);
             self.exchange(&mut parties)?;
         }
-        let relay = SocketAddrV4::new(*lab::LISTENS[0].ip(), lab::MEDIA_PORTS[0].0);
+        let relay = SocketAddr::new(lab::LISTENS[0].ip(), lab::MEDIA_PORTS[0].0);
         let payload = media::rtp(Fate::Passes, 0, Side::Caller, 1);
         let source = parties[0].media_address();
         let datagram = Datagram {

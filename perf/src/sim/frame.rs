@@ -1,8 +1,8 @@
 //! Frames as hosts on the wire build and read them: by etherparse, not by the code under
 //! test.
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use etherparse::NetSlice;
 use etherparse::PacketBuilder;
@@ -15,17 +15,24 @@ use trunkline_dataplane::lab;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// From whom.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// To whom.
-    pub destination: SocketAddrV4,
+    pub destination: SocketAddr,
     /// What.
     pub payload: Vec<u8>,
 }
 
 /// The interface of the box on whose link `address` is.
 #[must_use]
-pub const fn link_of(address: Ipv4Addr) -> InterfaceIndex {
-    InterfaceIndex(if address.octets()[2] == 1 { 0 } else { 1 })
+pub fn link_of(address: IpAddr) -> InterfaceIndex {
+    InterfaceIndex(if octets(address)[2] == 1 { 0 } else { 1 })
+}
+
+fn octets(address: IpAddr) -> [u8; 4] {
+    match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(_) => [0; 4],
+    }
 }
 
 /// The frame in which `datagram` reaches the box.
@@ -39,8 +46,8 @@ pub fn build(datagram: &Datagram) -> Result<Vec<u8>, String> {
         payload,
     } = datagram;
     let mut frame = Vec::new();
-    PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(link_of(*source.ip())))
-        .ipv4(source.ip().octets(), destination.ip().octets(), 64)
+    PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(link_of(source.ip())))
+        .ipv4(octets(source.ip()), octets(destination.ip()), 64)
         .udp(source.port(), destination.port())
         .write(&mut frame, payload)
         .map_err(|error| format!("no frame can be built: {error}"))?;
@@ -85,7 +92,7 @@ pub fn read(interface: InterfaceIndex, frame: &[u8]) -> Result<Datagram, String>
             header.checksum
         ));
     }
-    let address = |ip: [u8; 4], port| SocketAddrV4::new(ip.into(), port);
+    let address = |ip: [u8; 4], port| SocketAddr::new(ip.into(), port);
     Ok(Datagram {
         source: address(ip.source, header.source_port),
         destination: address(ip.destination, header.destination_port),

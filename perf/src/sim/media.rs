@@ -1,6 +1,6 @@
 //! SDP and media packets, as simple as they can be.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use trunkline_dataplane::lab;
 
@@ -30,14 +30,14 @@ pub struct Label {
 
 /// Where the party of call `number` on `side` takes its media.
 #[must_use]
-pub fn address_of(side: Side, number: usize) -> SocketAddrV4 {
+pub fn address_of(side: Side, number: usize) -> SocketAddr {
     let port = 40_000 + 2 * u16::try_from(number % 10_000).unwrap_or(0);
-    SocketAddrV4::new(*lab::PEERS[side as usize].ip(), port)
+    SocketAddr::new(lab::PEERS[side as usize].ip(), port)
 }
 
 /// A session description of one G.711 stream.
 #[must_use]
-pub fn sdp(address: SocketAddrV4, version: u32, direction: &str) -> String {
+pub fn sdp(address: SocketAddr, version: u32, direction: &str) -> String {
     let (ip, port) = (address.ip(), address.port());
     format!(
         "v=0\r\no=- 77 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
@@ -49,12 +49,12 @@ pub fn sdp(address: SocketAddrV4, version: u32, direction: &str) -> String {
 ///
 /// # Errors
 /// Where it names none.
-pub fn address_in(body: &str) -> Result<SocketAddrV4, String> {
+pub fn address_in(body: &str) -> Result<SocketAddr, String> {
     let value = |start: &str| body.lines().find_map(|line| line.strip_prefix(start));
     let ip = value("c=IN IP4 ").and_then(|ip| ip.parse().ok());
     let port = value("m=audio ").and_then(|m| m.split(' ').next()?.parse().ok());
     ip.zip(port)
-        .map(|(ip, port)| SocketAddrV4::new(ip, port))
+        .map(|(ip, port)| SocketAddr::new(ip, port))
         .ok_or(format!("no media address in {body:?}"))
 }
 

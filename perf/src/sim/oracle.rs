@@ -150,7 +150,7 @@ impl Oracle {
         }
         let parity = relay.port() & 1;
         let named = media::address_of(side, label.call);
-        let expected = std::net::SocketAddrV4::new(*named.ip(), named.port() + parity);
+        let expected = std::net::SocketAddr::new(named.ip(), named.port() + parity);
         if datagram.destination != expected {
             return Err(format!("media to {}, not {expected}", datagram.destination));
         }

@@ -1,6 +1,6 @@
 //! A scripted user agent: one party of one call, as RFC 3261 wants it over UDP.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use trunkline_dataplane::lab;
 use trunkline_dataplane::tick::Tick;
@@ -52,7 +52,7 @@ pub struct Party {
     routes: Vec<String>,
     target: String,
     /// Where the other's SDP says its media goes: a relay port of the box.
-    media_to: Option<SocketAddrV4>,
+    media_to: Option<SocketAddr>,
     sdp_version: u32,
     clients: Vec<Client>,
     servers: Vec<Server>,
@@ -102,7 +102,7 @@ impl Party {
         party
     }
 
-    fn address(&self) -> SocketAddrV4 {
+    fn address(&self) -> SocketAddr {
         lab::PEERS[self.side as usize]
     }
 
@@ -615,7 +615,7 @@ impl Party {
 
     /// Where this party takes its media.
     #[must_use]
-    pub fn media_address(&self) -> SocketAddrV4 {
+    pub fn media_address(&self) -> SocketAddr {
         media::address_of(self.side, self.number)
     }
 
@@ -661,7 +661,7 @@ impl Party {
 
     fn send_rtcp(&self, fate: Fate, out: &mut Vec<Datagram>) {
         let Some(to) = self.media_to else { return };
-        let above = |address: SocketAddrV4| SocketAddrV4::new(*address.ip(), address.port() + 1);
+        let above = |address: SocketAddr| SocketAddr::new(address.ip(), address.port() + 1);
         let payload = media::rtcp(fate, self.number, self.side);
         let source = above(self.media_address());
         out.push(Datagram {
@@ -677,7 +677,7 @@ impl Party {
             return;
         };
         let address = lab::STRANGERS[self.side as usize];
-        let source = SocketAddrV4::new(address, self.media_address().port());
+        let source = SocketAddr::new(address, self.media_address().port());
         let payload = media::rtp(Fate::Never, self.number, self.side, 0);
         out.push(Datagram {
             source,
@@ -696,7 +696,7 @@ impl Party {
             return Ok(());
         };
         let odd = datagram.destination.port() & 1;
-        let expected = SocketAddrV4::new(*named.ip(), named.port() + odd);
+        let expected = SocketAddr::new(named.ip(), named.port() + odd);
         if datagram.source != expected {
             return Err(format!("media from {}, not {expected}", datagram.source));
         }

@@ -208,7 +208,7 @@ impl World {
         datagram: &Datagram,
         out: &mut Vec<Datagram>,
     ) -> Result<(), Fault> {
-        let side = side_of(link_of(*datagram.destination.ip()));
+        let side = side_of(link_of(datagram.destination.ip()));
         if datagram.destination.port() != 5060 {
             let Some(label) = media::read(&datagram.payload) else {
                 return Ok(());
@@ -240,7 +240,7 @@ impl World {
     fn send_all(&mut self, out: Vec<Datagram>) -> Result<(), Fault> {
         for datagram in out {
             self.last_word = self.now;
-            let interface = link_of(*datagram.source.ip());
+            let interface = link_of(datagram.source.ip());
             let sip = (datagram.destination.port() == 5060)
                 .then(|| Sip::read(&datagram.payload))
                 .transpose()
@@ -280,7 +280,7 @@ impl World {
     fn worker_for(&self, datagram: &Datagram) -> usize {
         let mut hash = TraceHash(self.rss);
         for address in [datagram.source, datagram.destination] {
-            hash.add(&address.ip().octets());
+            hash.add(address.ip().to_string().as_bytes());
             hash.add(&address.port().to_be_bytes());
         }
         usize::try_from(hash.0 >> 33).unwrap_or(0) % self.workers.len()

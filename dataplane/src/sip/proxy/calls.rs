@@ -1,6 +1,6 @@
 //! The life of a call: begun by an INVITE, or adopted after a restart, and ended.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::Arrival;
 use super::Proxy;
@@ -67,12 +67,12 @@ impl Proxy {
         message: &Message<'_>,
         arrival: Arrival,
         dialog: InDialog,
-        to: SocketAddrV4,
+        to: SocketAddr,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
         let mut parties = [Some(to); 2];
         parties[dialog.from as usize] = Some(arrival.source);
-        let trunks = parties.map(|party| self.dial.trunk_of(*party?.ip()));
+        let trunks = parties.map(|party| self.dial.trunk_of(party?.ip()));
         self.enter_call(message, dialog.from, dialog.sides, trunks, parties, step)
     }
 
@@ -83,7 +83,7 @@ impl Proxy {
         from: Party,
         sides: Sides,
         trunks: [Option<TrunkIndex>; 2],
-        parties: [Option<SocketAddrV4>; 2],
+        parties: [Option<SocketAddr>; 2],
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
         let (caller_tag, caller, callee) = match from {

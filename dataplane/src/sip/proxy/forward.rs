@@ -2,10 +2,10 @@
 //! transactions that carry it.
 
 use std::net::SocketAddr;
-use std::net::SocketAddrV4;
 
 use super::Arrival;
 use super::Proxy;
+use super::SENT_BY_LEN;
 use super::Step;
 use super::reply_to;
 use super::request::COOKIE_PARAM;
@@ -15,6 +15,7 @@ use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::sip::build;
 use crate::sip::edit;
+use crate::sip::identity::CookieText;
 use crate::sip::identity::Kind;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
@@ -28,11 +29,15 @@ use crate::text::Text;
 /// What a proxy sets where there is no Max-Forwards (RFC 3261 §16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
 
+/// A Record-Route URI: `sip:`, our address, `;lr;`, the cookie's name and the cookie.
+const RECORD_ROUTE_LEN: usize =
+    4 + SENT_BY_LEN + 4 + COOKIE_PARAM.len() + 1 + size_of::<CookieText>();
+
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
     /// The next hop.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// The listen from which it leaves.
     pub listen: ListenIndex,
     /// How many of the topmost Route values are ours, to be taken away.
@@ -63,14 +68,14 @@ impl Proxy {
     ) -> Result<(), edit::Refused> {
         let tag = message.from_tag().unwrap_or_default();
         let cookie = self.identity.cookie(message.call_id(), tag, sides);
-        let mut uris = [[0; 64]; 2];
+        let mut uris = [[0; RECORD_ROUTE_LEN]; 2];
         let mut lens = [0; 2];
         for ((uri, len), listen) in uris
             .iter_mut()
             .zip(&mut lens)
             .zip([sides.callee, sides.caller])
         {
-            let mut hostport = [0; 21];
+            let mut hostport = [0; SENT_BY_LEN];
             let hostport_len = sent_by(self.advertised(listen), &mut hostport);
             let mut text = Text::new(uri);
             for part in [
@@ -91,7 +96,7 @@ impl Proxy {
     }
 
     /// What Via and Record-Route say for a listen.
-    pub(super) fn advertised(&self, listen: ListenIndex) -> SocketAddrV4 {
+    pub(super) fn advertised(&self, listen: ListenIndex) -> SocketAddr {
         self.listens[usize::from(listen.0)].advertised
     }
 
@@ -104,10 +109,10 @@ impl Proxy {
         way: Way,
         branch: &[u8],
     ) -> Result<(), edit::Refused> {
-        let mut host = [0; 21];
+        let mut host = [0; SENT_BY_LEN];
         let host_len = sent_by(self.advertised(way.listen), &mut host);
         let splices = &mut self.splices;
-        edit::stamp_via(message, splices, SocketAddr::V4(arrival.source))?;
+        edit::stamp_via(message, splices, arrival.source)?;
         edit::insert_via(message, splices, &host[..host_len], branch)?;
         let hops = message
             .max_forwards()
@@ -184,7 +189,7 @@ impl Proxy {
         step: &mut Step<'_>,
     ) {
         let response = build::Response {
-            source: Some(SocketAddr::V4(arrival.source)),
+            source: Some(arrival.source),
             ..build::Response::new(100)
         };
         let Ok(len) = build::response(message, &response, step.effects.room()) else {

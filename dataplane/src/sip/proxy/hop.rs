@@ -29,7 +29,7 @@ impl Proxy {
         } else if self.refusals.status_of(key, step.now).is_some() || self.is_ours(message) {
             return Counter::SipAbsorbed;
         }
-        let Some(dialog) = self.in_dialog(message, *arrival.source.ip()) else {
+        let Some(dialog) = self.in_dialog(message, arrival.source.ip()) else {
             return Counter::SipStrayAck;
         };
         if message.max_forwards() == Some(0) {

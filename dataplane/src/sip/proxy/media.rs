@@ -1,7 +1,7 @@
 //! Offers and answers on their way through: the receiver is told our relay ports, the
 //! flows are told the sender's.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::Proxy;
 use super::Step;
@@ -355,7 +355,7 @@ fn peer_of(session: &sdp::Session, stream: &sdp::Stream) -> Result<Said, Unancho
         Err(other) => return Err(other),
     };
     // RFC 3264 §8.4: 0.0.0.0 is the hold of old.
-    let reachable = |at: &SocketAddrV4| !at.ip().is_unspecified();
+    let reachable = |at: &SocketAddr| !at.ip().is_unspecified();
     Ok(Said::Peer(Peer {
         rtp: Some(endpoint.rtp).filter(reachable),
         rtcp: Some(endpoint.rtcp).filter(reachable),

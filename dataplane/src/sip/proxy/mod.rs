@@ -22,8 +22,8 @@ mod request;
 mod response;
 mod timers;
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
-use std::net::SocketAddrV4;
 
 use self::refusal::Refusals;
 use super::build;
@@ -75,7 +75,7 @@ pub struct Step<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// Who sent it.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// On which listen it arrived.
     pub listen: ListenIndex,
 }
@@ -166,7 +166,7 @@ impl Proxy {
     #[must_use]
     pub fn owner(&self, message: &Message<'_>, arrival: Arrival) -> Owner {
         let owner = if message.is_request() {
-            if self.dial.trunk_of(*arrival.source.ip()).is_none() {
+            if self.dial.trunk_of(arrival.source.ip()).is_none() {
                 return Owner::Nobody(Counter::SipSourceUnknown);
             }
             self.identity.owner(message.call_id(), self.workers)
@@ -218,7 +218,7 @@ impl Proxy {
         arrival: Arrival,
         step: &mut Step<'_>,
     ) -> Counter {
-        if self.dial.trunk_of(*arrival.source.ip()).is_none() {
+        if self.dial.trunk_of(arrival.source.ip()).is_none() {
             return Counter::SipMalformed;
         }
         match build::refusal(datagram, why, step.effects.room()) {
@@ -294,7 +294,7 @@ impl Proxy {
         let tag = self.identity.to_tag(message.call_id(), from_tag, cseq);
         let response = build::Response {
             to_tag: Some(&tag),
-            source: Some(SocketAddr::V4(arrival.source)),
+            source: Some(arrival.source),
             lines,
             ..build::Response::new(status)
         };
@@ -425,7 +425,7 @@ impl Proxy {
     fn send_spliced<'e>(
         &self,
         message: &Message<'_>,
-        to: SocketAddrV4,
+        to: SocketAddr,
         listen: ListenIndex,
         effects: &'e mut Effects,
     ) -> Result<&'e [u8], Counter> {
@@ -438,25 +438,36 @@ impl Proxy {
 
 /// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): to where it came
 /// from, and to the port it came from if it asked for that, else to the one it names.
-fn reply_to(message: &Message<'_>, source: SocketAddrV4) -> SocketAddrV4 {
+fn reply_to(message: &Message<'_>, source: SocketAddr) -> SocketAddr {
     let via = message.via();
     let port = if via.rport.is_some() {
         source.port()
     } else {
         via.port.unwrap_or(5060)
     };
-    SocketAddrV4::new(*source.ip(), port)
+    SocketAddr::new(source.ip(), port)
 }
 
-/// Writes `address` as Via's sent-by or a URI's hostport: without the port where it is 5060.
-fn sent_by(address: SocketAddrV4, out: &mut [u8; 21]) -> usize {
+/// Brackets, 39 digits and colons, a colon and 5 digits: the longest address and port.
+const SENT_BY_LEN: usize = 47;
+
+/// Writes `address` as Via's sent-by or a URI's hostport: IPv6 in brackets (RFC 3261
+/// §25.1), without the port where it is 5060.
+fn sent_by(address: SocketAddr, out: &mut [u8; SENT_BY_LEN]) -> usize {
     let mut text = Text::new(out);
-    text.ipv4(*address.ip());
+    match address.ip() {
+        IpAddr::V4(ip) => text.ipv4(ip),
+        ip @ IpAddr::V6(_) => {
+            text.push(b"[");
+            text.ip(ip);
+            text.push(b"]");
+        }
+    }
     if address.port() != 5060 {
         text.push(b":");
         text.decimal(address.port().into());
     }
-    // 15 digits and dots, a colon and 5 digits always fit.
+    // It is long enough for every address.
     text.finish().unwrap_or(0)
 }
 

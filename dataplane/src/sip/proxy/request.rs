@@ -1,7 +1,7 @@
 //! Requests: validation (RFC 3261 §16.3) and routing (§16.4, §16.5).
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::Arrival;
 use super::Proxy;
@@ -53,7 +53,7 @@ impl Proxy {
         if let Some(id) = self.transactions.get(key) {
             return self.repetition(id, step);
         }
-        let Some(trunk) = self.dial.trunk_of(*arrival.source.ip()) else {
+        let Some(trunk) = self.dial.trunk_of(arrival.source.ip()) else {
             return Counter::SipSourceUnknown;
         };
         if let Some(status) = self.refusals.status_of(key, step.now) {
@@ -82,7 +82,7 @@ impl Proxy {
         if message.max_forwards() == Some(0) {
             return Err(483);
         }
-        match self.in_dialog(message, *arrival.source.ip()) {
+        match self.in_dialog(message, arrival.source.ip()) {
             Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
             // A To tag without our cookie: no dialog that ever passed here.
             None if message.to_tag().is_some() => return Err(481),
@@ -148,10 +148,8 @@ impl Proxy {
 
     /// Where the hostport of `uri` stands, if it is a listen's.
     fn our_host(&self, uri: &Uri) -> Option<Span> {
-        let Some(Host::V4(host)) = uri.host else {
-            return None;
-        };
-        let address = SocketAddrV4::new(host, uri.port.unwrap_or(5060));
+        let host = uri.host?.address()?;
+        let address = SocketAddr::new(host, uri.port.unwrap_or(5060));
         let ours = self
             .listens
             .iter()
@@ -165,7 +163,7 @@ impl Proxy {
     /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
     /// The cookie is no secret to the parties and to whoever they show it: where the call is
     /// known, `source` must be an address of the party's own trunk.
-    pub(super) fn in_dialog(&self, message: &Message<'_>, source: Ipv4Addr) -> Option<InDialog> {
+    pub(super) fn in_dialog(&self, message: &Message<'_>, source: IpAddr) -> Option<InDialog> {
         let to_tag = message.to_tag()?;
         let from_tag = message.from_tag().unwrap_or_default();
         let mut routes = message
@@ -210,9 +208,9 @@ impl Proxy {
             None => message.request_uri()?,
         };
         let uri = Uri::read(message.bytes(), uri).ok()?;
-        let to = match uri.host {
-            Some(Host::V4(host)) if self.dial.trunk_of(host).is_some() => {
-                SocketAddrV4::new(host, uri.port.unwrap_or(5060))
+        let to = match uri.host.and_then(Host::address) {
+            Some(host) if self.dial.trunk_of(host).is_some() => {
+                SocketAddr::new(host, uri.port.unwrap_or(5060))
             }
             _ => self.calls.get(call?)?.parties[dialog.from.other() as usize]?,
         };

@@ -197,7 +197,7 @@ impl Proxy {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if self.dial.trunk_of(*arrival.source.ip()).is_some() {
+        if self.dial.trunk_of(arrival.source.ip()).is_some() {
             call.parties[from as usize] = Some(arrival.source);
         }
         let waiting = matches!(call.state, CallState::Calling | CallState::Early);

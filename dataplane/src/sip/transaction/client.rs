@@ -1,7 +1,7 @@
 //! The client transactions (RFC 3261 §17.1, RFC 6026 §7.2), with Timer C of a proxy
 //! (§16.6 step 11).
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::CAP_T2_MS;
 use super::NO_CAP_MS;
@@ -77,7 +77,7 @@ pub struct Client {
     /// Where it stands.
     pub state: ClientState,
     /// Where it was sent.
-    pub destination: SocketAddrV4,
+    pub destination: SocketAddr,
     /// From which listen.
     pub listen: ListenIndex,
     /// The request as sent; after a failure of an INVITE the ACK to it.
@@ -95,7 +95,7 @@ impl Client {
     #[must_use]
     pub fn new(
         method: Method,
-        destination: SocketAddrV4,
+        destination: SocketAddr,
         listen: ListenIndex,
         message: Kept,
         now: Tick,
@@ -215,7 +215,9 @@ mod tests {
     use super::*;
     use crate::frame::KeptConfig;
     use crate::frame::KeptSlab;
+    use std::net::IpAddr;
     use std::net::Ipv4Addr;
+    use std::net::SocketAddr;
 
     fn client(method: Method) -> Client {
         let config = KeptConfig {
@@ -224,7 +226,7 @@ mod tests {
             large_count: 0,
         };
         let message = KeptSlab::new(config).put(b"INVITE").unwrap();
-        let peer = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5060);
+        let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
         Client::new(method, peer, ListenIndex(0), message, Tick(0))
     }
 

@@ -1,6 +1,6 @@
 //! The server transactions (RFC 3261 §17.2, RFC 6026 §7.1).
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::CAP_T2_MS;
 use super::Resend;
@@ -45,9 +45,9 @@ pub struct Server {
     /// Where it stands.
     pub state: ServerState,
     /// Where its responses go (RFC 3261 §18.2.2, RFC 3581 §4).
-    pub reply_to: SocketAddrV4,
+    pub reply_to: SocketAddr,
     /// Who sent it.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// On which listen it came, and its responses leave.
     pub listen: ListenIndex,
     /// The last response sent, for retransmissions.
@@ -66,8 +66,8 @@ impl Server {
     pub fn new(
         key: u64,
         invite: bool,
-        source: SocketAddrV4,
-        reply_to: SocketAddrV4,
+        source: SocketAddr,
+        reply_to: SocketAddr,
         listen: ListenIndex,
     ) -> Server {
         Server {
@@ -154,10 +154,12 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
     use std::net::Ipv4Addr;
+    use std::net::SocketAddr;
 
     fn server(invite: bool) -> Server {
-        let peer = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5060);
+        let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
         Server::new(1, invite, peer, peer, ListenIndex(0))
     }
 
