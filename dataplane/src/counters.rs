@@ -7,6 +7,8 @@
 //! Two sums hold at rest (see [`Counters::unbalanced`]):
 //! what came in = Σ outcomes, and what was to be sent = sent + not sent, by reason.
 
+pub mod trunks;
+
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -46,7 +48,95 @@ impl Kind {
             Kind::Forwarded | Kind::Answered | Kind::Absorbed | Kind::HandedOver | Kind::Dropped
         )
     }
+
+    /// What a person calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::In => "in",
+            Kind::Forwarded => "forwarded",
+            Kind::Answered => "answered",
+            Kind::Absorbed => "absorbed",
+            Kind::HandedOver => "handed over",
+            Kind::Dropped => "dropped",
+            Kind::ToSend => "to send",
+            Kind::Sent => "sent",
+            Kind::Unsent => "not sent",
+            Kind::Event => "event",
+            Kind::Gauge => "now",
+        }
+    }
 }
+
+/// Where in a worker something is counted: how a person's list is grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Frames between the kernel and the worker.
+    Rings,
+    /// Headers below SIP and media.
+    Network,
+    /// Between the threads.
+    Mail,
+    /// Signalling.
+    Sip,
+    /// Media.
+    Media,
+    /// The worker itself.
+    Worker,
+}
+
+impl Stage {
+    /// Every stage, in the order in which a frame meets them.
+    pub const ALL: [Stage; 6] = [
+        Stage::Rings,
+        Stage::Network,
+        Stage::Mail,
+        Stage::Sip,
+        Stage::Media,
+        Stage::Worker,
+    ];
+
+    /// What a person calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Rings => "rings",
+            Stage::Network => "network",
+            Stage::Mail => "mail",
+            Stage::Sip => "SIP",
+            Stage::Media => "media",
+            Stage::Worker => "worker",
+        }
+    }
+}
+
+/// How the names of a stage's counters begin; the first that fits decides.
+const STAGES: [(&str, Stage); 24] = [
+    ("sip_mailbox", Stage::Mail),
+    ("mail", Stage::Mail),
+    ("kernel", Stage::Mail),
+    ("flow_mails", Stage::Mail),
+    ("reports", Stage::Mail),
+    ("rx", Stage::Rings),
+    ("tx", Stage::Rings),
+    ("frames", Stage::Rings),
+    ("wire", Stage::Network),
+    ("sip", Stage::Sip),
+    ("icmp", Stage::Sip),
+    ("self", Stage::Sip),
+    ("request", Stage::Sip),
+    ("response", Stage::Sip),
+    ("retransmission", Stage::Sip),
+    ("transaction", Stage::Sip),
+    ("calls", Stage::Sip),
+    ("kept", Stage::Sip),
+    ("media", Stage::Media),
+    ("rtp", Stage::Media),
+    ("rtcp", Stage::Media),
+    ("flows", Stage::Media),
+    ("sdp", Stage::Media),
+    ("", Stage::Worker),
+];
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -287,6 +377,17 @@ pub const TABLE: [Info; 96] = [
     row(Counter::FramesCompletion, "frames_completion", Kind::Gauge, "Frames sent and waiting in a completion ring."),
 ];
 
+impl Info {
+    /// Where in a worker this is counted; its name says so.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        let found = STAGES
+            .iter()
+            .find(|(beginning, _)| self.name.starts_with(beginning));
+        found.map_or(Stage::Worker, |&(_, stage)| stage)
+    }
+}
+
 impl Counter {
     /// This counter's row.
     #[must_use]
@@ -449,6 +550,18 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), COUNT);
         assert!(TABLE.iter().all(|row| row.help.ends_with('.')));
+    }
+
+    #[test]
+    fn a_name_says_its_stage() {
+        let stage = |counter: Counter| counter.info().stage();
+        assert_eq!(stage(Counter::SipMailboxFull), Stage::Mail);
+        assert_eq!(stage(Counter::SipNoRoute), Stage::Sip);
+        assert_eq!(stage(Counter::BusyNs), Stage::Worker);
+        for stage in Stage::ALL {
+            let has = TABLE.iter().filter(|row| row.stage() == stage).count();
+            assert!(has >= 3, "{}: {has}", stage.name());
+        }
     }
 
     #[test]

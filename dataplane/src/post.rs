@@ -8,6 +8,7 @@ use rtrb::Producer;
 use rtrb::RingBuffer;
 
 use crate::counters::Published;
+use crate::counters::trunks::PublishedTrunks;
 use crate::limits::MAILBOX_BYTES;
 use crate::limits::MAILBOX_MAILS;
 use crate::limits::REPORTS;
@@ -31,6 +32,8 @@ pub struct WorkerPost {
     pub reports: Reports,
     /// Where its counts are published.
     pub published: Arc<Published>,
+    /// Where its counts of each trunk are published.
+    pub published_trunks: Arc<PublishedTrunks>,
     /// By which it is woken.
     pub wake: Arc<Wake>,
 }
@@ -44,6 +47,8 @@ pub struct ControlPost {
     pub reports: Consumer<Report>,
     /// The worker's counts.
     pub published: Arc<Published>,
+    /// The worker's counts of each trunk.
+    pub published_trunks: Arc<PublishedTrunks>,
     /// By which the worker is woken.
     pub wake: Arc<Wake>,
 }
@@ -67,11 +72,13 @@ pub struct Reports {
 }
 
 /// Connects `workers` workers with each other and with control, whose wake-up is `control`.
+/// Each has room to publish its counts of `trunks` trunks.
 ///
 /// # Errors
 /// Where the kernel gives no eventfd.
 pub fn connect(
     workers: u8,
+    trunks: usize,
     control: &Arc<Wake>,
 ) -> std::io::Result<(Vec<WorkerPost>, Vec<ControlPost>)> {
     let mut posts = Vec::new();
@@ -79,6 +86,7 @@ pub fn connect(
     for _ in 0..workers {
         let wake = Arc::new(Wake::new()?);
         let published = Arc::new(Published::default());
+        let published_trunks = Arc::new(PublishedTrunks::new(trunks));
         let (producer, reports) = RingBuffer::new(REPORTS);
         let reports_out = Reports {
             producer,
@@ -90,9 +98,10 @@ pub fn connect(
             outboxes: Vec::new(),
             reports: reports_out,
             published: Arc::clone(&published),
+            published_trunks: Arc::clone(&published_trunks),
             wake: Arc::clone(&wake),
         });
-        ends.push((reports, published, wake));
+        ends.push((reports, published, published_trunks, wake));
     }
     for from in 0..posts.len() {
         for to in 0..posts.len() {
@@ -111,19 +120,19 @@ pub fn connect(
             posts[from].outboxes.push(outbox);
         }
     }
-    let controls = ends
-        .into_iter()
-        .zip(&mut posts)
-        .map(|((reports, published, wake), post)| {
+    let controls = ends.into_iter().zip(&mut posts).map(
+        |((reports, published, published_trunks, wake), post)| {
             let (mail, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES);
             post.inboxes.push(receiver);
             ControlPost {
                 mail,
                 reports,
                 published,
+                published_trunks,
                 wake,
             }
-        });
+        },
+    );
     let controls = controls.collect();
     Ok((posts, controls))
 }
@@ -240,7 +249,7 @@ mod tests {
     #[test]
     fn flow_changes_arrive_in_order_though_the_mailbox_was_full() {
         let control = Arc::new(Wake::new().unwrap());
-        let (mut posts, _controls) = connect(2, &control).unwrap();
+        let (mut posts, _controls) = connect(2, 0, &control).unwrap();
         let mut second = posts.pop().unwrap();
         let mut first = posts.pop().unwrap();
         let sent = MAILBOX_MAILS + 100;
@@ -267,7 +276,7 @@ mod tests {
     #[test]
     fn a_lost_flow_change_is_told() {
         let control = Arc::new(Wake::new().unwrap());
-        let (mut posts, _controls) = connect(2, &control).unwrap();
+        let (mut posts, _controls) = connect(2, 0, &control).unwrap();
         let outbox = posts[0].outboxes[1].as_mut().unwrap();
         let room = MAILBOX_MAILS + outbox.backlog.capacity();
         assert!((0..room).all(|_| outbox.post_flow(close(1))));

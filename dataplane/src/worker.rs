@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use crate::counters::Counter;
 use crate::counters::Counters;
+use crate::counters::trunks::TrunkCounters;
 use crate::frame::Frame;
 use crate::ids::InterfaceIndex;
 use crate::ids::Lane;
@@ -183,6 +184,12 @@ impl<R: Rings> Worker<R> {
         self.proxy.ports_in_use()
     }
 
+    /// The counts of each trunk as they are now.
+    #[must_use]
+    pub fn trunk_counters(&self) -> &TrunkCounters {
+        self.proxy.trunk_counters()
+    }
+
     /// The counts as they are now.
     pub fn counters(&mut self) -> &Counters {
         self.gauge();
@@ -354,6 +361,9 @@ impl<R: Rings> Worker<R> {
     fn publish(&mut self) {
         self.gauge();
         self.post.published.publish(&self.counters);
+        self.post
+            .published_trunks
+            .publish(self.proxy.trunk_counters());
     }
 
     fn gauge(&mut self) {

@@ -23,6 +23,9 @@ use bench::call::to_callee;
 use bench::call::to_caller;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::counters::trunks;
+use trunkline_dataplane::counters::trunks::TrunkCounts;
+use trunkline_dataplane::ids::TrunkIndex;
 
 const MOVED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6100);
 
@@ -252,4 +255,36 @@ fn a_repeated_200_does_not_undo_what_came_after_it() {
     let again = to_caller(&bench.callee(0, &again));
     assert_eq!(media_in(&again), at_access, "it is rewritten all the same");
     assert_eq!(relayed(&mut bench, CALLER_MEDIA, at_access), Some(ASIDE));
+}
+
+/// The counts of trunk `index`, in the order of their table, over all workers.
+fn trunk(bench: &Bench, index: u16) -> Vec<u64> {
+    let mut all = TrunkCounts::default();
+    for worker in &bench.workers {
+        all.merge(&worker.trunk_counters().get(TrunkIndex(index)));
+    }
+    trunks::TABLE
+        .iter()
+        .map(|row| all.get(row.counter))
+        .collect()
+}
+
+#[test]
+fn each_trunk_has_its_own_counts() {
+    let mut bench = Bench::new(2);
+    let (_, answered) = establish(&mut bench, 0, "counted");
+    // requests in, out, rejected; calls in, answered, out, answered, now
+    assert_eq!(trunk(&bench, 0), [1, 0, 0, 1, 1, 0, 0, 1]);
+    assert_eq!(trunk(&bench, 1), [0, 1, 0, 0, 0, 1, 1, 1]);
+    let message = in_dialog("MESSAGE", "unknown", "2", "b-481", &answered);
+    bench.caller(1, &message);
+    let bye = in_dialog("BYE", "counted", "2", "b-bye", &answered);
+    let sent = to_callee(&bench.caller(0, &bye));
+    bench.callee(0, &answer(&sent, "200 OK", "", ""));
+    assert_eq!(trunk(&bench, 0)[..3], [3, 0, 1]);
+    assert_eq!(trunk(&bench, 1)[..3], [0, 2, 0]);
+    // Its media may pass for a moment yet; then it is gone.
+    assert_eq!((trunk(&bench, 0)[7], trunk(&bench, 1)[7]), (1, 1));
+    bench.pass_ms(1000);
+    assert_eq!((trunk(&bench, 0)[7], trunk(&bench, 1)[7]), (0, 0));
 }

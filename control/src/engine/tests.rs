@@ -60,7 +60,7 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let wake = Arc::new(Wake::new().unwrap());
-        let (posts, controls) = post::connect(2, &wake).unwrap();
+        let (posts, controls) = post::connect(2, 2, &wake).unwrap();
         let interface = InterfaceFacts {
             name: "access".to_owned(),
             device: "eth0".to_owned(),

@@ -153,7 +153,7 @@ impl Snapshot {
                 .collect();
             CounterRow {
                 name: row.name.to_owned(),
-                kind: kind_name(row.kind).to_owned(),
+                kind: row.kind.name().to_owned(),
                 help: row.help.to_owned(),
                 total: workers.iter().sum(),
                 workers,
@@ -291,22 +291,6 @@ fn action_name(action: Action) -> &'static str {
         Action::Pass => "pass",
         Action::Drop => "drop",
         Action::Redirect => "redirect",
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::In => "in",
-        Kind::Forwarded => "forwarded",
-        Kind::Answered => "answered",
-        Kind::Absorbed => "absorbed",
-        Kind::HandedOver => "handed over",
-        Kind::Dropped => "dropped",
-        Kind::ToSend => "to send",
-        Kind::Sent => "sent",
-        Kind::Unsent => "not sent",
-        Kind::Event => "event",
-        Kind::Gauge => "now",
     }
 }
 

@@ -75,7 +75,8 @@ impl Workers {
         cores: &[CoreId],
     ) -> Result<Workers, WorkerError> {
         let wake = Arc::new(Wake::new().map_err(WorkerError::Wake)?);
-        let (ends, posts) = post::connect(settings.workers, &wake).map_err(WorkerError::Wake)?;
+        let (ends, posts) = post::connect(settings.workers, settings.trunks.len(), &wake)
+            .map_err(WorkerError::Wake)?;
         let mut made = Vec::new();
         for ((number, rings), end) in (0..).zip(rings).zip(ends) {
             let network = Box::new(network.clone());
@@ -348,7 +349,7 @@ mod tests {
     #[test]
     fn a_worker_that_is_stuck_does_not_hold_the_others_up() {
         let wake = Arc::new(Wake::new().unwrap());
-        let (_ends, posts) = post::connect(1, &wake).unwrap();
+        let (_ends, posts) = post::connect(1, 0, &wake).unwrap();
         let mut workers = Workers::played(posts, wake);
         let (hold, held) = mpsc::channel::<()>();
         let (gone, left) = mpsc::channel();

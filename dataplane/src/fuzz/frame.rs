@@ -69,7 +69,7 @@ impl Bench {
             range.ports = first..=first + 7;
         }
         let control = Arc::new(Wake::new().ok()?);
-        let (mut posts, mut ends) = post::connect(1, &control).ok()?;
+        let (mut posts, mut ends) = post::connect(1, settings.trunks.len(), &control).ok()?;
         let lens = RingLens {
             rx: 4,
             fill: 8,

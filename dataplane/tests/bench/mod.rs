@@ -71,7 +71,8 @@ impl Bench {
 
     pub fn with(settings: &Settings, config: FakeConfig, network: &Network) -> Bench {
         let control = Arc::new(Wake::new().unwrap());
-        let (worker_posts, posts) = post::connect(settings.workers, &control).unwrap();
+        let (worker_posts, posts) =
+            post::connect(settings.workers, settings.trunks.len(), &control).unwrap();
         let workers = (0..settings.workers)
             .zip(worker_posts)
             .map(|(id, post)| {

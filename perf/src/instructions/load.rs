@@ -120,7 +120,7 @@ impl Bench {
         let mut settings = lab::settings(1);
         settings.capacity = Capacity::SMALL;
         let control = Arc::new(Wake::new()?);
-        let (mut posts, mut ends) = post::connect(1, &control)?;
+        let (mut posts, mut ends) = post::connect(1, settings.trunks.len(), &control)?;
         let rings = Fake::new(FakeConfig::default())?;
         let network = Box::new(lab::network(1, 1500, &lab::everybody()));
         let post = posts.pop().context("no post")?;

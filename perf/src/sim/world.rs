@@ -415,8 +415,8 @@ impl World {
 fn make_workers(options: &Options) -> Result<(Vec<Worker<Fake>>, Vec<ControlPost>), String> {
     let settings = lab::settings(options.workers);
     let control = Arc::new(Wake::new().map_err(|error| error.to_string())?);
-    let (posts, ends) =
-        post::connect(options.workers, &control).map_err(|error| error.to_string())?;
+    let (posts, ends) = post::connect(options.workers, settings.trunks.len(), &control)
+        .map_err(|error| error.to_string())?;
     let mut workers = Vec::new();
     for (id, post) in (0..options.workers).zip(posts) {
         let config = FakeConfig {

@@ -116,6 +116,7 @@ impl Proxy {
             return Err(503);
         };
         self.dialogs.insert(key, id);
+        self.trunks.call_began(trunks);
         step.counters.count(Counter::CallsStarted);
         Ok(id)
     }
@@ -152,6 +153,7 @@ impl Proxy {
             let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
             self.wheel.disarm(timer);
             self.dialogs.remove(call.key, id);
+            self.trunks.call_gone(call.trunks);
         }
     }
 }

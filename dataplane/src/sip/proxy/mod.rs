@@ -45,6 +45,7 @@ use super::transaction::Client;
 use super::transaction::Server;
 use crate::counters::Counter;
 use crate::counters::Counters;
+use crate::counters::trunks::TrunkCounters;
 use crate::frame::KeptClass;
 use crate::frame::KeptConfig;
 use crate::frame::KeptSlab;
@@ -119,6 +120,7 @@ pub struct Proxy {
     /// A slice of each media range, by [`crate::ids::MediaIndex`].
     ports: Vec<Ports>,
     refusals: Refusals,
+    trunks: TrunkCounters,
     wheel: Wheel,
     splices: Box<Splices>,
     /// A message being made of another that we made.
@@ -155,6 +157,7 @@ impl Proxy {
             }),
             ports: media::pools(worker, settings),
             refusals: Refusals::default(),
+            trunks: TrunkCounters::new(settings.trunks.len()),
             wheel: Wheel::new(capacity.transactions * 2 + capacity.calls),
             splices: Box::default(),
             scratch: vec![0; SIP_LEN_MAX].into_boxed_slice(),
@@ -255,6 +258,12 @@ impl Proxy {
         counters.set(Counter::CallsNow, self.calls.count() as u64);
         let kept = KeptClass::ALL.map(|class| self.kept.occupancy(class).used_count);
         counters.set(Counter::KeptNow, kept.into_iter().map(u64::from).sum());
+    }
+
+    /// What was counted of each trunk.
+    #[must_use]
+    pub fn trunk_counters(&self) -> &TrunkCounters {
+        &self.trunks
     }
 
     /// The call in `slot`, if there is one.

@@ -8,6 +8,7 @@ use super::Proxy;
 use super::Step;
 use super::forward::Way;
 use crate::counters::Counter;
+use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
 use crate::sip::call::Party;
 use crate::sip::header::HeaderName;
@@ -60,9 +61,13 @@ impl Proxy {
             step.counters.count(Counter::RetransmissionsAbsorbed);
             return self.answer(message, arrival, status, &[], step);
         }
+        self.trunks.count(trunk, TrunkCounter::RequestsIn);
         match self.take_up(message, arrival, key, trunk, step) {
             Ok(outcome) => outcome,
-            Err(status) => self.refuse(message, arrival, key, status, step),
+            Err(status) => {
+                self.trunks.count(trunk, TrunkCounter::Rejected);
+                self.refuse(message, arrival, key, status, step)
+            }
         }
     }
 
@@ -247,6 +252,9 @@ impl Proxy {
         let sent = self
             .anchor(message, call, dialog.from, true, step)
             .and_then(|()| self.forward(message, arrival, key, way, call, step));
+        if sent.is_ok() {
+            self.count_out(call, dialog.from.other(), way);
+        }
         let Some(id) = call else {
             return sent.map(|_| ());
         };
@@ -272,6 +280,15 @@ impl Proxy {
             }
         }
         sent.map(|_| ())
+    }
+
+    /// Counts a request of a dialog for the trunk that it went to.
+    fn count_out(&mut self, call: Option<Id>, to: Party, way: Way) {
+        let call = call.and_then(|id| self.calls.get(id));
+        let trunk = call.and_then(|call| call.trunks[to as usize]);
+        if let Some(trunk) = trunk.or_else(|| self.dial.trunk_of(way.to.ip())) {
+            self.trunks.count(trunk, TrunkCounter::RequestsOut);
+        }
     }
 
     fn forward_new(
@@ -309,6 +326,7 @@ impl Proxy {
         }
         if message.method() != Method::Invite {
             self.forward(message, arrival, key, way, None, step)?;
+            self.trunks.count(callee, TrunkCounter::RequestsOut);
             return Ok(());
         }
         let call = self.begin_call(message, arrival, [caller, callee], way, step)?;
@@ -320,6 +338,7 @@ impl Proxy {
                 if let Some(call) = self.calls.get_mut(call) {
                     call.invite = server;
                 }
+                self.trunks.count(callee, TrunkCounter::RequestsOut);
                 Ok(())
             }
             Err(status) => {

@@ -210,6 +210,7 @@ impl Proxy {
                 call.answered = Some(step.now);
                 call.due = step.now.plus_ms(CALL_MS_MAX);
                 step.counters.count(Counter::CallsAnswered);
+                self.trunks.call_answered(call.trunks);
                 self.arm_call(id);
             }
             (Method::Invite, 300..) if waiting && call.invite == server => {

@@ -1,0 +1,85 @@
+//! `trunkctl status`.
+
+use std::fmt::Write as _;
+
+use super::Number;
+use super::Paper;
+use super::Word;
+use super::duration;
+use super::missing;
+use super::number;
+use crate::api::types::Status;
+
+impl Paper {
+    /// `trunkctl status`
+    #[must_use]
+    pub fn status(self, status: &Status) -> String {
+        let up = duration(status.uptime_s as f64);
+        let mut text = format!(
+            "trunklined {}, process {}, up {up}\n\nWorkers\n",
+            status.version, status.pid
+        );
+        let columns = [
+            Number("worker"),
+            Number("core"),
+            Word("poll"),
+            Number("busy"),
+            Number("calls"),
+            Number("transactions"),
+            Number("flows"),
+            Word("frames in"),
+        ];
+        text += &self.table(
+            &columns,
+            status.workers.iter().map(|worker| {
+                vec![
+                    worker.id.to_string(),
+                    worker
+                        .core
+                        .map_or_else(|| "any".to_owned(), |core| core.to_string()),
+                    worker.poll.clone(),
+                    worker
+                        .busy_percent
+                        .map_or_else(|| "-".to_owned(), |busy| format!("{busy:.1} %")),
+                    number(worker.calls),
+                    number(worker.transactions),
+                    number(worker.flows),
+                    worker.memory.clone(),
+                ]
+            }),
+        );
+        text += "\nInterfaces\n";
+        let columns = [
+            Word("name"),
+            Word("device"),
+            Word("link"),
+            Word("XDP"),
+            Word("frames"),
+            Number("queues"),
+            Number("MTU"),
+        ];
+        text += &self.table(
+            &columns,
+            status.interfaces.iter().map(|interface| {
+                vec![
+                    interface.name.clone(),
+                    interface.device.clone(),
+                    interface.link.clone(),
+                    interface.mode.clone(),
+                    interface.frames.clone(),
+                    interface.queues.to_string(),
+                    number(u64::from(interface.mtu)),
+                ]
+            }),
+        );
+        text += &self.sums(&status.sums, &status.unchecked);
+        text += missing(status.complete);
+        if !status.warnings.is_empty() {
+            text += "\nWarnings\n";
+            for warning in &status.warnings {
+                let _ = writeln!(text, " - {warning}");
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,232 @@
+//! What a worker counts of each trunk: a small table of its own, with a place for every
+//! trunk from the start.
+//!
+//! Every worker counts the calls that it owns; the sum over the workers is the trunk's.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::ids::TrunkIndex;
+
+/// Everything that is counted of a trunk. The order is that of [`TABLE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs)] // The help text of each stands in TABLE.
+pub enum TrunkCounter {
+    RequestsIn,
+    RequestsOut,
+    Rejected,
+    CallsIn,
+    CallsInAnswered,
+    CallsOut,
+    CallsOutAnswered,
+    CallsNow,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Info {
+    /// Which count this row describes.
+    pub counter: TrunkCounter,
+    /// Its name in every output.
+    pub name: &'static str,
+    /// True for a level at this moment.
+    pub is_gauge: bool,
+    /// What a person should know about it, in one sentence.
+    pub help: &'static str,
+}
+
+const fn row(counter: TrunkCounter, name: &'static str, help: &'static str) -> Info {
+    Info {
+        counter,
+        name,
+        is_gauge: matches!(counter, TrunkCounter::CallsNow),
+        help,
+    }
+}
+
+/// The one table.
+#[rustfmt::skip]
+pub const TABLE: [Info; 8] = [
+    row(TrunkCounter::RequestsIn, "requests_in", "Requests taken up from the trunk; repeated ones, ACK and CANCEL are not counted."),
+    row(TrunkCounter::RequestsOut, "requests_out", "Requests forwarded to the trunk; repeated ones, ACK and CANCEL are not counted."),
+    row(TrunkCounter::Rejected, "rejected", "Requests of the trunk that the box itself answered with a failure."),
+    row(TrunkCounter::CallsIn, "calls_in", "Calls that began at the trunk."),
+    row(TrunkCounter::CallsInAnswered, "calls_in_answered", "Of these, calls that were answered."),
+    row(TrunkCounter::CallsOut, "calls_out", "Calls that were sent to the trunk."),
+    row(TrunkCounter::CallsOutAnswered, "calls_out_answered", "Of these, calls that the trunk answered."),
+    row(TrunkCounter::CallsNow, "calls_now", "Calls alive in which the trunk is a party."),
+];
+
+/// How many counts a trunk has.
+pub const COUNT: usize = TABLE.len();
+
+/// The counts of one trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrunkCounts([u64; COUNT]);
+
+impl TrunkCounts {
+    /// The present count.
+    #[must_use]
+    pub const fn get(&self, counter: TrunkCounter) -> u64 {
+        self.0[counter as usize]
+    }
+
+    /// Adds all of `other`: the counts of several workers in one.
+    pub fn merge(&mut self, other: &TrunkCounts) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// A worker's own counts of every trunk.
+#[derive(Debug)]
+pub struct TrunkCounters(Box<[TrunkCounts]>);
+
+impl TrunkCounters {
+    /// All zero, for so many trunks.
+    #[must_use]
+    pub fn new(trunks: usize) -> TrunkCounters {
+        TrunkCounters(vec![TrunkCounts::default(); trunks].into_boxed_slice())
+    }
+
+    /// Counts one.
+    #[inline]
+    pub fn count(&mut self, trunk: TrunkIndex, counter: TrunkCounter) {
+        if let Some(counts) = self.0.get_mut(usize::from(trunk.0)) {
+            counts.0[counter as usize] += 1;
+        }
+    }
+
+    /// A call of these two trunks (caller's and callee's, where they are known) has begun.
+    pub fn call_began(&mut self, trunks: [Option<TrunkIndex>; 2]) {
+        let [caller, callee] = trunks;
+        if let Some(caller) = caller {
+            self.count(caller, TrunkCounter::CallsIn);
+            self.count(caller, TrunkCounter::CallsNow);
+        }
+        if let Some(callee) = callee {
+            self.count(callee, TrunkCounter::CallsOut);
+            if caller != Some(callee) {
+                self.count(callee, TrunkCounter::CallsNow);
+            }
+        }
+    }
+
+    /// A call of these two trunks was answered.
+    pub fn call_answered(&mut self, trunks: [Option<TrunkIndex>; 2]) {
+        let [caller, callee] = trunks;
+        if let Some(caller) = caller {
+            self.count(caller, TrunkCounter::CallsInAnswered);
+        }
+        if let Some(callee) = callee {
+            self.count(callee, TrunkCounter::CallsOutAnswered);
+        }
+    }
+
+    /// A call of these two trunks is forgotten.
+    pub fn call_gone(&mut self, trunks: [Option<TrunkIndex>; 2]) {
+        let [caller, callee] = trunks;
+        let callee = callee.filter(|&callee| caller != Some(callee));
+        for trunk in [caller, callee].into_iter().flatten() {
+            if let Some(counts) = self.0.get_mut(usize::from(trunk.0)) {
+                let now = &mut counts.0[TrunkCounter::CallsNow as usize];
+                debug_assert!(*now > 0, "a call ends that never began");
+                *now = now.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The counts of a trunk; all zero for one that there is not.
+    #[must_use]
+    pub fn get(&self, trunk: TrunkIndex) -> TrunkCounts {
+        let counts = self.0.get(usize::from(trunk.0));
+        counts.copied().unwrap_or_default()
+    }
+}
+
+/// The copy of a worker's counts that other threads may read.
+#[derive(Debug)]
+pub struct PublishedTrunks(Box<[[AtomicU64; COUNT]]>);
+
+impl PublishedTrunks {
+    /// Room for so many trunks.
+    #[must_use]
+    pub fn new(trunks: usize) -> PublishedTrunks {
+        let zero = || [const { AtomicU64::new(0) }; COUNT];
+        PublishedTrunks((0..trunks).map(|_| zero()).collect())
+    }
+
+    /// Copies the worker's counts here.
+    pub fn publish(&self, counters: &TrunkCounters) {
+        for (cells, counts) in self.0.iter().zip(&counters.0) {
+            for (cell, count) in cells.iter().zip(counts.0) {
+                cell.store(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Reads those of every trunk.
+    pub fn read(&self) -> impl Iterator<Item = TrunkCounts> + '_ {
+        self.0
+            .iter()
+            .map(|cells| TrunkCounts(std::array::from_fn(|at| cells[at].load(Ordering::Relaxed))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.counter as usize, index, "{}", row.name);
+            assert!(row.help.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn a_call_between_two_trunks_and_one_that_comes_back_to_its_own() {
+        let (a, b) = (TrunkIndex(0), TrunkIndex(1));
+        let mut counters = TrunkCounters::new(2);
+        counters.call_began([Some(a), Some(b)]);
+        counters.call_began([Some(a), Some(a)]);
+        counters.call_began([Some(b), None]);
+        counters.call_answered([Some(a), Some(b)]);
+        let of = |counters: &TrunkCounters, trunk| {
+            let counts = counters.get(trunk);
+            [
+                TrunkCounter::CallsIn,
+                TrunkCounter::CallsInAnswered,
+                TrunkCounter::CallsOut,
+                TrunkCounter::CallsOutAnswered,
+                TrunkCounter::CallsNow,
+            ]
+            .map(|counter| counts.get(counter))
+        };
+        assert_eq!(of(&counters, a), [2, 1, 1, 0, 2]);
+        assert_eq!(of(&counters, b), [1, 0, 1, 1, 2]);
+        counters.call_gone([Some(a), Some(b)]);
+        counters.call_gone([Some(a), Some(a)]);
+        counters.call_gone([Some(b), None]);
+        assert_eq!(of(&counters, a), [2, 1, 1, 0, 0]);
+        assert_eq!(of(&counters, b), [1, 0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_published_is_what_was_counted() {
+        let mut counters = TrunkCounters::new(3);
+        counters.count(TrunkIndex(2), TrunkCounter::Rejected);
+        counters.count(TrunkIndex(3), TrunkCounter::Rejected);
+        let published = PublishedTrunks::new(3);
+        published.publish(&counters);
+        let read: Vec<_> = published.read().collect();
+        assert_eq!(read[2].get(TrunkCounter::Rejected), 1);
+        assert_eq!(read[..2], [TrunkCounts::default(); 2]);
+        let mut sum = TrunkCounts::default();
+        read.iter().for_each(|counts| sum.merge(counts));
+        assert_eq!(sum, read[2]);
+    }
+}
