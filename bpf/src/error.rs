@@ -1,11 +1,15 @@
 //! What can go wrong, each with what the operator does next.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::Mode;
+use crate::VlanStack;
+use crate::maps::ADDRESSES_MAX;
 use crate::maps::MEDIA_RANGES_MAX;
 use crate::maps::SIP_PORTS_MAX;
+use crate::maps::STACKS_MAX;
+use crate::vlan::VIDS;
 
 /// What to look at when the kernel says EPERM; the same for loading and for attaching.
 const PRIVILEGES: &str = "run as root or with CAP_BPF and CAP_NET_ADMIN; \
@@ -212,7 +216,7 @@ pub enum MapError {
     #[error("{address} has {count} SIP ports: at most {SIP_PORTS_MAX} can be listened on")]
     TooManySipPorts {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// What was asked for.
         count: usize,
     },
@@ -222,7 +226,7 @@ pub enum MapError {
     )]
     TooManyMediaRanges {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// What was asked for.
         count: usize,
     },
@@ -230,17 +234,37 @@ pub enum MapError {
     #[error("{address}: ports {min} to {max} are not a range of UDP ports between 1 and 65535")]
     BadPorts {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// First port.
         min: u16,
         /// Last port.
         max: u16,
     },
+    /// A VID that no VLAN can have.
+    #[error("VLAN {vid}: a VID is a number from {} to {}", VIDS.start(), VIDS.end())]
+    BadVid {
+        /// What was asked for.
+        vid: u16,
+    },
+    /// The table of tag stacks is full.
+    #[error(
+        "no room for addresses {stack}: an interface's frames can be told apart by at most \
+         {STACKS_MAX} kinds of VLAN tags"
+    )]
+    StacksFull {
+        /// The one too many.
+        stack: VlanStack,
+    },
     /// The table of addresses is full.
-    #[error("no room for {address}: an interface can have 256 addresses of ours")]
+    #[error(
+        "no room for {address} {stack}: an interface can have {ADDRESSES_MAX} IPv4 and as many IPv6 \
+         addresses of ours, each counted in every VLAN it is in"
+    )]
     AddressesFull {
         /// The one too many.
-        address: Ipv4Addr,
+        address: IpAddr,
+        /// Where it was to be ours.
+        stack: VlanStack,
     },
     /// The queue is beyond the size that the program was loaded with.
     #[error("queue {queue} does not exist: the program was loaded for {queues} receive queues")]

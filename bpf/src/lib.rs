@@ -5,8 +5,9 @@
 //! everything else to the kernel.
 //!
 //! ```text
-//!   frame -> seen += 1 -> ARP, IPv6, VLAN, other, truncated, malformed ------> kernel
-//!                      -> IPv4: one look-up of the destination in `addresses`
+//!   frame -> seen += 1 -> VLAN tags, at most two: whose address it is depends on them
+//!                      -> ARP, other, truncated, malformed ------------------> kernel
+//!                      -> IPv4, IPv6: one look-up of (tags, destination)
 //!                           not there ---------------------------------------> kernel
 //!                           options, fragment, ICMP, TCP, other, UDP port ---> kernel
 //!                           SIP port ----> `xsks`[queue], or the kernel
@@ -16,7 +17,7 @@
 //! Invariants: each frame adds one to `seen` and one to exactly one verdict; a verdict's [`Action`] is
 //! what the program returned; nothing that the configuration does not name is kept from the kernel.
 //!
-//! One [`Program`] an interface, each with maps of its own. Calls are system calls: they belong on the
+//! One [`Program`] a device, each with maps of its own. Calls are system calls: they belong on the
 //! control thread, in the network namespace of the interface.
 
 mod attach;
@@ -24,9 +25,10 @@ mod error;
 mod maps;
 mod message;
 mod verdict;
+mod vlan;
 
 use std::ffi::OsStr;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
@@ -45,14 +47,19 @@ pub use crate::error::DetachError;
 pub use crate::error::LoadError;
 pub use crate::error::MapError;
 pub use crate::error::OccupantMode;
+pub use crate::maps::ADDRESSES_MAX;
 pub use crate::maps::MEDIA_RANGES_MAX;
 pub use crate::maps::SIP_PORTS_MAX;
+pub use crate::maps::STACKS_MAX;
 pub use crate::verdict::Action;
 pub use crate::verdict::Explanation;
 pub use crate::verdict::TABLE;
 pub use crate::verdict::VERDICT_COUNT;
 pub use crate::verdict::Verdict;
 pub use crate::verdict::Verdicts;
+pub use crate::vlan::OuterTag;
+pub use crate::vlan::VIDS;
+pub use crate::vlan::VlanStack;
 
 use crate::attach::Attachment;
 use crate::maps::Maps;
@@ -82,7 +89,7 @@ impl Program {
     /// `ethtool -L combined` once XDP is attached.
     ///
     /// CAP_BPF and CAP_NET_ADMIN suffice. With CAP_PERFMON as well, which root has, the verifier leaves
-    /// the Spectre barriers out, and a packet costs 20 ns instead of 48.
+    /// the Spectre barriers out, and a packet costs 22 ns instead of 56.
     ///
     /// # Errors
     ///
@@ -109,28 +116,33 @@ impl Program {
             fd: program_fd(&object)?,
             maps: Maps {
                 xsks: map(&object, "xsks")?,
-                addresses: map(&object, "addresses")?,
+                addresses_ipv4: map(&object, "addresses_ipv4")?,
+                addresses_ipv6: map(&object, "addresses_ipv6")?,
+                stacks: map(&object, "stacks")?,
                 verdicts: map(&object, "verdicts")?,
             },
             attachment: None,
         })
     }
 
-    /// Says what is ours at an address: its SIP ports and its media ranges, both ends included. It takes
-    /// the place of what was said of this address before, in one step. SIP goes first where a port is
-    /// in both. An address without any port counts as ours in the verdicts, and is the kernel's.
+    /// Says what is ours at an address in frames with these VLAN tags: its SIP ports and its media ranges,
+    /// both ends included. It takes the place of what was said of this address and these tags before, in
+    /// one step. SIP goes first where a port is in both. An address without any port counts as ours in
+    /// the verdicts, and is the kernel's. Frames under tags that were never named are another VLAN's.
     ///
     /// # Errors
     ///
-    /// More than [`SIP_PORTS_MAX`] ports or [`MEDIA_RANGES_MAX`] ranges, port 0, an empty range, or
-    /// the 257th address.
+    /// More than [`SIP_PORTS_MAX`] ports or [`MEDIA_RANGES_MAX`] ranges, port 0, an empty range, a VID
+    /// outside [`VIDS`], or one address or stack more than [`ADDRESSES_MAX`] and [`STACKS_MAX`].
     pub fn set_address(
         &self,
-        address: Ipv4Addr,
+        stack: VlanStack,
+        address: IpAddr,
         sip_ports: &[u16],
         media_ports: &[RangeInclusive<u16>],
     ) -> Result<(), MapError> {
-        self.maps.set_address(address, sip_ports, media_ports)
+        self.maps
+            .set_address(stack, address, sip_ports, media_ports)
     }
 
     /// Gives a queue's SIP and media to an AF_XDP socket. The socket must be bound to this queue of this

@@ -3,7 +3,7 @@
 //! The layouts are those of `src/bpf/structs.h`. All of this runs on the control thread, at start and
 //! when somebody asks for figures: each call is one or more system calls.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
@@ -17,6 +17,7 @@ use crate::error::MapError;
 use crate::verdict::SEEN_INDEX;
 use crate::verdict::VERDICT_COUNT;
 use crate::verdict::Verdicts;
+use crate::vlan::VlanStack;
 
 /// SIP ports that one address can have: `SIP_PORTS_MAX` of structs.h. Each costs every media packet
 /// a compare.
@@ -25,6 +26,13 @@ pub const SIP_PORTS_MAX: usize = 8;
 /// Media ranges that one address can have: `MEDIA_RANGES_MAX` of structs.h.
 pub const MEDIA_RANGES_MAX: usize = 4;
 
+/// Addresses of one family that an interface's program can know, each counted once for every
+/// [`VlanStack`] it is ours under: `ADDRESSES_MAX` of structs.h. Room for some 400 KB.
+pub const ADDRESSES_MAX: usize = 4096;
+
+/// [`VlanStack`]s that a program can know: `STACKS_MAX` of structs.h.
+pub const STACKS_MAX: usize = 256;
+
 /// Bytes of `struct address`: sixteen 16-bit ports.
 const ADDRESS_LEN: usize = 2 * SIP_PORTS_MAX + 4 * MEDIA_RANGES_MAX;
 
@@ -32,26 +40,58 @@ const ADDRESS_LEN: usize = 2 * SIP_PORTS_MAX + 4 * MEDIA_RANGES_MAX;
 #[derive(Debug)]
 pub(crate) struct Maps {
     pub(crate) xsks: MapHandle,
-    pub(crate) addresses: MapHandle,
+    pub(crate) addresses_ipv4: MapHandle,
+    pub(crate) addresses_ipv6: MapHandle,
+    pub(crate) stacks: MapHandle,
     pub(crate) verdicts: MapHandle,
 }
 
 impl Maps {
-    /// Writes what is ours at an address, in one step, over what was there.
+    /// Writes what is ours at an address under these tags, in one step, over what was there.
     pub(crate) fn set_address(
         &self,
-        address: Ipv4Addr,
+        stack: VlanStack,
+        address: IpAddr,
         sip_ports: &[u16],
         media_ports: &[RangeInclusive<u16>],
     ) -> Result<(), MapError> {
+        if let Some(vid) = stack.bad_vid() {
+            return Err(MapError::BadVid { vid });
+        }
         let value = encode_address(address, sip_ports, media_ports)?;
-        // The octets in the order of the wire are the key in network byte order.
-        self.addresses
-            .update(&address.octets(), &value, MapFlags::ANY)
+        self.insert_stack(stack)?;
+        let key = stack.key().to_ne_bytes();
+        // The octets in the order of the wire are the address in network byte order.
+        let result = match address {
+            IpAddr::V4(ipv4) => {
+                let key = [&ipv4.octets()[..], &key].concat();
+                self.addresses_ipv4.update(&key, &value, MapFlags::ANY)
+            }
+            IpAddr::V6(ipv6) => {
+                let key = [&ipv6.octets()[..], &key].concat();
+                self.addresses_ipv6.update(&key, &value, MapFlags::ANY)
+            }
+        };
+        result.map_err(|source| match source.kind() {
+            ErrorKind::TooBig => MapError::AddressesFull { address, stack },
+            _ => MapError::Kernel {
+                what: format!("set the ports of {address} {stack}"),
+                source,
+            },
+        })
+    }
+
+    /// The program need not be told that it may look at frames without tags.
+    fn insert_stack(&self, stack: VlanStack) -> Result<(), MapError> {
+        if stack == VlanStack::Untagged {
+            return Ok(());
+        }
+        self.stacks
+            .update(&stack.key().to_ne_bytes(), &[1], MapFlags::ANY)
             .map_err(|source| match source.kind() {
-                ErrorKind::TooBig => MapError::AddressesFull { address },
+                ErrorKind::TooBig => MapError::StacksFull { stack },
                 _ => MapError::Kernel {
-                    what: format!("set the ports of {address}"),
+                    what: format!("tell the XDP program of frames {stack}"),
                     source,
                 },
             })
@@ -120,7 +160,7 @@ impl Maps {
 
 /// `struct address` of structs.h, or why these ports cannot be one.
 fn encode_address(
-    address: Ipv4Addr,
+    address: IpAddr,
     sip_ports: &[u16],
     media_ports: &[RangeInclusive<u16>],
 ) -> Result<[u8; ADDRESS_LEN], MapError> {
@@ -152,7 +192,7 @@ fn encode_address(
 }
 
 /// Port 0 would mark a slot as unused, and an empty range would never match: both are mistakes.
-fn check_ports(address: Ipv4Addr, min: u16, max: u16) -> Result<(), MapError> {
+fn check_ports(address: IpAddr, min: u16, max: u16) -> Result<(), MapError> {
     if min == 0 || max < min {
         return Err(MapError::BadPorts { address, min, max });
     }
@@ -161,9 +201,11 @@ fn check_ports(address: Ipv4Addr, min: u16, max: u16) -> Result<(), MapError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn number_in_c(name: &str) -> usize {
         let define = format!("#define {name} ");
@@ -178,6 +220,8 @@ mod tests {
     fn the_bounds_are_those_of_the_c_program() {
         assert_eq!(number_in_c("SIP_PORTS_MAX"), SIP_PORTS_MAX);
         assert_eq!(number_in_c("MEDIA_RANGES_MAX"), MEDIA_RANGES_MAX);
+        assert_eq!(number_in_c("ADDRESSES_MAX"), ADDRESSES_MAX);
+        assert_eq!(number_in_c("STACKS_MAX"), STACKS_MAX);
     }
 
     #[test]

@@ -27,13 +27,13 @@ pub enum Action {
 )]
 pub enum Verdict {
     PassArp,
-    PassIpv6,
     PassVlan,
     PassOtherEthertype,
     PassTruncated,
     PassMalformed,
     PassOtherAddress,
     PassIpOptions,
+    PassIpv6Extension,
     PassFragment,
     PassIcmp,
     PassTcp,
@@ -89,16 +89,10 @@ pub const TABLE: [Explanation; VERDICT_COUNT] = [
         "ARP, which the kernel answers",
     ),
     row(
-        Verdict::PassIpv6,
-        "pass_ipv6",
-        Action::Pass,
-        "IPv6, which the program does not take",
-    ),
-    row(
         Verdict::PassVlan,
         "pass_vlan",
         Action::Pass,
-        "802.1Q or 802.1ad tagged frames",
+        "Frames whose VLAN tags are those of no interface on this device, or more than two",
     ),
     row(
         Verdict::PassOtherEthertype,
@@ -110,19 +104,19 @@ pub const TABLE: [Explanation; VERDICT_COUNT] = [
         Verdict::PassTruncated,
         "pass_truncated",
         Action::Pass,
-        "Frames or datagrams that end inside their Ethernet, IPv4 or UDP header",
+        "Frames or datagrams that end inside their Ethernet, VLAN, IP or UDP header",
     ),
     row(
         Verdict::PassMalformed,
         "pass_malformed",
         Action::Pass,
-        "IPv4 whose version, header length, total length or UDP length cannot be true",
+        "IP whose version, header length, total or payload length, or UDP length cannot be true",
     ),
     row(
         Verdict::PassOtherAddress,
         "pass_other_address",
         Action::Pass,
-        "IPv4 to an address that the configuration does not name on this interface",
+        "IP to an address that the configuration does not name on this interface, also multicast",
     ),
     row(
         Verdict::PassIpOptions,
@@ -131,16 +125,22 @@ pub const TABLE: [Explanation; VERDICT_COUNT] = [
         "IPv4 to one of our addresses with IP options",
     ),
     row(
+        Verdict::PassIpv6Extension,
+        "pass_ipv6_extension",
+        Action::Pass,
+        "IPv6 to one of our addresses with hop-by-hop or destination options or a routing header",
+    ),
+    row(
         Verdict::PassFragment,
         "pass_fragment",
         Action::Pass,
-        "IPv4 fragments to one of our addresses, which the kernel reassembles",
+        "IP fragments to one of our addresses, which the kernel reassembles",
     ),
     row(
         Verdict::PassIcmp,
         "pass_icmp",
         Action::Pass,
-        "ICMP to one of our addresses",
+        "ICMP or ICMPv6 to one of our addresses",
     ),
     row(
         Verdict::PassTcp,

@@ -24,6 +24,7 @@ use trunkline_bpf::ModeWish;
 use trunkline_bpf::OccupantMode;
 use trunkline_bpf::Program;
 use trunkline_bpf::Verdict;
+use trunkline_bpf::VlanStack;
 
 const NOTHING: (u32, u32) = (0, 0);
 
@@ -331,7 +332,12 @@ fn with_peer(test: impl FnOnce(u32, &support::Peer) + Send) {
 fn load_for_box() -> Program {
     let program = support::load(2);
     program
-        .set_address([10, 9, 0, 1].into(), &[5060], &[10000..=10009])
+        .set_address(
+            VlanStack::Untagged,
+            [10, 9, 0, 1].into(),
+            &[5060],
+            &[10000..=10009],
+        )
         .expect("sets");
     program
 }

@@ -20,16 +20,33 @@ struct {
 } xsks SEC(".maps");
 
 /*
- * Our addresses, by IPv4 address in network byte order. 256 is every listen and
- * media range that the daemon's 8-bit indices can name on one interface.
+ * Our addresses, a map a family: the hash of the longer key would cost each IPv4
+ * packet some nanoseconds. src/maps.rs has the same bound in ADDRESSES_MAX.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 256);
+	__uint(max_entries, ADDRESSES_MAX);
 	__uint(map_flags, BPF_F_RDONLY_PROG);
-	__type(key, __be32);
+	__type(key, struct ipv4_key);
 	__type(value, struct address);
-} addresses SEC(".maps");
+} addresses_ipv4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ADDRESSES_MAX);
+	__uint(map_flags, BPF_F_RDONLY_PROG);
+	__type(key, struct ipv6_key);
+	__type(value, struct address);
+} addresses_ipv6 SEC(".maps");
+
+/* The tag stacks under which there is an address of ours; a set, the value means nothing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, STACKS_MAX);
+	__uint(map_flags, BPF_F_RDONLY_PROG);
+	__type(key, __u32);
+	__type(value, __u8);
+} stacks SEC(".maps");
 
 /* One counter a verdict and one for all packets, on each CPU its own. */
 struct {

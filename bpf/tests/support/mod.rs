@@ -9,7 +9,11 @@
     clippy::cast_possible_truncation,
     reason = "lengths of C structs, far below the limit"
 )]
+#![allow(clippy::expect_used, reason = "what a test expects, it says")]
 #![allow(dead_code, reason = "each test file uses a part of this")]
+
+pub mod fixtures;
+pub mod frames;
 
 use std::fs::File;
 use std::io;
@@ -300,6 +304,7 @@ pub fn become_nobody() {
 }
 
 pub const CAP_NET_ADMIN: u32 = 12;
+pub const CAP_NET_RAW: u32 = 13;
 pub const CAP_BPF: u32 = 39;
 
 /// This thread keeps only these capabilities. Other threads keep theirs.

@@ -8,6 +8,7 @@ use trunkline_bpf::AttachError;
 use trunkline_bpf::LoadError;
 use trunkline_bpf::MapError;
 use trunkline_bpf::Program;
+use trunkline_bpf::VlanStack;
 use trunkline_dataplane::ids::CoreId;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::QueueId;
@@ -76,10 +77,7 @@ pub(super) fn start(
     for (interface, device) in config.interfaces.iter().zip(devices) {
         let mut program = Program::load(device.queues_max)?;
         for (address, (sip, media)) in addresses(config) {
-            let IpAddr::V4(address) = address else {
-                continue;
-            };
-            program.set_address(address, &sip, &media)?;
+            program.set_address(VlanStack::Untagged, address, &sip, &media)?;
         }
         let name = interface.name.clone();
         let attached = program.attach(device.ifindex, interface.mode);
