@@ -241,6 +241,7 @@ pub enum Counter {
     KeptExhausted,
     ReportsLost,
     FlowMailsLost,
+    CapturesLost,
     SdpUnusable,
     Turns,
     Sleeps,
@@ -273,7 +274,7 @@ const fn row(counter: Counter, name: &'static str, kind: Kind, help: &'static st
 
 /// The one table.
 #[rustfmt::skip]
-pub const TABLE: [Info; 96] = [
+pub const TABLE: &[Info] = &[
     row(Counter::Rx, "rx", Kind::In, "Frames taken off the receive rings."),
     row(Counter::MailIn, "mail_in", Kind::In, "SIP messages that another worker received and handed over."),
     row(Counter::KernelIn, "kernel_in", Kind::In, "SIP messages that reached the kernel's sockets and were handed over by control."),
@@ -359,6 +360,7 @@ pub const TABLE: [Info; 96] = [
     row(Counter::KeptExhausted, "kept_exhausted", Kind::Event, "Messages that could not be kept for retransmission because the slab was full."),
     row(Counter::ReportsLost, "reports_lost", Kind::Event, "Reports to control that found no room."),
     row(Counter::FlowMailsLost, "flow_mails_lost", Kind::Event, "Flow changes that another worker never got, since it did not turn for too long."),
+    row(Counter::CapturesLost, "captures_lost", Kind::Event, "Copies of packets for a capture that found no room; the packets themselves went their way."),
     row(Counter::SdpUnusable, "sdp_unusable", Kind::Event, "Offers or answers whose media could not be anchored; requests with one are refused with 488."),
     row(Counter::Turns, "turns", Kind::Event, "Turns of the worker's loop."),
     row(Counter::Sleeps, "sleeps", Kind::Event, "Times the worker slept (adaptive polling)."),

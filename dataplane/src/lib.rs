@@ -3,6 +3,7 @@
 //! No async, no I/O outside `ring/`, no allocation after start.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))] // Tests count in small numbers.
 
+pub mod capture;
 pub mod counters;
 pub mod frame;
 #[doc(hidden)]
@@ -16,6 +17,7 @@ pub mod media;
 pub mod post;
 pub mod ring;
 pub mod route;
+pub mod samples;
 pub mod sdp;
 pub mod settings;
 pub mod sip;

@@ -11,13 +11,17 @@ use rtrb::Consumer;
 use rtrb::Producer;
 use rtrb::RingBuffer;
 
+use crate::capture::Captures;
+use crate::capture::Order;
 use crate::ids::InterfaceIndex;
 use crate::ids::ListenIndex;
 use crate::limits::FLOW_MAILS_RESERVED;
+use crate::media::CallRef;
 use crate::media::FlowChange;
 use crate::media::FlowReport;
 use crate::ring::SocketStatistics;
 use crate::route::Network;
+use crate::samples::Samples;
 use crate::sip::CallReport;
 
 /// What another thread sends to a worker.
@@ -32,6 +36,23 @@ pub enum Mail {
     Network(Box<Network>),
     /// A question of the operator, from control.
     Query(Query),
+    /// Copy what this asks for to control, from control.
+    Capture(Box<Order>),
+    /// End that capture, from control.
+    CaptureEnd {
+        /// The order's.
+        id: u32,
+    },
+    /// A captured call's media is to be captured too; from its owner, before the message
+    /// that names its ports.
+    CaptureCall {
+        /// Which captures want it.
+        captures: Captures,
+        /// The call.
+        call: CallRef,
+    },
+    /// An empty set of samples, lent by control for the one that the worker has filled.
+    Samples(Box<Samples>),
     /// End: from control. The worker leaves its loop.
     Stop,
 }
@@ -78,6 +99,10 @@ pub enum Ask {
 pub enum Report {
     /// A network snapshot that has been replaced, to be freed.
     Network(Box<Network>),
+    /// A capture is over, and its place is free.
+    CaptureOver(Box<Order>),
+    /// What was sampled since the last set was handed over.
+    Samples(Box<Samples>),
     /// A neighbour that we want to send to and do not know.
     Solicit {
         /// Where it should be.

@@ -7,6 +7,9 @@ use rtrb::Consumer;
 use rtrb::Producer;
 use rtrb::RingBuffer;
 
+use crate::capture;
+use crate::capture::Reader;
+use crate::capture::Tap;
 use crate::counters::Published;
 use crate::counters::trunks::PublishedTrunks;
 use crate::limits::MAILBOX_BYTES;
@@ -36,6 +39,8 @@ pub struct WorkerPost {
     pub published_trunks: Arc<PublishedTrunks>,
     /// By which it is woken.
     pub wake: Arc<Wake>,
+    /// Where captured packets go.
+    pub tap: Tap,
 }
 
 /// Control's ends of the mailboxes of one worker.
@@ -51,6 +56,8 @@ pub struct ControlPost {
     pub published_trunks: Arc<PublishedTrunks>,
     /// By which the worker is woken.
     pub wake: Arc<Wake>,
+    /// The packets that it captured.
+    pub captured: Reader,
 }
 
 /// The mailbox of another worker.
@@ -88,6 +95,7 @@ pub fn connect(
         let published = Arc::new(Published::default());
         let published_trunks = Arc::new(PublishedTrunks::new(trunks));
         let (producer, reports) = RingBuffer::new(REPORTS);
+        let (tap, captured) = capture::tap();
         let reports_out = Reports {
             producer,
             control: Arc::clone(control),
@@ -100,8 +108,9 @@ pub fn connect(
             published: Arc::clone(&published),
             published_trunks: Arc::clone(&published_trunks),
             wake: Arc::clone(&wake),
+            tap,
         });
-        ends.push((reports, published, published_trunks, wake));
+        ends.push((reports, published, published_trunks, wake, captured));
     }
     for from in 0..posts.len() {
         for to in 0..posts.len() {
@@ -121,7 +130,7 @@ pub fn connect(
         }
     }
     let controls = ends.into_iter().zip(&mut posts).map(
-        |((reports, published, published_trunks, wake), post)| {
+        |((reports, published, published_trunks, wake, captured), post)| {
             let (mail, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES);
             post.inboxes.push(receiver);
             ControlPost {
@@ -130,6 +139,7 @@ pub fn connect(
                 published,
                 published_trunks,
                 wake,
+                captured,
             }
         },
     );
@@ -177,7 +187,12 @@ impl Outbox {
     /// and the change is lost: the worker has not turned for as long as it takes to fill it.
     #[must_use]
     pub fn post_flow(&mut self, change: FlowChange) -> bool {
-        let mail = Mail::Flow(change);
+        self.post_in_order(Mail::Flow(change))
+    }
+
+    /// Posts what must come before the flow changes that follow it; as [`Outbox::post_flow`].
+    #[must_use]
+    pub fn post_in_order(&mut self, mail: Mail) -> bool {
         self.posted = true;
         let refused = match self.backlog.is_empty() {
             true => self.sender.post(mail).err(),

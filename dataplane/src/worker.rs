@@ -6,8 +6,11 @@
 
 use std::net::SocketAddr;
 
+use crate::capture::Captures;
+use crate::capture::Layer;
 use crate::counters::Counter;
 use crate::counters::Counters;
+use crate::counters::Kind;
 use crate::counters::trunks::TrunkCounters;
 use crate::frame::Frame;
 use crate::ids::InterfaceIndex;
@@ -31,6 +34,8 @@ use crate::post::WorkerPost;
 use crate::ring::Received;
 use crate::ring::Rings;
 use crate::route::Network;
+use crate::samples::Stage;
+use crate::samples::Stopwatch;
 use crate::settings::Settings;
 use crate::sip::effects::Effects;
 use crate::sip::message::Message;
@@ -48,8 +53,10 @@ use crate::wire::Datagram;
 use crate::wire::HEADERS_LEN;
 
 mod act;
+mod capture;
 mod operator;
 
+use self::capture::Heard;
 use self::operator::Operator;
 
 /// How a worker waits for work.
@@ -77,6 +84,7 @@ pub struct Worker<R: Rings> {
     /// The bytes of the mail being read.
     letter: Box<[u8]>,
     operator: Operator,
+    stopwatch: Stopwatch,
     kept_house: Tick,
     stopped: bool,
 }
@@ -119,6 +127,7 @@ impl<R: Rings> Worker<R> {
             counters: Counters::default(),
             letter: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             operator: Operator::default(),
+            stopwatch: Stopwatch::default(),
             kept_house: Tick(0),
             stopped: false,
         })
@@ -151,6 +160,9 @@ impl<R: Rings> Worker<R> {
         let mut batch = std::mem::take(&mut self.batch);
         self.rings.receive(&mut batch);
         let mut worked = !batch.is_empty();
+        if worked {
+            self.stopwatch.begin(now);
+        }
         worked |= self.read_mail(now);
         for received in batch.drain(..) {
             self.take_up(received, now);
@@ -158,10 +170,13 @@ impl<R: Rings> Worker<R> {
         self.batch = batch;
         worked |= self.fire_timers(now);
         worked |= self.answer_operator();
+        worked |= self.post.tap.is_on() && self.seek_captured_calls();
         self.post.flush();
         self.rings.flush();
+        self.stopwatch.end();
         if now.since(self.kept_house) >= HOUSEKEEPING_NS {
             self.kept_house = now;
+            self.end_captures(now);
             self.publish();
         }
         worked
@@ -201,13 +216,20 @@ impl<R: Rings> Worker<R> {
         let Received { frame, interface } = received;
         self.counters.count(Counter::Rx);
         match triage(self.rings.bytes(&frame), &self.listens, &self.flows) {
-            Verdict::Media(datagram) => self.relay(frame, interface, &datagram),
+            Verdict::Media(datagram) => {
+                self.stopwatch.start();
+                self.relay(frame, interface, &datagram, now);
+                self.stopwatch.lap(Stage::MediaRelay);
+                self.stopwatch.media();
+            }
             Verdict::Sip(listen, datagram) => {
                 let arrival = Arrival {
                     source: datagram.src,
                     listen,
                 };
-                let outcome = self.take_up_sip(&frame, &datagram, arrival, now);
+                let outcome = self.take_up_sip(&frame, interface, &datagram, arrival, now);
+                self.stopwatch
+                    .sip(arrival.source.ip(), outcome.info().kind == Kind::Dropped);
                 self.counters.count(outcome);
                 self.rings.free(frame);
             }
@@ -219,7 +241,12 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Rewrites a media packet where it is and sends the same frame on.
-    fn relay(&mut self, mut frame: Frame, from: InterfaceIndex, datagram: &Datagram) {
+    fn relay(&mut self, mut frame: Frame, from: InterfaceIndex, datagram: &Datagram, now: Tick) {
+        let captures = if self.post.tap.takes_media() {
+            self.capture_media(&frame, from, datagram, now)
+        } else {
+            Captures::default()
+        };
         let checksum = self
             .checksums
             .get(usize::from(from.0))
@@ -236,6 +263,9 @@ impl<R: Rings> Worker<R> {
                     .is_some_and(|&b| rtcp::is_packet_type(b));
                 // Padding that it came with does not go on.
                 let _ = frame.set_len(frame_len);
+                if !captures.is_empty() {
+                    self.capture_relayed(captures, &frame, interface, now);
+                }
                 let lane = Lane::of_media(datagram.dst.port());
                 match self.rings.transmit(interface, lane, frame) {
                     Ok(()) if is_rtcp => self.counters.count(Counter::RtcpForwarded),
@@ -261,18 +291,26 @@ impl<R: Rings> Worker<R> {
     fn take_up_sip(
         &mut self,
         frame: &Frame,
+        interface: InterfaceIndex,
         datagram: &Datagram,
         arrival: Arrival,
         now: Tick,
     ) -> Counter {
-        let bytes = datagram.payload(self.rings.bytes(frame));
+        let packet = self.rings.bytes(frame);
+        let heard = Heard {
+            message: datagram.payload(packet),
+            packet: Some((Layer::Frame(interface), packet)),
+        };
+        self.stopwatch.start();
         let mut step = Step {
             now,
             effects: &mut self.effects,
             counters: &mut self.counters,
         };
-        let outcome = sip(&mut self.proxy, &mut self.post, bytes, arrival, &mut step);
-        self.carry_out();
+        let (post, stopwatch) = (&mut self.post, &mut self.stopwatch);
+        let outcome = sip(&mut self.proxy, post, stopwatch, heard, arrival, &mut step);
+        self.carry_out(now);
+        self.stopwatch.lap(Stage::SipSend);
         outcome
     }
 
@@ -290,6 +328,12 @@ impl<R: Rings> Worker<R> {
                     Mail::Flow(change) => self.change_flow(&change),
                     Mail::Network(network) => self.replace_network(network),
                     Mail::Query(query) => self.operator.ask(query),
+                    Mail::Capture(order) => self.begin_capture(order),
+                    Mail::CaptureEnd { id } => self.end_capture(id),
+                    Mail::CaptureCall { captures, call } => {
+                        self.post.tap.add_call(captures, call);
+                    }
+                    Mail::Samples(empty) => self.hand_over_samples(empty),
                     Mail::Stop => self.stopped = true,
                 }
             }
@@ -308,20 +352,25 @@ impl<R: Rings> Worker<R> {
             source: mail.source,
             listen: mail.listen,
         };
+        let message = &self.letter[..len];
+        let layer = Layer::Datagram {
+            source: mail.source,
+            destination: self.listens[usize::from(mail.listen.0)],
+        };
+        // What another worker mailed was captured there.
+        let packet = mail.kernel.then_some((layer, message));
+        let heard = Heard { message, packet };
+        self.stopwatch.start();
         let mut step = Step {
             now,
             effects: &mut self.effects,
             counters: &mut self.counters,
         };
-        let outcome = sip(
-            &mut self.proxy,
-            &mut self.post,
-            &self.letter[..len],
-            arrival,
-            &mut step,
-        );
+        let (post, stopwatch) = (&mut self.post, &mut self.stopwatch);
+        let outcome = sip(&mut self.proxy, post, stopwatch, heard, arrival, &mut step);
         self.counters.count(outcome);
-        self.carry_out();
+        self.carry_out(now);
+        self.stopwatch.lap(Stage::SipSend);
     }
 
     /// Fires the timers that are due, a bounded number a turn.
@@ -335,7 +384,7 @@ impl<R: Rings> Worker<R> {
             if !self.proxy.fire(&mut step) {
                 return fired > 0;
             }
-            self.carry_out();
+            self.carry_out(now);
         }
         true
     }
@@ -389,19 +438,30 @@ impl<R: Rings> Worker<R> {
 fn sip(
     proxy: &mut Proxy,
     post: &mut WorkerPost,
-    bytes: &[u8],
+    stopwatch: &mut Stopwatch,
+    heard: Heard<'_>,
     arrival: Arrival,
     step: &mut Step<'_>,
 ) -> Counter {
+    let bytes = heard.message;
     if scan::is_keepalive(bytes) {
         return Counter::SipKeepalive;
     }
-    let message = match Message::scan(bytes) {
+    let scanned = Message::scan(bytes);
+    stopwatch.lap(Stage::SipScan);
+    let message = match scanned {
         Ok(message) => message,
         Err(why) => return proxy.malformed(bytes, why, arrival, step),
     };
+    if post.tap.is_on() {
+        heard.capture(&message, &mut post.tap, step);
+    }
     let owner = match proxy.owner(&message, arrival) {
-        Owner::Mine => return proxy.receive(&message, arrival, step),
+        Owner::Mine => {
+            let outcome = proxy.receive(&message, arrival, step);
+            stopwatch.lap(Stage::SipProxy);
+            return outcome;
+        }
         Owner::Nobody(outcome) => return outcome,
         Owner::Other(owner) => owner,
     };
@@ -415,11 +475,13 @@ fn sip(
         .outboxes
         .get_mut(usize::from(owner.0))
         .and_then(Option::as_mut);
-    if outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes)) {
+    let outcome = if outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes)) {
         Counter::MailedToOwner
     } else {
         proxy.refuse_unowned(&message, arrival, step)
-    }
+    };
+    stopwatch.lap(Stage::SipProxy);
+    outcome
 }
 
 const _: () = assert!(PORT_QUARANTINE_MS > crate::limits::MEDIA_GRACE_MS);

@@ -134,7 +134,10 @@ impl Queries {
                     self.advance(posts);
                 }
             }
-            Report::Network(_) | Report::Solicit { .. } => {}
+            Report::Network(_)
+            | Report::Solicit { .. }
+            | Report::CaptureOver(_)
+            | Report::Samples(_) => {}
         }
     }
 

@@ -158,6 +158,13 @@ impl FlowTable {
         Some(report)
     }
 
+    /// The call of the flow open on `local`.
+    #[must_use]
+    pub fn call_on(&self, local: SocketAddr) -> Option<CallRef> {
+        let flow = self.flows.get(self.slot(local)?)?;
+        flow.is_open().then(|| flow.call())
+    }
+
     /// How many flows are open.
     #[must_use]
     pub fn open_count(&self) -> usize {

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use super::Worker;
+use super::capture::capture_sent;
+use crate::capture::Layer;
 use crate::counters::Counter;
 use crate::ids::InterfaceIndex;
 use crate::ids::Lane;
@@ -13,6 +15,7 @@ use crate::ring::Rings;
 use crate::route::Network;
 use crate::route::Unresolved;
 use crate::sip::effects::Send;
+use crate::tick::Tick;
 use crate::wire;
 use crate::wire::Ethernet;
 use crate::wire::HEADERS_LEN;
@@ -21,7 +24,10 @@ use crate::wire::IP_HEADERS_LEN;
 impl<R: Rings> Worker<R> {
     /// Carries out all effects of one input. The others learn of a new flow before the
     /// message that names its port leaves.
-    pub(super) fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self, now: Tick) {
+        if self.post.tap.is_on() {
+            self.tell_captured_call();
+        }
         for at in 0..self.effects.flows().len() {
             let change = self.effects.flows()[at];
             self.change_flow(&change);
@@ -34,7 +40,7 @@ impl<R: Rings> Worker<R> {
         for at in 0..self.effects.sends().len() {
             let send = self.effects.sends()[at].clone();
             self.counters.count(Counter::SipToSend);
-            let outcome = self.send(&send);
+            let outcome = self.send(&send, now);
             self.counters.count(outcome);
         }
         self.effects.clear();
@@ -60,7 +66,7 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Puts a SIP message on a transmit ring, and says how that went.
-    fn send(&mut self, send: &Send) -> Counter {
+    fn send(&mut self, send: &Send, now: Tick) -> Counter {
         let source = self.listens[usize::from(send.listen.0)];
         let hop = match self.network.resolve(send.to.ip()) {
             Ok(hop) => hop,
@@ -86,6 +92,16 @@ impl<R: Rings> Worker<R> {
         // The frame was allocated for exactly this, so the headers fit.
         let _ = wire::write_headers(bytes, &ethernet, source, send.to, message.len());
         wire::fill_udp_checksum(bytes);
+        if self.post.tap.is_on() {
+            let layer = Layer::Frame(hop.interface);
+            capture_sent(
+                message,
+                (layer, bytes),
+                &mut self.post.tap,
+                &mut self.counters,
+                now,
+            );
+        }
         match self
             .rings
             .transmit(hop.interface, Lane::of_peer(send.to), frame)

@@ -365,7 +365,7 @@ fn peer_of(session: &sdp::Session, stream: &sdp::Stream) -> Result<Said, Unancho
     }))
 }
 
-fn call_ref(owner: WorkerId, id: Id) -> CallRef {
+pub(super) fn call_ref(owner: WorkerId, id: Id) -> CallRef {
     CallRef {
         owner,
         slot: id.slot,

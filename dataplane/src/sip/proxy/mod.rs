@@ -52,6 +52,7 @@ use crate::frame::KeptSlab;
 use crate::ids::ListenIndex;
 use crate::ids::WorkerId;
 use crate::limits::SIP_LEN_MAX;
+use crate::media::CallRef;
 use crate::media::Ports;
 use crate::route::Dial;
 use crate::settings::Listen;
@@ -271,6 +272,13 @@ impl Proxy {
     pub fn call_report(&self, slot: u32) -> Option<CallReport> {
         let call = self.calls.get(self.calls.tenant(slot)?)?;
         Some(call.report(self.worker))
+    }
+
+    /// The call in `slot` and how its flows name it, if there is one.
+    #[must_use]
+    pub fn call_in(&self, slot: u32) -> Option<(CallRef, &Call)> {
+        let id = self.calls.tenant(slot)?;
+        Some((media::call_ref(self.worker, id), self.calls.get(id)?))
     }
 
     /// How many slots there are for calls.
