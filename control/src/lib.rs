@@ -8,5 +8,6 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod log;
 pub mod netlink;
 pub mod start;

@@ -5,12 +5,15 @@
 //! curl --unix-socket /run/trunkline/control.sock http://localhost/v1/status
 //! ```
 
+mod health;
+mod log;
 pub mod peer;
 pub mod socket;
 pub mod types;
 
 use axum::Json;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -28,6 +31,9 @@ use types::Refusal;
 /// The way to the desk.
 type Desk = mpsc::Sender<Request>;
 
+/// The longest body of a request, in bytes: a wish is a line.
+const BODY_LEN_MAX: usize = 16 << 10;
+
 /// Every path that the socket answers.
 pub fn router(desk: Desk) -> Router {
     Router::new()
@@ -37,9 +43,13 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/calls", get(calls))
         .route("/v1/calls/{id}", get(call))
         .route("/v1/flows", get(flows))
+        .route("/v1/health", get(health))
+        .route("/v1/log", get(log::show).put(log::set))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .with_state(desk)
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .with_state(desk.clone())
+        .merge(health::probes(desk))
 }
 
 /// The answer to a connection for which there is no room, whatever it asks.
@@ -80,6 +90,10 @@ async fn flows(State(desk): State<Desk>) -> Response {
     ask(&desk, Request::Flows).await
 }
 
+async fn health(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Health).await
+}
+
 async fn call(State(desk): State<Desk>, Path(id): Path<String>) -> Response {
     let (reply, answer) = oneshot::channel();
     if desk.send(Request::Call(id.clone(), reply)).await.is_err() {
@@ -115,7 +129,7 @@ async fn ask<T: serde::Serialize>(
 }
 
 async fn no_such_path() -> Response {
-    let paths = "/v1/version, /v1/status, /v1/stats, /v1/calls, /v1/calls/{id}, /v1/flows";
+    let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/log";
     refuse(
         StatusCode::NOT_FOUND,
         format!("no such path; there are {paths}"),
@@ -125,7 +139,7 @@ async fn no_such_path() -> Response {
 async fn no_such_method() -> Response {
     refuse(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this path takes GET only".to_owned(),
+        "this path does not take that method".to_owned(),
     )
 }
 

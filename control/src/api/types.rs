@@ -115,6 +115,33 @@ impl Sum {
     }
 }
 
+/// `GET /v1/health`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// True while every worker turns.
+    pub healthy: bool,
+    /// True where traffic may be sent here: healthy, and every link is up.
+    pub ready: bool,
+    /// Why not, a sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// `GET /v1/log`, and the answer to `PUT /v1/log`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// What is logged now.
+    pub filter: String,
+    /// What was configured at start.
+    pub configured: String,
+}
+
+/// `PUT /v1/log`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogWish {
+    /// What is to be logged; "default" is what was configured.
+    pub filter: String,
+}
+
 /// `GET /v1/stats`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {

@@ -1,38 +1,16 @@
 //! The daemon: `trunklined --config FILE`.
 
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Parser as _;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
-use tracing_subscriber::EnvFilter;
+use trunkline_control::cli::daemon::Arguments;
 use trunkline_control::config;
 use trunkline_control::config::Config;
+use trunkline_control::log;
 use trunkline_control::start::Started;
-
-/// A SIP and RTP dataplane on AF_XDP.
-#[derive(Debug, Parser)]
-#[command(name = "trunklined", version)]
-struct Arguments {
-    /// The configuration file
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/trunkline/trunkline.toml"
-    )]
-    config: PathBuf,
-
-    /// Check the configuration and end
-    #[arg(long)]
-    check: bool,
-
-    /// Print the commented default configuration, the reference of every key, and end
-    #[arg(long)]
-    print_default_config: bool,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -55,13 +33,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         println!("{}: good", arguments.config.display());
         return Ok(());
     }
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    log::start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::body::Incoming;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -51,6 +52,9 @@ pub enum ClientError {
     /// The daemon said no.
     #[error("{0}")]
     Refused(String),
+    /// The daemon cannot answer at this moment.
+    #[error("{0}")]
+    Unavailable(String),
     /// It took too long.
     #[error("trunklined does not answer. Its log may say why")]
     Silent,
@@ -74,19 +78,53 @@ pub enum ClientError {
 /// # Errors
 /// Why there is none, and what to do about it.
 pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
-    let asked = tokio::time::timeout(PATIENCE, ask(socket, path)).await;
+    let request = hyper::Request::get(path).body(Full::default());
+    exchange(socket, request).await
+}
+
+/// Tells the daemon `wish` at `path` and reads its answer.
+///
+/// # Errors
+/// Why there is none, and what to do about it.
+pub async fn put<W: Serialize, T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    wish: &W,
+) -> Result<T, ClientError> {
+    let body = serde_json::to_vec(wish).map_err(|error| ClientError::Strange(error.to_string()))?;
+    let request = hyper::Request::put(path)
+        .header("content-type", "application/json")
+        .body(Full::from(body));
+    exchange(socket, request).await
+}
+
+async fn exchange<T: DeserializeOwned>(
+    socket: &Path,
+    request: Result<hyper::Request<Full<Bytes>>, hyper::http::Error>,
+) -> Result<T, ClientError> {
+    let mut request = request.map_err(|error| ClientError::Strange(error.to_string()))?;
+    let host = hyper::header::HeaderValue::from_static("localhost");
+    request.headers_mut().insert(hyper::header::HOST, host);
+    let asked = tokio::time::timeout(PATIENCE, ask(socket, request)).await;
     let (status, body) = asked.map_err(|_| ClientError::Silent)??;
     if !status.is_success() {
         let refusal = serde_json::from_slice::<Refusal>(&body);
-        return Err(ClientError::Refused(refusal.map_or_else(
+        let error = refusal.map_or_else(
             |_| format!("trunklined says {status}"),
             |refusal| refusal.error,
-        )));
+        );
+        return Err(match status.is_server_error() {
+            true => ClientError::Unavailable(error),
+            false => ClientError::Refused(error),
+        });
     }
     serde_json::from_slice(&body).map_err(|error| ClientError::Strange(error.to_string()))
 }
 
-async fn ask(socket: &Path, path: &str) -> Result<(hyper::StatusCode, Bytes), ClientError> {
+async fn ask(
+    socket: &Path,
+    request: hyper::Request<Full<Bytes>>,
+) -> Result<(hyper::StatusCode, Bytes), ClientError> {
     let failed = |error| ClientError::Io {
         path: socket.to_owned(),
         error,
@@ -119,10 +157,6 @@ async fn ask(socket: &Path, path: &str) -> Result<(hyper::StatusCode, Bytes), Cl
         .await
         .map_err(closed)?;
     tokio::spawn(connection);
-    let request = hyper::Request::get(path)
-        .header("host", "localhost")
-        .body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| failed(io::Error::other(error)))?;
     let response: hyper::Response<Incoming> = sender.send_request(request).await.map_err(closed)?;
     let status = response.status();
     let body = response

@@ -1,6 +1,9 @@
 //! `trunkctl`: the operator's questions, answered by the daemon over its socket.
 
 pub mod client;
+pub mod daemon;
+mod exit;
+mod pages;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -11,12 +14,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::Subcommand;
+use clap_complete::Shell;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::client::ClientError;
 use self::client::encode;
 use self::client::get;
+use self::client::put;
 pub use self::tables::Paper;
 use crate::api::types;
 use crate::config;
@@ -24,10 +29,8 @@ use crate::config::Config;
 use crate::config::ConfigError;
 
 /// Shows what trunklined does.
-///
-/// Exit codes: 0 all is well, 1 it failed, 2 the command line is wrong.
 #[derive(Debug, Parser)]
-#[command(name = "trunkctl", version)]
+#[command(name = "trunkctl", version, after_help = exit::text())]
 pub struct Arguments {
     /// The daemon's socket
     #[arg(long, global = true, value_name = "PATH", default_value = config::SOCKET)]
@@ -44,7 +47,11 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Workers, interfaces, and whether the sums hold
-    Status,
+    Status {
+        /// Exit with 1 where the box is not ready for traffic, and say why
+        #[arg(long)]
+        check: bool,
+    },
     /// Every counter that is not zero
     Stats {
         /// Those that are zero as well
@@ -65,8 +72,33 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// The daemon's log
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+    },
+    /// Prints shell completions, to be put where the shell looks for them
+    Completions {
+        /// Which shell's
+        shell: Shell,
+    },
+    /// Writes the manual pages of trunkctl and trunklined into a directory
+    Man {
+        /// The directory
+        directory: PathBuf,
+    },
     /// The versions of trunkctl and of the daemon
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    /// Shows what is logged, or sets it until the daemon ends
+    Level {
+        /// off, error, warn, info, debug or trace; levels for parts of the program after it, as in
+        /// info,trunkline_control::netlink=debug; or default
+        filter: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,7 +124,11 @@ pub async fn run(arguments: &Arguments) -> ExitCode {
         }
         Err(Failure::Error(error)) => {
             eprintln!("trunkctl: {error}");
-            ExitCode::FAILURE
+            exit::of(&error)
+        }
+        Err(Failure::Write { path, error }) => {
+            eprintln!("trunkctl: cannot write to {}: {error}", path.display());
+            exit::of_io(&error)
         }
     }
 }
@@ -109,6 +145,13 @@ enum Failure {
     Said(String),
     /// There is no answer.
     Error(ClientError),
+    /// A file could not be written.
+    Write {
+        /// Which, or in which directory.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
 }
 
 impl From<ClientError> for Failure {
@@ -125,7 +168,8 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
     } = arguments;
     let json = *json;
     match command {
-        Command::Status => {
+        Command::Status { check: true } => health(socket, json).await,
+        Command::Status { check: false } => {
             show(socket, "/v1/status", json, |status: &types::Status| {
                 paper.status(status)
             })
@@ -156,6 +200,11 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(file, json),
+        Command::Log {
+            command: LogCommand::Level { filter },
+        } => log_level(socket, filter.as_deref(), json).await,
+        Command::Completions { shell } => Ok(pages::completions(*shell)),
+        Command::Man { directory } => man(directory),
         Command::Version => Ok(version(socket, json).await),
     }
 }
@@ -172,6 +221,51 @@ async fn show<T: DeserializeOwned + Serialize>(
     } else {
         table(&answer)
     })
+}
+
+/// Whether the box is ready for traffic; where not, that is the answer's failure.
+async fn health(socket: &Path, json: bool) -> Result<String, Failure> {
+    let health: types::Health = get(socket, "/v1/health").await?;
+    let text = match (json, health.ready) {
+        (true, _) => pretty(&health),
+        (false, true) => "ready\n".to_owned(),
+        (false, false) => format!("not ready: {}\n", health.reasons.join("; ")),
+    };
+    if health.ready {
+        Ok(text)
+    } else {
+        Err(Failure::Said(text))
+    }
+}
+
+async fn log_level(socket: &Path, filter: Option<&str>, json: bool) -> Result<String, Failure> {
+    let log: types::Log = match filter {
+        None => get(socket, "/v1/log").await?,
+        Some(filter) => {
+            let filter = filter.to_owned();
+            put(socket, "/v1/log", &types::LogWish { filter }).await?
+        }
+    };
+    if json {
+        return Ok(pretty(&log));
+    }
+    let types::Log { filter, configured } = log;
+    Ok(if filter == configured {
+        format!("{filter}, as configured\n")
+    } else {
+        format!(
+            "{filter}; configured is {configured}, which is back after a restart or by: trunkctl log level default\n"
+        )
+    })
+}
+
+fn man(directory: &Path) -> Result<String, Failure> {
+    let written = pages::man(directory).map_err(|error| Failure::Write {
+        path: directory.to_owned(),
+        error,
+    })?;
+    let lines = written.iter().map(|file| format!("{}\n", file.display()));
+    Ok(lines.collect())
 }
 
 fn check(file: &Path, json: bool) -> Result<String, Failure> {
@@ -211,4 +305,20 @@ async fn version(socket: &Path, json: bool) -> String {
 fn pretty<T: Serialize>(value: &T) -> String {
     // What was just read or made as JSON can be written as JSON.
     serde_json::to_string_pretty(value).map_or_else(|_| String::new(), |text| text + "\n")
+}
+
+/// `text` in lines of `width` characters at most, broken at blanks; a word that is longer
+/// has a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

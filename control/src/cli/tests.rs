@@ -165,6 +165,73 @@ fn where_there_is_no_daemon_it_says_what_to_do() {
 }
 
 #[test]
+fn every_failure_has_its_exit_code() {
+    let path = || PathBuf::from("/run/x.sock");
+    let io = || std::io::Error::other("x");
+    let cases = [
+        (ClientError::Refused(String::new()), 1),
+        (ClientError::NoSocket { path: path() }, 3),
+        (ClientError::Dead { path: path() }, 3),
+        (ClientError::Closed, 3),
+        (ClientError::Unavailable(String::new()), 3),
+        (ClientError::Silent, 3),
+        (
+            ClientError::Io {
+                path: path(),
+                error: io(),
+            },
+            3,
+        ),
+        (ClientError::NotPermitted { path: path() }, 4),
+        (ClientError::Strange(String::new()), 5),
+    ];
+    for (error, code) in cases {
+        assert_eq!(exit::of(&error), ExitCode::from(code), "{error:?}");
+        assert!(exit::CODES.iter().any(|(known, _)| *known == code));
+    }
+    let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    assert_eq!(exit::of_io(&denied), ExitCode::from(4));
+}
+
+#[test]
+fn the_help_ends_with_the_exit_codes_and_fits_a_terminal() {
+    use clap::CommandFactory as _;
+    let help = Arguments::command().render_help().to_string();
+    assert!(help.contains("\n  4  you may not ask it"), "{help}");
+    assert!(exit::text().lines().all(|line| line.chars().count() <= 80));
+}
+
+#[test]
+fn every_command_has_a_manual_page_and_completions() {
+    use clap::CommandFactory as _;
+    let room = tempfile::tempdir().expect("room");
+    let written = pages::man(&room.path().join("man")).expect("pages");
+    let names: Vec<_> = written
+        .iter()
+        .filter_map(|file| file.file_name()?.to_str())
+        .collect();
+    for expected in [
+        "trunkctl.1",
+        "trunkctl-status.1",
+        "trunkctl-config-check.1",
+        "trunkctl-log-level.1",
+        "trunklined.8",
+    ] {
+        assert!(names.contains(&expected), "{names:?}");
+    }
+    for file in &written {
+        let text = std::fs::read_to_string(file).expect("page");
+        assert!(text.contains(".SH \"EXIT STATUS\""), "{}", file.display());
+    }
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let text = pages::completions(shell);
+        for command in Arguments::command().get_subcommands() {
+            assert!(text.contains(command.get_name()), "{shell} {command}");
+        }
+    }
+}
+
+#[test]
 fn config_check_says_what_is_wrong_to_people_and_programs() {
     let room = tempfile::tempdir().expect("room");
     let file = room.path().join("trunkline.toml");

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 pub use problem::Found;
 pub use problem::Problem;
 pub use problem::Problems;
+pub(crate) use section::nearest;
 use toml::de::DeTable;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::MediaIndex;

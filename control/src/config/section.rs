@@ -320,7 +320,7 @@ fn either(words: &[&str]) -> String {
 }
 
 /// The word that `wrong` was probably meant to be.
-pub(super) fn nearest<'w>(wrong: &str, words: &[&'w str]) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(wrong: &str, words: &[&'w str]) -> Option<&'w str> {
     let far = (wrong.chars().count() / 3).max(1);
     words
         .iter()

@@ -26,6 +26,7 @@ use trunkline_dataplane::sys::clock;
 use super::Facts;
 use super::Mirrored;
 use super::Request;
+use super::Turning;
 use super::Workers;
 use super::queries::Answers;
 use super::queries::Queries;
@@ -58,6 +59,7 @@ pub struct Desk {
     pub(super) operator: OperatorStats,
     pub(super) links: Vec<(bool, u32)>,
     pub(super) started: Instant,
+    pub(super) turning: Turning,
     /// By worker, in percent.
     pub(super) busy: Vec<Option<f64>>,
     busy_since: Instant,
@@ -105,6 +107,7 @@ impl Desk {
             operator: OperatorStats::default(),
             links: mirrored.links,
             started: now,
+            turning: Turning::new(count, now),
             busy: vec![None; count],
             busy_since: now,
             busy_ns: vec![0; count],
@@ -162,6 +165,9 @@ impl Desk {
         self.read_reports();
         self.queries.expire(now, &mut self.workers.posts);
         self.tell_network();
+        let posts = self.workers.posts.iter();
+        let turns = posts.map(|post| post.published.read().get(Counter::Turns));
+        self.turning.look(turns, now);
         if now.duration_since(self.busy_since) >= BUSY_WINDOW {
             let window_ns = now.duration_since(self.busy_since).as_nanos() as f64;
             for (worker, post) in self.workers.posts.iter().enumerate() {
@@ -206,6 +212,7 @@ impl Desk {
                     let _ = reply.send(view::call(&id, &calls, &flows, &trunks, clock::now()));
                 });
             }
+            Request::Health(reply) => drop(reply.send(self.health(Instant::now()))),
             Request::Visitor { admitted: true } => self.operator.connections += 1,
             Request::Visitor { admitted: false } => self.operator.refused += 1,
             Request::Mirror(mirrored) => self.mirror(mirrored),

@@ -6,6 +6,7 @@
 //! to it over bounded channels. So nothing here is locked.
 
 mod desk;
+mod health;
 mod queries;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -17,6 +18,8 @@ use std::net::SocketAddr;
 
 pub use desk::Desk;
 pub use desk::Final;
+pub use health::TURN_MAX;
+pub use health::Turning;
 pub use queries::Answers;
 use tokio::sync::oneshot;
 use trunkline_dataplane::ids::ListenIndex;
@@ -84,6 +87,8 @@ pub enum Request {
     Call(String, oneshot::Sender<Result<types::Call, NoCall>>),
     /// `GET /v1/flows`
     Flows(oneshot::Sender<types::Flows>),
+    /// `GET /v1/health`, `/healthz`, `/readyz`
+    Health(oneshot::Sender<types::Health>),
     /// Someone came to the operator's socket.
     Visitor {
         /// True where it may use it.

@@ -390,7 +390,7 @@ async fn other_paths_and_methods_are_refused_in_json() {
     );
     assert!(raw.starts_with("HTTP/1.1 405"), "{raw}");
     assert!(
-        raw.ends_with(r#"{"error":"this path takes GET only"}"#),
+        raw.ends_with(r#"{"error":"this path does not take that method"}"#),
         "{raw}"
     );
 }
@@ -422,15 +422,47 @@ async fn a_connection_for_which_there_is_no_room_is_told_so() {
 }
 
 async fn post_raw(path: &std::path::Path) -> String {
+    raw(path, "POST /v1/status").await
+}
+
+/// The answer to a request of this method and path, as it came.
+async fn raw(path: &std::path::Path, request: &str) -> String {
     use tokio::io::AsyncReadExt as _;
     use tokio::io::AsyncWriteExt as _;
     let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
     let request =
-        b"POST /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    stream.write_all(request).await.unwrap();
+        format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+#[tokio::test]
+async fn a_box_whose_link_is_down_is_alive_and_not_ready() {
+    let (before, healthy, ready, health) = Stage::new()
+        .run(honest, async |path, desk| {
+            let before = raw(&path, "GET /readyz").await;
+            let down = Mirrored {
+                tables: Tables::default(),
+                links: vec![(false, 1500)],
+            };
+            desk.send(Request::Mirror(down)).await.unwrap();
+            let healthy = raw(&path, "GET /healthz").await;
+            let ready = raw(&path, "GET /readyz").await;
+            let health: types::Health = client::get(&path, "/v1/health").await.unwrap();
+            (before, healthy, ready, health)
+        })
+        .await;
+    for good in [before, healthy] {
+        assert!(good.starts_with("HTTP/1.1 200") && good.ends_with("\r\n\r\nok\n"));
+    }
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    assert!(
+        ready.ends_with("\r\n\r\nthe link of access (eth0) is down\n"),
+        "{ready}"
+    );
+    assert!(health.healthy && !health.ready);
 }
 
 #[tokio::test]
