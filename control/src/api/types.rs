@@ -74,8 +74,22 @@ pub struct InterfaceStatus {
     pub link: String,
     /// How the XDP program is attached: `native` or `generic`.
     pub mode: String,
+    /// Why it is generic, where the driver refused native.
+    #[serde(default)]
+    pub mode_because: Option<String>,
     /// How frames cross to the workers: `zero-copy` or `copy`.
     pub frames: String,
+    /// Why they are copied, where that was not everyone's wish.
+    #[serde(default)]
+    pub frames_because: Option<String>,
+    /// Who takes frames off the NIC: `active` (the workers, by busy polling), `off` (the
+    /// interrupt), `no effect`, `waits for a packet` (of each queue), or on how many queues it is
+    /// active.
+    #[serde(default)]
+    pub busy_poll: String,
+    /// Why it is not active, where it was not turned off.
+    #[serde(default)]
+    pub busy_poll_because: Option<String>,
     /// Its queues, each with a socket.
     pub queues: u32,
     /// The largest packet it takes.

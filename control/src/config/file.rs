@@ -20,6 +20,7 @@ use trunkline_dataplane::ring::ModeWish as ZeroCopy;
 use trunkline_dataplane::sys::memory::Hugepages;
 use trunkline_dataplane::worker::Poll;
 
+use super::BusyPollWish;
 use super::problem::Problem;
 use super::section::Section;
 
@@ -59,6 +60,7 @@ pub(super) struct Interface {
     pub device: Option<Spanned<Device>>,
     pub mode: XdpMode,
     pub zero_copy: Spanned<ZeroCopy>,
+    pub busy_poll: BusyPollWish,
     pub checksum: ChecksumPolicy,
 }
 
@@ -285,6 +287,11 @@ fn interface(section: &mut Section<'_>) -> Option<Interface> {
         ("off", ZeroCopy::Copy),
         ("on", ZeroCopy::ZeroCopy),
     ];
+    let busy_polls = [
+        ("auto", BusyPollWish::Auto),
+        ("on", BusyPollWish::On),
+        ("off", BusyPollWish::Off),
+    ];
     let checksums = [
         ("auto", ChecksumPolicy::Auto),
         ("incremental", ChecksumPolicy::Incremental),
@@ -295,6 +302,9 @@ fn interface(section: &mut Section<'_>) -> Option<Interface> {
         device: section.required("device", "the name of a network device, as in \"eth0\""),
         mode: *section.choice("mode", &modes, XdpMode::Auto).get_ref(),
         zero_copy: section.choice("zero_copy", &copies, ZeroCopy::Auto),
+        busy_poll: *section
+            .choice("busy_poll", &busy_polls, BusyPollWish::Auto)
+            .get_ref(),
         checksum: *section
             .choice("checksum", &checksums, ChecksumPolicy::Auto)
             .get_ref(),

@@ -89,8 +89,22 @@ pub struct Interface {
     pub mode: trunkline_bpf::ModeWish,
     /// Whether frames are shared with the driver.
     pub zero_copy: trunkline_dataplane::ring::ModeWish,
+    /// Whether the workers drive the device's NAPIs.
+    pub busy_poll: BusyPollWish,
     /// How the UDP checksum of a relayed packet is mended.
     pub checksum: ChecksumPolicy,
+}
+
+/// Whether a worker has the driver take frames off the NIC, instead of the interrupt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BusyPollWish {
+    /// Where it takes effect.
+    #[default]
+    Auto,
+    /// Or refuse to start.
+    On,
+    /// Not at all.
+    Off,
 }
 
 /// Why a configuration cannot be used.
@@ -241,6 +255,7 @@ fn interface(entry: file::Interface) -> Option<Interface> {
         device: entry.device?.into_inner().0,
         mode: entry.mode,
         zero_copy: entry.zero_copy.into_inner(),
+        busy_poll: entry.busy_poll,
         checksum: entry.checksum,
     })
 }

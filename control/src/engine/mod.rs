@@ -27,6 +27,7 @@ pub use workers::WorkerError;
 pub use workers::Workers;
 
 use crate::api::types;
+use crate::config::BusyPollWish;
 use crate::netlink::Tables;
 
 /// What does not change while the engine runs.
@@ -58,7 +59,7 @@ pub struct WorkerFacts {
 }
 
 /// What does not change of an interface.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct InterfaceFacts {
     /// Its name in the configuration.
     pub name: String,
@@ -68,8 +69,16 @@ pub struct InterfaceFacts {
     pub ifindex: u32,
     /// `native` or `generic`.
     pub mode: String,
+    /// Why it is generic, where the driver refused.
+    pub mode_because: Option<String>,
     /// `zero-copy` or `copy`.
     pub frames: String,
+    /// Why they are copied, where that was not everyone's wish.
+    pub frames_because: Option<String>,
+    /// What the configuration says of busy polling.
+    pub busy_poll: BusyPollWish,
+    /// Why there is none, where it was not turned off.
+    pub busy_poll_because: Option<String>,
     /// Its queues.
     pub queues: u32,
 }

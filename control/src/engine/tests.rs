@@ -24,6 +24,7 @@ use trunkline_dataplane::media::FlowReport;
 use trunkline_dataplane::media::FlowSpec;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::WorkerPost;
+use trunkline_dataplane::ring::BusyPoll;
 use trunkline_dataplane::ring::SocketStatistics;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::sip::CallReport;
@@ -44,6 +45,7 @@ use crate::api::socket::OperatorSocket;
 use crate::api::types;
 use crate::cli::client;
 use crate::cli::client::ClientError;
+use crate::config::BusyPollWish;
 use crate::netlink::Tables;
 
 const CALL_ID: &str = "a/b c@10.0.0.1";
@@ -67,7 +69,10 @@ impl Stage {
             ifindex: 7,
             mode: "native".to_owned(),
             frames: "copy".to_owned(),
+            frames_because: Some("core queue 0 refuses zero-copy".to_owned()),
+            busy_poll: BusyPollWish::On,
             queues: 2,
+            ..InterfaceFacts::default()
         };
         let worker = WorkerFacts {
             core: Some(0),
@@ -223,6 +228,7 @@ fn honest(worker: u8, post: &mut WorkerPost, mail: Mail) {
             let mut socket = SocketStatistics {
                 interface: InterfaceIndex(0),
                 queue: QueueId(u16::from(worker)),
+                busy_poll: [BusyPoll::Active, BusyPoll::NoEffect][usize::from(worker)],
                 ..SocketStatistics::default()
             };
             socket.kernel.rx_ring_full = 3;
@@ -308,6 +314,11 @@ async fn lists_and_counters_are_told() {
     assert_eq!((sum.left, sum.right, sum.difference), (10, 8, 2));
     assert_eq!(status.workers[1].calls, 1);
     assert_eq!(status.interfaces[0].link, "up");
+    assert_eq!(status.interfaces[0].busy_poll, "active on 1 of 2 queues");
+    assert_eq!(
+        status.interfaces[0].frames_because.as_deref(),
+        Some("core queue 0 refuses zero-copy")
+    );
 }
 
 #[tokio::test]

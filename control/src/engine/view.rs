@@ -12,6 +12,7 @@ use trunkline_dataplane::counters::TABLE;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::media::FlowKind;
 use trunkline_dataplane::media::FlowReport;
+use trunkline_dataplane::ring::BusyPoll;
 use trunkline_dataplane::sip::CallReport;
 use trunkline_dataplane::sip::LegReport;
 use trunkline_dataplane::tick::Tick;
@@ -36,6 +37,7 @@ use crate::api::types::Sum;
 use crate::api::types::VerdictRow;
 use crate::api::types::WorkerStatus;
 use crate::api::types::XdpStats;
+use crate::config::BusyPollWish;
 
 /// What the desk knows at one moment, to be told when the workers have answered.
 pub(super) struct Snapshot {
@@ -75,12 +77,33 @@ impl Snapshot {
             pid: std::process::id(),
             uptime_s: self.uptime_s,
             workers: self.workers(),
-            interfaces: self.interfaces(),
+            interfaces: self.interfaces(sockets),
             sums,
             unchecked,
             complete: self.is_complete(sockets),
-            warnings: [self.facts.warnings.clone(), self.missing(sockets)].concat(),
+            warnings: [
+                self.facts.warnings.clone(),
+                self.missing(sockets),
+                self.without_busy_polling(sockets),
+            ]
+            .concat(),
         }
+    }
+
+    /// Who insisted on busy polling, and the first packets have shown that there is none.
+    fn without_busy_polling(&self, sockets: &Answers) -> Vec<String> {
+        let wanting = (0..).zip(&self.facts.interfaces);
+        wanting
+            .filter(|(index, facts)| {
+                facts.busy_poll == BusyPollWish::On && busy_poll(sockets, *index) == NO_EFFECT
+            })
+            .map(|(_, facts)| {
+                format!(
+                    "busy_poll = \"on\" of interface \"{}\" takes no effect: the kernel knows no NAPI of its queues",
+                    facts.name
+                )
+            })
+            .collect()
     }
 
     /// True where nothing is missing.
@@ -130,14 +153,18 @@ impl Snapshot {
             .collect()
     }
 
-    fn interfaces(&self) -> Vec<InterfaceStatus> {
-        let rows = self.facts.interfaces.iter().zip(&self.links);
-        rows.map(|(facts, (up, mtu))| InterfaceStatus {
+    fn interfaces(&self, sockets: &Answers) -> Vec<InterfaceStatus> {
+        let rows = (0..).zip(&self.facts.interfaces).zip(&self.links);
+        rows.map(|((index, facts), (up, mtu))| InterfaceStatus {
             name: facts.name.clone(),
             device: facts.device.clone(),
             link: if *up { "up" } else { "down" }.to_owned(),
             mode: facts.mode.clone(),
+            mode_because: facts.mode_because.clone(),
             frames: facts.frames.clone(),
+            frames_because: facts.frames_because.clone(),
+            busy_poll: busy_poll(sockets, index),
+            busy_poll_because: facts.busy_poll_because.clone(),
             queues: facts.queues,
             mtu: *mtu,
         })
@@ -269,6 +296,33 @@ impl Snapshot {
             found,
         ));
         (sums, unchecked)
+    }
+}
+
+const NO_EFFECT: &str = "no effect";
+
+/// What the sockets of one interface say of busy polling, in a few words.
+fn busy_poll(sockets: &Answers, interface: u8) -> String {
+    let mut all = 0;
+    let [mut active, mut waiting, mut vain] = [0; 3];
+    for (_, socket) in &sockets.sockets {
+        if socket.interface.0 != interface {
+            continue;
+        }
+        all += 1;
+        match socket.busy_poll {
+            BusyPoll::Off => {}
+            BusyPoll::Waiting => waiting += 1,
+            BusyPoll::Active => active += 1,
+            BusyPoll::NoEffect => vain += 1,
+        }
+    }
+    match (active, waiting, vain) {
+        (0, 0, 0) => "off".to_owned(),
+        (0, 0, _) => NO_EFFECT.to_owned(),
+        (0, _, _) => "waits for a packet".to_owned(),
+        _ if active == all => "active".to_owned(),
+        _ => format!("active on {active} of {all} queues"),
     }
 }
 

@@ -10,15 +10,9 @@ use trunkline_bpf::MapError;
 use trunkline_bpf::Program;
 use trunkline_bpf::VlanStack;
 use trunkline_dataplane::ids::CoreId;
-use trunkline_dataplane::ids::InterfaceIndex;
-use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ring::Mode;
-use trunkline_dataplane::ring::ModeWish;
 use trunkline_dataplane::ring::RingError;
-use trunkline_dataplane::ring::RingLens;
-use trunkline_dataplane::ring::SocketConfig;
 use trunkline_dataplane::ring::Xsk;
-use trunkline_dataplane::ring::XskConfig;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::sys::affinity;
@@ -26,6 +20,8 @@ use trunkline_dataplane::sys::memory::Pages;
 use trunkline_dataplane::worker::Poll;
 
 use super::interfaces::Device;
+use super::rings;
+use super::rings::Opened;
 use crate::config::Config;
 use crate::engine::Facts;
 use crate::engine::InterfaceFacts;
@@ -45,6 +41,18 @@ pub enum EngineError {
     Map(#[from] MapError),
     #[error("worker {worker}: {error}")]
     Rings { worker: u8, error: RingError },
+    #[error(
+        "interface \"{wanted_by}\" has zero_copy = \"on\", and {error}. All sockets of a worker share one mode"
+    )]
+    ZeroCopy { wanted_by: String, error: RingError },
+    #[error(
+        "interface \"{name}\": busy_poll = \"on\" takes no effect on {device}: {why}. Configure busy_poll = \"auto\""
+    )]
+    BusyPoll {
+        name: String,
+        device: String,
+        why: &'static str,
+    },
     #[error(
         "worker {worker} is to run on core {core}, and this process may use {allowed:?} only. Change `cores`, or the cpuset"
     )]
@@ -90,20 +98,16 @@ pub(super) fn start(
         }
         programs.push(program);
     }
-    let mut rings = Vec::new();
-    for worker in 0..config.workers {
-        let opened = Xsk::open(&xsk_config(config, devices, worker));
-        rings.push(opened.map_err(|error| EngineError::Rings { worker, error })?);
-    }
-    for socket in rings.iter().flat_map(Xsk::sockets) {
+    let opened = rings::open(config, devices)?;
+    for socket in opened.rings.iter().flat_map(Xsk::sockets) {
         if let Some(program) = programs.get(usize::from(socket.interface.0)) {
             program.insert_socket(u32::from(socket.queue.0), socket.fd)?;
         }
     }
     let facts = facts(
-        config, settings, devices, &programs, &rings, &cores, warnings,
-    );
-    let workers = Workers::start(settings, rings, network, config.poll, &cores)?;
+        config, settings, devices, &programs, &opened, &cores, warnings,
+    )?;
+    let workers = Workers::start(settings, opened.rings, network, config.poll, &cores)?;
     Ok(Engine {
         facts,
         workers,
@@ -166,58 +170,16 @@ fn addresses(config: &Config) -> BTreeMap<IpAddr, Ports> {
     addresses
 }
 
-/// The sockets of `worker`: the queues q with q mod workers = its number, on every
-/// interface.
-fn xsk_config(config: &Config, devices: &[Device], worker: u8) -> XskConfig {
-    let lens = RingLens {
-        rx: config.ring_rx,
-        fill: 2 * config.ring_rx,
-        tx: config.ring_tx,
-    };
-    let mut sockets = Vec::new();
-    for ((index, interface), device) in (0..).zip(&config.interfaces).zip(devices) {
-        let queues = u16::try_from(device.queues).unwrap_or(u16::MAX);
-        for queue in (u16::from(worker)..queues).step_by(usize::from(config.workers)) {
-            sockets.push(SocketConfig {
-                interface: InterfaceIndex(index),
-                name: interface.device.clone(),
-                ifindex: device.ifindex,
-                queue: QueueId(queue),
-                lens,
-            });
-        }
-    }
-    let wishes = || {
-        config
-            .interfaces
-            .iter()
-            .map(|interface| interface.zero_copy)
-    };
-    let mode = if wishes().any(|wish| wish == ModeWish::Copy) {
-        ModeWish::Copy
-    } else if wishes().any(|wish| wish == ModeWish::ZeroCopy) {
-        ModeWish::ZeroCopy
-    } else {
-        ModeWish::Auto
-    };
-    XskConfig {
-        sockets,
-        frames: Some(config.umem_frames),
-        hugepages: config.hugepages,
-        mode,
-    }
-}
-
 fn facts(
     config: &Config,
     settings: &Settings,
     devices: &[Device],
     programs: &[Program],
-    rings: &[Xsk],
+    opened: &Opened,
     cores: &[CoreId],
     mut warnings: Vec<String>,
-) -> Facts {
-    let workers = rings.iter().enumerate().map(|(worker, rings)| {
+) -> Result<Facts, EngineError> {
+    let workers = opened.rings.iter().enumerate().map(|(worker, rings)| {
         let memory = match rings.pages() {
             Pages::Huge => "hugepages",
             Pages::Ordinary | Pages::Fallback(_) => "ordinary pages",
@@ -232,37 +194,45 @@ fn facts(
         }
     });
     let workers = workers.collect();
-    let frames = match rings.first().map(Xsk::mode) {
-        Some(Mode::ZeroCopy) => "zero-copy",
-        _ => "copy",
+    let frames = match opened.mode {
+        Mode::ZeroCopy => "zero-copy",
+        Mode::Copy => "copy",
     };
-    let interfaces = config.interfaces.iter().zip(devices).zip(programs).map(
-        |((interface, device), program)| InterfaceFacts {
+    let mut interfaces = Vec::new();
+    let configured = (0..).zip(&config.interfaces).zip(devices).zip(programs);
+    for (((index, interface), device), program) in configured {
+        let busy = rings::busy_polling((index, interface), device, opened)?;
+        warnings.extend(busy.warning);
+        interfaces.push(InterfaceFacts {
             name: interface.name.clone(),
             device: interface.device.clone(),
             ifindex: device.ifindex,
             mode: program
                 .mode()
                 .map_or_else(String::new, |mode| mode.to_string()),
+            mode_because: program.native_refusal().map(str::to_owned),
             frames: frames.to_owned(),
+            frames_because: opened.copied_because.clone(),
+            busy_poll: interface.busy_poll,
+            busy_poll_because: busy.because,
             queues: device.queues,
-        },
-    );
-    for refusal in rings.iter().filter_map(Xsk::zero_copy_refusal).take(1) {
-        warnings.push(format!("frames are copied: {refusal}"));
+        });
+    }
+    if let Some(because) = &opened.copied_because {
+        warnings.push(format!("frames are copied: {because}"));
     }
     let fallback = |rings: &Xsk| match rings.pages() {
         Pages::Fallback(reason) => Some(reason.clone()),
         _ => None,
     };
-    for reason in rings.iter().filter_map(fallback).take(1) {
+    for reason in opened.rings.iter().filter_map(fallback).take(1) {
         warnings.push(format!(
             "frames lie in ordinary pages: {reason}. See `hugepage-setup doctor`"
         ));
     }
-    Facts {
+    Ok(Facts {
         workers,
-        interfaces: interfaces.collect(),
+        interfaces,
         trunks: config
             .trunks
             .iter()
@@ -271,7 +241,7 @@ fn facts(
         peers: peers(config),
         hash_key: settings.secrets.hash,
         warnings,
-    }
+    })
 }
 
 /// The addresses that we know we shall send to: the trunks' targets, and the hosts among
@@ -301,43 +271,6 @@ mod tests {
 
     fn config() -> Config {
         Config::parse(std::path::Path::new("default.toml"), crate::config::DEFAULT).unwrap()
-    }
-
-    #[test]
-    fn every_queue_has_one_worker() {
-        let mut config = config();
-        config.workers = 3;
-        let devices = [8, 4].map(|queues| Device {
-            ifindex: 1,
-            queues,
-            queues_max: queues,
-        });
-        let mut seen = Vec::new();
-        for worker in 0..config.workers {
-            for socket in xsk_config(&config, &devices, worker).sockets {
-                assert_eq!(socket.queue.0 % 3, u16::from(worker));
-                seen.push((socket.interface.0, socket.queue.0));
-            }
-        }
-        seen.sort_unstable();
-        let all: Vec<_> = (0..8)
-            .map(|queue| (0, queue))
-            .chain((0..4).map(|queue| (1, queue)))
-            .collect();
-        assert_eq!(seen, all);
-    }
-
-    #[test]
-    fn one_interface_without_zero_copy_turns_it_off_for_all() {
-        let mut config = config();
-        let devices = [2, 2].map(|queues| Device {
-            ifindex: 1,
-            queues,
-            queues_max: queues,
-        });
-        assert_eq!(xsk_config(&config, &devices, 0).mode, ModeWish::Auto);
-        config.interfaces[1].zero_copy = ModeWish::Copy;
-        assert_eq!(xsk_config(&config, &devices, 0).mode, ModeWish::Copy);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 
 use trunkline_bpf::ModeWish;
 
@@ -22,6 +23,8 @@ pub struct Device {
     pub queues: u32,
     /// The queues that it can have at most.
     pub queues_max: u32,
+    /// True where the host defers the interrupts of a NAPI that is polled.
+    pub defers_interrupts: bool,
 }
 
 /// Why a device cannot be used.
@@ -136,17 +139,37 @@ fn check_one(interface: &Interface, workers: u8, dump: &Dump) -> Result<Device, 
         ifindex: link.ifindex,
         queues,
         queues_max: link.rx_queues_max.max(queues),
+        defers_interrupts: defers_interrupts(Path::new("/sys/class/net"), link),
     })
+}
+
+/// True where napi_defer_hard_irqs and gro_flush_timeout are both set: only then does the
+/// interrupt stay off while a worker polls.
+fn defers_interrupts(sys: &Path, link: &LinkFacts) -> bool {
+    let Some(device) = its_directory(sys, link) else {
+        return false;
+    };
+    ["napi_defer_hard_irqs", "gro_flush_timeout"]
+        .iter()
+        .all(|name| {
+            let text = fs::read_to_string(device.join(name)).unwrap_or_default();
+            text.trim().parse::<u64>().is_ok_and(|value| value > 0)
+        })
+}
+
+/// The device's directory under /sys; none where /sys shows another network namespace.
+fn its_directory(sys: &Path, link: &LinkFacts) -> Option<PathBuf> {
+    let device = sys.join(&link.device);
+    let ifindex = fs::read_to_string(device.join("ifindex")).ok()?;
+    (ifindex.trim().parse() == Ok(link.ifindex)).then_some(device)
 }
 
 /// How many receive queues are in use, as `ethtool -l` would say. Where /sys shows another
 /// network namespace, the most that the device can have is the best that is known.
 fn queues_in_use(sys: &Path, link: &LinkFacts) -> u32 {
-    let device = sys.join(&link.device);
-    let ifindex = fs::read_to_string(device.join("ifindex")).unwrap_or_default();
-    if ifindex.trim().parse() != Ok(link.ifindex) {
+    let Some(device) = its_directory(sys, link) else {
         return link.rx_queues_max;
-    }
+    };
     let queues = fs::read_dir(device.join("queues"))
         .into_iter()
         .flatten()
@@ -247,5 +270,22 @@ mod tests {
         assert_eq!(queues_in_use(sys.path(), &link()), 2);
         fs::write(device.join("ifindex"), "9\n").unwrap();
         assert_eq!(queues_in_use(sys.path(), &link()), 8);
+    }
+
+    #[test]
+    fn interrupts_are_deferred_where_both_values_are_set() {
+        let sys = tempfile::tempdir().unwrap();
+        let device = sys.path().join("eth0");
+        fs::create_dir_all(&device).unwrap();
+        let deferred = |irqs: &str, timeout: &str, ifindex: &str| {
+            fs::write(device.join("napi_defer_hard_irqs"), irqs).unwrap();
+            fs::write(device.join("gro_flush_timeout"), timeout).unwrap();
+            fs::write(device.join("ifindex"), ifindex).unwrap();
+            defers_interrupts(sys.path(), &link())
+        };
+        assert!(deferred("2\n", "200000\n", "7\n"));
+        assert!(!deferred("0\n", "200000\n", "7\n"));
+        assert!(!deferred("2\n", "0\n", "7\n"));
+        assert!(!deferred("2\n", "200000\n", "9\n"), "another namespace's");
     }
 }

@@ -10,6 +10,7 @@ pub mod interfaces;
 pub mod lock;
 pub mod ports;
 pub mod privileges;
+mod rings;
 pub mod sockets;
 pub mod state;
 
@@ -26,6 +27,7 @@ use trunkline_dataplane::frame::CHUNK_LEN;
 use trunkline_dataplane::ids::ListenIndex;
 
 use crate::api::socket::OperatorSocket;
+use crate::config::BusyPollWish;
 use crate::config::Config;
 use crate::engine::Desk;
 use crate::engine::Final;
@@ -158,7 +160,14 @@ impl Started {
                 queues,
                 ..
             } = interface;
-            tracing::info!("interface {name} ({device}): XDP {mode}, {frames}, {queues} queues");
+            let busy_poll = match (interface.busy_poll, &interface.busy_poll_because) {
+                (BusyPollWish::Off, _) => ", busy polling off".to_owned(),
+                (_, Some(because)) => format!(", no busy polling: {because}"),
+                (_, None) => ", busy polling".to_owned(),
+            };
+            tracing::info!(
+                "interface {name} ({device}): XDP {mode}, {frames}, {queues} queues{busy_poll}"
+            );
         }
         for (number, worker) in facts.workers.iter().enumerate() {
             let core = worker

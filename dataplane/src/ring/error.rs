@@ -87,7 +87,7 @@ pub enum RingError {
     },
     /// The driver takes no zero-copy socket where one is demanded.
     #[error(
-        "{interface} queue {queue} refuses zero-copy ({source}): configure mode = \"copy\" or \"auto\""
+        "{interface} queue {queue} refuses zero-copy ({source}): configure zero_copy = \"auto\" or \"off\""
     )]
     ZeroCopyRefused {
         /// The interface's name.

@@ -16,6 +16,7 @@
 //! [`Fake`] a pair of ends in plain memory for tests and the simulator; the
 //! bookkeeping ([`port`]) is common to both.
 
+mod busy_poll;
 mod cursor;
 mod error;
 mod fake;
@@ -34,6 +35,7 @@ mod veth;
 #[cfg(not(loom))]
 mod xsk_test;
 
+pub use busy_poll::BusyPoll;
 pub use error::RingError;
 pub use fake::Fake;
 pub use fake::FakeConfig;
@@ -170,4 +172,6 @@ pub struct SocketStatistics {
     pub kicks: u64,
     /// Kicks that failed because the interface was down or gone.
     pub kick_errors: u64,
+    /// Whether the worker drives the queue's NAPI.
+    pub busy_poll: BusyPoll,
 }

@@ -12,6 +12,7 @@
 //! the traffic: see [`frames_needed`].
 
 use super::BATCH;
+use super::BusyPoll;
 use super::KernelStatistics;
 use super::Received;
 use super::SocketStatistics;
@@ -74,7 +75,7 @@ pub fn frames_needed(rings: &[RingLens]) -> u32 {
     })
 }
 
-/// What a port has done since the start.
+/// What a port has done since the start, and what became of a wish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub rx: u64,
@@ -83,6 +84,7 @@ pub(crate) struct Counts {
     pub refused: u64,
     pub kicks: u64,
     pub kick_errors: u64,
+    pub busy_poll: BusyPoll,
 }
 
 /// One socket's rings.
@@ -213,6 +215,7 @@ impl Port {
             refused,
             kicks,
             kick_errors,
+            busy_poll,
         } = self.counts;
         SocketStatistics {
             interface: self.interface,
@@ -224,6 +227,7 @@ impl Port {
             refused,
             kicks,
             kick_errors,
+            busy_poll,
         }
     }
 

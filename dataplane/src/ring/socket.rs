@@ -14,6 +14,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use super::BATCH;
+use super::BusyPoll;
 use super::KernelStatistics;
 use super::RingError;
 use super::RingLens;
@@ -62,6 +63,8 @@ pub struct SocketConfig {
     pub queue: QueueId,
     /// The lengths of its rings.
     pub lens: RingLens,
+    /// Whether the worker is to drive the queue's NAPI, where that takes effect.
+    pub busy_poll: bool,
 }
 
 impl SocketConfig {
@@ -206,6 +209,22 @@ impl Socket {
             },
             Some(libc::EINVAL) => RingError::NoQueue { interface, queue },
             _ => self.config.failed("bind", source),
+        }
+    }
+
+    /// Asks for busy polling, where the configuration does, and says what came of it.
+    pub(super) fn ask_busy_poll(&self) -> Result<BusyPoll, RingError> {
+        if !self.config.busy_poll {
+            return Ok(BusyPoll::Off);
+        }
+        BusyPoll::ask(self.fd.as_fd())
+            .map_err(|source| self.config.failed("SO_PREFER_BUSY_POLL", source))
+    }
+
+    /// Has the driver poll its NAPI, and look at the fill ring with it.
+    pub(super) fn drive(&self, port: &mut Port) {
+        if syscall::kick_fill(self.fd.as_fd()).is_err() {
+            port.counts.kick_errors += 1;
         }
     }
 

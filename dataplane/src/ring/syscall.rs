@@ -23,6 +23,9 @@ use crate::frame::Umem;
 /// Since Linux 6.17, and not in libc yet.
 const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
 
+/// Since Linux 5.11; libc has the other two.
+const SO_BUSY_POLL_BUDGET: c_int = 70;
+
 /// socket(AF_XDP). Needs CAP_NET_RAW.
 pub(super) fn socket() -> io::Result<OwnedFd> {
     // SAFETY: the call takes no pointer.
@@ -168,6 +171,22 @@ pub(super) fn statistics(fd: BorrowedFd<'_>) -> io::Result<libc::xdp_statistics>
     Ok(statistics)
 }
 
+/// SO_PREFER_BUSY_POLL, SO_BUSY_POLL and SO_BUSY_POLL_BUDGET: this socket's own calls
+/// are to run the driver's poll, for so many microseconds and frames. Needs
+/// CAP_NET_ADMIN.
+pub(super) fn prefer_busy_poll(fd: BorrowedFd<'_>, us: u32, budget: u32) -> io::Result<()> {
+    set_at(fd, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, &1_u32)?;
+    set_at(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &us)?;
+    set_at(fd, libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET, &budget)
+}
+
+/// SO_INCOMING_NAPI_ID: the NAPI that serves the socket's queue; 0 is none known.
+pub(super) fn napi_id(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut id = 0_u32;
+    get_at(fd, libc::SOL_SOCKET, libc::SO_INCOMING_NAPI_ID, &mut id)?;
+    Ok(id)
+}
+
 /// sendto(2) of nothing: has the kernel look at the tx ring.
 pub(super) fn kick_tx(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: no buffer, no address.
@@ -210,26 +229,31 @@ pub(super) fn kick_fill(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn set<T>(fd: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {
+    set_at(fd, libc::SOL_XDP, option, value)
+}
+
+fn set_at<T>(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &T) -> io::Result<()> {
     let pointer = ptr::from_ref(value).cast();
     // SAFETY: the value outlives the call, and the length is its own.
-    check(unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_XDP,
-            option,
-            pointer,
-            struct_len(value),
-        )
-    })
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, pointer, struct_len(value)) })
 }
 
 /// A kernel older than the struct fills its beginning; the rest stays as it was.
 fn get<T: Copy>(fd: BorrowedFd<'_>, option: c_int, value: &mut T) -> io::Result<()> {
+    get_at(fd, libc::SOL_XDP, option, value)
+}
+
+fn get_at<T: Copy>(
+    fd: BorrowedFd<'_>,
+    level: c_int,
+    option: c_int,
+    value: &mut T,
+) -> io::Result<()> {
     let mut len = struct_len(value);
     let pointer = ptr::from_mut(value).cast();
     // SAFETY: the kernel writes at most `len` bytes, which is the value's length;
-    // every T here is a struct of integers, so whatever it writes is valid.
-    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_XDP, option, pointer, &raw mut len) })
+    // every T here is an integer or a struct of them, so whatever it writes is valid.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, pointer, &raw mut len) })
 }
 
 fn struct_len<T>(_: &T) -> libc::socklen_t {

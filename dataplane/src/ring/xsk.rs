@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
+use super::BusyPoll;
 use super::Received;
 use super::RingError;
 use super::Rings;
@@ -24,6 +25,7 @@ use crate::frame::Umem;
 use crate::ids::InterfaceIndex;
 use crate::ids::Lane;
 use crate::ids::QueueId;
+use crate::limits::BATCH;
 use crate::sys::memory::Hugepages;
 use crate::sys::memory::Mapping;
 use crate::sys::memory::Pages;
@@ -33,6 +35,11 @@ use crate::sys::wake::Wake;
 /// The longest sleep while the kernel has not taken a frame from a tx ring: the
 /// next flush must kick it again. Shorter spins, longer delays a frame.
 const UNSENT_WAIT_NS: u64 = 1_000_000;
+
+/// Frames in an rx ring with which its NAPI is not polled for more.
+const RX_ENOUGH: u32 = 64;
+
+const _: () = assert!(RX_ENOUGH as usize == BATCH);
 
 /// The longest sleep while a completion is due. Nothing waits for the frame (the
 /// UMEM has enough), so this only keeps the ledger's view fresh.
@@ -72,6 +79,10 @@ pub struct Xsk {
     mode: Mode,
     zero_copy_refusal: Option<String>,
     pages: Pages,
+    /// Sockets whose NAPI we drive.
+    driven: usize,
+    /// Sockets of which the first frame will say whether we can.
+    waiting: usize,
     /// For poll(2): a place for the wake-up, then the sockets.
     poll_entries: Vec<libc::pollfd>,
 }
@@ -85,6 +96,8 @@ pub struct OpenSocket<'a> {
     pub ifindex: u32,
     /// The queue: the key in the interface's XSKMAP.
     pub queue: QueueId,
+    /// Whether the worker drives its NAPI.
+    pub busy_poll: BusyPoll,
     /// The socket: the value there.
     pub fd: BorrowedFd<'a>,
 }
@@ -136,8 +149,14 @@ impl Xsk {
             mode,
             zero_copy_refusal,
             pages,
+            driven: 0,
+            waiting: 0,
             poll_entries,
         };
+        for (socket, port) in xsk.sockets.iter().zip(xsk.ports.iter_mut()) {
+            port.counts.busy_poll = socket.ask_busy_poll()?;
+        }
+        xsk.count_busy_polls();
         xsk.flush();
         Ok(xsk)
     }
@@ -162,20 +181,52 @@ impl Xsk {
 
     /// The sockets, to be entered into the XSKMAP of their interface.
     pub fn sockets(&self) -> impl Iterator<Item = OpenSocket<'_>> {
-        self.sockets.iter().map(|socket| {
-            let SocketConfig {
-                interface,
-                ifindex,
-                queue,
-                ..
-            } = socket.config;
-            OpenSocket {
-                interface,
-                ifindex,
-                queue,
-                fd: socket.fd.as_fd(),
+        self.sockets
+            .iter()
+            .zip(self.ports.iter())
+            .map(|(socket, port)| {
+                let SocketConfig {
+                    interface,
+                    ifindex,
+                    queue,
+                    ..
+                } = socket.config;
+                OpenSocket {
+                    interface,
+                    ifindex,
+                    queue,
+                    busy_poll: port.counts.busy_poll,
+                    fd: socket.fd.as_fd(),
+                }
+            })
+    }
+
+    fn count_busy_polls(&mut self) {
+        let count = |wanted| {
+            let ports = self.ports.iter();
+            ports.filter(|port| port.counts.busy_poll == wanted).count()
+        };
+        (self.driven, self.waiting) = (count(BusyPoll::Active), count(BusyPoll::Waiting));
+    }
+
+    /// Has the drivers poll the NAPIs that are ours to drive. A ring that holds a
+    /// batch needs none: the worker has enough to do.
+    fn drive(&mut self) {
+        for (socket, port) in self.sockets.iter().zip(self.ports.iter_mut()) {
+            if port.counts.busy_poll == BusyPoll::Active && port.rx.waiting() < RX_ENOUGH {
+                socket.drive(port);
             }
-        })
+        }
+    }
+
+    /// Looks what the first frame has said of the sockets that wait for it.
+    fn look_for_napis(&mut self) {
+        for (socket, port) in self.sockets.iter().zip(self.ports.iter_mut()) {
+            if port.counts.busy_poll == BusyPoll::Waiting && port.counts.rx > 0 {
+                port.counts.busy_poll = BusyPoll::look_again(socket.fd.as_fd());
+            }
+        }
+        self.count_busy_polls();
     }
 }
 
@@ -237,7 +288,13 @@ fn map_umem(config: &XskConfig) -> Result<Mapping, RingError> {
 
 impl Rings for Xsk {
     fn receive(&mut self, batch: &mut Vec<Received>) {
+        if self.driven > 0 {
+            self.drive();
+        }
         self.ports.receive(batch);
+        if self.waiting > 0 {
+            self.look_for_napis();
+        }
     }
 
     fn bytes(&self, frame: &Frame) -> &[u8] {

@@ -33,6 +33,7 @@ fn socket(interface: InterfaceIndex, name: &str, ifindex: u32, queue: u16) -> So
         ifindex,
         queue: QueueId(queue),
         lens: LENS,
+        busy_poll: false,
     }
 }
 
@@ -349,7 +350,40 @@ fn auto_falls_back_to_copy_and_names_who_refused() {
         drop(xsk);
         wish.mode = ModeWish::ZeroCopy;
         let error = open_error(&wish);
-        assert!(error.contains("mode = \"copy\""), "{error}");
+        assert!(error.contains("zero_copy = \"auto\""), "{error}");
+    });
+}
+
+/// veth links no NAPI: the options are taken, do nothing, and that is known.
+#[test]
+fn busy_polling_without_effect_is_known_and_frames_still_arrive() {
+    in_own_namespace(|| {
+        let (near, far) = veth("tla0", "tla1");
+        let mut wish = config(vec![
+            socket(ACCESS, "tla0", near, 0),
+            socket(ACCESS, "tla0", near, 1),
+        ]);
+        wish.sockets[0].busy_poll = true;
+        let mut xsk = Xsk::open(&wish).unwrap();
+        let program = Program::attach(near);
+        xsk.sockets().for_each(|open| program.redirect_to(&open));
+        let peer = Peer::new(far);
+        for port in 0..100 {
+            peer.send(&udp_frame(port));
+        }
+        let mut received = 0;
+        turn_until(
+            &mut xsk,
+            &Wake::new().unwrap(),
+            &mut |xsk, frame| {
+                received += 1;
+                xsk.free(frame.frame);
+            },
+            &mut |xsk| xsk.idle() && xsk.ledger().at_rest(),
+        );
+        assert_eq!(received, 100);
+        let states: Vec<_> = xsk.sockets().map(|open| open.busy_poll).collect();
+        assert_eq!(states, [BusyPoll::NoEffect, BusyPoll::Off]);
     });
 }
 
