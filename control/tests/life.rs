@@ -59,6 +59,58 @@ fn it_comes_up_answers_and_ends_with_exact_sums() {
 }
 
 #[test]
+fn how_frames_cross_is_said_of_each_interface() {
+    let lab = Lab::new(4);
+    let defers = |value: &str| {
+        for (file, value) in [("napi_defer_hard_irqs", "2"), ("gro_flush_timeout", value)] {
+            let write = format!("echo {value} > /sys/class/net/core/{file}");
+            assert!(
+                lab.command("sh")
+                    .args(["-c", &write])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+    };
+    defers("200000");
+    let mut daemon = lab.daemon(&[("zero_copy = \"auto\"", "zero_copy = \"off\"")]);
+    let status = lab.ask("status");
+    let [access, core] = [&status["interfaces"][0], &status["interfaces"][1]];
+    let off = "zero_copy = \"off\" of interface \"access\" holds for all";
+    assert_eq!(core["frames"], "copy");
+    assert_eq!(core["frames_because"], off);
+    let warnings = status["warnings"].to_string();
+    assert!(
+        warnings.contains("frames are copied: zero_copy"),
+        "{warnings}"
+    );
+    // Nothing was asked of access, whose interrupts are not deferred; core was asked.
+    assert_eq!(access["busy_poll"], "off");
+    assert!(
+        access["busy_poll_because"]
+            .as_str()
+            .unwrap()
+            .contains("interrupts of access are not deferred")
+    );
+    assert_eq!(core["busy_poll"], "no effect");
+    assert!(
+        core["busy_poll_because"]
+            .as_str()
+            .unwrap()
+            .starts_with("frames are copied")
+    );
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0), "{}", daemon.log());
+    assert!(
+        daemon
+            .log()
+            .contains("interface core (core): XDP native, copy, 4 queues, no busy polling: "),
+        "{}",
+        daemon.log()
+    );
+}
+
+#[test]
 fn sigint_ends_it_in_order_too() {
     let lab = Lab::new(2);
     let mut daemon = lab.daemon(&[]);

@@ -69,6 +69,29 @@ fn fewer_queues_than_workers() {
 }
 
 #[test]
+fn zero_copy_and_busy_polling_where_the_driver_has_neither() {
+    let lab = Lab::new(2);
+    let said = lab.refusal(&[("zero_copy = \"auto\"", "zero_copy = \"on\"")]);
+    assert!(
+        said.contains("access queue 0 refuses zero-copy")
+            && said.contains("zero_copy = \"auto\" or \"off\""),
+        "{said}"
+    );
+    let said = lab.refusal(&[("device = \"core\"", "device = \"core\"\nzero_copy = \"on\"")]);
+    assert!(
+        said.contains("interface \"core\" has zero_copy = \"on\", and access queue 0 refuses"),
+        "{said}"
+    );
+    let said = lab.refusal(&[("busy_poll = \"auto\"", "busy_poll = \"on\"")]);
+    assert!(
+        said.contains(
+            "interface \"access\": busy_poll = \"on\" takes no effect on access: frames are copied"
+        ) && said.contains("Configure busy_poll = \"auto\""),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_mtu_that_native_xdp_does_not_take() {
     let lab = Lab::new(2);
     run(&format!("ip -n {} link set access mtu 9000", lab.box_));
@@ -170,7 +193,7 @@ fn rings_that_do_not_fit_after_the_programs_are_attached() {
     let lab = Lab::new(2);
     let said = lab.refusal(&[
         ("workers = 2", "workers = 1"),
-        ("frames = 16384", "frames = 13000"),
+        ("#frames = 16384", "frames = 13000"),
     ]);
     assert!(
         said.contains("a UMEM of 13000 frames is too small"),

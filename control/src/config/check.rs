@@ -124,7 +124,8 @@ impl Check<'_> {
             file.interfaces.len()
         ];
         let needed = frames_needed(&lens);
-        if *file.umem_frames.get_ref() < needed {
+        let frames = *file.umem_frames.get_ref();
+        if frames > 0 && frames < needed {
             let message = "too few frames to keep the rings of a worker going";
             let help = format!(
                 "with one queue of each interface a worker needs {needed}, with two about twice as many"

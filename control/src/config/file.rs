@@ -37,6 +37,7 @@ pub(super) struct File {
     pub socket: Option<Spanned<PathBuf>>,
     pub group: Option<Spanned<Name>>,
     pub state: Option<Spanned<PathBuf>>,
+    /// 0 where the file does not say.
     pub umem_frames: Spanned<u32>,
     pub hugepages: Hugepages,
     pub ring_rx: Spanned<u32>,
@@ -216,7 +217,7 @@ impl File {
             socket: top.parsed("socket", "a path"),
             group: top.parsed("group", "the name of a group"),
             state: top.parsed("state", "the path of a directory"),
-            umem_frames: Spanned::new(0..0, 16_384),
+            umem_frames: Spanned::new(0..0, 0),
             hugepages: Hugepages::Auto,
             ring_rx: Spanned::new(0..0, 2048),
             ring_tx: Spanned::new(0..0, 2048),
@@ -249,7 +250,7 @@ impl File {
                 ("on", Hugepages::On),
                 ("off", Hugepages::Off),
             ];
-            self.umem_frames = umem.integer("frames", 256..=1 << 20, 16_384);
+            self.umem_frames = umem.integer("frames", 256..=1 << 20, 0);
             self.hugepages = *umem.choice("hugepages", &words, Hugepages::Auto).get_ref();
             umem.finish();
         }

@@ -56,8 +56,8 @@ pub struct Config {
     pub group: Option<String>,
     /// The directory of the state file.
     pub state: PathBuf,
-    /// Frames of each worker's UMEM.
-    pub umem_frames: u32,
+    /// Frames of each worker's UMEM; `None`: as many as its rings need.
+    pub umem_frames: Option<u32>,
     /// Whether the UMEM lies in hugepages.
     pub hugepages: Hugepages,
     /// Descriptors of each receive ring.
@@ -224,7 +224,7 @@ fn resolve(file: file::File) -> Config {
         socket: path(file.socket, SOCKET),
         group: file.group.map(|group| group.into_inner().0),
         state: path(file.state, "/var/lib/trunkline"),
-        umem_frames: *file.umem_frames.get_ref(),
+        umem_frames: Some(*file.umem_frames.get_ref()).filter(|frames| *frames > 0),
         hugepages: file.hugepages,
         ring_rx: *file.ring_rx.get_ref(),
         ring_tx: *file.ring_tx.get_ref(),

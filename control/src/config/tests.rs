@@ -74,7 +74,7 @@ fn what_the_default_configuration_says_of_a_default_is_so() {
     assert_eq!(full.poll, sparse.poll);
     assert_eq!(full.socket, sparse.socket);
     assert_eq!(full.state, sparse.state);
-    assert_eq!(full.umem_frames, sparse.umem_frames);
+    assert_eq!((full.umem_frames, sparse.umem_frames), (Some(16_384), None));
     assert_eq!(full.hugepages, sparse.hugepages);
     assert_eq!(
         (full.ring_rx, full.ring_tx),
@@ -127,7 +127,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        14 + 2 + 2 + 5 + 5 + 3 + 4 + 5 + 3,
+        14 + 2 + 2 + 5 + 6 + 3 + 4 + 5 + 3,
         "a table was not probed:\n{refusal}"
     );
 }

@@ -272,10 +272,12 @@ impl Tasks {
     }
 }
 
-/// Bytes of frames that all workers lock. The kernel holds them together against the
+/// Bytes of frames that all workers lock, as far as that is known before the queues are
+/// counted. The kernel holds them together against the
 /// limit, whichever socket they belong to.
 fn umem_len(config: &Config) -> u64 {
-    u64::from(config.workers) * u64::from(config.umem_frames) * u64::from(CHUNK_LEN)
+    let frames = config.umem_frames.unwrap_or(rings::FRAMES_MIN);
+    u64::from(config.workers) * u64::from(frames) * u64::from(CHUNK_LEN)
 }
 
 fn mirrored(dump: &Dump, ifindexes: &[u32]) -> Mirrored {

@@ -13,12 +13,20 @@ use trunkline_dataplane::ring::RingLens;
 use trunkline_dataplane::ring::SocketConfig;
 use trunkline_dataplane::ring::Xsk;
 use trunkline_dataplane::ring::XskConfig;
+use trunkline_dataplane::ring::frames_needed;
 
 use super::EngineError;
 use super::interfaces::Device;
 use crate::config::BusyPollWish;
 use crate::config::Config;
 use crate::config::Interface;
+
+/// Frames of a worker's UMEM, where the configuration does not say and the rings need no
+/// more: room for one queue of each of two interfaces.
+pub(super) const FRAMES_MIN: u32 = 16_384;
+
+/// Frames of 2,048 bytes in a hugepage of 2 MiB.
+const FRAMES_A_HUGEPAGE: u32 = 1024;
 
 /// Every worker's rings, open.
 #[derive(Debug)]
@@ -153,9 +161,12 @@ fn xsk_config(config: &Config, devices: &[Device], worker: u8, mode: ModeWish) -
             });
         }
     }
+    let lens: Vec<_> = sockets.iter().map(|socket| socket.lens).collect();
+    let needed = frames_needed(&lens).next_multiple_of(FRAMES_A_HUGEPAGE);
+    let frames = config.umem_frames.unwrap_or(needed.max(FRAMES_MIN));
     XskConfig {
         sockets,
-        frames: Some(config.umem_frames),
+        frames: Some(frames),
         hugepages: config.hugepages,
         mode,
     }
@@ -264,6 +275,20 @@ mod tests {
             .chain((0..4).map(|queue| (1, queue)))
             .collect();
         assert_eq!(seen, all);
+    }
+
+    #[test]
+    fn a_worker_with_more_queues_gets_more_frames() {
+        let mut config = config();
+        let frames = |config: &Config, queues: u32| {
+            let devices = [queues, queues].map(device);
+            xsk_config(config, &devices, 0, ModeWish::Auto).frames
+        };
+        assert_eq!(frames(&config, 2), Some(16_384));
+        // Two queues on each of two interfaces: 4 · (4,096 + 2,048) and two batches.
+        assert_eq!(frames(&config, 4), Some(25_600));
+        config.umem_frames = Some(20_000);
+        assert_eq!(frames(&config, 2), Some(20_000));
     }
 
     #[test]

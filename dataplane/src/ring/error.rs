@@ -21,7 +21,9 @@ pub enum RingError {
         fault: &'static str,
     },
     /// The UMEM is too small for its rings.
-    #[error("a UMEM of {frames} frames is too small for these rings: give it {needed} or more")]
+    #[error(
+        "a UMEM of {frames} frames is too small for these rings: give it {needed} or more (`umem.frames`)"
+    )]
     TooFewFrames {
         /// As configured.
         frames: u32,
