@@ -239,6 +239,24 @@ pub struct SocketStats {
     pub rx_fill_ring_empty_descs: u64,
     /// Times the kernel found nothing to send.
     pub tx_ring_empty_descs: u64,
+    /// Frames that the worker received by it.
+    #[serde(default)]
+    pub received: u64,
+    /// Frames that the worker put on its transmit ring.
+    #[serde(default)]
+    pub sent: u64,
+    /// Of these, those that the driver gave back unsent.
+    #[serde(default)]
+    pub refused: u64,
+    /// System calls to have frames sent.
+    #[serde(default)]
+    pub kicks: u64,
+    /// System calls to have the driver look for frames to receive into.
+    #[serde(default)]
+    pub fill_kicks: u64,
+    /// System calls of either kind that failed, because the interface was down or gone.
+    #[serde(default)]
+    pub kick_errors: u64,
 }
 
 /// What the operator's socket and control itself count.

@@ -221,6 +221,12 @@ impl Snapshot {
                 rx_ring_full: socket.kernel.rx_ring_full,
                 rx_fill_ring_empty_descs: socket.kernel.rx_fill_ring_empty_descs,
                 tx_ring_empty_descs: socket.kernel.tx_ring_empty_descs,
+                received: socket.rx,
+                sent: socket.tx,
+                refused: socket.refused,
+                kicks: socket.kicks,
+                fill_kicks: socket.fill_kicks,
+                kick_errors: socket.kick_errors,
             })
             .collect();
         rows.sort_by(|a, b| (&a.interface, a.queue).cmp(&(&b.interface, b.queue)));

@@ -170,7 +170,9 @@ pub struct SocketStatistics {
     pub refused: u64,
     /// System calls made to have frames sent.
     pub kicks: u64,
-    /// Kicks that failed because the interface was down or gone.
+    /// System calls made to have the driver look at the fill ring: zero-copy only.
+    pub fill_kicks: u64,
+    /// Kicks of either kind that failed, because the interface was down or gone.
     pub kick_errors: u64,
     /// Whether the worker drives the queue's NAPI.
     pub busy_poll: BusyPoll,

@@ -83,6 +83,7 @@ pub(crate) struct Counts {
     pub completed: u64,
     pub refused: u64,
     pub kicks: u64,
+    pub fill_kicks: u64,
     pub kick_errors: u64,
     pub busy_poll: BusyPoll,
 }
@@ -214,6 +215,7 @@ impl Port {
             completed,
             refused,
             kicks,
+            fill_kicks,
             kick_errors,
             busy_poll,
         } = self.counts;
@@ -226,6 +228,7 @@ impl Port {
             completed,
             refused,
             kicks,
+            fill_kicks,
             kick_errors,
             busy_poll,
         }

@@ -287,7 +287,11 @@ impl Socket {
 
     /// Has the driver look at the fill ring, where it asks for that.
     pub(super) fn kick_fill(&self, port: &mut Port) {
-        if port.fill.needs_wakeup() && syscall::kick_fill(self.fd.as_fd()).is_err() {
+        if !port.fill.needs_wakeup() {
+            return;
+        }
+        port.counts.fill_kicks += 1;
+        if syscall::kick_fill(self.fd.as_fd()).is_err() {
             // EAGAIN while the driver resets, ENETDOWN: the flag stays up, and
             // the next turn asks again.
             port.counts.kick_errors += 1;
