@@ -88,7 +88,7 @@ pub struct Talker {
 /// What was sampled since control last asked.
 #[derive(Debug)]
 pub struct Samples {
-    histograms: [Histogram<u32>; STAGES.len()],
+    histograms: [Histogram<u64>; STAGES.len()],
     talkers: [Option<Talker>; TALKERS],
 }
 
@@ -103,7 +103,7 @@ impl Default for Samples {
 
 /// An empty histogram of nanoseconds up to [`SAMPLE_NS_MAX`], to two digits.
 #[must_use]
-pub fn histogram() -> Histogram<u32> {
+pub fn histogram() -> Histogram<u64> {
     match Histogram::new_with_bounds(1, SAMPLE_NS_MAX, 2) {
         Ok(histogram) => histogram,
         Err(_) => unreachable!("the bounds are constants that fit"),
@@ -113,7 +113,7 @@ pub fn histogram() -> Histogram<u32> {
 impl Samples {
     /// How long a stage took, in nanoseconds.
     #[must_use]
-    pub fn histogram(&self, stage: Stage) -> &Histogram<u32> {
+    pub fn histogram(&self, stage: Stage) -> &Histogram<u64> {
         &self.histograms[stage as usize]
     }
 
@@ -134,7 +134,7 @@ impl Samples {
     pub fn record(&mut self, stage: Stage, ns: u64, count: u32) {
         let ns = ns.clamp(1, SAMPLE_NS_MAX);
         // Within the bounds it cannot fail, and it never grows.
-        let _ = self.histograms[stage as usize].record_n(ns, count);
+        let _ = self.histograms[stage as usize].record_n(ns, count.into());
     }
 
     /// Counts a message. Whoever is new takes the place of the one that sent least, and its

@@ -5,6 +5,7 @@
 //! curl --unix-socket /run/trunkline/control.sock http://localhost/v1/status
 //! ```
 
+pub mod capture;
 mod health;
 mod log;
 pub mod peer;
@@ -45,6 +46,9 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/flows", get(flows))
         .route("/v1/health", get(health))
         .route("/v1/log", get(log::show).put(log::set))
+        .route("/v1/latency", get(latency))
+        .route("/v1/talkers", get(talkers))
+        .route("/v1/capture", get(capture::capture))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
@@ -94,6 +98,14 @@ async fn health(State(desk): State<Desk>) -> Response {
     ask(&desk, Request::Health).await
 }
 
+async fn latency(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Latency).await
+}
+
+async fn talkers(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Talkers).await
+}
+
 async fn call(State(desk): State<Desk>, Path(id): Path<String>) -> Response {
     let (reply, answer) = oneshot::channel();
     if desk.send(Request::Call(id.clone(), reply)).await.is_err() {
@@ -129,7 +141,7 @@ async fn ask<T: serde::Serialize>(
 }
 
 async fn no_such_path() -> Response {
-    let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/log";
+    let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/latency, /v1/talkers, /v1/capture, /v1/log";
     refuse(
         StatusCode::NOT_FOUND,
         format!("no such path; there are {paths}"),

@@ -371,3 +371,64 @@ pub struct Refusal {
     /// What is wrong, in a sentence.
     pub error: String,
 }
+
+/// `GET /v1/latency`: how long the stages of a packet's way through a worker take, sampled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many seconds "recent" reaches back.
+    pub recent_s: u64,
+    /// By stage, in the order in which packets pass them.
+    pub stages: Vec<LatencyRow>,
+}
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyRow {
+    /// Its name.
+    pub stage: String,
+    /// What is timed.
+    pub help: String,
+    /// Of late.
+    pub recent: Percentiles,
+    /// Since the daemon started.
+    pub since_start: Percentiles,
+}
+
+/// How long something took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// Of how many.
+    pub samples: u64,
+    /// Half of them took no longer.
+    pub p50_us: f64,
+    /// Nine in ten.
+    pub p90_us: f64,
+    /// 99 in 100.
+    pub p99_us: f64,
+    /// 999 in 1,000.
+    pub p999_us: f64,
+    /// The longest.
+    pub max_us: f64,
+}
+
+/// `GET /v1/talkers`: who sent most SIP of late, sampled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Talkers {
+    /// How many seconds it reaches back.
+    pub recent_s: u64,
+    /// Most first.
+    pub talkers: Vec<Talker>,
+}
+
+/// A source of SIP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Talker {
+    /// Its address.
+    pub address: String,
+    /// Messages in the sample.
+    pub messages: u64,
+    /// Those of them that were dropped.
+    pub dropped: u64,
+    /// Its share of the sampled messages.
+    pub share_percent: f64,
+}

@@ -28,8 +28,10 @@ use super::Mirrored;
 use super::Request;
 use super::Turning;
 use super::Workers;
+use super::captures::Capturing;
 use super::queries::Answers;
 use super::queries::Queries;
+use super::sampling::Sampling;
 use super::view;
 use crate::api::types;
 use crate::api::types::OperatorStats;
@@ -56,6 +58,8 @@ pub struct Desk {
     /// By interface; none in a test without a kernel.
     pub(super) programs: Vec<Program>,
     pub(super) queries: Queries,
+    pub(super) capturing: Capturing,
+    sampling: Sampling,
     pub(super) operator: OperatorStats,
     pub(super) links: Vec<(bool, u32)>,
     pub(super) started: Instant,
@@ -104,6 +108,8 @@ impl Desk {
             workers,
             programs,
             queries: Queries::default(),
+            capturing: Capturing::default(),
+            sampling: Sampling::new(count),
             operator: OperatorStats::default(),
             links: mirrored.links,
             started: now,
@@ -168,6 +174,9 @@ impl Desk {
         let posts = self.workers.posts.iter();
         let turns = posts.map(|post| post.published.read().get(Counter::Turns));
         self.turning.look(turns, now);
+        if self.capturing.is_on() {
+            self.capturing.tick(&mut self.workers.posts, now);
+        }
         if now.duration_since(self.busy_since) >= BUSY_WINDOW {
             let window_ns = now.duration_since(self.busy_since).as_nanos() as f64;
             for (worker, post) in self.workers.posts.iter().enumerate() {
@@ -178,6 +187,7 @@ impl Desk {
             }
             self.busy_since = now;
             self.seek_peers();
+            self.sampling.ask(&mut self.workers.posts);
         }
     }
 
@@ -213,6 +223,18 @@ impl Desk {
                 });
             }
             Request::Health(reply) => drop(reply.send(self.health(Instant::now()))),
+            Request::Capture(wish, reply) => {
+                let begun = self
+                    .capturing
+                    .begin(&wish, &mut self.workers.posts, Instant::now());
+                let _ = reply.send(begun);
+            }
+            Request::Latency(reply) => {
+                let _ = reply.send(self.sampling.latency());
+            }
+            Request::Talkers(reply) => {
+                let _ = reply.send(self.sampling.talkers());
+            }
             Request::Visitor { admitted: true } => self.operator.connections += 1,
             Request::Visitor { admitted: false } => self.operator.refused += 1,
             Request::Mirror(mirrored) => self.mirror(mirrored),
@@ -254,6 +276,11 @@ impl Desk {
                 match report {
                     // Freed here, where that may take time.
                     Report::Network(old) => drop(old),
+                    Report::CaptureOver(order) => {
+                        let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
+                        self.capturing.over(id, &order);
+                    }
+                    Report::Samples(samples) => self.sampling.take(worker, samples),
                     Report::Solicit { interface, address } => self.want(interface, address),
                     other => {
                         let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));

@@ -5,9 +5,11 @@
 //! socket, the netlink mirror and the kernel's sockets are tasks beside it that speak
 //! to it over bounded channels. So nothing here is locked.
 
+mod captures;
 mod desk;
 mod health;
 mod queries;
+mod sampling;
 #[cfg(test)]
 pub(crate) mod tests;
 mod view;
@@ -16,11 +18,15 @@ mod workers;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+pub use captures::Packet;
+pub use captures::TooMany;
+pub use captures::Wish;
 pub use desk::Desk;
 pub use desk::Final;
 pub use health::TURN_MAX;
 pub use health::Turning;
 pub use queries::Answers;
+use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use trunkline_dataplane::ids::ListenIndex;
 pub use workers::WorkerError;
@@ -98,6 +104,15 @@ pub enum Request {
     Flows(oneshot::Sender<types::Flows>),
     /// `GET /v1/health`, `/healthz`, `/readyz`
     Health(oneshot::Sender<types::Health>),
+    /// `GET /v1/capture`
+    Capture(
+        Wish,
+        oneshot::Sender<Result<mpsc::Receiver<Packet>, TooMany>>,
+    ),
+    /// `GET /v1/latency`
+    Latency(oneshot::Sender<types::Latency>),
+    /// `GET /v1/talkers`
+    Talkers(oneshot::Sender<types::Talkers>),
     /// Someone came to the operator's socket.
     Visitor {
         /// True where it may use it.
