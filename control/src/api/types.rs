@@ -270,6 +270,9 @@ pub struct OperatorStats {
     pub kernel_datagrams: u64,
     /// Of these, those that could not be handed to a worker.
     pub kernel_dropped: u64,
+    /// Captured packets that whoever asked for them did not take in time.
+    #[serde(default)]
+    pub captures_lost: u64,
     /// Network snapshots handed to the workers.
     pub networks: u64,
     /// Tasks of control that met a bug.

@@ -102,29 +102,64 @@ async fn exchange<T: DeserializeOwned>(
     socket: &Path,
     request: Result<hyper::Request<Full<Bytes>>, hyper::http::Error>,
 ) -> Result<T, ClientError> {
-    let mut request = request.map_err(|error| ClientError::Strange(error.to_string()))?;
-    let host = hyper::header::HeaderValue::from_static("localhost");
-    request.headers_mut().insert(hyper::header::HOST, host);
-    let asked = tokio::time::timeout(PATIENCE, ask(socket, request)).await;
-    let (status, body) = asked.map_err(|_| ClientError::Silent)??;
+    let request = request.map_err(|error| ClientError::Strange(error.to_string()))?;
+    let answered = async {
+        let response = ask(socket, request).await?;
+        let status = response.status();
+        Ok((status, read(socket, response.into_body()).await?))
+    };
+    let answered = tokio::time::timeout(PATIENCE, answered).await;
+    let (status, body) = answered.map_err(|_| ClientError::Silent)??;
     if !status.is_success() {
-        let refusal = serde_json::from_slice::<Refusal>(&body);
-        let error = refusal.map_or_else(
-            |_| format!("trunklined says {status}"),
-            |refusal| refusal.error,
-        );
-        return Err(match status.is_server_error() {
-            true => ClientError::Unavailable(error),
-            false => ClientError::Refused(error),
-        });
+        return Err(refused(status, &body));
     }
     serde_json::from_slice(&body).map_err(|error| ClientError::Strange(error.to_string()))
 }
 
+/// Asks for `path` on the daemon's `socket` and gives its answer as it comes.
+///
+/// # Errors
+/// Why there is none, and what to do about it.
+pub async fn open(socket: &Path, path: &str) -> Result<Incoming, ClientError> {
+    let request = hyper::Request::get(path).body(Full::default());
+    let request = request.map_err(|error| ClientError::Strange(error.to_string()))?;
+    let asked = tokio::time::timeout(PATIENCE, ask(socket, request)).await;
+    let response = asked.map_err(|_| ClientError::Silent)??;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response.into_body());
+    }
+    let body = tokio::time::timeout(PATIENCE, read(socket, response.into_body())).await;
+    Err(refused(status, &body.map_err(|_| ClientError::Silent)??))
+}
+
+async fn read(socket: &Path, body: Incoming) -> Result<Bytes, ClientError> {
+    let whole = body.collect().await.map_err(|error| ClientError::Io {
+        path: socket.to_owned(),
+        error: io::Error::other(error),
+    })?;
+    Ok(whole.to_bytes())
+}
+
+/// What a status other than 200 says.
+fn refused(status: hyper::StatusCode, body: &[u8]) -> ClientError {
+    let refusal = serde_json::from_slice::<Refusal>(body);
+    let error = refusal.map_or_else(
+        |_| format!("trunklined says {status}"),
+        |refusal| refusal.error,
+    );
+    match status.is_server_error() {
+        true => ClientError::Unavailable(error),
+        false => ClientError::Refused(error),
+    }
+}
+
 async fn ask(
     socket: &Path,
-    request: hyper::Request<Full<Bytes>>,
-) -> Result<(hyper::StatusCode, Bytes), ClientError> {
+    mut request: hyper::Request<Full<Bytes>>,
+) -> Result<hyper::Response<Incoming>, ClientError> {
+    let host = hyper::header::HeaderValue::from_static("localhost");
+    request.headers_mut().insert(hyper::header::HOST, host);
     let failed = |error| ClientError::Io {
         path: socket.to_owned(),
         error,
@@ -157,14 +192,7 @@ async fn ask(
         .await
         .map_err(closed)?;
     tokio::spawn(connection);
-    let response: hyper::Response<Incoming> = sender.send_request(request).await.map_err(closed)?;
-    let status = response.status();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| failed(io::Error::other(error)))?;
-    Ok((status, body.to_bytes()))
+    sender.send_request(request).await.map_err(closed)
 }
 
 /// `text` as a part of a path: everything but letters, digits and a few marks encoded

@@ -1,8 +1,11 @@
 //! `trunkctl`: the operator's questions, answered by the daemon over its socket.
 
+mod capture;
 pub mod client;
 pub mod daemon;
 mod exit;
+mod ladder;
+mod media;
 mod pages;
 mod tables;
 #[cfg(test)]
@@ -67,6 +70,17 @@ enum Command {
     },
     /// The media flows
     Flows,
+    /// How long the stages of a packet's way through a worker take
+    Latency,
+    /// Who sends most SIP
+    Talkers,
+    /// Shows a call's SIP as a ladder while it passes, and writes it with the headers of its media into a file
+    Capture(capture::CaptureArguments),
+    /// Draws the ladder of a pcap file
+    Ladder {
+        /// The file
+        file: PathBuf,
+    },
     /// The configuration file
     Config {
         #[command(subcommand)]
@@ -126,6 +140,10 @@ pub async fn run(arguments: &Arguments) -> ExitCode {
             eprintln!("trunkctl: {error}");
             exit::of(&error)
         }
+        Err(Failure::Read { path, error }) => {
+            eprintln!("trunkctl: cannot read {}: {error}", path.display());
+            ExitCode::FAILURE
+        }
         Err(Failure::Write { path, error }) => {
             eprintln!("trunkctl: cannot write to {}: {error}", path.display());
             exit::of_io(&error)
@@ -145,6 +163,13 @@ enum Failure {
     Said(String),
     /// There is no answer.
     Error(ClientError),
+    /// A file could not be read.
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: String,
+    },
     /// A file could not be written.
     Write {
         /// Which, or in which directory.
@@ -197,6 +222,20 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
             })
             .await
         }
+        Command::Latency => {
+            show(socket, "/v1/latency", json, |latency: &types::Latency| {
+                paper.latency(latency)
+            })
+            .await
+        }
+        Command::Talkers => {
+            show(socket, "/v1/talkers", json, |talkers: &types::Talkers| {
+                paper.talkers(talkers)
+            })
+            .await
+        }
+        Command::Capture(wish) => capture::capture(socket, wish).await,
+        Command::Ladder { file } => capture::ladder(file),
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(file, json),

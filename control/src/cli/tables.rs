@@ -1,6 +1,7 @@
 //! What a person sees: tables with units, and sentences where there is nothing.
 
 mod calls;
+mod samples;
 mod stats;
 mod status;
 
@@ -11,6 +12,7 @@ use comfy_table::ContentArrangement;
 use comfy_table::Table;
 use comfy_table::presets;
 
+pub(super) use self::samples::media_rows;
 use crate::api::types::Sum;
 
 /// Where the tables go.

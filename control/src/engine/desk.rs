@@ -58,7 +58,7 @@ pub struct Desk {
     /// By interface; none in a test without a kernel.
     pub(super) programs: Vec<Program>,
     pub(super) queries: Queries,
-    pub(super) capturing: Capturing,
+    capturing: Capturing,
     sampling: Sampling,
     pub(super) operator: OperatorStats,
     pub(super) links: Vec<(bool, u32)>,
@@ -176,6 +176,7 @@ impl Desk {
         self.turning.look(turns, now);
         if self.capturing.is_on() {
             self.capturing.tick(&mut self.workers.posts, now);
+            self.operator.captures_lost = self.capturing.lost();
         }
         if now.duration_since(self.busy_since) >= BUSY_WINDOW {
             let window_ns = now.duration_since(self.busy_since).as_nanos() as f64;

@@ -69,6 +69,11 @@ impl Paper {
                 "Of these, dropped because the worker's mailbox was full.",
             ),
             (
+                "captures_lost",
+                operator.captures_lost,
+                "Captured packets that whoever asked for them did not take in time.",
+            ),
+            (
                 "networks",
                 operator.networks,
                 "Changes of links, routes and neighbours handed to the workers.",
