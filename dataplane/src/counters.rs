@@ -49,6 +49,12 @@ impl Kind {
         )
     }
 
+    /// True for what can become of a SIP message that was to be sent.
+    #[must_use]
+    pub const fn is_disposal(self) -> bool {
+        matches!(self, Kind::Sent | Kind::Unsent)
+    }
+
     /// What a person calls it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -456,7 +462,7 @@ impl Counters {
         let came_in = self.sum(|kind| kind == Kind::In);
         let ended = self.sum(Kind::is_outcome);
         let to_send = self.sum(|kind| kind == Kind::ToSend);
-        let disposed = self.sum(|kind| matches!(kind, Kind::Sent | Kind::Unsent));
+        let disposed = self.sum(Kind::is_disposal);
         let frames_total = self.get(Counter::FramesTotal);
         let frames_found = [
             Counter::FramesFree,

@@ -44,6 +44,13 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/calls", get(calls))
         .route("/v1/calls/{id}", get(call))
         .route("/v1/flows", get(flows))
+        .route("/v1/interfaces", get(interfaces))
+        .route("/v1/workers", get(workers))
+        .route("/v1/frames", get(frames))
+        .route("/v1/trunks", get(trunks))
+        .route("/v1/routes", get(routes))
+        .route("/v1/routes/{address}", get(way))
+        .route("/v1/neighbours", get(neighbours))
         .route("/v1/health", get(health))
         .route("/v1/log", get(log::show).put(log::set))
         .route("/v1/latency", get(latency))
@@ -94,6 +101,40 @@ async fn flows(State(desk): State<Desk>) -> Response {
     ask(&desk, Request::Flows).await
 }
 
+async fn interfaces(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Interfaces).await
+}
+
+async fn workers(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Workers).await
+}
+
+async fn frames(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Frames).await
+}
+
+async fn trunks(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Trunks).await
+}
+
+async fn routes(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Routes).await
+}
+
+async fn neighbours(State(desk): State<Desk>) -> Response {
+    ask(&desk, Request::Neighbours).await
+}
+
+async fn way(State(desk): State<Desk>, Path(address): Path<String>) -> Response {
+    match address.parse() {
+        Ok(address) => ask(&desk, |reply| Request::Way(address, reply)).await,
+        Err(_) => refuse(
+            StatusCode::BAD_REQUEST,
+            format!("\"{address}\" is no address; ask for one as in /v1/routes/192.0.2.1"),
+        ),
+    }
+}
+
 async fn health(State(desk): State<Desk>) -> Response {
     ask(&desk, Request::Health).await
 }
@@ -141,7 +182,9 @@ async fn ask<T: serde::Serialize>(
 }
 
 async fn no_such_path() -> Response {
-    let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/latency, /v1/talkers, /v1/capture, /v1/log";
+    let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/interfaces, /v1/workers, /v1/frames, /v1/trunks, \
+         /v1/routes, /v1/routes/{address}, /v1/neighbours, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/latency, \
+         /v1/talkers, /v1/capture, /v1/log";
     refuse(
         StatusCode::NOT_FOUND,
         format!("no such path; there are {paths}"),

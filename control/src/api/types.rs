@@ -2,8 +2,15 @@
 //! `trunkctl` and by anyone's programs. Fields are added, never renamed; a reader
 //! passes over what it does not know.
 
+mod network;
+mod trunks;
+mod workers;
+
+pub use network::*;
 use serde::Deserialize;
 use serde::Serialize;
+pub use trunks::*;
+pub use workers::*;
 
 /// `GET /v1/version`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +82,21 @@ enum Command {
         /// The file
         file: PathBuf,
     },
+    /// The interfaces: link, modes, addresses, and what XDP did with their frames
+    Interfaces,
+    /// The workers: how busy they are, and what they own
+    Workers,
+    /// Where every frame is, and the sums of each worker
+    Frames,
+    /// The trunks: how they are configured, their calls and requests
+    Trunks,
+    /// The routes, as the workers look them up
+    Routes {
+        #[command(subcommand)]
+        command: Option<RoutesCommand>,
+    },
+    /// The neighbours whose link-layer address the workers know
+    Neighbours,
     /// The configuration file
     Config {
         #[command(subcommand)]
@@ -103,6 +119,15 @@ enum Command {
     },
     /// The versions of trunkctl and of the daemon
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum RoutesCommand {
+    /// The way that a worker would take to an address; exits with 1 where there is none
+    Get {
+        /// The address
+        address: IpAddr,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -236,6 +261,21 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
         }
         Command::Capture(wish) => capture::capture(socket, wish).await,
         Command::Ladder { file } => capture::ladder(file),
+        Command::Interfaces => {
+            show(socket, "/v1/interfaces", json, |all| paper.interfaces(all)).await
+        }
+        Command::Workers => show(socket, "/v1/workers", json, |all| paper.workers(all)).await,
+        Command::Frames => show(socket, "/v1/frames", json, |all| paper.frames(all)).await,
+        Command::Trunks => show(socket, "/v1/trunks", json, |all| paper.trunks(all)).await,
+        Command::Routes { command: None } => {
+            show(socket, "/v1/routes", json, |all| paper.routes(all)).await
+        }
+        Command::Routes {
+            command: Some(RoutesCommand::Get { address }),
+        } => way(socket, *address, json, paper).await,
+        Command::Neighbours => {
+            show(socket, "/v1/neighbours", json, |all| paper.neighbours(all)).await
+        }
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(file, json),
@@ -260,6 +300,20 @@ async fn show<T: DeserializeOwned + Serialize>(
     } else {
         table(&answer)
     })
+}
+
+/// The way to an address; where there is none, that is the answer's failure.
+async fn way(socket: &Path, address: IpAddr, json: bool, paper: Paper) -> Result<String, Failure> {
+    let way: types::Way = get(socket, &format!("/v1/routes/{address}")).await?;
+    let text = match json {
+        true => pretty(&way),
+        false => paper.way(&way),
+    };
+    if way.reachable {
+        Ok(text)
+    } else {
+        Err(Failure::Said(text))
+    }
 }
 
 /// Whether the box is ready for traffic; where not, that is the answer's failure.

@@ -1,9 +1,12 @@
 //! What a person sees: tables with units, and sentences where there is nothing.
 
 mod calls;
+mod network;
 mod samples;
 mod stats;
 mod status;
+mod trunks;
+mod workers;
 
 use comfy_table::Cell;
 use comfy_table::CellAlignment;
@@ -24,20 +27,20 @@ pub struct Paper {
 
 /// How a column stands.
 #[derive(Clone, Copy)]
-enum Column {
+enum Column<'t> {
     /// Text that may be broken over lines where the terminal is narrow.
-    Text(&'static str),
+    Text(&'t str),
     /// A name or an address: broken it could not be copied.
-    Word(&'static str),
+    Word(&'t str),
     /// To the right, and never broken.
-    Number(&'static str),
+    Number(&'t str),
 }
 use Column::Number;
 use Column::Text;
 use Column::Word;
 
 impl Paper {
-    fn table(self, columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    fn table(self, columns: &[Column<'_>], rows: impl IntoIterator<Item = Vec<String>>) -> String {
         let mut table = Table::new();
         table
             .load_preset(presets::NOTHING)
@@ -45,11 +48,11 @@ impl Paper {
         if !self.fit {
             table.force_no_tty();
         }
-        let cell = |column: &Column, text: String| match column {
+        let cell = |column: &Column<'_>, text: String| match column {
             Text(_) | Word(_) => Cell::new(text),
             Number(_) => Cell::new(text).set_alignment(CellAlignment::Right),
         };
-        let title = |column: &Column| match column {
+        let title = |column: &Column<'_>| match column {
             Text(title) | Word(title) | Number(title) => cell(column, (*title).to_owned()),
         };
         table.set_header(columns.iter().map(title));
@@ -76,16 +79,11 @@ impl Paper {
 
     fn sums(self, sums: &[Sum], unchecked: &[String]) -> String {
         let rows = sums.iter().map(|sum| {
-            let verdict = match sum.difference {
-                0 => "exact".to_owned(),
-                more if more > 0 => format!("{} under way", number(sum.difference.unsigned_abs())),
-                _ => format!("{} too many", number(sum.difference.unsigned_abs())),
-            };
             vec![
                 sum.name.clone(),
                 number(sum.left),
                 number(sum.right),
-                verdict,
+                verdict(sum.difference),
             ]
         });
         let rows = rows.chain(unchecked.iter().map(|name| {
@@ -102,7 +100,29 @@ impl Paper {
     }
 }
 
-pub(crate) fn incomplete(complete: bool) -> &'static str {
+/// What a person is told of the difference of two sides of a sum.
+fn verdict(difference: i64) -> String {
+    let off = number(difference.unsigned_abs());
+    match difference {
+        0 => "exact".to_owned(),
+        1.. => format!("{off} under way"),
+        _ => format!("{off} too many"),
+    }
+}
+
+fn known(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+fn core(core: Option<u16>) -> String {
+    core.map_or_else(|| "any".to_owned(), |core| core.to_string())
+}
+
+fn busy(percent: Option<f64>) -> String {
+    percent.map_or_else(|| "-".to_owned(), |busy| format!("{busy:.1} %"))
+}
+
+fn incomplete(complete: bool) -> &'static str {
     if complete {
         ""
     } else {
@@ -110,7 +130,7 @@ pub(crate) fn incomplete(complete: bool) -> &'static str {
     }
 }
 
-pub(crate) fn missing(complete: bool) -> &'static str {
+fn missing(complete: bool) -> &'static str {
     if complete {
         ""
     } else {
@@ -118,7 +138,7 @@ pub(crate) fn missing(complete: bool) -> &'static str {
     }
 }
 
-pub(crate) fn plural(count: usize, what: &str) -> String {
+fn plural(count: usize, what: &str) -> String {
     format!(
         "{} {what}{}",
         number(count as u64),
@@ -127,7 +147,7 @@ pub(crate) fn plural(count: usize, what: &str) -> String {
 }
 
 /// 1234567 as 1,234,567.
-pub(crate) fn number(n: u64) -> String {
+fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -139,7 +159,7 @@ pub(crate) fn number(n: u64) -> String {
     text
 }
 
-pub(crate) fn duration(seconds: f64) -> String {
+fn duration(seconds: f64) -> String {
     // Negative and endless ones do not come; a cast saturates.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let whole = seconds as u64;

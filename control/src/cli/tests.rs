@@ -1,5 +1,7 @@
 //! What trunkctl prints, from answers as the daemon gives them.
 
+mod network;
+
 use super::*;
 
 const PAPER: Paper = Paper { fit: false };

@@ -29,6 +29,7 @@ use super::Request;
 use super::Turning;
 use super::Workers;
 use super::captures::Capturing;
+use super::pace::Paces;
 use super::queries::Answers;
 use super::queries::Queries;
 use super::sampling::Sampling;
@@ -40,9 +41,6 @@ use crate::netlink::Tables;
 /// How often reports are looked for even where no worker has rung, and how often
 /// what found a full mailbox is tried again.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Over how long the busy share is taken.
-const BUSY_WINDOW: Duration = Duration::from_secs(1);
 
 /// Most warnings that are kept for the operator.
 const WARNINGS_MAX: usize = 32;
@@ -64,15 +62,14 @@ pub struct Desk {
     pub(super) links: Vec<(bool, u32)>,
     pub(super) started: Instant,
     pub(super) turning: Turning,
-    /// By worker, in percent.
-    pub(super) busy: Vec<Option<f64>>,
-    busy_since: Instant,
-    busy_ns: Vec<u64>,
-    epoch: u32,
-    network: Network,
-    tables: Tables,
+    pub(super) paces: Paces,
+    pub(super) epoch: u32,
+    pub(super) network: Network,
+    pub(super) tables: Tables,
+    /// By interface.
+    pub(super) addresses: Vec<Vec<IpAddr>>,
     /// By worker: it has yet to be told of the present network.
-    untold: Vec<bool>,
+    pub(super) untold: Vec<bool>,
     solicit: mpsc::Sender<(u32, IpAddr)>,
 }
 
@@ -114,12 +111,11 @@ impl Desk {
             links: mirrored.links,
             started: now,
             turning: Turning::new(count, now),
-            busy: vec![None; count],
-            busy_since: now,
-            busy_ns: vec![0; count],
+            paces: Paces::new(count, now),
             epoch: network.epoch(),
             network,
             tables: mirrored.tables,
+            addresses: mirrored.addresses,
             untold: vec![false; count],
             solicit,
         };
@@ -178,15 +174,9 @@ impl Desk {
             self.capturing.tick(&mut self.workers.posts, now);
             self.operator.captures_lost = self.capturing.lost();
         }
-        if now.duration_since(self.busy_since) >= BUSY_WINDOW {
-            let window_ns = now.duration_since(self.busy_since).as_nanos() as f64;
-            for (worker, post) in self.workers.posts.iter().enumerate() {
-                let busy_ns = post.published.read().get(Counter::BusyNs);
-                let spent = busy_ns.saturating_sub(self.busy_ns[worker]);
-                self.busy[worker] = Some((spent as f64 / window_ns * 100.0).min(100.0));
-                self.busy_ns[worker] = busy_ns;
-            }
-            self.busy_since = now;
+        let posts = &self.workers.posts;
+        let read = || posts.iter().map(|post| post.published.read()).collect();
+        if self.paces.look(read, now) {
             self.seek_peers();
             self.sampling.ask(&mut self.workers.posts);
         }
@@ -223,6 +213,19 @@ impl Desk {
                     let _ = reply.send(view::call(&id, &calls, &flows, &trunks, clock::now()));
                 });
             }
+            Request::Interfaces(reply) => {
+                let sockets = self.ask(Ask::Sockets);
+                let interfaces = view::network::Interfaces::of(self);
+                answer(sockets, reply, move |answers| interfaces.tell(&answers));
+            }
+            Request::Workers(reply) => {
+                drop(reply.send(view::workers::workers(self, Instant::now())));
+            }
+            Request::Frames(reply) => drop(reply.send(view::workers::frames(self))),
+            Request::Trunks(reply) => drop(reply.send(view::trunks::trunks(self))),
+            Request::Routes(reply) => self.tell_tables(reply, view::network::routes),
+            Request::Neighbours(reply) => self.tell_tables(reply, view::network::neighbours),
+            Request::Way(address, reply) => drop(reply.send(view::network::way(self, address))),
             Request::Health(reply) => drop(reply.send(self.health(Instant::now()))),
             Request::Capture(wish, reply) => {
                 let begun = self
@@ -250,6 +253,20 @@ impl Desk {
                 self.warn(format!("the task \"{name}\" has met a bug and ended: restart trunklined when it suits you"));
             }
         }
+    }
+
+    /// Sends what `view` makes of the kernel's tables, apart from this thread: they may be
+    /// large, and a message must not wait for them.
+    fn tell_tables<T: Send + 'static>(
+        &self,
+        reply: oneshot::Sender<T>,
+        view: fn(&Tables, &Facts, types::Snapshot) -> T,
+    ) {
+        let (tables, facts) = (self.tables.clone(), self.facts.clone());
+        let snapshot = view::network::snapshot(self);
+        tokio::task::spawn_blocking(move || {
+            let _ = reply.send(view(&tables, &facts, snapshot));
+        });
     }
 
     /// Tells the operator once, now and in every status from now on.
@@ -339,6 +356,7 @@ impl Desk {
             }
         }
         self.links = mirrored.links;
+        self.addresses = mirrored.addresses;
         if mirrored.tables != self.tables {
             self.epoch = self.epoch.wrapping_add(1);
             self.network = mirrored.tables.network(self.epoch);

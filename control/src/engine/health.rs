@@ -38,6 +38,12 @@ impl Turning {
         }
     }
 
+    /// How long it is that `worker` was last seen to turn.
+    pub fn since(&self, worker: usize, now: Instant) -> Duration {
+        let seen = self.seen.get(worker);
+        seen.map_or(Duration::ZERO, |(_, at)| now.saturating_duration_since(*at))
+    }
+
     /// The workers that have not turned for [`TURN_MAX`], and for how long they have not.
     pub fn stuck(&self, now: Instant) -> impl Iterator<Item = (WorkerId, Duration)> + '_ {
         (0..).zip(&self.seen).filter_map(move |(worker, (_, at))| {

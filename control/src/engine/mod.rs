@@ -8,6 +8,7 @@
 mod captures;
 mod desk;
 mod health;
+mod pace;
 mod queries;
 mod sampling;
 #[cfg(test)]
@@ -43,8 +44,8 @@ pub struct Facts {
     pub workers: Vec<WorkerFacts>,
     /// By interface.
     pub interfaces: Vec<InterfaceFacts>,
-    /// The trunks' names, by index.
-    pub trunks: Vec<String>,
+    /// By [`trunkline_dataplane::ids::TrunkIndex`].
+    pub trunks: Vec<TrunkFacts>,
     /// Who we know we shall send to: their next hops are kept resolved.
     pub peers: Vec<IpAddr>,
     /// Seeds the hash that gives a Call-ID its owner.
@@ -89,6 +90,21 @@ pub struct InterfaceFacts {
     pub queues: u32,
 }
 
+/// What does not change of a trunk: its configuration, for a person to read.
+#[derive(Clone, Debug, Default)]
+pub struct TrunkFacts {
+    /// Its name.
+    pub name: String,
+    /// Networks from which its requests come.
+    pub sources: Vec<String>,
+    /// Where requests to it are sent.
+    pub target: Option<String>,
+    /// The listen's name.
+    pub listen: String,
+    /// The media range's name.
+    pub media: String,
+}
+
 /// What the tasks beside it ask of the [`Desk`].
 #[derive(Debug)]
 pub enum Request {
@@ -102,6 +118,20 @@ pub enum Request {
     Call(String, oneshot::Sender<Result<types::Call, NoCall>>),
     /// `GET /v1/flows`
     Flows(oneshot::Sender<types::Flows>),
+    /// `GET /v1/interfaces`
+    Interfaces(oneshot::Sender<types::Interfaces>),
+    /// `GET /v1/workers`
+    Workers(oneshot::Sender<types::Workers>),
+    /// `GET /v1/frames`
+    Frames(oneshot::Sender<types::Frames>),
+    /// `GET /v1/trunks`
+    Trunks(oneshot::Sender<types::Trunks>),
+    /// `GET /v1/routes`
+    Routes(oneshot::Sender<types::Routes>),
+    /// `GET /v1/routes/{address}`
+    Way(IpAddr, oneshot::Sender<types::Way>),
+    /// `GET /v1/neighbours`
+    Neighbours(oneshot::Sender<types::Neighbours>),
     /// `GET /v1/health`, `/healthz`, `/readyz`
     Health(oneshot::Sender<types::Health>),
     /// `GET /v1/capture`
@@ -151,4 +181,6 @@ pub struct Mirrored {
     pub tables: Tables,
     /// By interface: up with a carrier, and the MTU.
     pub links: Vec<(bool, u32)>,
+    /// By interface: its addresses.
+    pub addresses: Vec<Vec<IpAddr>>,
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
+use trunkline_dataplane::counters::trunks::TrunkCounters;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::TrunkIndex;
@@ -39,6 +40,7 @@ use super::Facts;
 use super::InterfaceFacts;
 use super::Mirrored;
 use super::Request;
+use super::TrunkFacts;
 use super::WorkerFacts;
 use super::Workers;
 use crate::api::socket::OperatorSocket;
@@ -46,6 +48,10 @@ use crate::api::types;
 use crate::cli::client;
 use crate::cli::client::ClientError;
 use crate::config::BusyPollWish;
+use crate::netlink::Hop;
+use crate::netlink::LinkFacts;
+use crate::netlink::NeighbourFacts;
+use crate::netlink::RouteFacts;
 use crate::netlink::Tables;
 
 const CALL_ID: &str = "a/b c@10.0.0.1";
@@ -82,12 +88,13 @@ impl Stage {
         let facts = Facts {
             workers: vec![worker.clone(), worker],
             interfaces: vec![interface],
-            trunks: vec!["caller".to_owned(), "callee".to_owned()],
+            trunks: ["caller", "callee"].map(trunk).to_vec(),
             ..Facts::default()
         };
         let mirrored = Mirrored {
             tables: Tables::default(),
             links: vec![(true, 1500)],
+            addresses: vec![vec!["10.0.0.9".parse().unwrap()]],
         };
         let (solicit, _) = mpsc::channel(1);
         let network = Network::new(1, &[], &[], &[], &[]);
@@ -152,6 +159,16 @@ impl Stage {
             player.join().unwrap();
         }
         asked
+    }
+}
+
+fn trunk(name: &str) -> TrunkFacts {
+    TrunkFacts {
+        name: name.to_owned(),
+        sources: vec!["10.0.0.0/24".to_owned()],
+        target: Some("10.0.0.1:5060".to_owned()),
+        listen: "access".to_owned(),
+        media: "access".to_owned(),
     }
 }
 
@@ -450,6 +467,125 @@ async fn raw(path: &std::path::Path, request: &str) -> String {
 }
 
 #[tokio::test]
+async fn workers_interfaces_frames_and_trunks_are_told() {
+    let count_trunks = |worker: u8, post: &mut WorkerPost, mail: Mail| {
+        let mut trunks = TrunkCounters::new(2);
+        trunks.call_began([Some(TrunkIndex(0)), Some(TrunkIndex(1))]);
+        post.published_trunks.publish(&trunks);
+        honest(worker, post, mail);
+    };
+    let (workers, interfaces, frames, trunks) = Stage::new()
+        .run(count_trunks, async |path, _| {
+            // The players count when they are asked.
+            let _: types::Calls = client::get(&path, "/v1/calls").await.unwrap();
+            let workers: types::Workers = client::get(&path, "/v1/workers").await.unwrap();
+            let interfaces: types::Interfaces = client::get(&path, "/v1/interfaces").await.unwrap();
+            let frames: types::Frames = client::get(&path, "/v1/frames").await.unwrap();
+            let trunks: types::Trunks = client::get(&path, "/v1/trunks").await.unwrap();
+            (workers, interfaces, frames, trunks)
+        })
+        .await;
+    assert_eq!(workers.workers[1].status.calls, 1);
+    assert!(workers.workers[1].turned_s_ago < 5.0);
+    let interface = &interfaces.interfaces[0];
+    assert_eq!(interface.status.device, "eth0");
+    assert_eq!(
+        (&interface.addresses[..], interface.xdp),
+        (&["10.0.0.9".to_owned()][..], None)
+    );
+    let worker = &frames.workers[1];
+    assert_eq!(
+        (worker.came_in.sum, worker.ended.sum, worker.in_difference),
+        (5, 4, 1)
+    );
+    assert_eq!(worker.came_in.by[0].name, "rx");
+    assert_eq!(worker.ended.by[0].name, "forwarded");
+    let [caller, callee] = &trunks.trunks[..] else {
+        panic!("{trunks:?}")
+    };
+    assert_eq!(
+        (caller.count("calls_in"), caller.count("calls_out")),
+        (2, 0)
+    );
+    assert_eq!(
+        (callee.count("calls_in"), callee.count("calls_out")),
+        (0, 2)
+    );
+    assert_eq!(caller.listen, "access");
+}
+
+#[tokio::test]
+async fn routes_and_neighbours_are_told_as_the_workers_have_them() {
+    let dump = crate::netlink::Dump {
+        links: vec![LinkFacts {
+            ifindex: 7,
+            device: "eth0".to_owned(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            up: true,
+            rx_queues_max: 2,
+        }],
+        routes: vec![RouteFacts {
+            destination: "10.0.0.0".parse().unwrap(),
+            prefix_len: 24,
+            metric: 5,
+            hop: Some(Hop {
+                ifindex: 7,
+                gateway: None,
+            }),
+        }],
+        neighbours: vec![NeighbourFacts {
+            ifindex: 7,
+            address: "10.0.0.1".parse().unwrap(),
+            mac: Some([4, 0, 0, 0, 0, 1]),
+            fixed: false,
+        }],
+        ..crate::netlink::Dump::default()
+    };
+    let mirrored = Mirrored {
+        tables: Tables::new(&dump, &[7]),
+        links: vec![(true, 1500)],
+        addresses: Vec::new(),
+    };
+    let (routes, neighbours, known, unknown, elsewhere, nonsense) = Stage::new()
+        .run(honest, async move |path, desk| {
+            desk.send(Request::Mirror(mirrored)).await.unwrap();
+            let routes: types::Routes = client::get(&path, "/v1/routes").await.unwrap();
+            let neighbours: types::Neighbours = client::get(&path, "/v1/neighbours").await.unwrap();
+            let way = async |address: &str| {
+                client::get::<types::Way>(&path, &format!("/v1/routes/{address}")).await
+            };
+            let known = way("10.0.0.1").await.unwrap();
+            let unknown = way("10.0.0.2").await.unwrap();
+            let elsewhere = way("192.0.2.1").await.unwrap();
+            let nonsense = way("nowhere").await;
+            (routes, neighbours, known, unknown, elsewhere, nonsense)
+        })
+        .await;
+    assert_eq!(routes.snapshot.epoch, 2);
+    let route = &routes.routes[0];
+    assert_eq!(
+        (
+            route.destination.as_str(),
+            route.interface.as_deref(),
+            route.metric
+        ),
+        ("10.0.0.0/24", Some("access"), 5)
+    );
+    assert_eq!(neighbours.neighbours[0].mac, "04:00:00:00:00:01");
+    assert!(known.reachable);
+    assert_eq!(
+        (known.mac.as_deref(), known.mtu),
+        (Some("04:00:00:00:00:01"), Some(1500))
+    );
+    assert!(!unknown.reachable);
+    assert_eq!(unknown.reason.as_deref(), Some("no_neighbour"));
+    assert_eq!(unknown.next_hop.as_deref(), Some("10.0.0.2"));
+    assert_eq!(elsewhere.reason.as_deref(), Some("no_route"));
+    assert!(nonsense.unwrap_err().to_string().contains("is no address"));
+}
+
+#[tokio::test]
 async fn a_box_whose_link_is_down_is_alive_and_not_ready() {
     let (before, healthy, ready, health) = Stage::new()
         .run(honest, async |path, desk| {
@@ -457,6 +593,7 @@ async fn a_box_whose_link_is_down_is_alive_and_not_ready() {
             let down = Mirrored {
                 tables: Tables::default(),
                 links: vec![(false, 1500)],
+                addresses: Vec::new(),
             };
             desk.send(Request::Mirror(down)).await.unwrap();
             let healthy = raw(&path, "GET /healthz").await;
@@ -496,6 +633,7 @@ async fn a_new_network_reaches_every_worker_once_and_the_same_one_does_not() {
     let mirrored = Mirrored {
         tables: Tables::new(&dump, &[7]),
         links: vec![(false, 1400)],
+        addresses: Vec::new(),
     };
     let (stats, status) = Stage::new()
         .run(hear, async move |path, desk| {

@@ -1,5 +1,9 @@
 //! What the operator sees of the engine.
 
+pub(super) mod network;
+pub(super) mod trunks;
+pub(super) mod workers;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -20,6 +24,8 @@ use trunkline_dataplane::tick::Tick;
 use super::Desk;
 use super::Facts;
 use super::NoCall;
+use super::TrunkFacts;
+use super::pace::Pace;
 use super::queries::Answers;
 use crate::api::types::Call;
 use crate::api::types::Calls;
@@ -43,7 +49,7 @@ use crate::config::BusyPollWish;
 pub(super) struct Snapshot {
     facts: Facts,
     uptime_s: u64,
-    busy: Vec<Option<f64>>,
+    paces: Vec<Option<Pace>>,
     links: Vec<(bool, u32)>,
     counters: Vec<Counters>,
     /// By interface; why not where they cannot be read.
@@ -56,7 +62,7 @@ impl Snapshot {
         Snapshot {
             facts: desk.facts.clone(),
             uptime_s: desk.started.elapsed().as_secs(),
-            busy: desk.busy.clone(),
+            paces: desk.paces.last().to_vec(),
             links: desk.links.clone(),
             // Before the XDP programs': what is seen later than it was redirected is
             // "under way", the other way round it would look invented.
@@ -137,14 +143,14 @@ impl Snapshot {
             .workers
             .iter()
             .zip(&self.counters)
-            .zip(&self.busy);
+            .zip(&self.paces);
         (0..)
             .zip(rows)
-            .map(|(id, ((facts, counters), busy))| WorkerStatus {
+            .map(|(id, ((facts, counters), pace))| WorkerStatus {
                 id,
                 core: facts.core,
                 poll: facts.poll.to_owned(),
-                busy_percent: busy.map(|percent| (percent * 10.0).round() / 10.0),
+                busy_percent: pace.map(|pace| (pace.busy_percent * 10.0).round() / 10.0),
                 calls: counters.get(Counter::CallsNow),
                 transactions: counters.get(Counter::TransactionsNow),
                 flows: counters.get(Counter::FlowsNow),
@@ -285,7 +291,7 @@ impl Snapshot {
         sums.push(Sum::new(
             "SIP: to send = sent + not sent",
             sum(&[Kind::ToSend]),
-            sum(&[Kind::Sent, Kind::Unsent]),
+            all.sum(Kind::is_disposal),
         ));
         let places = [
             Counter::FramesFree,
@@ -355,7 +361,7 @@ fn action_name(action: Action) -> &'static str {
 }
 
 /// Every call, the oldest first.
-pub(super) fn calls(answers: &Answers, trunks: &[String], now: Tick) -> Calls {
+pub(super) fn calls(answers: &Answers, trunks: &[TrunkFacts], now: Tick) -> Calls {
     let mut reports: Vec<_> = answers.calls.iter().collect();
     reports.sort_by_key(|report| report.started);
     let calls = reports
@@ -372,7 +378,7 @@ pub(super) fn call(
     id: &str,
     calls: &Answers,
     flows: &Answers,
-    trunks: &[String],
+    trunks: &[TrunkFacts],
     now: Tick,
 ) -> Result<Call, NoCall> {
     // A worker keeps the first bytes of a very long Call-ID only.
@@ -393,12 +399,12 @@ const CALL_ID_KEPT: usize = 128;
 fn one_call(
     report: &CallReport,
     flows: &BTreeMap<SocketAddr, FlowReport>,
-    trunks: &[String],
+    trunks: &[TrunkFacts],
     now: Tick,
 ) -> Call {
     let seconds = |since: Tick| now.since(since) as f64 / 1e9;
     let trunk = |index: Option<TrunkIndex>| {
-        index.and_then(|index| trunks.get(usize::from(index.0)).cloned())
+        index.and_then(|index| Some(trunks.get(usize::from(index.0))?.name.clone()))
     };
     let streams = report.legs.iter().flatten().map(|[caller, callee]| Stream {
         caller: leg(caller, flows),

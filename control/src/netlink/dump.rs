@@ -32,6 +32,8 @@ pub struct Dump {
     pub links: Vec<LinkFacts>,
     /// Every address of the box.
     pub addresses: Vec<IpAddr>,
+    /// The same by link: the kernel's number, and the address.
+    pub addresses_of: Vec<(u32, IpAddr)>,
     /// Every route of the main table.
     pub routes: Vec<RouteFacts>,
     /// Every neighbour that has an address.
@@ -126,12 +128,17 @@ impl Dump {
         let mut dump = Dump {
             links: links.iter().map(link).collect(),
             addresses: addresses.iter().filter_map(address).collect(),
+            addresses_of: addresses
+                .iter()
+                .filter_map(|message| Some((message.header.index, address(message)?)))
+                .collect(),
             routes: routes.iter().filter_map(route).collect(),
             neighbours: neighbours(handle).await?,
         };
         // The kernel's order means nothing, and two dumps are to be compared.
         dump.links.sort_by_key(|link| link.ifindex);
         dump.addresses.sort_unstable();
+        dump.addresses_of.sort_unstable();
         dump.routes
             .sort_by_key(|route| (route.prefix_len, route.destination, route.metric));
         dump.neighbours

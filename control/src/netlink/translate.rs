@@ -56,6 +56,28 @@ impl Tables {
         }
     }
 
+    /// The routes, in the kernel's order of prefix lengths.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// The neighbours whose link-layer address is known.
+    #[must_use]
+    pub fn neighbours(&self) -> &[Neighbour] {
+        &self.neighbours
+    }
+
+    /// The link-layer address of our interface number `interface`.
+    #[must_use]
+    pub fn mac(&self, interface: usize) -> Option<[u8; 6]> {
+        let link = self
+            .links
+            .iter()
+            .find(|link| usize::from(link.index.0) == interface);
+        link.map(|link| link.mac)
+    }
+
     /// The snapshot that the workers look things up in.
     #[must_use]
     pub fn network(&self, epoch: u32) -> Network {
@@ -128,6 +150,7 @@ mod tests {
             fixed: false,
         };
         Dump {
+            addresses_of: Vec::new(),
             links: vec![
                 link(1, Some([0; 6])),
                 link(5, Some([2, 0, 0, 0, 0, 5])),

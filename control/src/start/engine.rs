@@ -15,6 +15,7 @@ use trunkline_dataplane::ring::RingError;
 use trunkline_dataplane::ring::Xsk;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::settings::Settings;
+use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sys::affinity;
 use trunkline_dataplane::sys::memory::Pages;
 use trunkline_dataplane::worker::Poll;
@@ -25,6 +26,7 @@ use super::rings::Opened;
 use crate::config::Config;
 use crate::engine::Facts;
 use crate::engine::InterfaceFacts;
+use crate::engine::TrunkFacts;
 use crate::engine::WorkerError;
 use crate::engine::WorkerFacts;
 use crate::engine::Workers;
@@ -236,12 +238,29 @@ fn facts(
         trunks: config
             .trunks
             .iter()
-            .map(|trunk| trunk.name.clone())
+            .map(|trunk| trunk_facts(config, trunk))
             .collect(),
         peers: peers(config),
         hash_key: settings.secrets.hash,
         warnings,
     })
+}
+
+fn trunk_facts(config: &Config, trunk: &Trunk) -> TrunkFacts {
+    let sources = trunk.sources.iter();
+    let sources = sources.map(|(address, len)| match (address, len) {
+        (IpAddr::V4(_), 32) | (IpAddr::V6(_), 128) => address.to_string(),
+        _ => format!("{address}/{len}"),
+    });
+    let listen = config.listens.get(usize::from(trunk.listen.0));
+    let media = config.media.get(usize::from(trunk.media.0));
+    TrunkFacts {
+        name: trunk.name.clone(),
+        sources: sources.collect(),
+        target: trunk.target.map(|target| target.to_string()),
+        listen: listen.map_or_else(String::new, |listen| listen.name.clone()),
+        media: media.map_or_else(String::new, |media| media.name.clone()),
+    }
 }
 
 /// The addresses that we know we shall send to: the trunks' targets, and the hosts among

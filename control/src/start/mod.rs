@@ -285,9 +285,14 @@ fn mirrored(dump: &Dump, ifindexes: &[u32]) -> Mirrored {
         let link = dump.links.iter().find(|link| link.ifindex == *ifindex);
         link.map_or((false, 0), |link| (link.up, link.mtu))
     };
+    let addresses = |ifindex: &u32| {
+        let ours = dump.addresses_of.iter().filter(|(at, _)| at == ifindex);
+        ours.map(|(_, address)| *address).collect()
+    };
     Mirrored {
         tables: Tables::new(dump, ifindexes),
         links: ifindexes.iter().map(link).collect(),
+        addresses: ifindexes.iter().map(addresses).collect(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::Paper;
 use super::Word;
 use super::duration;
 use super::incomplete;
+use super::known;
 use super::number;
 use super::plural;
 use crate::api::types::Call;
@@ -166,8 +167,4 @@ fn user(uri: &str) -> &str {
 fn trunks(call: &Call) -> String {
     let name = |trunk: &Option<String>| trunk.clone().unwrap_or_else(|| "?".to_owned());
     format!("{} → {}", name(&call.caller), name(&call.callee))
-}
-
-fn known(address: Option<&str>) -> String {
-    address.unwrap_or("-").to_owned()
 }

@@ -34,13 +34,9 @@ impl Paper {
             status.workers.iter().map(|worker| {
                 vec![
                     worker.id.to_string(),
-                    worker
-                        .core
-                        .map_or_else(|| "any".to_owned(), |core| core.to_string()),
+                    super::core(worker.core),
                     worker.poll.clone(),
-                    worker
-                        .busy_percent
-                        .map_or_else(|| "-".to_owned(), |busy| format!("{busy:.1} %")),
+                    super::busy(worker.busy_percent),
                     number(worker.calls),
                     number(worker.transactions),
                     number(worker.flows),
