@@ -410,6 +410,28 @@ fn what_is_not_ours_goes_on_through_the_kernel() {
 }
 
 #[test]
+fn tags_on_the_wire_are_seen_in_either_mode() {
+    use support::frames::*;
+    support::in_namespace(|| {
+        support::veth_pair();
+        let near = support::ifindex("near");
+        for wish in [ModeWish::Native, ModeWish::Generic] {
+            let Loaded { mut program, .. } = Loaded::new(false);
+            program.attach(near, wish).expect("attaches");
+            let send = |frame: Vec<u8>| support::send_frame(support::ifindex("far"), &frame);
+            // These are SIP ports under these tags and under no others.
+            send(tagged(&tags(ONE_TAG), udp(OURS, 5070)));
+            send(tagged(&tags(TWO_TAGS), udp(OURS6, 5091)));
+            wait_for(&program, Verdict::PassNoWorkerSip, 2);
+            send(tagged(&tags(TWO_TAGS_8021Q), udp(OURS6, 5091)));
+            wait_for(&program, Verdict::PassVlan, 1);
+            program.detach().expect("detaches");
+            assert!(program.verdicts().expect("counters").balanced(), "{wish:?}");
+        }
+    });
+}
+
+#[test]
 fn with_no_worker_sip_reaches_the_kernel_and_media_does_not() {
     with_peer(|near, peer| {
         let mut program = load_for_box();

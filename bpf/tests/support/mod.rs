@@ -295,6 +295,31 @@ pub fn veth_pair() {
     ip("link set far up");
 }
 
+/// Sends a frame as it stands, out of an interface of this thread's namespace.
+pub fn send_frame(ifindex: u32, frame: &[u8]) {
+    // SAFETY: socket(2) takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    assert!(fd >= 0, "socket: {}", io::Error::last_os_error());
+    // SAFETY: socket(2) has just given us this descriptor.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: all zeroes is a valid value of this struct of integers.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = i32::try_from(ifindex).expect("an interface index");
+    // SAFETY: both pointers are to live borrows, with their lengths.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as u32,
+        )
+    };
+    assert_eq!(usize::try_from(sent).ok(), Some(frame.len()));
+}
+
 /// This thread loses every capability and stays so. Other threads keep theirs: the raw system call,
 /// unlike the one of the C library, concerns one thread.
 pub fn become_nobody() {
