@@ -1,8 +1,10 @@
-//! The files of /proc and /sys, below a root that a test may choose.
+//! The files of a host, below a root that a test may choose.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// Where the host's files are read.
 #[derive(Clone, Debug)]
@@ -24,8 +26,16 @@ impl Host {
     /// A small file without its last line's end; `None` if it is not there or
     /// may not be read.
     pub fn read(&self, path: &str) -> Option<String> {
-        let text = fs::read_to_string(self.path(path)).ok()?;
-        Some(text.trim_end().to_owned())
+        self.try_read(path).ok()
+    }
+
+    /// The same with the reason why it cannot be read.
+    ///
+    /// # Errors
+    /// As open(2) and read(2).
+    pub fn try_read(&self, path: &str) -> io::Result<String> {
+        let text = fs::read_to_string(self.path(path))?;
+        Ok(text.trim_end().to_owned())
     }
 
     /// A file that holds one decimal number.
@@ -39,6 +49,97 @@ impl Host {
         Some(target.file_name()?.to_str()?.to_owned())
     }
 
+    /// The names in a directory, sorted; none if it is not there.
+    pub fn list(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(path)).into_iter().flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Whether there is such a file or directory.
+    pub fn has(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// Writes a line into a file that is there, as the kernel's are.
+    ///
+    /// # Errors
+    /// As write(2): the kernel's own word where it refuses the value.
+    pub fn write(&self, path: &str, line: &str) -> io::Result<()> {
+        // As the shell's >, which the kernel's own files do not mind.
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(self.path(path))?;
+        // In one piece: each write(2) is a value of its own to the kernel.
+        io::Write::write_all(&mut file, format!("{line}\n").as_bytes())
+    }
+
+    /// Makes a file with its directories, whole or not at all.
+    ///
+    /// # Errors
+    /// As the system calls.
+    pub fn create(&self, path: &str, text: &str) -> io::Result<()> {
+        let path = self.path(path);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let beside = path.with_extension("new");
+        fs::write(&beside, text)?;
+        fs::rename(beside, path)
+    }
+
+    /// Removes a file, and its directory if that is empty now.
+    ///
+    /// # Errors
+    /// As unlink(2).
+    pub fn remove(&self, path: &str) -> io::Result<()> {
+        let path = self.path(path);
+        fs::remove_file(&path)?;
+        if let Some(directory) = path.parent() {
+            // Others may keep files there: then it stays.
+            let _ = fs::remove_dir(directory);
+        }
+        Ok(())
+    }
+
+    /// Runs `systemctl`; what it says on standard output.
+    ///
+    /// # Errors
+    /// What it says on standard error, or that there is none.
+    pub fn systemctl(&self, arguments: &[&str]) -> Result<String, String> {
+        let program = self.path("/usr/bin/systemctl");
+        let output = Command::new(&program)
+            .args(arguments)
+            .output()
+            .map_err(|error| format!("{}: {error}", program.display()))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+
+    /// Whether systemd is this host's init.
+    pub fn runs_systemd(&self) -> bool {
+        self.has("/run/systemd/system")
+    }
+
+    /// Whether a process has this name in /proc.
+    pub fn runs(&self, name: &str) -> bool {
+        self.processes(name).next().is_some()
+    }
+
+    /// The numbers of the processes that have this name (15 bytes at most).
+    pub fn processes<'a>(&'a self, name: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.list("/proc").into_iter().filter(move |entry| {
+            entry.bytes().all(|byte| byte.is_ascii_digit())
+                && self.read(&format!("/proc/{entry}/comm")).as_deref() == Some(name)
+        })
+    }
+
     fn path(&self, path: &str) -> PathBuf {
         self.root
             .join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path)))
@@ -50,6 +151,7 @@ impl Host {
 pub(crate) mod fixture {
     use super::Host;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
     use std::sync::atomic::AtomicU32;
     use std::sync::atomic::Ordering;
@@ -73,6 +175,23 @@ pub(crate) mod fixture {
                 fs::write(file, text).unwrap();
             }
             tree
+        }
+
+        /// Where a file of the tree is for everyone else.
+        pub(crate) fn file(&self, path: &str) -> PathBuf {
+            self.root.join(path.trim_start_matches('/'))
+        }
+
+        pub(crate) fn make_executable(&self, path: &str) {
+            let file = self.file(path);
+            fs::set_permissions(file, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+
+        /// A symbolic link, as those below /sys.
+        pub(crate) fn link(&self, path: &str, target: &str) {
+            let file = self.file(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, file).unwrap();
         }
 
         pub(crate) fn host(&self) -> Host {

@@ -1,46 +1,50 @@
-//! Whether this host is ready for Trunkline, and what to change where it is not.
+//! Prepares a host for Trunkline, puts it back, and says what it can and cannot do.
 //!
-//! One stage a file. Each stage has two functions and a struct of facts between
-//! them: `facts` looks at the host and changes nothing, `judge` is pure and says
-//! what the facts mean for what is [`Wanted`]. So every judgement is tested
-//! without root and without the hardware.
+//! One stage a file in `stage/`. Each looks at the host (`facts`) and says what the facts
+//! mean for what is [`wanted::Wanted`] (`judge`, pure): rows, and with a row the steps that
+//! put it right. `check` and `doctor` show the rows, `apply` carries out the steps, `undo`
+//! puts back what was found. So every judgement is tested without root and without the
+//! hardware, and nothing is ever done that is not also shown.
+//!
+//! ```text
+//!   stage ─► Row { found, wanted, state, steps: [(Setting, value)] }
+//!                                                  │
+//!            apply:  note in the state file ─► write ─► read again
+//!            undo:   still as we set it? ─► write what was found
+//! ```
 //!
 //! What cannot be seen (no root, another namespace, an older kernel) is said to
 //! be so; it is never taken for right or wrong.
 
-pub mod capabilities;
-pub mod driver;
+pub mod apply;
+pub mod book;
+pub mod change;
+pub mod config;
+mod cores;
+pub mod ethtool;
 pub mod host;
-pub mod hugepages;
-pub mod kernel;
 pub mod links;
-pub mod memlock;
+pub mod netdev;
 mod netlink;
-pub mod ports;
-pub mod queues;
 pub mod report;
 pub mod row;
+pub mod setting;
+pub mod stage;
+pub mod undo;
 pub mod wanted;
 
 use host::Host;
-use links::Links;
-use row::Row;
+use report::Found;
+use stage::Stage;
+use stage::View;
 use wanted::Wanted;
 
-/// Looks at the whole host and judges it: the rows of all stages, in the order
-/// in which a person would put things right.
-pub fn examine(host: &Host, wanted: &Wanted) -> Vec<Row> {
-    let links = Links::of_this_namespace(host);
-    let capabilities = capabilities::facts(host);
-    let mut rows = kernel::judge(&kernel::facts(host));
-    rows.extend(capabilities::judge(&capabilities));
-    rows.extend(hugepages::judge(&hugepages::facts(host), wanted));
-    rows.extend(memlock::judge(&memlock::facts(host), &capabilities, wanted));
-    rows.extend(ports::judge(&ports::facts(host), wanted));
-    rows.extend(links::judge(&links, wanted));
-    for link in links.named(&wanted.interfaces) {
-        rows.extend(driver::judge(link));
-        rows.extend(queues::judge(link, wanted));
-    }
-    rows
+/// What the stages find, in the order in which a person would put things right.
+pub fn examine(host: &Host, wanted: &Wanted, stages: &[Stage]) -> Vec<Found> {
+    let view = View::new(host, wanted);
+    let rows = |stage: &Stage| -> Vec<Found> {
+        let rows = view.look(*stage).into_iter();
+        rows.map(|row| (*stage, row)).collect()
+    };
+    stages.iter().flat_map(rows).collect()
 }

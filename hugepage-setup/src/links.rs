@@ -3,19 +3,26 @@
 //! namespace without mounting it anew, so of sysfs only the driver's name is
 //! taken, and only if the index there is the same.
 
+use crate::ethtool;
+use crate::ethtool::Channels;
+use crate::ethtool::Driver;
+use crate::ethtool::Feature;
+use crate::ethtool::Rings;
 use crate::host::Host;
+use crate::netdev;
+use crate::netdev::Queue;
 use crate::netlink::NLM_F_DUMP;
 use crate::netlink::Netlink;
 use crate::netlink::find;
-use crate::netlink::generic_attributes;
-use crate::netlink::generic_header;
 use crate::netlink::put;
 use crate::netlink::to_string;
 use crate::netlink::to_u32;
 use crate::row::Row;
 use crate::row::State;
 use crate::wanted::Wanted;
+use libbpf_rs::ProgramHandle;
 use nix::libc;
+use nix::net::if_::if_indextoname;
 
 const RTM_GETLINK: u16 = 18;
 const LINK_HEADER_LEN: usize = 16;
@@ -25,34 +32,8 @@ const IFF_LOOPBACK: u32 = 8;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 
-/// The ethtool family (linux/ethtool_netlink.h).
-const ETHTOOL_MSG_CHANNELS_GET: u8 = 17;
-const ETHTOOL_A_HEADER_DEV_INDEX: u16 = 1;
-const ETHTOOL_A_CHANNELS_HEADER: u16 = 1;
-const NLA_F_NESTED: u16 = 0x8000;
-
-/// The netdev family (linux/netdev.h), since Linux 6.3.
-const NETDEV_CMD_DEV_GET: u8 = 1;
-const NETDEV_A_DEV_IFINDEX: u16 = 1;
-const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
-
-/// Queues that a driver has now and could have. Combined ones count for both
-/// directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Channels {
-    /// Queues that only receive.
-    pub rx: u32,
-    /// Queues that only send.
-    pub tx: u32,
-    /// Queues that do both.
-    pub combined: u32,
-    /// The most that `rx` can be.
-    pub rx_max: u32,
-    /// The most that `tx` can be.
-    pub tx_max: u32,
-    /// The most that `combined` can be.
-    pub combined_max: u32,
-}
+/// The largest MTU that the driver takes.
+const IFLA_MAX_MTU: u16 = 51;
 
 /// The other end of a veth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +47,14 @@ pub enum Peer {
 }
 
 /// An attached XDP program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
     /// 1 native, 2 generic, 3 in hardware, 4 several.
     pub mode: u8,
     /// The program's id, as `bpftool prog show id N` takes it.
     pub program: u32,
+    /// What its author called it; `None` where we may not ask.
+    pub name: Option<String>,
 }
 
 /// An interface.
@@ -91,6 +74,29 @@ pub struct Link {
     pub kind: Option<String>,
     /// Driver of a device, as ice.
     pub driver: Option<String>,
+    /// What the driver says of itself.
+    pub about: Option<Driver>,
+    /// Largest MTU that the driver takes; 0 where it does not say.
+    pub mtu_max: u32,
+    /// Whether /sys/class/net shows this interface, and not one of the same name in
+    /// another namespace.
+    pub is_in_sysfs: bool,
+    /// The NUMA node that the device is at; `None` for a virtual one, or on a machine
+    /// with one node.
+    pub numa_node: Option<u32>,
+    /// Sizes of the hardware's rings; `None` where it has none.
+    pub rings: Option<Rings>,
+    /// Offloads and other switches.
+    pub features: Vec<Feature>,
+    /// Which fields of a UDP packet over IPv4 and IPv6 choose its queue, as `sdfn`;
+    /// `None` where the driver cannot tell.
+    pub udp_hash: [Option<String>; 2],
+    /// Which queue each value of the hash goes to.
+    pub spread: Option<Vec<u32>>,
+    /// Whether the device takes steering rules.
+    pub takes_rules: bool,
+    /// Receive queues with their NAPI and interrupt; empty before Linux 6.8.
+    pub queues: Vec<Queue>,
     /// `None` where the driver cannot tell.
     pub channels: Option<Channels>,
     /// Queues (receive, transmit) that were allocated; not all are in use.
@@ -108,6 +114,27 @@ impl Link {
     pub fn driver_name(&self) -> Option<&str> {
         self.driver.as_deref().or(self.kind.as_deref())
     }
+
+    /// Made of software alone, as veth.
+    pub fn is_virtual(&self) -> bool {
+        self.driver.is_none() && self.kind.is_some()
+    }
+
+    /// What a virtual interface is called in "does not apply: veth has no ...".
+    pub fn kind_name(&self) -> &str {
+        self.driver_name().unwrap_or("the interface")
+    }
+
+    /// A feature by the kernel's name.
+    pub fn feature(&self, name: &str) -> Option<&Feature> {
+        self.features.iter().find(|feature| feature.name == name)
+    }
+
+    /// Receive queues in use.
+    pub fn rx_queues(&self) -> u32 {
+        self.channels
+            .map_or(self.allocated.0, |has| has.rx + has.combined)
+    }
 }
 
 /// All interfaces of the namespace.
@@ -119,11 +146,16 @@ pub struct Links {
 }
 
 impl Links {
-    /// Asks the kernel. A refusal is kept for the report.
-    pub fn of_this_namespace(host: &Host) -> Links {
+    /// Asks the kernel; the drivers of those in `names` too. A refusal is kept for the
+    /// report.
+    pub fn of_this_namespace(host: &Host, names: &[String]) -> Links {
         match dump() {
             Ok(mut links) => {
-                complete(host, &mut links);
+                let named = |link: &&mut Link| names.contains(&link.name);
+                links
+                    .iter_mut()
+                    .filter(named)
+                    .for_each(|link| complete(host, link));
                 Links { links, error: None }
             }
             Err(error) => Links {
@@ -211,12 +243,17 @@ fn parse(body: &[u8]) -> Option<Link> {
     let attached = find(attributes, libc::IFLA_XDP).and_then(|xdp| {
         let mode = *find(xdp, IFLA_XDP_ATTACHED)?.first()?;
         let program = find(xdp, IFLA_XDP_PROG_ID).and_then(to_u32).unwrap_or(0);
-        (mode != 0).then_some(Attached { mode, program })
+        (mode != 0).then(|| Attached {
+            mode,
+            program,
+            name: program_name(program),
+        })
     });
     Some(Link {
         name: find(attributes, libc::IFLA_IFNAME).and_then(to_string)?,
         index: to_u32(&header[4..8])?,
         mtu: number(libc::IFLA_MTU),
+        mtu_max: number(IFLA_MAX_MTU),
         up: flags & IFF_UP != 0,
         loopback: flags & IFF_LOOPBACK != 0,
         peer: (kind.as_deref() == Some("veth")).then(|| peer(attributes)),
@@ -230,6 +267,11 @@ fn parse(body: &[u8]) -> Option<Link> {
     })
 }
 
+fn program_name(id: u32) -> Option<String> {
+    let program = ProgramHandle::from_prog_id(id).ok()?;
+    Some(program.name().to_string_lossy().into_owned())
+}
+
 /// The transmit queues of a veth's other end. The index of a peer in our own
 /// namespace is looked up by ethtool; of one elsewhere only the kernel's
 /// allocation can be asked, and only with CAP_NET_ADMIN there.
@@ -238,11 +280,17 @@ fn peer(attributes: &[u8]) -> Peer {
     let namespace = find(attributes, libc::IFLA_LINK_NETNSID);
     match (index, namespace) {
         (Some(index), Some(namespace)) => peer_elsewhere(index, namespace),
-        (Some(index), None) => {
-            channels(index).map_or(Peer::Hidden, |has| Peer::Transmits(has.tx + has.combined))
-        }
+        (Some(index), None) => peer_here(index),
         (None, _) => Peer::Hidden,
     }
+}
+
+fn peer_here(index: u32) -> Peer {
+    let name = if_indextoname(index)
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    let channels = name.and_then(|name| ethtool::channels(&name).ok());
+    channels.map_or(Peer::Hidden, |has| Peer::Transmits(has.tx + has.combined))
 }
 
 fn peer_elsewhere(index: u32, namespace: &[u8]) -> Peer {
@@ -258,55 +306,32 @@ fn peer_elsewhere(index: u32, namespace: &[u8]) -> Peer {
 }
 
 /// Adds what takes a question an interface.
-fn complete(host: &Host, links: &mut [Link]) {
-    for link in links {
-        let directory = format!("/sys/class/net/{}", link.name);
-        let index = host.read_number(&format!("{directory}/ifindex"));
-        if index == Some(u64::from(link.index)) {
-            link.driver = host.read_link_name(&format!("{directory}/device/driver"));
-        }
-        link.channels = channels(link.index);
-        link.xdp_features = xdp_features(link.index);
+fn complete(host: &Host, link: &mut Link) {
+    let directory = format!("/sys/class/net/{}", link.name);
+    let index = host.read_number(&format!("{directory}/ifindex"));
+    link.is_in_sysfs = index == Some(u64::from(link.index));
+    if link.is_in_sysfs {
+        link.driver = host.read_link_name(&format!("{directory}/device/driver"));
+        // -1 on a machine with one node, which is no number here.
+        let node = host.read_number(&format!("{directory}/device/numa_node"));
+        link.numa_node = node.and_then(|node| node.try_into().ok());
     }
-}
-
-fn channels(index: u32) -> Option<Channels> {
-    let mut netlink = Netlink::generic().ok()?;
-    let family = netlink.family("ethtool").ok()?;
-    let mut header = Vec::new();
-    put(
-        &mut header,
-        ETHTOOL_A_HEADER_DEV_INDEX,
-        &index.to_ne_bytes(),
-    );
-    let mut body = generic_header(ETHTOOL_MSG_CHANNELS_GET);
-    put(&mut body, ETHTOOL_A_CHANNELS_HEADER | NLA_F_NESTED, &header);
-    let answers = netlink.ask(family, 0, &body).ok()?;
-    let attributes = generic_attributes(answers.first()?);
-    // ETHTOOL_A_CHANNELS_*: 2 to 5 are the maxima of rx, tx, other and
-    // combined, 6 to 9 what is in use.
-    let number = |kind: u16| find(attributes, kind).and_then(to_u32).unwrap_or(0);
-    Some(Channels {
-        rx_max: number(2),
-        tx_max: number(3),
-        combined_max: number(5),
-        rx: number(6),
-        tx: number(7),
-        combined: number(9),
-    })
-}
-
-fn xdp_features(index: u32) -> Option<u64> {
-    let mut netlink = Netlink::generic().ok()?;
-    let family = netlink.family("netdev").ok()?;
-    let mut body = generic_header(NETDEV_CMD_DEV_GET);
-    put(&mut body, NETDEV_A_DEV_IFINDEX, &index.to_ne_bytes());
-    let answers = netlink.ask(family, 0, &body).ok()?;
-    let bits = find(
-        generic_attributes(answers.first()?),
-        NETDEV_A_DEV_XDP_FEATURES,
-    )?;
-    bits.try_into().ok().map(u64::from_ne_bytes)
+    link.about = ethtool::driver(&link.name).ok();
+    if let (None, Some(about)) = (&link.driver, &link.about)
+        && !about.bus.is_empty()
+        && link.kind.is_none()
+    {
+        // A NIC whose sysfs is another namespace's.
+        link.driver = Some(about.name.clone());
+    }
+    link.channels = ethtool::channels(&link.name).ok();
+    link.rings = ethtool::rings(&link.name).ok();
+    link.features = ethtool::features(&link.name).unwrap_or_default();
+    link.udp_hash = ["udp4", "udp6"].map(|flow| ethtool::udp_hash(&link.name, flow).ok());
+    link.spread = ethtool::spread(&link.name).ok();
+    link.takes_rules = ethtool::takes_rules(&link.name);
+    link.xdp_features = netdev::xdp_features(link.index).ok();
+    link.queues = netdev::queues(link.index).unwrap_or_default();
 }
 
 #[cfg(test)]
@@ -330,9 +355,7 @@ mod tests {
         let interfaces = names.iter().map(|name| (*name).to_owned()).collect();
         Wanted {
             interfaces,
-            workers: 2,
-            media_ports: vec![],
-            umem_mib: 16,
+            ..Wanted::default()
         }
     }
 
@@ -387,8 +410,12 @@ mod tests {
         put(&mut body, libc::IFLA_LINKINFO, &info);
         let mut xdp = Vec::new();
         put(&mut xdp, IFLA_XDP_ATTACHED, &[1]);
-        put(&mut xdp, IFLA_XDP_PROG_ID, &41u32.to_ne_bytes());
-        put(&mut body, libc::IFLA_XDP | NLA_F_NESTED, &xdp);
+        put(&mut xdp, IFLA_XDP_PROG_ID, &u32::MAX.to_ne_bytes());
+        put(
+            &mut body,
+            libc::IFLA_XDP | crate::netlink::NLA_F_NESTED,
+            &xdp,
+        );
         let link = parse(&body).unwrap();
         assert_eq!(
             (link.name.as_str(), link.index, link.mtu),
@@ -401,7 +428,8 @@ mod tests {
             link.attached,
             Some(Attached {
                 mode: 1,
-                program: 41
+                program: u32::MAX,
+                name: None
             })
         );
         assert_eq!(link.peer, Some(Peer::Hidden));

@@ -1,7 +1,7 @@
 //! Questions to the kernel by netlink, and the attributes of its answers.
 //!
-//! Three questions in all, each asked once, so this is a blocking socket and an
-//! iterator over attributes. Only reading is done here.
+//! Few questions, each asked once, so this is a blocking socket and an iterator
+//! over attributes.
 
 use nix::errno::Errno;
 use nix::sys::socket::AddressFamily;
@@ -24,6 +24,8 @@ const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
 /// Ask for all objects instead of one.
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
+/// A value that is made of attributes.
+pub(crate) const NLA_F_NESTED: u16 = 0x8000;
 
 /// The generic netlink family that names the others.
 const GENL_ID_CTRL: u16 = 0x10;
@@ -162,21 +164,26 @@ pub(crate) fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.resize(aligned(body.len()), 0);
 }
 
-/// The value of the first attribute of a kind; `None` too where the bytes are
-/// no attributes.
-pub(crate) fn find(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+/// Kind and value of each attribute; ends where the bytes are no attributes.
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     /// Upper bits say "nested" and "network order".
     const KIND_MASK: u16 = 0x3fff;
-    let mut rest = attributes;
-    loop {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
         let (header, _) = rest.split_at_checked(4)?;
         let len = usize::from(to_u16(&header[0..2])?);
         let value = rest.get(4..len)?;
-        if to_u16(&header[2..4])? & KIND_MASK == wanted {
-            return Some(value);
-        }
-        rest = rest.get(aligned(len)..)?;
-    }
+        rest = rest.get(aligned(len)..).unwrap_or(&[]);
+        Some((to_u16(&header[2..4])? & KIND_MASK, value))
+    })
+}
+
+/// The value of the first attribute of a kind; `None` too where the bytes are
+/// no attributes.
+pub(crate) fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes)
+        .find(|(kind, _)| *kind == wanted)
+        .map(|(_, value)| value)
 }
 
 /// A number of the host's byte order.

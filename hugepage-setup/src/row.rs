@@ -1,5 +1,6 @@
 //! One finding: what was found, what is wanted, and what to do about it.
 
+use crate::setting::Setting;
 use serde::Serialize;
 use std::fmt;
 
@@ -29,8 +30,24 @@ impl fmt::Display for State {
     }
 }
 
+/// One change that `apply` makes: a setting and the value it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is changed.
+    pub setting: Setting,
+    /// Its new value.
+    pub to: String,
+}
+
+impl Step {
+    /// The shell line that does the same.
+    pub fn command(&self) -> String {
+        self.setting.command(&self.to)
+    }
+}
+
 /// A finding of one stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// What was looked at, as `hugepages` or `access: queues`.
     pub item: String,
@@ -40,8 +57,10 @@ pub struct Row {
     pub wanted: String,
     /// How the two compare.
     pub state: State,
-    /// The command that puts it right, or a sentence; empty when there is nothing to do.
+    /// A sentence, or the command that puts it right; empty when there is nothing to do.
     pub advice: String,
+    /// What `apply` does about it; empty where that is a person's to decide.
+    pub steps: Vec<Step>,
 }
 
 impl Row {
@@ -53,15 +72,32 @@ impl Row {
             wanted: wanted.into(),
             state: State::Ok,
             advice: String::new(),
+            steps: Vec::new(),
         }
     }
 
-    /// The same finding, but something is to be done about it.
+    /// The same finding, but something is to be done about it by a person.
     pub fn but(self, state: State, advice: impl Into<String>) -> Row {
         Row {
             state,
             advice: advice.into(),
             ..self
         }
+    }
+
+    /// The same finding, but `apply` has something to do about it.
+    pub fn needs(self, state: State, steps: Vec<Step>) -> Row {
+        let commands: Vec<String> = steps.iter().map(Step::command).collect();
+        Row {
+            state,
+            advice: commands.join("; "),
+            steps,
+            ..self
+        }
+    }
+
+    /// Does not apply here; `found` says why.
+    pub fn not_applicable(item: &str, found: impl Into<String>, wanted: impl Into<String>) -> Row {
+        Row::ok(item, found, wanted).but(State::NotApplicable, "")
     }
 }

@@ -1,25 +1,98 @@
 //! What the operator means to run, in so far as the host must fit it.
 
+use crate::cores;
+use crate::host::Host;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
+
+/// Bytes of a frame.
+const FRAME_LEN: u64 = 2048;
+
+/// Whether the packet memory is to lie in hugepages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hugepages {
+    /// Where there are some.
+    #[default]
+    Auto,
+    /// Trunkline does not start without.
+    On,
+    /// Not at all.
+    Off,
+}
 
 /// What Trunkline is to run with on this host.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Names of the interfaces with AF_XDP.
+    /// Names of the devices with AF_XDP, each once.
     pub interfaces: Vec<String>,
+    /// Those among them with tagged traffic.
+    pub vlans: Vec<String>,
     /// Worker threads. Each owns one queue or more of every interface.
     pub workers: u32,
+    /// The core of each worker; empty for the first ones that there are.
+    pub cores: Vec<u32>,
+    /// Workers never sleep (`poll = "busy"`).
+    pub busy: bool,
+    /// Where SIP arrives.
+    pub listens: Vec<SocketAddr>,
     /// UDP ports of the media relays.
     pub media_ports: Vec<PortRange>,
-    /// Packet memory (UMEM) of one worker, in MiB.
-    pub umem_mib: u32,
+    /// Frames of one worker (`umem.frames`).
+    pub frames: u64,
+    /// Where they are to lie.
+    pub hugepages: Hugepages,
+    /// Descriptors of each AF_XDP receive ring (`rings.rx`).
+    pub ring_rx: u32,
+    /// Descriptors of each AF_XDP transmit ring (`rings.tx`).
+    pub ring_tx: u32,
+}
+
+impl Default for Wanted {
+    /// What the configuration has where nothing is said.
+    fn default() -> Wanted {
+        Wanted {
+            interfaces: Vec::new(),
+            vlans: Vec::new(),
+            workers: 2,
+            cores: Vec::new(),
+            busy: false,
+            listens: Vec::new(),
+            media_ports: Vec::new(),
+            frames: 16_384,
+            hugepages: Hugepages::Auto,
+            ring_rx: 2048,
+            ring_tx: 2048,
+        }
+    }
 }
 
 impl Wanted {
+    /// Packet memory of one worker, in bytes.
+    pub fn worker_len(&self) -> u64 {
+        self.frames * FRAME_LEN
+    }
+
     /// Packet memory of all workers, in bytes.
     pub fn umem_len(&self) -> u64 {
-        u64::from(self.workers) * u64::from(self.umem_mib) * 1024 * 1024
+        u64::from(self.workers) * self.worker_len()
+    }
+
+    /// The core of each worker: as named, or the first ones that a process may use.
+    pub fn cores_on(&self, host: &Host) -> Vec<u32> {
+        let allowed = host.read("/proc/self/status").and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+            Some(cores::list(line.trim()))
+        });
+        let cores = if self.cores.is_empty() {
+            allowed.unwrap_or_default()
+        } else {
+            self.cores.clone()
+        };
+        let workers = usize::try_from(self.workers).unwrap_or(usize::MAX);
+        cores.into_iter().take(workers).collect()
     }
 }
 
@@ -54,6 +127,22 @@ impl PortRange {
         }
         next > u32::from(self.last)
     }
+}
+
+/// The same ports in order, ranges that touch joined: as the kernel shows them.
+pub fn merged(ranges: &[PortRange]) -> Vec<PortRange> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_by_key(|range| range.first);
+    let mut merged: Vec<PortRange> = Vec::new();
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
+                last.last = last.last.max(range.last);
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
 }
 
 impl fmt::Display for PortRange {
@@ -123,6 +212,33 @@ mod tests {
             let error = text.parse::<PortRange>().unwrap_err();
             assert!(error.contains("20000-29999"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn ranges_that_touch_or_overlap_become_one() {
+        let text = |ranges: &[PortRange]| {
+            let texts: Vec<String> = ranges.iter().map(PortRange::to_string).collect();
+            texts.join(",")
+        };
+        assert_eq!(
+            text(&merged(&ranges("8080,20000-24999,25000-29999,53,20500"))),
+            "53,8080,20000-29999"
+        );
+        assert_eq!(text(&merged(&ranges("1-65535,65535"))), "1-65535");
+        assert_eq!(text(&merged(&[])), "");
+    }
+
+    #[test]
+    fn cores_are_as_named_or_the_first_that_may_be_used() {
+        let status = "Name:\tcat\nCpus_allowed_list:\t2-3,6\n";
+        let tree = crate::host::fixture::Tree::new(&[("/proc/self/status", status)]);
+        let mut wanted = Wanted {
+            workers: 2,
+            ..Wanted::default()
+        };
+        assert_eq!(wanted.cores_on(&tree.host()), [2, 3]);
+        wanted.cores = vec![8, 9, 10];
+        assert_eq!(wanted.cores_on(&tree.host()), [8, 9]);
     }
 
     #[test]

@@ -7,8 +7,11 @@
 use crate::host::Host;
 use crate::row::Row;
 use crate::row::State;
+use crate::row::Step;
+use crate::setting::Setting;
 use crate::wanted::PortRange;
 use crate::wanted::Wanted;
+use crate::wanted::merged;
 
 /// Both settings belong to the network namespace; `None` is what could not be
 /// read.
@@ -49,7 +52,7 @@ pub fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Row> {
         let row = Row::ok("media ports", "none named", "reserved");
         return vec![row.but(
             State::NotApplicable,
-            "name them with --media-ports 20000-29999",
+            "name them with --config, or --media-ports 20000-29999",
         )];
     }
     wanted
@@ -67,23 +70,25 @@ fn judge_one(facts: &Facts, wanted: &Wanted, range: &PortRange) -> Row {
     if range.is_covered_by(reserved) {
         return Row::ok(&item, "reserved", "reserved");
     }
-    let advice = reserve(reserved, &wanted.media_ports);
+    let reserve = reserve(reserved, &wanted.media_ports);
     if range.overlaps(ephemeral) {
         let found = format!("not reserved, and the host's own sockets take {ephemeral}");
-        return Row::ok(&item, found, "reserved").but(State::Bad, advice);
+        return Row::ok(&item, found, "reserved").needs(State::Bad, vec![reserve]);
     }
     let found = format!("not reserved; the host's own sockets take {ephemeral}");
-    Row::ok(&item, found, "reserved").but(State::Warn, advice)
+    Row::ok(&item, found, "reserved").needs(State::Warn, vec![reserve])
 }
 
-/// The command that reserves all media ports and keeps what others reserved.
-fn reserve(reserved: &[PortRange], media: &[PortRange]) -> String {
-    let others = reserved.iter().filter(|range| !range.is_covered_by(media));
-    let ranges: Vec<String> = others.chain(media).map(PortRange::to_string).collect();
-    format!(
-        "sysctl -w net.ipv4.ip_local_reserved_ports={}",
-        ranges.join(",")
-    )
+/// Reserves all media ports and keeps what others reserved.
+fn reserve(reserved: &[PortRange], media: &[PortRange]) -> Step {
+    let all: Vec<PortRange> = reserved.iter().chain(media).copied().collect();
+    let ranges: Vec<String> = merged(&all).iter().map(PortRange::to_string).collect();
+    Step {
+        setting: Setting::Sysctl {
+            name: "net.ipv4.ip_local_reserved_ports".to_owned(),
+        },
+        to: ranges.join(","),
+    }
 }
 
 #[cfg(test)]
@@ -102,10 +107,8 @@ mod tests {
             .map(|part| part.parse().unwrap())
             .collect();
         let wanted = Wanted {
-            interfaces: vec![],
-            workers: 2,
             media_ports,
-            umem_mib: 16,
+            ..Wanted::default()
         };
         judge(&facts(&tree.host()), &wanted)
     }

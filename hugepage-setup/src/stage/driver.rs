@@ -71,14 +71,52 @@ pub fn mode(link: &Link) -> Mode {
     }
 }
 
-/// Four rows: native XDP, zero-copy, MTU, attached program.
+/// Six rows: driver, native XDP, zero-copy, busy polling, MTU, attached program.
 pub fn judge(link: &Link) -> Vec<Row> {
     vec![
+        judge_driver(link),
         judge_native(link),
         judge_zero_copy(link),
+        judge_busy_poll(link),
         judge_mtu(link),
         judge_attached(link),
     ]
+}
+
+fn judge_driver(link: &Link) -> Row {
+    let about = link.about.clone().unwrap_or_default();
+    let firmware = match about.firmware.as_str() {
+        "" => String::new(),
+        firmware => format!("firmware {firmware}"),
+    };
+    let bus = match (about.bus.as_str(), link.numa_node) {
+        ("", _) => String::new(),
+        (bus, Some(node)) => format!("{bus} at node {node}"),
+        (bus, None) => bus.to_owned(),
+    };
+    let name = link.driver_name().unwrap_or("not visible").to_owned();
+    let parts = [name, about.version, firmware, bus];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    Row::ok(&format!("{}: driver", link.name), parts.join(", "), "")
+}
+
+/// Whether SO_PREFER_BUSY_POLL can have an effect: the kernel finds the NAPI of a socket's
+/// queue.
+fn judge_busy_poll(link: &Link) -> Row {
+    let item = format!("{}: busy polling", link.name);
+    let wish = "queue and NAPI linked";
+    if link.is_virtual() {
+        let found = format!("does not apply: {} has no NAPI to poll", link.kind_name());
+        return Row::not_applicable(&item, found, wish);
+    }
+    if link.queues.is_empty() {
+        return Row::not_applicable(&item, "not told by this kernel (Linux 6.8 does)", wish);
+    }
+    if link.queues.iter().any(|queue| queue.napi.is_some()) {
+        return Row::ok(&item, "takes effect", wish);
+    }
+    // Some drivers link them only while the interface is up.
+    Row::not_applicable(&item, "no effect: the driver does not link them", wish)
 }
 
 fn judge_native(link: &Link) -> Row {
@@ -108,10 +146,9 @@ fn judge_native(link: &Link) -> Row {
 
 fn judge_zero_copy(link: &Link) -> Row {
     let row = |found: &str| Row::ok(&format!("{}: zero-copy", link.name), found, "yes, on a NIC");
-    let is_virtual = link.driver.is_none() && link.kind.is_some();
     match mode(link) {
         Mode::ZeroCopy => row("yes"),
-        _ if is_virtual => {
+        _ if link.is_virtual() => {
             let kind = link.kind.as_deref().unwrap_or("virtual");
             row(&format!("does not apply: {kind} has no hardware")).but(State::NotApplicable, "")
         }
@@ -140,9 +177,12 @@ fn judge_mtu(link: &Link) -> Row {
     row
 }
 
+/// The name of Trunkline's own XDP program.
+const PROGRAM_NAME: &str = "trunkline_xdp";
+
 fn judge_attached(link: &Link) -> Row {
     let item = format!("{}: program", link.name);
-    let Some(attached) = link.attached else {
+    let Some(attached) = &link.attached else {
         return Row::ok(&item, "none attached", "none, or ours");
     };
     let mode = match attached.mode {
@@ -151,14 +191,23 @@ fn judge_attached(link: &Link) -> Row {
         3 => "in hardware",
         _ => "several modes",
     };
-    let found = format!("program {} attached, {mode}", attached.program);
-    Row::ok(&item, found, "none, or ours").but(
-        State::Warn,
-        format!(
-            "if trunklined does not run: bpftool prog show id {}; ip link set dev {} xdp off",
-            attached.program, link.name
+    let row = |whose: &str| {
+        let found = format!("{whose}, program {}, {mode}", attached.program);
+        Row::ok(&item, found, "none, or ours")
+    };
+    let off = format!("ip link set dev {} xdp off", link.name);
+    match attached.name.as_deref() {
+        Some(PROGRAM_NAME) => row("ours"),
+        Some(name) => row(&format!("another's: {name}"))
+            .but(State::Bad, format!("stop what attached it, or: {off}")),
+        None => row("not known whose (CAP_SYS_ADMIN tells)").but(
+            State::Warn,
+            format!(
+                "bpftool prog show id {}; if it is not ours: {off}",
+                attached.program
+            ),
         ),
-    )
+    }
 }
 
 #[cfg(test)]
@@ -199,21 +248,21 @@ mod tests {
     #[test]
     fn on_veth_zero_copy_does_not_apply() {
         let rows = judge(&veth());
-        assert_eq!(rows[0].state, State::Ok);
-        assert_eq!(rows[1].state, State::NotApplicable);
-        assert_eq!(rows[1].found, "does not apply: veth has no hardware");
+        assert_eq!(rows[1].state, State::Ok);
+        assert_eq!(rows[2].state, State::NotApplicable);
+        assert_eq!(rows[2].found, "does not apply: veth has no hardware");
     }
 
     #[test]
     fn a_nic_that_copies_or_falls_back_is_a_warning() {
-        assert_eq!(judge(&nic("bnxt_en", Some(7)))[1].state, State::Warn);
-        assert_eq!(judge(&nic("e1000", Some(0)))[0].state, State::Warn);
+        assert_eq!(judge(&nic("bnxt_en", Some(7)))[2].state, State::Warn);
+        assert_eq!(judge(&nic("e1000", Some(0)))[1].state, State::Warn);
         let bond = Link {
             driver: None,
             kind: Some("bond".into()),
             ..nic("", None)
         };
-        assert!(judge(&bond)[0].advice.contains("behind it"));
+        assert!(judge(&bond)[1].advice.contains("behind it"));
     }
 
     #[test]
@@ -230,27 +279,51 @@ mod tests {
                 mtu,
                 ..nic("ice", None)
             };
-            let row = judge(&link).remove(2);
+            let row = judge(&link).remove(4);
             assert_eq!(row.state, state, "{mtu}");
         }
     }
 
     #[test]
-    fn an_attached_program_is_named() {
-        let link = Link {
-            attached: Some(Attached {
-                mode: 2,
-                program: 41,
-            }),
-            ..veth()
+    fn an_attached_program_is_told_from_ours() {
+        let row = |name: Option<&str>| {
+            let link = Link {
+                attached: Some(Attached {
+                    mode: 2,
+                    program: 41,
+                    name: name.map(str::to_owned),
+                }),
+                ..veth()
+            };
+            judge(&link).remove(5)
         };
-        let row = judge(&link).remove(3);
-        assert_eq!(row.state, State::Warn);
-        assert_eq!(row.found, "program 41 attached, generic");
-        assert!(
-            row.advice.contains("ip link set dev eth0 xdp off"),
-            "{}",
-            row.advice
+        assert_eq!(row(Some("trunkline_xdp")).state, State::Ok);
+        let other = row(Some("xdp_dispatcher"));
+        assert_eq!(other.state, State::Bad);
+        assert_eq!(
+            other.found,
+            "another's: xdp_dispatcher, program 41, generic"
+        );
+        assert!(other.advice.contains("ip link set dev eth0 xdp off"));
+        assert_eq!(row(None).state, State::Warn);
+    }
+
+    #[test]
+    fn the_driver_says_what_it_is() {
+        let about = crate::ethtool::Driver {
+            name: "ice".into(),
+            version: "6.12.9".into(),
+            firmware: "4.40".into(),
+            bus: "0000:3b:00.0".into(),
+        };
+        let link = Link {
+            about: Some(about),
+            numa_node: Some(1),
+            ..nic("ice", None)
+        };
+        assert_eq!(
+            judge(&link)[0].found,
+            "ice, 6.12.9, firmware 4.40, 0000:3b:00.0 at node 1"
         );
     }
 }

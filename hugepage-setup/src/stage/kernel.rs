@@ -8,7 +8,7 @@ use crate::row::State;
 /// the XDP program asks instead of comparing pointers, so that loading it takes
 /// no CAP_PERFMON. Shared UMEMs (5.10), BPF memory that is not charged to
 /// RLIMIT_MEMLOCK and SO_PREFER_BUSY_POLL (5.11) are older.
-pub const VERSION_MIN: (u32, u32) = (5, 18);
+pub const VERSION_MIN: Version = (5, 18);
 
 /// What is known of the kernel; `None` is what could not be read.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +39,11 @@ fn in_brackets(text: &str) -> Option<String> {
     Some(word.to_owned())
 }
 
+/// The first two numbers of a release.
+pub type Version = (u32, u32);
+
 /// The first two numbers of `6.1.0-18-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
+pub fn version(release: &str) -> Option<Version> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

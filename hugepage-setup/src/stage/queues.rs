@@ -1,23 +1,36 @@
 //! Queues of an interface against workers: worker w of n owns the queues q with
 //! q mod n = w, so each interface needs at least as many as there are workers.
+//!
+//! Many more are no gain: each queue's fill ring keeps twice `rings.rx` of its worker's
+//! frames, which then must be there.
 
-use crate::links::Channels;
+use crate::ethtool::Channels;
 use crate::links::Link;
 use crate::links::Peer;
 use crate::row::Row;
 use crate::row::State;
+use crate::row::Step;
+use crate::setting::Setting;
 use crate::wanted::Wanted;
 
-/// One row, and for a veth another one about its far side.
-pub fn judge(link: &Link, wanted: &Wanted) -> Vec<Row> {
-    let mut rows = vec![judge_count(link, wanted.workers)];
+/// Frames that the fill rings of the busiest worker keep, over all interfaces.
+pub fn frames_needed<'a>(links: impl Iterator<Item = &'a Link>, wanted: &Wanted) -> u64 {
+    let sockets = links.map(|link| u64::from(link.rx_queues().div_ceil(wanted.workers.max(1))));
+    sockets.sum::<u64>() * 2 * u64::from(wanted.ring_rx)
+}
+
+/// One row, and for a veth another one about its far side. `frames` is
+/// [`frames_needed`] of all interfaces.
+pub fn judge(link: &Link, wanted: &Wanted, frames: u64) -> Vec<Row> {
+    let mut rows = vec![judge_count(link, wanted, frames)];
     if let Some(peer) = link.peer {
         rows.push(judge_peer(link, peer));
     }
     rows
 }
 
-fn judge_count(link: &Link, workers: u32) -> Row {
+fn judge_count(link: &Link, wanted: &Wanted, frames: u64) -> Row {
+    let workers = wanted.workers;
     let item = format!("{}: queues", link.name);
     let wish = format!("{workers} each way, one a worker");
     let Some(has) = link.channels else {
@@ -33,12 +46,27 @@ fn judge_count(link: &Link, workers: u32) -> Row {
         );
     };
     let (rx, tx) = (has.rx + has.combined, has.tx + has.combined);
-    let row = Row::ok(&item, format!("{rx} rx, {tx} tx"), wish);
+    let most = (has.rx_max + has.combined_max).min(has.tx_max + has.combined_max);
+    let row = Row::ok(&item, format!("{rx} rx, {tx} tx of at most {most}"), wish);
+    let change = |to: Channels| Step {
+        setting: Setting::Channels {
+            device: link.name.clone(),
+        },
+        to: to.to_string(),
+    };
     if rx.min(tx) >= workers {
-        return row;
+        let fewer = (rx > workers && frames > wanted.frames).then(|| with_queues(&has, workers));
+        return match fewer.flatten() {
+            Some(to) => Row {
+                wanted: format!("{workers}: {} frames do not fill {rx}", wanted.frames),
+                ..row
+            }
+            .needs(State::Warn, vec![change(to)]),
+            None => row,
+        };
     }
-    match more_queues(&has, workers) {
-        Some(counts) => row.but(State::Bad, format!("ethtool -L {} {counts}", link.name)),
+    match with_queues(&has, workers) {
+        Some(to) => row.needs(State::Bad, vec![change(to)]),
         None if link.kind.as_deref() == Some("veth") => row.but(
             State::Bad,
             format!(
@@ -56,23 +84,29 @@ fn fewer_workers(queues: u32) -> String {
     )
 }
 
-/// The arguments of `ethtool -L` that give each worker a queue, if the driver
-/// can.
-fn more_queues(has: &Channels, workers: u32) -> Option<String> {
+/// The queues with one for each worker, if the driver can. A driver that has both
+/// kinds counts those of one direction on top of the combined ones.
+fn with_queues(has: &Channels, workers: u32) -> Option<Channels> {
     if has.combined_max >= workers {
-        return Some(format!("combined {workers}"));
+        return Some(Channels {
+            combined: workers,
+            rx: 0,
+            tx: 0,
+            ..*has
+        });
     }
-    let both = has.rx_max >= workers && has.tx_max >= workers;
-    both.then(|| format!("rx {} tx {}", workers.max(has.rx), workers.max(has.tx)))
+    (has.rx_max >= workers && has.tx_max >= workers).then_some(Channels {
+        rx: workers,
+        tx: workers,
+        ..*has
+    })
 }
 
 /// The kernel attaches XDP to a veth only if the peer cannot send on more
 /// queues than we receive on.
 fn judge_peer(link: &Link, peer: Peer) -> Row {
     let item = format!("{}: veth peer", link.name);
-    let rx = link
-        .channels
-        .map_or(link.allocated.0, |has| has.rx + has.combined);
+    let rx = link.rx_queues();
     let wish = format!("at most {rx} tx, our rx queues");
     let advice = format!("in the peer's namespace: ethtool -L PEER tx {rx}");
     match peer {
@@ -96,10 +130,8 @@ mod tests {
 
     fn wanted(workers: u32) -> Wanted {
         Wanted {
-            interfaces: vec![],
             workers,
-            media_ports: vec![],
-            umem_mib: 16,
+            ..Wanted::default()
         }
     }
 
@@ -136,7 +168,7 @@ mod tests {
     #[test]
     fn as_many_queues_as_workers_or_more_are_right() {
         for (queues, workers) in [(2, 2), (8, 2), (1, 1)] {
-            let rows = judge(&nic(queues, 8), &wanted(workers));
+            let rows = judge(&nic(queues, 8), &wanted(workers), 0);
             assert_eq!(rows.len(), 1);
             assert_eq!(
                 rows[0].state,
@@ -148,23 +180,23 @@ mod tests {
 
     #[test]
     fn fewer_queues_than_workers_are_bad_with_the_command_to_have_more() {
-        let row = judge(&nic(1, 8), &wanted(4)).remove(0);
+        let row = judge(&nic(1, 8), &wanted(4), 0).remove(0);
         assert_eq!(
             (row.state, row.advice.as_str()),
             (State::Bad, "ethtool -L eth0 combined 4")
         );
-        let row = judge(&nic(1, 2), &wanted(4)).remove(0);
+        let row = judge(&nic(1, 2), &wanted(4), 0).remove(0);
         assert!(row.advice.contains("run with 1 worker"), "{}", row.advice);
     }
 
     #[test]
     fn the_scarcer_direction_decides() {
-        let row = judge(&veth(2, 1, Peer::Transmits(2)), &wanted(2)).remove(0);
+        let row = judge(&veth(2, 1, Peer::Transmits(2)), &wanted(2), 0).remove(0);
         assert_eq!(
             (row.state, row.advice.as_str()),
             (State::Bad, "ethtool -L access rx 2 tx 2")
         );
-        let row = judge(&veth(2, 2, Peer::Transmits(2)), &wanted(4)).remove(0);
+        let row = judge(&veth(2, 2, Peer::Transmits(2)), &wanted(4), 0).remove(0);
         assert!(
             row.advice.contains("numtxqueues 4 numrxqueues 4"),
             "{}",
@@ -181,7 +213,7 @@ mod tests {
             (Peer::TransmitsAtMost(2), State::Warn),
             (Peer::Hidden, State::NotApplicable),
         ] {
-            let rows = judge(&veth(1, 1, peer), &wanted(1));
+            let rows = judge(&veth(1, 1, peer), &wanted(1), 0);
             assert_eq!(rows[1].state, state, "{peer:?}");
         }
     }
@@ -191,7 +223,22 @@ mod tests {
         let mut link = nic(0, 0);
         link.channels = None;
         link.allocated = (1, 1);
-        assert_eq!(judge(&link, &wanted(1))[0].state, State::NotApplicable);
-        assert_eq!(judge(&link, &wanted(2))[0].state, State::Bad);
+        assert_eq!(judge(&link, &wanted(1), 0)[0].state, State::NotApplicable);
+        assert_eq!(judge(&link, &wanted(2), 0)[0].state, State::Bad);
+    }
+
+    #[test]
+    fn more_queues_than_the_frames_can_fill_are_too_many() {
+        let link = nic(64, 64);
+        let two = wanted(2);
+        let frames = frames_needed([&link, &link].into_iter(), &two);
+        // 32 queues a worker on each of two interfaces, 4,096 frames each.
+        assert_eq!(frames, 64 * 4096);
+        let row = judge(&link, &two, frames).remove(0);
+        assert_eq!(
+            (row.state, row.advice.as_str()),
+            (State::Warn, "ethtool -L eth0 combined 2")
+        );
+        assert_eq!(judge(&link, &two, two.frames)[0].state, State::Ok);
     }
 }

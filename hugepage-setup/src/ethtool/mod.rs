@@ -1,0 +1,141 @@
+//! What `ethtool` reads and sets: queues, ring sizes and offloads by netlink; driver,
+//! hash and steering by ioctl, for which netlink has no message or only a young one.
+
+mod ioctl;
+mod netlink;
+mod rule;
+
+pub use ioctl::Driver;
+pub use ioctl::driver;
+pub use ioctl::has_rule;
+pub use ioctl::set_rule;
+pub use ioctl::set_spread;
+pub use ioctl::set_udp_hash;
+pub use ioctl::spread;
+pub use ioctl::takes_rules;
+pub use ioctl::udp_hash;
+pub use netlink::channels;
+pub use netlink::features;
+pub use netlink::rings;
+pub use netlink::set_channels;
+pub use netlink::set_feature;
+pub use netlink::set_rings;
+pub use rule::Rule;
+
+use std::fmt;
+
+/// Queues that a driver has now and could have. Combined ones count for both
+/// directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Channels {
+    /// Queues that only receive.
+    pub rx: u32,
+    /// Queues that only send.
+    pub tx: u32,
+    /// Queues that do both.
+    pub combined: u32,
+    /// The most that `rx` can be.
+    pub rx_max: u32,
+    /// The most that `tx` can be.
+    pub tx_max: u32,
+    /// The most that `combined` can be.
+    pub combined_max: u32,
+}
+
+impl fmt::Display for Channels {
+    /// As `ethtool -L` takes them: only the kinds that the driver has.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("rx", self.rx, self.rx_max),
+            ("tx", self.tx, self.tx_max),
+            ("combined", self.combined, self.combined_max),
+        ];
+        let mut divider = "";
+        for (name, count, max) in kinds {
+            if max > 0 {
+                write!(out, "{divider}{name} {count}")?;
+                divider = " ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Descriptors of each receive and each transmit ring of the hardware.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rings {
+    /// Of each receive ring.
+    pub rx: u32,
+    /// Of each transmit ring.
+    pub tx: u32,
+    /// The most that `rx` can be.
+    pub rx_max: u32,
+    /// The most that `tx` can be.
+    pub tx_max: u32,
+}
+
+impl fmt::Display for Rings {
+    /// As `ethtool -G` takes them.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "rx {} tx {}", self.rx, self.tx)
+    }
+}
+
+/// An offload or another switch of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// The kernel's name, as `rx-lro`.
+    pub name: String,
+    /// Whether it is on.
+    pub active: bool,
+    /// Whether the driver lets it be switched.
+    pub switchable: bool,
+}
+
+/// Over how many queues a table of the hash is spread evenly, in the order that
+/// `ethtool -X ... equal N` makes; `None` for any other table.
+pub fn even_over(table: &str) -> Option<u32> {
+    let table: Vec<u32> = table
+        .split_whitespace()
+        .map(|word| word.parse().ok())
+        .collect::<Option<_>>()?;
+    let queues = table.iter().max()? + 1;
+    let even = (0..queues).cycle();
+    table
+        .iter()
+        .zip(even)
+        .all(|(queue, even)| *queue == even)
+        .then_some(queues)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_written_as_ethtool_takes_them() {
+        let veth = Channels {
+            rx: 2,
+            tx: 1,
+            rx_max: 2,
+            tx_max: 2,
+            ..Channels::default()
+        };
+        assert_eq!(veth.to_string(), "rx 2 tx 1");
+        let nic = Channels {
+            combined: 4,
+            combined_max: 8,
+            ..Channels::default()
+        };
+        assert_eq!(nic.to_string(), "combined 4");
+    }
+
+    #[test]
+    fn an_even_table_is_known() {
+        assert_eq!(even_over("0 1 2 0 1 2 0 1"), Some(3));
+        assert_eq!(even_over("0 0 0 0"), Some(1));
+        assert_eq!(even_over("0 1 1 0"), None);
+        assert_eq!(even_over("1 0 1 0"), None);
+        assert_eq!(even_over(""), None);
+    }
+}

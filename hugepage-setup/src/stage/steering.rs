@@ -1,0 +1,154 @@
+//! Steering rules (ntuple): the SIP of each listen goes to a queue that is known.
+//!
+//! A trunk's signalling is one 5-tuple, so without a rule the hash puts all of it on any one
+//! queue, perhaps that of another busy trunk. Listen i goes to queue i mod workers: so they
+//! share the workers evenly, and it is known where to look. The call's owner is chosen
+//! by its Call-ID in any case.
+
+use crate::ethtool;
+use crate::ethtool::Rule;
+use crate::links::Link;
+use crate::row::Row;
+use crate::row::State;
+use crate::row::Step;
+use crate::setting::Setting;
+use crate::wanted::Wanted;
+
+/// The switch that must be on before a driver takes rules.
+const SWITCH: &str = "rx-ntuple-filter";
+
+/// Each rule that is wanted, and whether it is there.
+pub fn facts(link: &Link, wanted: &Wanted) -> Vec<(Rule, bool)> {
+    let queues = wanted.workers.min(link.rx_queues()).max(1);
+    (0..queues)
+        .cycle()
+        .zip(&wanted.listens)
+        .map(|(queue, to)| {
+            let rule = Rule { to: *to, queue };
+            (rule, ethtool::has_rule(&link.name, &rule).unwrap_or(false))
+        })
+        .collect()
+}
+
+/// One row.
+pub fn judge(link: &Link, wanted: &Wanted, rules: &[(Rule, bool)]) -> Vec<Row> {
+    let item = format!("{}: steering", link.name);
+    let wish = "a rule for each SIP listen";
+    let switch = link.feature(SWITCH);
+    let can_switch = switch.is_some_and(|switch| switch.switchable);
+    if !link.takes_rules && !can_switch {
+        let found = if link.is_virtual() {
+            format!("does not apply: {} has no steering", link.kind_name())
+        } else {
+            "the driver has no steering rules".to_owned()
+        };
+        return vec![Row::not_applicable(&item, found, wish)];
+    }
+    if wanted.listens.is_empty() {
+        let row = Row::not_applicable(&item, "no SIP listen named", wish);
+        return vec![Row {
+            advice: "name them with --config, or --listen 192.0.2.1:5060".to_owned(),
+            ..row
+        }];
+    }
+    if link.rx_queues() == 1 {
+        return vec![Row::ok(&item, "one queue", wish)];
+    }
+    let there = rules.iter().filter(|(_, there)| *there).count();
+    let row = Row::ok(&item, format!("{there} of {}", rules.len()), wish);
+    if there == rules.len() {
+        return vec![row];
+    }
+    let is_off = switch.is_some_and(|switch| !switch.active && switch.switchable);
+    let on = is_off.then(|| Step {
+        setting: Setting::feature(&link.name, SWITCH),
+        to: "on".to_owned(),
+    });
+    let missing = rules.iter().filter(|(_, there)| !there);
+    let add = missing.map(|(rule, _)| Step {
+        setting: Setting::Rule {
+            device: link.name.clone(),
+            rule: rule.to_string(),
+        },
+        to: "on".to_owned(),
+    });
+    vec![row.needs(State::Warn, on.into_iter().chain(add).collect())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ethtool::Channels;
+    use crate::ethtool::Feature;
+
+    fn nic(active: bool) -> Link {
+        Link {
+            name: "eth0".into(),
+            driver: Some("ice".into()),
+            channels: Some(Channels {
+                combined: 4,
+                combined_max: 8,
+                ..Channels::default()
+            }),
+            features: vec![Feature {
+                name: SWITCH.to_owned(),
+                active,
+                switchable: true,
+            }],
+            takes_rules: active,
+            ..Link::default()
+        }
+    }
+
+    fn wanted() -> Wanted {
+        let listens = ["192.0.2.1:5060", "[2001:db8::1]:5060", "192.0.2.9:5060"];
+        Wanted {
+            listens: listens.map(|listen| listen.parse().unwrap()).to_vec(),
+            ..Wanted::default()
+        }
+    }
+
+    #[test]
+    fn each_listen_gets_the_queue_of_a_worker() {
+        let rules = facts(&nic(true), &wanted());
+        let row = judge(&nic(true), &wanted(), &rules).remove(0);
+        assert_eq!(row.found, "0 of 3");
+        assert_eq!(
+            row.advice,
+            "ethtool -N eth0 flow-type udp4 dst-ip 192.0.2.1 dst-port 5060 action 0; \
+             ethtool -N eth0 flow-type udp6 dst-ip 2001:db8::1 dst-port 5060 action 1; \
+             ethtool -N eth0 flow-type udp4 dst-ip 192.0.2.9 dst-port 5060 action 0"
+        );
+    }
+
+    #[test]
+    fn the_switch_comes_first_and_what_is_there_is_left() {
+        let mut rules = facts(&nic(false), &wanted());
+        rules[0].1 = true;
+        rules[1].1 = true;
+        let row = judge(&nic(false), &wanted(), &rules).remove(0);
+        let commands: Vec<String> = row.steps.iter().map(Step::command).collect();
+        assert_eq!(
+            commands,
+            [
+                "ethtool -K eth0 rx-ntuple-filter on",
+                "ethtool -N eth0 flow-type udp4 dst-ip 192.0.2.9 dst-port 5060 action 0"
+            ]
+        );
+        rules[2].1 = true;
+        assert_eq!(judge(&nic(false), &wanted(), &rules)[0].state, State::Ok);
+    }
+
+    #[test]
+    fn on_veth_it_does_not_apply() {
+        let veth = Link {
+            driver: None,
+            kind: Some("veth".into()),
+            features: vec![],
+            takes_rules: false,
+            ..nic(false)
+        };
+        let row = judge(&veth, &wanted(), &[]).remove(0);
+        assert_eq!(row.found, "does not apply: veth has no steering");
+    }
+}
