@@ -72,7 +72,9 @@ fn wanted(file: &Table) -> Result<Wanted, Wrong> {
     let none = Table::new();
     let table = |name: &str| file.get(name).and_then(Value::as_table).unwrap_or(&none);
     set(&mut wanted.workers, file, "", "workers")?;
-    set(&mut wanted.frames, table("umem"), "umem.", "frames")?;
+    if table("umem").contains_key("frames") {
+        set(wanted.frames.insert(0), table("umem"), "umem.", "frames")?;
+    }
     set(&mut wanted.ring_rx, table("rings"), "rings.", "rx")?;
     set(&mut wanted.ring_tx, table("rings"), "rings.", "tx")?;
     wanted.busy = file.get("poll").and_then(Value::as_str) == Some("busy");
@@ -98,6 +100,11 @@ fn wanted(file: &Table) -> Result<Wanted, Wrong> {
         )?;
         if !wanted.interfaces.iter().any(|known| known == device) {
             wanted.interfaces.push(device.to_owned());
+        }
+        match interface.get("busy_poll").and_then(Value::as_str) {
+            Some("on") => wanted.busy_poll_on.push(device.to_owned()),
+            Some("off") => wanted.busy_poll_off.push(device.to_owned()),
+            _ => {}
         }
         if interface.contains_key("vlan") && !wanted.vlans.iter().any(|known| known == device) {
             wanted.vlans.push(device.to_owned());
@@ -158,7 +165,7 @@ mod tests {
     fn the_reference_is_understood() {
         let wanted = of(include_str!("../../control/config/default.toml")).unwrap();
         assert_eq!(wanted.interfaces, ["access", "core"]);
-        assert_eq!((wanted.workers, wanted.frames), (2, 16_384));
+        assert_eq!((wanted.workers, wanted.frames), (2, None));
         assert_eq!((wanted.ring_rx, wanted.ring_tx), (2048, 2048));
         assert_eq!(wanted.listens.len(), 2);
         assert_eq!(wanted.media_ports.len(), 1);
@@ -179,6 +186,7 @@ mod tests {
             name = \"a\"
             device = \"eth0\"
             vlan = 10
+            busy_poll = \"off\"
             [[interface]]
             name = \"b\"
             device = \"eth0\"
@@ -190,7 +198,7 @@ mod tests {
         assert_eq!(wanted.interfaces, ["eth0"]);
         assert_eq!(wanted.vlans, ["eth0"]);
         assert_eq!(wanted.cores, [4, 5, 6]);
-        assert!(wanted.busy);
+        assert!(wanted.busy && !wanted.polls_nic("eth0") && wanted.polls_nic("eth1"));
         assert_eq!(wanted.hugepages, Hugepages::On);
         assert_eq!(wanted.worker_len(), 2 << 20);
     }

@@ -133,6 +133,7 @@ struct Asked {
     #[arg(long, value_name = "FIRST-LAST")]
     media_ports: Vec<PortRange>,
     /// Packet memory of one worker, in MiB: `umem.frames` of the configuration × 2,048 bytes.
+    /// Without it, as much as its rings need.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     umem_mib: Option<u32>,
     /// JSON instead of text.
@@ -166,7 +167,7 @@ impl Asked {
         wanted.workers = self.workers.unwrap_or(wanted.workers);
         wanted.busy |= self.busy;
         if let Some(umem_mib) = self.umem_mib {
-            wanted.frames = u64::from(umem_mib) * 512;
+            wanted.frames = Some(u64::from(umem_mib) * 512);
         }
         Ok((wanted, source))
     }
@@ -195,7 +196,8 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Verb::Doctor { asked } => {
             let (wanted, source) = asked.wanted()?;
-            let rows = examine(&host, &wanted, &Stages { stages: vec![] }.or_all());
+            let mut rows = examine(&host, &wanted, &Stages { stages: vec![] }.or_all());
+            report::by_interface(&mut rows, &wanted.interfaces);
             if asked.json {
                 print(&report::json(&rows)?)?;
             } else {

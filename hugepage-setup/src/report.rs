@@ -27,6 +27,15 @@ pub fn is_applied(rows: &[Found]) -> bool {
     rows.iter().all(|(_, row)| row.steps.is_empty())
 }
 
+/// The host's own rows first, then those of one interface after the other.
+pub fn by_interface(rows: &mut [Found], interfaces: &[String]) {
+    rows.sort_by_key(|(_, row)| {
+        let of = row.item.split_once(": ").map(|(name, _)| name);
+        of.and_then(|name| interfaces.iter().position(|other| other == name))
+            .map_or(0, |position| position + 1)
+    });
+}
+
 /// One table, a list of what to do, and a sentence. Commands stand below the table: there
 /// they are whole, however narrow the terminal.
 pub fn table(title: &str, rows: &[Found]) -> String {
@@ -219,6 +228,19 @@ mod tests {
         );
         assert!(table("", &rows()[..2]).ends_with("Ready, with 1 to look at.\n"));
         assert!(table("", &rows()[..1]).ends_with("\nReady.\n"));
+    }
+
+    #[test]
+    fn rows_of_an_interface_stand_together_behind_those_of_the_host() {
+        let items = ["eth1: queues", "kernel", "eth0: queues", "cores: clock"];
+        let row = |item: &str| (Stage::Kernel, Row::ok(item, "", ""));
+        let mut rows: Vec<Found> = items.map(row).to_vec();
+        by_interface(&mut rows, &["eth0".to_owned(), "eth1".to_owned()]);
+        let sorted: Vec<&str> = rows.iter().map(|(_, row)| row.item.as_str()).collect();
+        assert_eq!(
+            sorted,
+            ["kernel", "cores: clock", "eth0: queues", "eth1: queues"]
+        );
     }
 
     #[test]

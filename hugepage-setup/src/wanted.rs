@@ -2,12 +2,19 @@
 
 use crate::cores;
 use crate::host::Host;
+use crate::links::Link;
+use crate::stage::queues;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 /// Bytes of a frame.
 const FRAME_LEN: u64 = 2048;
+const FRAMES_A_HUGEPAGE: u64 = 1024;
+/// Frames of a worker, where its rings need no more.
+const FRAMES_MIN: u64 = 16_384;
+/// One batch in the worker's hands, and as many again for what it originates.
+const FRAMES_EXTRA: u64 = 128;
 
 /// Whether the packet memory is to lie in hugepages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,12 +41,16 @@ pub struct Wanted {
     pub cores: Vec<u32>,
     /// Workers never sleep (`poll = "busy"`).
     pub busy: bool,
+    /// Devices whose NIC the workers must poll themselves (`busy_poll = "on"`).
+    pub busy_poll_on: Vec<String>,
+    /// Devices whose NIC they must not (`busy_poll = "off"`).
+    pub busy_poll_off: Vec<String>,
     /// Where SIP arrives.
     pub listens: Vec<SocketAddr>,
     /// UDP ports of the media relays.
     pub media_ports: Vec<PortRange>,
-    /// Frames of one worker (`umem.frames`).
-    pub frames: u64,
+    /// Frames of one worker (`umem.frames`); `None` for as many as its rings need.
+    pub frames: Option<u64>,
     /// Where they are to lie.
     pub hugepages: Hugepages,
     /// Descriptors of each AF_XDP receive ring (`rings.rx`).
@@ -57,9 +68,11 @@ impl Default for Wanted {
             workers: 2,
             cores: Vec::new(),
             busy: false,
+            busy_poll_on: Vec::new(),
+            busy_poll_off: Vec::new(),
             listens: Vec::new(),
             media_ports: Vec::new(),
-            frames: 16_384,
+            frames: None,
             hugepages: Hugepages::Auto,
             ring_rx: 2048,
             ring_tx: 2048,
@@ -68,9 +81,27 @@ impl Default for Wanted {
 }
 
 impl Wanted {
+    /// The same, with as many frames as the rings on these interfaces need where nothing
+    /// is said: as trunklined reckons.
+    pub fn with_frames<'a>(self, links: impl Iterator<Item = &'a Link>) -> Wanted {
+        let needed = queues::frames_needed(links, &self);
+        let whole = (needed + FRAMES_EXTRA).next_multiple_of(FRAMES_A_HUGEPAGE);
+        Wanted {
+            frames: self.frames.or(Some(whole.max(FRAMES_MIN))),
+            ..self
+        }
+    }
+
     /// Packet memory of one worker, in bytes.
     pub fn worker_len(&self) -> u64 {
-        self.frames * FRAME_LEN
+        self.frames.unwrap_or(FRAMES_MIN) * FRAME_LEN
+    }
+
+    /// Whether the workers are to poll this device's NIC themselves, its interrupts held
+    /// back. For a worker that sleeps that is only done where it is demanded.
+    pub fn polls_nic(&self, device: &str) -> bool {
+        let has = |list: &[String]| list.iter().any(|other| other == device);
+        has(&self.busy_poll_on) || (self.busy && !has(&self.busy_poll_off))
     }
 
     /// Packet memory of all workers, in bytes.

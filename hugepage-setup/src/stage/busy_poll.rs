@@ -3,7 +3,8 @@
 //! With SO_PREFER_BUSY_POLL the worker drives the NIC's NAPI itself, if its interrupts
 //! stay off meanwhile: after `napi_defer_hard_irqs` empty polls a timer of
 //! `gro_flush_timeout` takes the interrupt's place. A worker that sleeps would wait for that
-//! timer, up to 200 µs a packet: so this is for `poll = "busy"` alone.
+//! timer, up to 200 µs a packet: so this is for `poll = "busy"`, or where the configuration
+//! demands `busy_poll = "on"`. Where busy polling has no effect the timers would only delay.
 
 use crate::host::Host;
 use crate::links::Link;
@@ -11,11 +12,17 @@ use crate::row::Row;
 use crate::row::State;
 use crate::row::Step;
 use crate::setting::Setting;
+use crate::stage::driver;
+use crate::stage::driver::Mode;
+use crate::stage::kernel::Version;
 use crate::wanted::Wanted;
 
 /// The two files of an interface and their values, as the kernel's documentation gives
 /// them for busy polling: two empty polls, 200 µs.
 const VALUES: [(&str, u64); 2] = [("napi_defer_hard_irqs", 2), ("gro_flush_timeout", 200_000)];
+
+/// From this kernel on it takes a zero-copy socket.
+const ZERO_COPY_SINCE: Version = (6, 14);
 
 /// What the two files have; `None` where they cannot be read.
 pub fn facts(host: &Host, link: &Link) -> [Option<u64>; 2] {
@@ -30,7 +37,12 @@ fn path(link: &Link, file: &str) -> String {
 }
 
 /// One row.
-pub fn judge(link: &Link, wanted: &Wanted, has: &[Option<u64>; 2]) -> Vec<Row> {
+pub fn judge(
+    link: &Link,
+    wanted: &Wanted,
+    has: &[Option<u64>; 2],
+    kernel: Option<Version>,
+) -> Vec<Row> {
     let item = format!("{}: busy poll timers", link.name);
     let not = |found: String, wish: &str| vec![Row::not_applicable(&item, found, wish)];
     if link.is_virtual() {
@@ -41,13 +53,17 @@ pub fn judge(link: &Link, wanted: &Wanted, has: &[Option<u64>; 2]) -> Vec<Row> {
         return not("not visible: sysfs is another namespace's".to_owned(), "");
     };
     let found = format!("defer {defer}, {} µs", timeout / 1000);
-    if !wanted.busy {
+    if !wanted.polls_nic(&link.name) {
         return not(found, "any, unless poll = \"busy\"");
     }
     let wish = "defer 2, 200 µs";
     if !link.queues.is_empty() && link.queues.iter().all(|queue| queue.napi.is_none()) {
         let found = format!("{found}; no effect: the driver does not link queue and NAPI");
         return not(found, wish);
+    }
+    let copies = matches!(driver::mode(link), Mode::Copy | Mode::Generic);
+    if copies && kernel.is_some_and(|kernel| kernel >= ZERO_COPY_SINCE) {
+        return not(format!("{found}; no effect without zero-copy"), wish);
     }
     let row = Row::ok(&item, found, wish);
     let steps: Vec<Step> = VALUES
@@ -95,12 +111,12 @@ mod tests {
             ("/sys/class/net/eth0/gro_flush_timeout", "200000\n"),
         ]);
         let has = facts(&tree.host(), &nic());
-        let row = judge(&nic(), &busy(), &has).remove(0);
+        let row = judge(&nic(), &busy(), &has, Some((6, 18))).remove(0);
         assert_eq!(
             row.advice,
             "echo 2 > /sys/class/net/eth0/napi_defer_hard_irqs"
         );
-        let adaptive = judge(&nic(), &Wanted::default(), &has).remove(0);
+        let adaptive = judge(&nic(), &Wanted::default(), &has, Some((6, 18))).remove(0);
         assert_eq!(adaptive.state, State::NotApplicable);
     }
 
@@ -111,7 +127,7 @@ mod tests {
             kind: Some("veth".into()),
             ..nic()
         };
-        let row = judge(&veth, &busy(), &[Some(0), Some(0)]).remove(0);
+        let row = judge(&veth, &busy(), &[Some(0), Some(0)], Some((6, 18))).remove(0);
         assert_eq!(row.found, "does not apply: veth has no interrupts");
         let unlinked = Link {
             queues: vec![Queue {
@@ -121,13 +137,31 @@ mod tests {
             }],
             ..nic()
         };
-        let row = judge(&unlinked, &busy(), &[Some(0), Some(0)]).remove(0);
+        let row = judge(&unlinked, &busy(), &[Some(0), Some(0)], Some((6, 18))).remove(0);
         assert_eq!(row.state, State::NotApplicable);
+        let copies = Link {
+            xdp_features: Some(7),
+            ..nic()
+        };
+        let has = [Some(0), Some(0)];
+        assert!(
+            judge(&copies, &busy(), &has, Some((6, 14)))[0]
+                .steps
+                .is_empty()
+        );
+        assert_eq!(
+            judge(&copies, &busy(), &has, Some((6, 13)))[0].steps.len(),
+            2
+        );
         let elsewhere = Link {
             is_in_sysfs: false,
             ..nic()
         };
         let hidden = facts(&Tree::new(&[]).host(), &elsewhere);
-        assert!(judge(&elsewhere, &busy(), &hidden)[0].steps.is_empty());
+        assert!(
+            judge(&elsewhere, &busy(), &hidden, Some((6, 18)))[0]
+                .steps
+                .is_empty()
+        );
     }
 }

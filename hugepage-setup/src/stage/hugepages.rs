@@ -183,7 +183,7 @@ mod tests {
     fn wanted(workers: u32, umem_mib: u64) -> Wanted {
         Wanted {
             workers,
-            frames: umem_mib * 512,
+            frames: Some(umem_mib * 512),
             ..Wanted::default()
         }
     }

@@ -124,7 +124,8 @@ pub fn judge(link: &Link, wanted: &Wanted, cores: &Cores, irqs: &[Irq]) -> Vec<R
         };
         return vec![Row::not_applicable(&item, found, "")];
     }
-    let polls = wanted.busy && link.queues.iter().any(|queue| queue.napi.is_some());
+    let linked = link.queues.iter().any(|queue| queue.napi.is_some());
+    let polls = wanted.polls_nic(&link.name) && linked;
     let spare = spare_for(link, cores);
     let own = polls || spare.is_empty();
     let choice = if own { &cores.workers } else { &spare };

@@ -208,7 +208,7 @@ Max address space         unlimited            unlimited            bytes
 
     fn wanted(umem_mib: u64) -> Wanted {
         Wanted {
-            frames: umem_mib * 512,
+            frames: Some(umem_mib * 512),
             ..Wanted::default()
         }
     }

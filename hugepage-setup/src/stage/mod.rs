@@ -1,5 +1,5 @@
 //! The stages: what is looked at, one file each, in the order in which a person would
-//! put things right. `queues` comes before `rss` and `irq`, which follow from it.
+//! put things right. `queues` comes before what follows from it: memory, spread, interrupts.
 
 use crate::host::Host;
 use crate::links;
@@ -37,16 +37,16 @@ pub enum Stage {
     Kernel,
     /// What this process may do.
     Capabilities,
+    /// Is the interface there, what can its driver do?
+    Driver,
+    /// As many queues as workers.
+    Queues,
     /// Memory for packets.
     Hugepages,
     /// The limit of locked memory.
     Memlock,
     /// Media ports kept from the host's own sockets.
     Ports,
-    /// Is the interface there, what can its driver do?
-    Driver,
-    /// As many queues as workers.
-    Queues,
     /// Sizes of the hardware's rings.
     Rings,
     /// Offloads that blind XDP.
@@ -80,6 +80,16 @@ pub const ALL: [(Stage, &str, &str); 16] = [
         "what this process may do (a report)",
     ),
     (
+        Stage::Driver,
+        "driver",
+        "interface, XDP, zero-copy, MTU, program (a report)",
+    ),
+    (
+        Stage::Queues,
+        "queues",
+        "a queue of each NIC for each worker",
+    ),
+    (
         Stage::Hugepages,
         "hugepages",
         "2 MiB pages for the packet memory",
@@ -93,16 +103,6 @@ pub const ALL: [(Stage, &str, &str); 16] = [
         Stage::Ports,
         "ports",
         "media ports kept from the host's own sockets",
-    ),
-    (
-        Stage::Driver,
-        "driver",
-        "interface, XDP, zero-copy, MTU, program (a report)",
-    ),
-    (
-        Stage::Queues,
-        "queues",
-        "a queue of each NIC for each worker",
     ),
     (Stage::Rings, "rings", "sizes of the NIC's rings"),
     (
@@ -182,19 +182,22 @@ impl FromStr for Stage {
 pub struct View<'a> {
     /// Its files.
     pub host: &'a Host,
-    /// What Trunkline is to run with.
-    pub wanted: &'a Wanted,
+    /// What Trunkline is to run with, the number of frames filled in.
+    pub wanted: Wanted,
     /// Its interfaces.
     pub links: Links,
 }
 
 impl<'a> View<'a> {
     /// Looks at the interfaces; the files are read when a stage asks for them.
-    pub fn new(host: &'a Host, wanted: &'a Wanted) -> View<'a> {
+    pub fn new(host: &'a Host, wanted: &Wanted) -> View<'a> {
+        let links = Links::of_this_namespace(host, &wanted.interfaces);
+        let wanted = wanted.clone();
+        let names = wanted.interfaces.clone();
         View {
             host,
-            wanted,
-            links: Links::of_this_namespace(host, &wanted.interfaces),
+            wanted: wanted.with_frames(links.named(&names)),
+            links,
         }
     }
 
@@ -230,7 +233,11 @@ impl<'a> View<'a> {
                 self.each(|link| steering::judge(link, wanted, &steering::facts(link, wanted)))
             }
             Stage::BusyPoll => {
-                self.each(|link| busy_poll::judge(link, wanted, &busy_poll::facts(host, link)))
+                let kernel = known::facts(host);
+                self.each(|link| {
+                    let has = busy_poll::facts(host, link);
+                    busy_poll::judge(link, wanted, &has, kernel)
+                })
             }
             Stage::Irq => {
                 let mut rows = irq::judge_balancer(&irq::balancer(host));

@@ -47,11 +47,11 @@ pub fn judge(link: &Link, wanted: &Wanted) -> Vec<Row> {
             .feature("rx-vlan-hw-parse")
             .is_some_and(|feature| feature.active);
         let found = if parses {
-            "the NIC strips tags; no VLAN is configured"
+            "tags are taken out of the frame"
         } else {
             "tags are left in the frame"
         };
-        Row::ok(&item, found, "any, without VLANs")
+        Row::ok(&item, found, "any: no VLAN is configured")
     });
     rows
 }

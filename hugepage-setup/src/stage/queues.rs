@@ -2,7 +2,7 @@
 //! q mod n = w, so each interface needs at least as many as there are workers.
 //!
 //! Many more are no gain: each queue's fill ring keeps twice `rings.rx` of its worker's
-//! frames, which then must be there.
+//! frames, and its transmit ring up to `rings.tx`, which then must be there.
 
 use crate::ethtool::Channels;
 use crate::links::Link;
@@ -13,10 +13,10 @@ use crate::row::Step;
 use crate::setting::Setting;
 use crate::wanted::Wanted;
 
-/// Frames that the fill rings of the busiest worker keep, over all interfaces.
+/// Frames that the rings of the busiest worker can hold, over all interfaces.
 pub fn frames_needed<'a>(links: impl Iterator<Item = &'a Link>, wanted: &Wanted) -> u64 {
     let sockets = links.map(|link| u64::from(link.rx_queues().div_ceil(wanted.workers.max(1))));
-    sockets.sum::<u64>() * 2 * u64::from(wanted.ring_rx)
+    sockets.sum::<u64>() * (2 * u64::from(wanted.ring_rx) + u64::from(wanted.ring_tx))
 }
 
 /// One row, and for a veth another one about its far side. `frames` is
@@ -55,10 +55,11 @@ fn judge_count(link: &Link, wanted: &Wanted, frames: u64) -> Row {
         to: to.to_string(),
     };
     if rx.min(tx) >= workers {
-        let fewer = (rx > workers && frames > wanted.frames).then(|| with_queues(&has, workers));
-        return match fewer.flatten() {
-            Some(to) => Row {
-                wanted: format!("{workers}: {} frames do not fill {rx}", wanted.frames),
+        let few = wanted.frames.filter(|has| frames > *has && rx > workers);
+        let fewer = few.zip(with_queues(&has, workers));
+        return match fewer {
+            Some((few, to)) => Row {
+                wanted: format!("{workers} each way, since {few} frames fill no more"),
                 ..row
             }
             .needs(State::Warn, vec![change(to)]),
@@ -232,13 +233,21 @@ mod tests {
         let link = nic(64, 64);
         let two = wanted(2);
         let frames = frames_needed([&link, &link].into_iter(), &two);
-        // 32 queues a worker on each of two interfaces, 4,096 frames each.
-        assert_eq!(frames, 64 * 4096);
-        let row = judge(&link, &two, frames).remove(0);
+        // 32 queues a worker on each of two interfaces, 6,144 frames each.
+        assert_eq!(frames, 64 * 6144);
+        let few = Wanted {
+            frames: Some(16_384),
+            ..wanted(2)
+        };
+        let row = judge(&link, &few, frames).remove(0);
         assert_eq!(
             (row.state, row.advice.as_str()),
             (State::Warn, "ethtool -L eth0 combined 2")
         );
-        assert_eq!(judge(&link, &two, two.frames)[0].state, State::Ok);
+        assert_eq!(judge(&link, &few, 16_384)[0].state, State::Ok);
+        // Where nothing is said there are as many as that.
+        let all = two.with_frames([&link, &link].into_iter());
+        assert_eq!(all.frames, Some(385 * 1024));
+        assert_eq!(judge(&link, &all, frames)[0].state, State::Ok);
     }
 }
