@@ -22,6 +22,7 @@ use trunkline_dataplane::media::ChecksumPolicy;
 use trunkline_dataplane::media::FlowKind;
 use trunkline_dataplane::media::FlowSpec;
 use trunkline_dataplane::media::FlowTable;
+use trunkline_dataplane::media::GROWTH_MAX;
 use trunkline_dataplane::media::Relayed;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::wire;
@@ -49,40 +50,36 @@ fn main() {
             std::process::exit(2);
         }
     };
-    let Ok(mut table) = FlowTable::new(&[(ACCESS, PORTS), (CORE, PORTS)]) else {
+    let Ok(mut table) = FlowTable::new(&[(ACCESS, PORTS), (CORE, PORTS)], &[]) else {
         eprintln!("the media ranges do not make a table");
         std::process::exit(1);
     };
-    let templates: Vec<[u8; 214]> = (0..FLOW_COUNT).map(|at| open(&mut table, at)).collect();
+    let templates: Vec<[u8; GROWTH_MAX + 214]> =
+        (0..FLOW_COUNT).map(|at| open(&mut table, at)).collect();
     let network = lab::network(1, 1500, &lab::everybody());
     let mut forwarded = 0u64;
     for (template, _) in templates.iter().cycle().zip(0..packets) {
-        let mut frame = *template;
+        let mut room = *template;
         if let Some(policy) = policy {
-            forwarded += relay(&mut table, &mut frame, &network, policy);
+            forwarded += relay(&mut table, &mut room, &network, policy);
         }
-        black_box(&mut frame);
+        black_box(&mut room);
     }
     println!("{packets} packets, {forwarded} forwarded");
 }
 
-fn relay(
-    table: &mut FlowTable,
-    frame: &mut [u8],
-    network: &Network,
-    policy: ChecksumPolicy,
-) -> u64 {
-    let Ok(datagram) = wire::parse(frame) else {
+fn relay(table: &mut FlowTable, room: &mut [u8], network: &Network, policy: ChecksumPolicy) -> u64 {
+    let Ok(datagram) = wire::parse(&room[GROWTH_MAX..]) else {
         return 0;
     };
-    match table.relay(frame, &datagram, network, policy) {
+    match table.relay(room, &datagram, network, policy) {
         Relayed::Forward { .. } => 1,
         Relayed::Drop { .. } => 0,
     }
 }
 
-/// Opens a flow and makes a frame for it.
-fn open(table: &mut FlowTable, at: u16) -> [u8; 214] {
+/// Opens a flow and makes a frame for it, behind room for its headers to grow.
+fn open(table: &mut FlowTable, at: u16) -> [u8; GROWTH_MAX + 214] {
     let source = SocketAddr::new(CALLER, 30_000 + 2 * at);
     let spec = FlowSpec {
         local: SocketAddr::new(ACCESS, 20_000 + 2 * at),
@@ -98,10 +95,12 @@ fn open(table: &mut FlowTable, at: u16) -> [u8; 214] {
         },
     };
     let _ = table.open(&spec);
-    let mut frame = [0xd5; 214];
+    let mut room = [0xd5; GROWTH_MAX + 214];
+    let frame = &mut room[GROWTH_MAX..];
     frame[42..54].copy_from_slice(&[0x80, 8, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4]);
     let ethernet = wire::Ethernet::default();
-    let _ = wire::write_headers(&mut frame, &ethernet, source, spec.local, 172);
-    wire::fill_udp_checksum(&mut frame);
-    frame
+    let tags = wire::VlanStack::NONE;
+    let _ = wire::write_headers(frame, &ethernet, &tags, source, spec.local, 172);
+    wire::fill_udp_checksum(frame);
+    room
 }

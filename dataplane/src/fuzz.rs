@@ -7,6 +7,7 @@ pub use frame::frame;
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
 use crate::sdp;
@@ -213,8 +214,8 @@ fn parsed(body: &[u8]) {
     let mut out = vec![0; body.len() + 4_096];
     assert_eq!(sdp::rewrite(body, &session, &[], &mut out), Ok(body.len()));
     assert_eq!(&out[..body.len()], body);
-    for mixed in [false, true] {
-        let relays = relays(&session, mixed);
+    for (mixed, ipv6) in [(false, false), (true, false), (false, true), (true, true)] {
+        let relays = relays(&session, mixed, ipv6);
         let len = sdp::rewrite(body, &session, &relays, &mut out);
         let Ok(len) = len else {
             panic!("not rewritten: {len:?}")
@@ -228,8 +229,8 @@ fn parsed(body: &[u8]) {
 }
 
 /// A relay for every stream that takes one; for every other one of them, on two
-/// addresses, where `mixed` is set.
-fn relays(session: &Session, mixed: bool) -> Vec<Option<Relay>> {
+/// addresses, where `mixed` is set; over IPv6 where `ipv6` is.
+fn relays(session: &Session, mixed: bool, ipv6: bool) -> Vec<Option<Relay>> {
     let mut relays = Vec::new();
     for (index, stream) in (0_u8..).zip(session.streams()) {
         let rtp = 30_000 + 10 * u16::from(index);
@@ -240,7 +241,7 @@ fn relays(session: &Session, mixed: bool) -> Vec<Option<Relay>> {
         };
         let last = if mixed { index % 3 } else { 1 };
         let relay = Relay {
-            address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, last)),
+            address: relay_address(last, ipv6),
             rtp,
             rtcp,
         };
@@ -248,6 +249,14 @@ fn relays(session: &Session, mixed: bool) -> Vec<Option<Relay>> {
         relays.push(taken.then_some(relay));
     }
     relays
+}
+
+fn relay_address(last: u8, ipv6: bool) -> IpAddr {
+    if ipv6 {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()).into()
+    } else {
+        Ipv4Addr::new(203, 0, 113, last).into()
+    }
 }
 
 fn relayed(old_body: &[u8], old: &Session, body: &[u8], relays: &[Option<Relay>]) {
@@ -276,8 +285,12 @@ fn relayed(old_body: &[u8], old: &Session, body: &[u8], relays: &[Option<Relay>]
             (before_end.rtp, after_end.rtp),
             (before_end.rtcp, after_end.rtcp),
         ] {
-            let held = before.ip().is_unspecified();
-            assert_eq!(after.ip(), if held { before.ip() } else { relay.address });
+            if before.ip().is_unspecified() {
+                assert!(after.ip().is_unspecified());
+                assert_eq!(after.is_ipv4(), relay.address.is_ipv4());
+            } else {
+                assert_eq!(after.ip(), relay.address);
+            }
         }
     }
     let old_lines: Vec<_> = kept_lines(old_body).collect();

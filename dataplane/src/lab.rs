@@ -4,9 +4,13 @@
 //! ```text
 //!   caller 10.77.1.2 ── access 10.77.1.1 [box] core 10.77.2.1 ── callee 10.77.2.2
 //! ```
+//!
+//! Each side may as well be of IPv6 (2001:db8:77:1::1 and so on) and behind VLAN tags: see
+//! [`Lab`]. The constants and functions beside it are those of the plain lab.
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
 use crate::ids::InterfaceIndex;
@@ -27,22 +31,14 @@ use crate::settings::MediaRange;
 use crate::settings::Secrets;
 use crate::settings::Settings;
 use crate::settings::Trunk;
+use crate::wire::VlanStack;
 
 /// The box's address and SIP listen on each interface; media uses the same address.
-pub const LISTENS: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1)), 5060),
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 1)), 5060),
-];
+pub const LISTENS: [SocketAddr; 2] = [Lab::PLAIN.listen(0), Lab::PLAIN.listen(1)];
 /// The peer behind each interface: caller, callee.
-pub const PEERS: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 5060),
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 5060),
-];
+pub const PEERS: [SocketAddr; 2] = [Lab::PLAIN.peer(0), Lab::PLAIN.peer(1)];
 /// Somebody else on the link of each interface.
-pub const STRANGERS: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(10, 77, 1, 66)),
-    IpAddr::V4(Ipv4Addr::new(10, 77, 2, 66)),
-];
+pub const STRANGERS: [IpAddr; 2] = [Lab::PLAIN.stranger(0), Lab::PLAIN.stranger(1)];
 /// First and last media port of each interface's range.
 pub const MEDIA_PORTS: [(u16, u16); 2] = [(20_000, 23_999), (30_000, 33_999)];
 /// The station address of every host that is not the box.
@@ -54,120 +50,201 @@ pub const fn box_mac(interface: InterfaceIndex) -> [u8; 6] {
     [2, 0, 0, 0, 0, interface.0]
 }
 
-/// The settings for so many workers, with small tables.
-#[must_use]
-pub fn settings(workers: u8) -> Settings {
-    let trunk = |side: u8| {
-        let peer = PEERS[usize::from(side)];
-        Trunk {
-            name: ["caller", "callee"][usize::from(side)].to_owned(),
-            sources: vec![(peer.ip(), 24)],
-            target: Some(peer),
-            listen: ListenIndex(side),
-            media: MediaIndex(side),
-        }
-    };
-    let route = |from, to| DialRoute {
-        from: Some(TrunkIndex(from)),
-        prefix: None,
-        to: TrunkIndex(to),
-    };
-    let names = ["access", "core"].map(str::to_owned);
-    Settings {
-        workers,
-        boot: 7,
-        interfaces: names
-            .iter()
-            .map(|name| InterfaceSettings {
-                name: name.clone(),
-                checksum: ChecksumPolicy::Auto,
-            })
-            .collect(),
-        listens: names
-            .iter()
-            .zip(LISTENS)
-            .map(|(name, address)| Listen {
-                name: name.clone(),
-                address,
-                advertised: address,
-            })
-            .collect(),
-        media: names
-            .iter()
-            .zip(LISTENS)
-            .zip(MEDIA_PORTS)
-            .map(|((name, listen), (first, last))| MediaRange {
-                name: name.clone(),
-                address: listen.ip(),
-                advertised: listen.ip(),
-                ports: first..=last,
-            })
-            .collect(),
-        trunks: vec![trunk(0), trunk(1)],
-        routes: vec![route(0, 1), route(1, 0)],
-        secrets: Secrets {
-            branch: [1; 16],
-            cookie: [[2; 16], [3; 16]],
-            hash: [4; 16],
-        },
-        capacity: Capacity {
-            transactions: 512,
-            calls: 128,
-            kept: [1024, 128, 4],
-        },
-    }
+/// One side of a lab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// Its addresses are of IPv6.
+    pub ipv6: bool,
+    /// The tags of its interface.
+    pub vlan: VlanStack,
 }
 
-/// The links and routes, and as neighbours whom `knows` names.
-#[must_use]
-pub fn network(epoch: u32, mtu: u16, knows: &[IpAddr]) -> Network {
-    let interfaces = [InterfaceIndex(0), InterfaceIndex(1)];
-    let side = |index: InterfaceIndex| LISTENS[usize::from(index.0)];
-    let links = interfaces.map(|index| Link {
-        index,
-        mac: box_mac(index),
-        mtu,
-        up: true,
-    });
-    let routes = interfaces.map(|index| Route {
-        prefix: side(index).ip(),
-        length: 24,
-        gateway: None,
-        out: Out::Ours(index),
-        metric: 0,
-    });
-    let neighbours: Vec<_> = knows
-        .iter()
-        .flat_map(|&address| {
-            interfaces
-                .into_iter()
-                .filter(move |&index| same_link(side(index).ip(), address))
-                .map(move |interface| Neighbour {
+/// A lab: what the access side and the core side are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lab {
+    /// By interface.
+    pub sides: [Side; 2],
+}
+
+impl Lab {
+    /// IPv4 without tags on both sides.
+    pub const PLAIN: Lab = Lab {
+        sides: [Side {
+            ipv6: false,
+            vlan: VlanStack::NONE,
+        }; 2],
+    };
+
+    /// A host of a side; `last` ends its address.
+    #[must_use]
+    pub const fn host(&self, side: usize, last: u8) -> IpAddr {
+        let ipv6 = self.sides[side & 1].ipv6;
+        match (ipv6, side & 1) {
+            (false, 0) => IpAddr::V4(Ipv4Addr::new(10, 77, 1, last)),
+            (false, _) => IpAddr::V4(Ipv4Addr::new(10, 77, 2, last)),
+            (true, 0) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x77, 1, 0, 0, 0, last as u16)),
+            (true, _) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x77, 2, 0, 0, 0, last as u16)),
+        }
+    }
+
+    /// The box's SIP listen on a side.
+    #[must_use]
+    pub const fn listen(&self, side: usize) -> SocketAddr {
+        SocketAddr::new(self.host(side, 1), 5060)
+    }
+
+    /// The peer on a side.
+    #[must_use]
+    pub const fn peer(&self, side: usize) -> SocketAddr {
+        SocketAddr::new(self.host(side, 2), 5060)
+    }
+
+    /// Somebody else on a side.
+    #[must_use]
+    pub const fn stranger(&self, side: usize) -> IpAddr {
+        self.host(side, 66)
+    }
+
+    /// The peers and the strangers: all that the network usually knows.
+    #[must_use]
+    pub const fn everybody(&self) -> [IpAddr; 4] {
+        [
+            self.host(0, 2),
+            self.host(1, 2),
+            self.stranger(0),
+            self.stranger(1),
+        ]
+    }
+
+    /// The side that an address is of.
+    #[must_use]
+    pub fn side_of(&self, address: IpAddr) -> Option<usize> {
+        (0..2).find(|&side| same_network(self.host(side, 1), address))
+    }
+
+    /// The settings for so many workers, with small tables.
+    #[must_use]
+    pub fn settings(&self, workers: u8) -> Settings {
+        let trunk = |side: u8| {
+            let peer = self.peer(side.into());
+            Trunk {
+                name: ["caller", "callee"][usize::from(side)].to_owned(),
+                sources: vec![(peer.ip(), prefix_len(peer.ip()))],
+                target: Some(peer),
+                listen: ListenIndex(side),
+                media: MediaIndex(side),
+            }
+        };
+        let route = |from, to| DialRoute {
+            from: Some(TrunkIndex(from)),
+            prefix: None,
+            to: TrunkIndex(to),
+        };
+        let names = ["access", "core"].map(str::to_owned);
+        Settings {
+            workers,
+            boot: 7,
+            interfaces: names
+                .iter()
+                .zip(self.sides)
+                .map(|(name, side)| InterfaceSettings {
+                    name: name.clone(),
+                    vlan: side.vlan,
+                    checksum: ChecksumPolicy::Auto,
+                })
+                .collect(),
+            listens: (0..2)
+                .map(|side| Listen {
+                    name: names[side].clone(),
+                    address: self.listen(side),
+                    advertised: self.listen(side),
+                })
+                .collect(),
+            media: (0..2)
+                .map(|side| MediaRange {
+                    name: names[side].clone(),
+                    address: self.host(side, 1),
+                    advertised: self.host(side, 1),
+                    ports: MEDIA_PORTS[side].0..=MEDIA_PORTS[side].1,
+                })
+                .collect(),
+            trunks: vec![trunk(0), trunk(1)],
+            routes: vec![route(0, 1), route(1, 0)],
+            secrets: Secrets {
+                branch: [1; 16],
+                cookie: [[2; 16], [3; 16]],
+                hash: [4; 16],
+            },
+            capacity: Capacity {
+                transactions: 512,
+                calls: 128,
+                kept: [1024, 128, 4],
+            },
+        }
+    }
+
+    /// The links and routes, and as neighbours whom `knows` names.
+    #[must_use]
+    pub fn network(&self, epoch: u32, mtu: u16, knows: &[IpAddr]) -> Network {
+        let interfaces = [InterfaceIndex(0), InterfaceIndex(1)];
+        let links = interfaces.map(|index| Link {
+            index,
+            mac: box_mac(index),
+            mtu,
+            up: true,
+        });
+        let addresses = [self.host(0, 1), self.host(1, 1)];
+        let routes = interfaces.map(|index| {
+            let prefix = addresses[usize::from(index.0)];
+            Route {
+                prefix,
+                length: prefix_len(prefix),
+                gateway: None,
+                out: Out::Ours(index),
+                metric: 0,
+            }
+        });
+        let neighbours: Vec<_> = knows
+            .iter()
+            .filter_map(|&address| {
+                let interface = *interfaces.get(self.side_of(address)?)?;
+                Some(Neighbour {
                     interface,
                     address,
                     mac: PEER_MAC,
                 })
-        })
-        .collect();
-    Network::new(
-        epoch,
-        &links,
-        &LISTENS.map(|listen| listen.ip()),
-        &routes,
-        &neighbours,
-    )
-}
-
-/// True where both are of one interface's network.
-fn same_link(a: IpAddr, b: IpAddr) -> bool {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        _ => false,
+            })
+            .collect();
+        Network::new(epoch, &links, &addresses, &routes, &neighbours)
     }
 }
 
-/// The peers and the strangers: all that the network usually knows.
+/// The settings of the plain lab for so many workers, with small tables.
+#[must_use]
+pub fn settings(workers: u8) -> Settings {
+    Lab::PLAIN.settings(workers)
+}
+
+/// The links and routes of the plain lab, and as neighbours whom `knows` names.
+#[must_use]
+pub fn network(epoch: u32, mtu: u16, knows: &[IpAddr]) -> Network {
+    Lab::PLAIN.network(epoch, mtu, knows)
+}
+
+/// The peers and the strangers of the plain lab.
 #[must_use]
 pub fn everybody() -> [IpAddr; 4] {
-    [PEERS[0].ip(), PEERS[1].ip(), STRANGERS[0], STRANGERS[1]]
+    Lab::PLAIN.everybody()
+}
+
+const fn prefix_len(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 24 } else { 64 }
+}
+
+fn same_network(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],
+        _ => false,
+    }
 }

@@ -12,7 +12,9 @@ mod rewrite;
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 pub use self::multipart::find;
 pub use self::rewrite::Relay;
@@ -61,13 +63,12 @@ pub enum SdpError {
 /// What a c= or a=rtcp line says for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// An IPv4 unicast address. 0.0.0.0 is a hold of RFC 2543 (RFC 3264 §8.4).
-    V4(Ipv4Addr),
-    /// An IPv6 address.
-    V6,
+    /// A unicast address. 0.0.0.0 is a hold of RFC 2543 (RFC 3264 §8.4), and we take :: for
+    /// the same.
+    Ip(IpAddr),
     /// A name.
     Name,
-    /// An IPv4 multicast address, or one with a TTL or a count.
+    /// A multicast address, or one with a TTL or a count.
     Multicast,
 }
 
@@ -76,7 +77,7 @@ pub enum Address {
 pub struct Connection {
     /// The address.
     pub address: Address,
-    /// Address type and address: `IP4 192.0.2.1`.
+    /// Address type and address: `IP4 192.0.2.1`, `IP6 2001:db8::1`.
     pub place: Span,
 }
 
@@ -150,7 +151,7 @@ pub struct Stream {
 /// Where the writer of a session description wants a stream's media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// RTP goes here. The address is 0.0.0.0 in a hold of RFC 2543.
+    /// RTP goes here. The address is 0.0.0.0 or :: in a hold of RFC 2543.
     pub rtp: SocketAddr,
     /// RTCP goes here, unless both sides agree on rtcp-mux: what a=rtcp says, or else
     /// the next port.
@@ -164,8 +165,6 @@ pub enum Unanchored {
     Rejected,
     /// It is not RTP over UDP.
     NotRtp,
-    /// Its address is of IPv6.
-    Ip6,
     /// Its address is a name.
     Name,
     /// Its address is multicast.
@@ -227,7 +226,7 @@ impl Session {
             return Err(Unanchored::PortCount);
         }
         // A stream without any c= line has not passed `parse`.
-        let rtp = ip4(self
+        let rtp = ip(self
             .connection_of(stream)
             .map_or(Address::Name, |c| c.address))?;
         let (rtcp, rtcp_port) = match stream.rtcp {
@@ -235,7 +234,7 @@ impl Session {
                 port,
                 connection: Some(own),
                 ..
-            }) => (ip4(own.address)?, port),
+            }) => (ip(own.address)?, port),
             Some(Rtcp { port, .. }) => (rtp, port),
             None => (rtp, stream.port.saturating_add(1)),
         };
@@ -246,10 +245,9 @@ impl Session {
     }
 }
 
-fn ip4(address: Address) -> Result<IpAddr, Unanchored> {
+fn ip(address: Address) -> Result<IpAddr, Unanchored> {
     match address {
-        Address::V4(address) => Ok(address.into()),
-        Address::V6 => Err(Unanchored::Ip6),
+        Address::Ip(address) => Ok(address),
         Address::Name => Err(Unanchored::Name),
         Address::Multicast => Err(Unanchored::Multicast),
     }
@@ -511,8 +509,8 @@ fn connection(body: &[u8], value: Span) -> Result<Connection, SdpError> {
         end: text.end,
     };
     let address = match kind.of(body) {
-        kind if kind.eq_ignore_ascii_case(b"IP4") => address4(text.of(body)),
-        kind if kind.eq_ignore_ascii_case(b"IP6") => Some(Address::V6),
+        kind if kind.eq_ignore_ascii_case(b"IP4") => address::<Ipv4Addr>(text.of(body)),
+        kind if kind.eq_ignore_ascii_case(b"IP6") => address::<Ipv6Addr>(text.of(body)),
         _ => None,
     };
     Ok(Connection {
@@ -521,18 +519,20 @@ fn connection(body: &[u8], value: Span) -> Result<Connection, SdpError> {
     })
 }
 
-fn address4(text: &[u8]) -> Option<Address> {
+/// Reads an address of the family `A`. IPv4 in the clothes of IPv6 is IPv4.
+fn address<A: FromStr + Into<IpAddr>>(text: &[u8]) -> Option<Address> {
     let text = core::str::from_utf8(text).ok()?;
-    if let Ok(address) = text.parse::<Ipv4Addr>() {
-        let multicast = address.is_multicast() || address.is_broadcast();
-        return Some(if multicast {
+    if let Ok(address) = text.parse::<A>() {
+        let address = address.into().to_canonical();
+        let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+        return Some(if address.is_multicast() || broadcast {
             Address::Multicast
         } else {
-            Address::V4(address)
+            Address::Ip(address)
         });
     }
     if let Some((address, _)) = text.split_once('/') {
-        return address.parse::<Ipv4Addr>().ok().map(|_| Address::Multicast);
+        return address.parse::<A>().ok().map(|_| Address::Multicast);
     }
     // What is all digits and dots is an address that somebody got wrong.
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');

@@ -8,6 +8,7 @@ use crate::ids::ListenIndex;
 use crate::ids::MediaIndex;
 use crate::ids::TrunkIndex;
 use crate::media::ChecksumPolicy;
+use crate::wire::VlanStack;
 
 /// Everything that a worker knows from its start; the same for each of them.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Settings {
 pub struct InterfaceSettings {
     /// Its name in the configuration.
     pub name: String,
+    /// The tags of its frames.
+    pub vlan: VlanStack,
     /// How the UDP checksum of a relayed packet is mended.
     pub checksum: ChecksumPolicy,
 }

@@ -56,14 +56,16 @@ fn listen_at(listens: &[SocketAddr], address: SocketAddr) -> Option<ListenIndex>
 pub const fn wire_drop(error: WireError) -> Counter {
     match error {
         WireError::TooShort => Counter::WireTooShort,
-        WireError::NotIpv4 => Counter::WireNotIpv4,
+        WireError::NotIp => Counter::WireNotIp,
         WireError::IpVersion => Counter::WireIpVersion,
         WireError::IpHeaderLength => Counter::WireIpHeaderLength,
         WireError::IpChecksum => Counter::WireIpChecksum,
         WireError::IpLength => Counter::WireIpLength,
         WireError::Fragment => Counter::WireFragment,
+        WireError::IpExtension => Counter::WireIpExtension,
         WireError::NotUdp => Counter::WireNotUdp,
         WireError::UdpLength => Counter::WireUdpLength,
+        WireError::UdpNoChecksum => Counter::WireUdpNoChecksum,
         WireError::SourceNotHost => Counter::WireSourceNotHost,
     }
 }

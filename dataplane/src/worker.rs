@@ -27,6 +27,7 @@ use crate::mailbox::Mail;
 use crate::mailbox::SipMail;
 use crate::media::ChecksumPolicy;
 use crate::media::FlowTable;
+use crate::media::GROWTH_MAX;
 use crate::media::RangeError;
 use crate::media::Relayed;
 use crate::media::rtcp;
@@ -50,7 +51,7 @@ use crate::triage::Verdict;
 use crate::triage::media_drop;
 use crate::triage::triage;
 use crate::wire::Datagram;
-use crate::wire::HEADERS_LEN;
+use crate::wire::VlanStack;
 
 mod act;
 mod capture;
@@ -73,6 +74,8 @@ pub enum Poll {
 pub struct Worker<R: Rings> {
     listens: Vec<SocketAddr>,
     checksums: Vec<ChecksumPolicy>,
+    /// The tags of each interface.
+    vlans: Vec<VlanStack>,
     rings: R,
     batch: Vec<Received>,
     proxy: Proxy,
@@ -106,6 +109,11 @@ impl<R: Rings> Worker<R> {
             .iter()
             .map(|range| (range.address, range.ports.clone()))
             .collect();
+        let vlans: Vec<_> = settings
+            .interfaces
+            .iter()
+            .map(|interface| interface.vlan)
+            .collect();
         Ok(Worker {
             listens: settings
                 .listens
@@ -120,7 +128,8 @@ impl<R: Rings> Worker<R> {
             rings,
             batch: Vec::with_capacity(BATCH),
             proxy: Proxy::new(id, settings),
-            flows: FlowTable::new(&ranges)?,
+            flows: FlowTable::new(&ranges, &vlans)?,
+            vlans,
             network,
             post,
             effects: Effects::default(),
@@ -215,7 +224,14 @@ impl<R: Rings> Worker<R> {
     fn take_up(&mut self, received: Received, now: Tick) {
         let Received { frame, interface } = received;
         self.counters.count(Counter::Rx);
-        match triage(self.rings.bytes(&frame), &self.listens, &self.flows) {
+        let verdict = triage(self.rings.bytes(&frame), &self.listens, &self.flows);
+        match verdict {
+            Verdict::Media(datagram) | Verdict::Sip(_, datagram)
+                if datagram.vlan != self.vlan_of(interface) =>
+            {
+                self.counters.count(Counter::WireVlan);
+                self.rings.free(frame);
+            }
             Verdict::Media(datagram) => {
                 self.stopwatch.start();
                 self.relay(frame, interface, &datagram, now);
@@ -240,6 +256,11 @@ impl<R: Rings> Worker<R> {
         }
     }
 
+    fn vlan_of(&self, interface: InterfaceIndex) -> VlanStack {
+        let vlan = self.vlans.get(usize::from(interface.0));
+        vlan.copied().unwrap_or_default()
+    }
+
     /// Rewrites a media packet where it is and sends the same frame on.
     fn relay(&mut self, mut frame: Frame, from: InterfaceIndex, datagram: &Datagram, now: Tick) {
         let captures = if self.post.tap.takes_media() {
@@ -252,17 +273,24 @@ impl<R: Rings> Worker<R> {
             .get(usize::from(from.0))
             .copied()
             .unwrap_or_default();
-        let bytes = self.rings.bytes_mut(&mut frame);
-        match self.flows.relay(bytes, datagram, &self.network, checksum) {
+        // The kernel leaves far more than that before each frame.
+        if !frame.grow_front(GROWTH_MAX) {
+            self.counters.count(Counter::MediaTooLarge);
+            self.rings.free(frame);
+            return;
+        }
+        let room = self.rings.bytes_mut(&mut frame);
+        match self.flows.relay(room, datagram, &self.network, checksum) {
             Relayed::Forward {
                 interface,
+                start,
                 frame_len,
             } => {
-                let is_rtcp = bytes
-                    .get(HEADERS_LEN + 1)
+                let is_rtcp = room
+                    .get(GROWTH_MAX + datagram.headers_len() + 1)
                     .is_some_and(|&b| rtcp::is_packet_type(b));
                 // Padding that it came with does not go on.
-                let _ = frame.set_len(frame_len);
+                let _ = frame.shrink_front(start) && frame.set_len(frame_len);
                 if !captures.is_empty() {
                     self.capture_relayed(captures, &frame, interface, now);
                 }

@@ -173,16 +173,16 @@ impl Check<'_> {
                 self.wrong(address.span(), message, "use another address for the rest");
             }
         }
-        for advertise in file
-            .listens
-            .iter()
-            .filter_map(|listen| listen.advertise.as_ref())
-        {
-            self.endpoint(
-                &advertise.span(),
-                advertise.get_ref().ip(),
-                Some(advertise.get_ref().port()),
-            );
+        for listen in &file.listens {
+            let Some(advertise) = &listen.advertise else {
+                continue;
+            };
+            let ip = advertise.get_ref().ip();
+            self.endpoint(&advertise.span(), ip, Some(advertise.get_ref().port()));
+            if let Some(address) = &listen.address {
+                let address = address.get_ref().ip();
+                self.one_family(advertise.span(), ip, "the address", address);
+            }
         }
     }
 
@@ -198,6 +198,10 @@ impl Check<'_> {
         for range in &file.media {
             for address in range.address.iter().chain(&range.advertise) {
                 self.endpoint(&address.span(), *address.get_ref(), None);
+            }
+            if let (Some(advertise), Some(address)) = (&range.advertise, &range.address) {
+                let (ip, address) = (*advertise.get_ref(), *address.get_ref());
+                self.one_family(advertise.span(), ip, "the address", address);
             }
             let Some(ports) = &range.ports else { continue };
             self.ports(file, ports.span(), &ports.get_ref().0);
@@ -303,6 +307,14 @@ impl Check<'_> {
                     target.get_ref().ip(),
                     Some(target.get_ref().port()),
                 );
+                let listen = file.listens.iter().find(|listen| {
+                    trunk.listen.as_ref().map(Spanned::get_ref) == Some(listen.name.get_ref())
+                });
+                if let Some(from) = listen.and_then(|listen| listen.address.as_ref()) {
+                    let (target_ip, from) = (target.get_ref().ip(), from.get_ref().ip());
+                    let what = "the listen from which we speak to it";
+                    self.one_family(target.span(), target_ip, what, from);
+                }
             }
             for source in &trunk.sources {
                 let subnet = *source.get_ref();
@@ -314,7 +326,11 @@ impl Check<'_> {
                         help,
                     );
                 }
-                self.family(&source.span(), subnet.address);
+                if is_link_local(subnet.address) {
+                    let message = format!("{} is link-local", subnet.address);
+                    let help = "a peer on the link must be known by its global address";
+                    self.wrong(source.span(), message, help);
+                }
                 let key = (subnet.base(), subnet.prefix_len);
                 let name = &trunk.name.get_ref().0;
                 if let Some(other) = sources.insert(key, name) {
@@ -386,16 +402,22 @@ impl Check<'_> {
                 help,
             );
         }
-        self.family(span, address);
+        if is_link_local(address) {
+            let message = format!("{address} is link-local, which says nothing without its link");
+            let help = "take a global address, or a unique local one (fd00::/8)";
+            self.wrong(span.clone(), message, help);
+        }
         if port == Some(0) {
             self.wrong(span.clone(), "port 0 is no port", "SIP's own is 5060");
         }
     }
 
-    fn family(&mut self, span: &Range<usize>, address: IpAddr) {
-        if address.is_ipv6() {
-            let message = format!("{address} is an IPv6 address, which the box does not serve");
-            self.wrong(span.clone(), message, "take one of IPv4");
+    /// Two addresses between which packets go, or that stand for each other.
+    fn one_family(&mut self, span: Range<usize>, address: IpAddr, what: &str, other: IpAddr) {
+        if address.is_ipv4() != other.is_ipv4() {
+            let message = format!("{address} is of {}", family(address));
+            let help = format!("{what}, {other}, is of {}", family(other));
+            self.wrong(span, message, help);
         }
     }
 
@@ -452,5 +474,20 @@ impl Check<'_> {
                 "use fewer",
             );
         }
+    }
+}
+
+const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        // 169.254/16 is routed as any other where an administrator says so.
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+const fn family(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
     }
 }

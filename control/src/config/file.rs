@@ -188,21 +188,42 @@ impl FromStr for Subnet {
             Some((address, len)) => (address, Some(len)),
             None => (text, None),
         };
-        let address = address.parse().map_err(|_| ())?;
+        let address: IpAddr = address.parse().map_err(|_| ())?;
         let prefix_len_max = Subnet::address_len(address);
         let prefix_len = match len {
             Some(len) => len.parse().map_err(|_| ())?,
             None => prefix_len_max,
         };
-        if prefix_len <= prefix_len_max {
-            Ok(Subnet {
+        if prefix_len > prefix_len_max {
+            return Err(());
+        }
+        // IPv4 in the clothes of IPv6 is IPv4, where the prefix reaches so far.
+        Ok(match (address.to_canonical(), prefix_len) {
+            (IpAddr::V4(mapped), 96..) if address.is_ipv6() => Subnet {
+                address: mapped.into(),
+                prefix_len: prefix_len - 96,
+            },
+            _ => Subnet {
                 address,
                 prefix_len,
-            })
-        } else {
-            Err(())
-        }
+            },
+        })
     }
+}
+
+const SOCKET_ADDRESS: &str =
+    "an IP address and a port, as in \"192.0.2.1:5060\" or \"[2001:db8::1]:5060\"";
+
+/// IPv4 in the clothes of IPv6 is IPv4.
+fn canonical(address: &Spanned<IpAddr>) -> Spanned<IpAddr> {
+    Spanned::new(address.span(), address.get_ref().to_canonical())
+}
+
+/// The same, and nothing but address and port: a scope goes with link-local addresses, which
+/// are refused.
+fn canonical_socket(address: &Spanned<SocketAddr>) -> Spanned<SocketAddr> {
+    let (ip, port) = (address.get_ref().ip(), address.get_ref().port());
+    Spanned::new(address.span(), SocketAddr::new(ip.to_canonical(), port))
 }
 
 impl File {
@@ -315,19 +336,18 @@ fn interface(section: &mut Section<'_>) -> Option<Interface> {
 }
 
 fn listen(section: &mut Section<'_>) -> Option<Listen> {
-    let expected = "an IPv4 address and a port, as in \"192.0.2.1:5060\"";
     let name = section.required("name", NAME);
-    let address = section.required("address", expected);
-    let advertise = section.parsed("advertise", expected);
+    let address = section.required("address", SOCKET_ADDRESS);
+    let advertise = section.parsed("advertise", SOCKET_ADDRESS);
     Some(Listen {
         name: name?,
-        address,
-        advertise,
+        address: address.as_ref().map(canonical_socket),
+        advertise: advertise.as_ref().map(canonical_socket),
     })
 }
 
 fn media(section: &mut Section<'_>) -> Option<Media> {
-    let expected = "an IPv4 address, as in \"192.0.2.1\"";
+    let expected = "an IP address, as in \"192.0.2.1\" or \"2001:db8::1\"";
     let name = section.required("name", NAME);
     let address = section.required("address", expected);
     let ports = section.required(
@@ -337,26 +357,24 @@ fn media(section: &mut Section<'_>) -> Option<Media> {
     let advertise = section.parsed("advertise", expected);
     Some(Media {
         name: name?,
-        address,
-        advertise,
+        address: address.as_ref().map(canonical),
+        advertise: advertise.as_ref().map(canonical),
         ports,
     })
 }
 
 fn trunk(section: &mut Section<'_>) -> Option<Trunk> {
     let name = section.required("name", NAME);
-    let subnet = "IPv4 addresses or networks, as in \"192.0.2.7\" or \"192.0.2.0/24\"";
+    let subnet =
+        "IP addresses or networks, as in \"192.0.2.7\", \"192.0.2.0/24\" or \"2001:db8::/64\"";
     let sources = section.required_list("sources", subnet);
-    let target = section.parsed(
-        "target",
-        "an IPv4 address and a port, as in \"192.0.2.7:5060\"",
-    );
+    let target = section.parsed("target", SOCKET_ADDRESS);
     let listen = section.required("listen", "the name of a [[listen]]");
     let media = section.required("media", "the name of a [[media]] range");
     Some(Trunk {
         name: name?,
         sources,
-        target,
+        target: target.as_ref().map(canonical_socket),
         listen,
         media,
     })

@@ -33,6 +33,7 @@ use trunkline_dataplane::settings::Secrets;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sys::memory::Hugepages;
+use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::worker::Poll;
 
 /// The commented default configuration: the reference of every key.
@@ -174,6 +175,7 @@ impl Config {
     pub fn settings(&self, boot: u16, secrets: Secrets) -> Settings {
         let interface = |interface: &Interface| InterfaceSettings {
             name: interface.name.clone(),
+            vlan: VlanStack::NONE,
             checksum: interface.checksum,
         };
         Settings {

@@ -1,5 +1,7 @@
 //! What a person sees of a broken file, and that the reference is complete.
 
+use std::net::IpAddr;
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -181,6 +183,75 @@ fn addresses_that_are_none() {
         "\"10.77.1.2\"]",
         "\"10.77.1.2/33\", \"10.77.1.9/24\"]"
     ));
+}
+
+/// The good file in IPv6.
+fn good6() -> String {
+    GOOD.replace("10.77.1.1:5060", "[2001:db8::1]:5060")
+        .replace("10.77.1.2:5060", "[2001:db8::2]:5060")
+        .replace("10.77.1.1", "2001:db8::1")
+        .replace("10.77.1.2", "2001:db8:9::/48")
+}
+
+#[test]
+fn ipv6_addresses_are_read_and_ipv4_in_their_clothes_is_ipv4() {
+    let config = parse(&good6()).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(
+        config.listens[0].address,
+        "[2001:db8::1]:5060".parse().unwrap()
+    );
+    assert_eq!(
+        config.media[0].advertised,
+        "2001:db8::1".parse::<IpAddr>().unwrap()
+    );
+    assert_eq!(
+        config.trunks[0].sources,
+        [("2001:db8:9::".parse().unwrap(), 48)]
+    );
+    let mapped = GOOD
+        .replace("10.77.1.1:5060", "[::ffff:10.77.1.1]:5060")
+        .replace("\"10.77.1.1\"", "\"::ffff:10.77.1.1\"")
+        .replace(
+            "\"10.77.1.2\"",
+            "\"::ffff:10.77.1.2\", \"::ffff:10.9.0.0/112\"",
+        );
+    let config = parse(&mapped).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.listens[0].address, "10.77.1.1:5060".parse().unwrap());
+    assert_eq!(
+        config.media[0].address,
+        "10.77.1.1".parse::<IpAddr>().unwrap()
+    );
+    let sources = ["10.77.1.2", "10.9.0.0"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    assert_eq!(
+        config.trunks[0].sources,
+        [(sources[0], 32), (sources[1], 16)]
+    );
+}
+
+#[test]
+fn addresses_that_do_not_go_together_or_say_nothing() {
+    let mut refusals = String::new();
+    for (from, to) in [
+        ("[2001:db8::2]:5060", "10.77.1.2:5060"),
+        ("[2001:db8::2]:5060", "[fe80::2%3]:5060"),
+        (
+            "[2001:db8::1]:5060\"",
+            "[2001:db8::1]:5060\"\nadvertise = \"192.0.2.1:5060\"",
+        ),
+        (
+            "\"2001:db8::1\"",
+            "\"2001:db8::1\"\nadvertise = \"192.0.2.1\"",
+        ),
+        ("2001:db8:9::/48", "fe80::/10"),
+        ("2001:db8:9::/48", "2001:db8:9::1/48"),
+        ("\"2001:db8::1\"", "\"ff02::1\""),
+    ] {
+        let good = good6();
+        assert!(good.contains(from), "{from}");
+        refusals += &refusal(&good.replacen(from, to, 1));
+        refusals += "\n\n";
+    }
+    insta::assert_snapshot!(refusals);
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod state;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -373,6 +374,7 @@ async fn hear(listen: ListenIndex, socket: TokioUdpSocket, desk: mpsc::Sender<Re
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((len, source)) => {
+                let source = SocketAddr::new(source.ip().to_canonical(), source.port());
                 let bytes = buffer[..len].to_vec();
                 if desk
                     .send(Request::Datagram {

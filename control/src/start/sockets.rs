@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -19,11 +18,17 @@ impl UdpSocket {
     /// True where it takes what is sent to `address`.
     #[must_use]
     pub fn takes(&self, address: IpAddr) -> bool {
-        self.local.ip().is_unspecified() || self.local.ip() == address
+        match self.local.ip() {
+            // One on every address of IPv6 takes IPv4 packets too, unless it was told not to,
+            // which /proc does not show.
+            IpAddr::V6(local) if local.is_unspecified() => true,
+            IpAddr::V4(local) if local.is_unspecified() => address.is_ipv4(),
+            local => local == address,
+        }
     }
 }
 
-/// Every UDP socket that IPv4 packets can reach.
+/// Every UDP socket.
 #[must_use]
 pub fn udp_sockets() -> Vec<UdpSocket> {
     // Where /proc cannot be read there is nothing to tell; bind(2) still refuses.
@@ -36,11 +41,10 @@ pub fn udp_sockets() -> Vec<UdpSocket> {
 fn parse(line: &str) -> Option<UdpSocket> {
     let mut fields = line.split_whitespace();
     let (address, port) = fields.nth(1)?.split_once(':')?;
-    // The kernel prints the address as a number of the machine's own byte order.
+    // The kernel prints the address as numbers of 32 bits in the machine's own byte order.
     let address = match address.len() {
         8 => IpAddr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes()),
-        // An IPv6 socket on every address takes IPv4 packets too.
-        32 if address.bytes().all(|digit| digit == b'0') => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        32 => ipv6(address)?.to_canonical(),
         _ => return None,
     };
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -49,6 +53,15 @@ fn parse(line: &str) -> Option<UdpSocket> {
         local: SocketAddr::new(address, port),
         inode,
     })
+}
+
+fn ipv6(text: &str) -> Option<IpAddr> {
+    let mut octets = [0; 16];
+    for (at, word) in octets.chunks_exact_mut(4).enumerate() {
+        let digits = text.get(8 * at..8 * at + 8)?;
+        word.copy_from_slice(&u32::from_str_radix(digits, 16).ok()?.to_ne_bytes());
+    }
+    Some(octets.into())
 }
 
 /// The process that holds the socket: "sipp, process 4711", as far as we may see.
@@ -96,6 +109,7 @@ pub fn holder_of_name(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::os::linux::net::SocketAddrExt as _;
 
     use super::*;
@@ -112,6 +126,11 @@ mod tests {
                 .unwrap()
                 .takes(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
         );
+        let one = " 2: B80D0120000000000000000001000000:13C4 00000000000000000000000000000000:0000 07 0:0 00:0 0 0 0 28 2";
+        let socket = parse(one).unwrap();
+        assert_eq!(socket.local, "[2001:db8::1]:5060".parse().unwrap());
+        assert!(socket.takes("2001:db8::1".parse().unwrap()));
+        assert!(!socket.takes("10.0.0.1".parse().unwrap()));
         assert_eq!(
             parse("  sl  local_address rem_address   st tx_queue rx_queue"),
             None

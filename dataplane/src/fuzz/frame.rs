@@ -1,13 +1,14 @@
 //! The frame path: bytes become frames at a whole worker with one open call.
 
 use std::net::IpAddr;
-use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::ids::InterfaceIndex;
 use crate::ids::WorkerId;
 use crate::lab;
+use crate::lab::Lab;
+use crate::lab::Side;
 use crate::post;
 use crate::ring::Fake;
 use crate::ring::FakeConfig;
@@ -17,10 +18,26 @@ use crate::settings::Capacity;
 use crate::sys::wake::Wake;
 use crate::tick::Tick;
 use crate::wire;
+use crate::wire::VlanStack;
+use crate::wire::vlan::TPID_8021AD;
 use crate::worker::Worker;
 
-const CALLER_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6000);
-const CALLEE_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 7000);
+/// The labs that each input is tried in.
+const LABS: [Lab; 2] = [
+    Lab::PLAIN,
+    Lab {
+        sides: [
+            Side {
+                ipv6: true,
+                vlan: VlanStack::NONE,
+            },
+            Side {
+                ipv6: false,
+                vlan: VlanStack::two(TPID_8021AD, 200, 100),
+            },
+        ],
+    },
+];
 
 /// What must hold whatever arrives: `bytes` is a row of records, each a byte that says what
 /// it is, two bytes of length, and so many bytes.
@@ -36,20 +53,23 @@ const CALLEE_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77
 /// # Panics
 /// If a frame is lost, a sum does not hold, or a frame that left is not sound.
 pub fn frame(bytes: &[u8]) {
-    let Some(mut bench) = Bench::with_an_open_call() else {
-        panic!("the bench cannot be made");
-    };
-    let mut rest = bytes;
-    while let Some((&[kind, high, low], after)) = rest.split_first_chunk() {
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        let (own, others) = after.split_at(len.min(after.len()));
-        rest = if kind < 8 { others } else { after };
-        bench.take(kind, own, len);
+    for lab in LABS {
+        let Some(mut bench) = Bench::with_an_open_call(lab) else {
+            panic!("the bench cannot be made");
+        };
+        let mut rest = bytes;
+        while let Some((&[kind, high, low], after)) = rest.split_first_chunk() {
+            let len = usize::from(u16::from_be_bytes([high, low]));
+            let (own, others) = after.split_at(len.min(after.len()));
+            rest = if kind < 8 { others } else { after };
+            bench.take(kind, own, len);
+        }
     }
 }
 
 /// A worker, and the relay ports of its call.
 struct Bench {
+    lab: Lab,
     worker: Worker<Fake>,
     /// Keep the other ends alive.
     _post: post::ControlPost,
@@ -58,8 +78,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn with_an_open_call() -> Option<Bench> {
-        let mut settings = lab::settings(1);
+    fn with_an_open_call(lab: Lab) -> Option<Bench> {
+        let mut settings = lab.settings(1);
         settings.capacity = Capacity {
             transactions: 6,
             calls: 2,
@@ -80,11 +100,12 @@ impl Bench {
             ..FakeConfig::default()
         })
         .ok()?;
-        let network = Box::new(lab::network(1, 1500, &lab::everybody()));
+        let network = Box::new(lab.network(1, 1500, &lab.everybody()));
         let worker = Worker::new(WorkerId(0), &settings, rings, network, posts.pop()?).ok()?;
         let relays =
-            [0, 1].map(|side| SocketAddr::new(lab::LISTENS[side].ip(), lab::MEDIA_PORTS[side].0));
+            [0, 1].map(|side| SocketAddr::new(lab.listen(side).ip(), lab::MEDIA_PORTS[side].0));
         let mut bench = Bench {
+            lab,
             worker,
             _post: ends.pop()?,
             now: Tick::ms(1_000),
@@ -96,9 +117,9 @@ impl Bench {
 
     /// An INVITE that is answered. The first port of each range is the call's.
     fn open_call(&mut self) -> Option<()> {
-        let sent = self.sip(0, invite().as_bytes());
+        let sent = self.sip(0, invite(&self.lab).as_bytes());
         let forwarded = sent.iter().find(|text| text.starts_with("INVITE "))?;
-        let answer = answer(forwarded)?;
+        let answer = answer(&self.lab, forwarded)?;
         let back = self.sip(1, answer.as_bytes());
         let port = self.relays[0].port();
         back.iter()
@@ -117,7 +138,7 @@ impl Bench {
             }
             4..=7 => {
                 let side = usize::from(kind & 1);
-                let source = [CALLER_MEDIA, CALLEE_MEDIA][side];
+                let source = media_of(&self.lab, side);
                 let rtcp = u16::from(kind >= 6);
                 let up = |a: SocketAddr| SocketAddr::new(a.ip(), a.port() + rtcp);
                 self.datagram(side, up(source), up(self.relays[side]), bytes);
@@ -130,7 +151,7 @@ impl Bench {
     }
 
     fn sip(&mut self, side: usize, bytes: &[u8]) -> Vec<String> {
-        self.datagram(side, lab::PEERS[side], lab::LISTENS[side], bytes)
+        self.datagram(side, self.lab.peer(side), self.lab.listen(side), bytes)
     }
 
     /// A datagram in a sound frame; what leaves because of it.
@@ -141,10 +162,11 @@ impl Bench {
         to: SocketAddr,
         bytes: &[u8],
     ) -> Vec<String> {
-        let mut frame = vec![0; wire::HEADERS_LEN];
+        let vlan = self.lab.sides[side].vlan;
+        let mut frame = vec![0; wire::headers_len(&vlan, to.ip())];
         frame.extend_from_slice(bytes);
         let ethernet = wire::Ethernet::default();
-        if wire::write_headers(&mut frame, &ethernet, from, to, bytes.len()).is_none() {
+        if wire::write_headers(&mut frame, &ethernet, &vlan, from, to, bytes.len()).is_none() {
             return Vec::new();
         }
         wire::fill_udp_checksum(&mut frame);
@@ -186,26 +208,40 @@ impl Bench {
     }
 }
 
+/// Where the party on a side takes its media.
+fn media_of(lab: &Lab, side: usize) -> SocketAddr {
+    SocketAddr::new(lab.host(side, 2), [6000, 7000][side])
+}
+
 fn sdp(address: SocketAddr) -> String {
     let (ip, port) = (address.ip(), address.port());
+    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
     format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
+        "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
     )
 }
 
-fn invite() -> String {
-    let body = sdp(CALLER_MEDIA);
+fn invite(lab: &Lab) -> String {
+    let body = sdp(media_of(lab, 0));
+    let [us, caller] = [1, 2].map(|last| host_text(lab.host(0, last)));
     format!(
-        "INVITE sip:100@10.77.1.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.77.1.2;rport;branch=z9hG4bKopen\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:1@10.77.1.2>;tag=caller\r\nTo: <sip:100@10.77.1.1>\r\n\
-         Call-ID: open\r\nCSeq: 1 INVITE\r\nContact: <sip:1@10.77.1.2>\r\n\
+        "INVITE sip:100@{us} SIP/2.0\r\nVia: SIP/2.0/UDP {caller};rport;branch=z9hG4bKopen\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:1@{caller}>;tag=caller\r\nTo: <sip:100@{us}>\r\n\
+         Call-ID: open\r\nCSeq: 1 INVITE\r\nContact: <sip:1@{caller}>\r\n\
          Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
 
+fn host_text(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
 /// The callee's 200 to the INVITE that it got.
-fn answer(invite: &str) -> Option<String> {
+fn answer(lab: &Lab, invite: &str) -> Option<String> {
     let mut text = "SIP/2.0 200 OK\r\n".to_owned();
     for line in invite.split("\r\n\r\n").next()?.split("\r\n").skip(1) {
         match line.split(':').next()? {
@@ -216,9 +252,10 @@ fn answer(invite: &str) -> Option<String> {
             _ => {}
         }
     }
-    let body = sdp(CALLEE_MEDIA);
+    let body = sdp(media_of(lab, 1));
+    let callee = host_text(lab.host(1, 2));
     Some(format!(
-        "{text}Contact: <sip:100@10.77.2.2>\r\nContent-Type: application/sdp\r\n\
+        "{text}Contact: <sip:100@{callee}>\r\nContent-Type: application/sdp\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     ))
@@ -230,10 +267,12 @@ mod tests {
 
     #[test]
     fn the_open_call_takes_media_and_a_bye() {
-        let mut bench = Bench::with_an_open_call().unwrap();
         let mut rtp = vec![0x80, 8, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
         rtp.resize(172, 0xd5);
-        let relay = bench.relays[0];
-        assert_eq!(bench.datagram(0, CALLER_MEDIA, relay, &rtp).len(), 1);
+        for lab in LABS {
+            let mut bench = Bench::with_an_open_call(lab).unwrap();
+            let relay = bench.relays[0];
+            assert_eq!(bench.datagram(0, media_of(&lab, 0), relay, &rtp).len(), 1);
+        }
     }
 }

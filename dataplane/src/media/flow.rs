@@ -1,14 +1,24 @@
 //! A flow: what signalling said of it, and its entry in the table.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::SocketAddrV4;
 
 use super::drop::MediaDrop;
 use crate::ids::InterfaceIndex;
 use crate::ids::WorkerId;
+use crate::route::NextHop;
+use crate::wire;
+use crate::wire::Ethernet;
 use crate::wire::ReadyHeaders;
+use crate::wire::VlanStack;
 use crate::wire::checksum;
+use crate::wire::ethernet;
+use crate::wire::ipv4;
+use crate::wire::ipv6;
+use crate::wire::udp;
 
 /// The call that a flow belongs to: a slot of its owner's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -87,21 +97,31 @@ pub struct FlowReport {
     pub drops: u64,
 }
 
-const OPEN: u8 = 1 << 0;
-const SOURCE: u8 = 1 << 1;
-const DESTINATION: u8 = 1 << 2;
-const RTP: u8 = 1 << 3;
-const RTCP: u8 = 1 << 4;
+const OPEN: u16 = 1 << 0;
+const SOURCE: u16 = 1 << 1;
+const DESTINATION: u16 = 1 << 2;
+const RTP: u16 = 1 << 3;
+const RTCP: u16 = 1 << 4;
 /// The headers' stations, `egress`, `mtu` and `epoch` are set.
-const RESOLVED: u8 = 1 << 5;
+const RESOLVED: u16 = 1 << 5;
+/// The source's address is of IPv6 and stands in [`Wide`].
+const SOURCE_IPV6: u16 = 1 << 6;
+/// It leaves over IPv6: relay and destination stand in [`Wide`].
+const OUT_IPV6: u16 = 1 << 7;
+/// It leaves with tags, which stand in [`Wide`].
+const OUT_TAGGED: u16 = 1 << 8;
 
 /// A flow table entry: two cache lines, the first read for every packet and
 /// written seldom, the second written for every packet.
+///
+/// What has no room here because it is of IPv6 or of a VLAN stands in [`Wide`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Flow {
-    /// The way out; its addresses are the spec's relay and destination.
-    pub(super) headers: ReadyHeaders,
+    /// The way out over IPv4; its addresses are the spec's relay and destination. Over
+    /// IPv6 its stations and ports alone count.
+    headers: ReadyHeaders,
+    /// Who may send; over IPv6 its port alone counts.
     source: SocketAddrV4,
     /// The network snapshot that the way out was resolved under.
     epoch: u32,
@@ -113,8 +133,8 @@ pub(super) struct Flow {
     pub(super) pseudo_header_sum: u16,
     /// The longest IP packet that the egress takes.
     pub(super) mtu: u16,
+    flags: u16,
     pub(super) egress: InterfaceIndex,
-    flags: u8,
     owner: WorkerId,
 
     // ---- second cache line ----
@@ -126,6 +146,29 @@ pub(super) struct Flow {
     pub(super) packets_out: u64,
     pub(super) octets_out: u64,
     pub(super) drops: u64,
+}
+
+/// The rest of a flow that IPv6 or a VLAN has a part in: a line of its own, in a table
+/// beside the first, so that a packet from IPv4 to IPv4 without tags never touches it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Wide {
+    source: Ipv6Addr,
+    relay: Ipv6Addr,
+    destination: Ipv6Addr,
+    /// The tags of the egress.
+    vlan: VlanStack,
+}
+
+const _: () = assert!(size_of::<Wide>() == 64);
+
+impl Wide {
+    pub(super) const BLANK: Wide = Wide {
+        source: Ipv6Addr::UNSPECIFIED,
+        relay: Ipv6Addr::UNSPECIFIED,
+        destination: Ipv6Addr::UNSPECIFIED,
+        vlan: VlanStack::NONE,
+    };
 }
 
 const _: () = assert!(size_of::<Flow>() == 128);
@@ -155,29 +198,42 @@ impl Flow {
     };
 
     /// Takes over what signalling said; the counters go on, and the next
-    /// packet resolves the way out.
-    pub(super) fn set(&mut self, spec: &FlowSpec) {
+    /// packet resolves the way out. A destination of another family than the relay address
+    /// is none: nothing can go from the one to the other.
+    pub(super) fn set(&mut self, wide: &mut Wide, spec: &FlowSpec) {
         let kind = match spec.kind {
             FlowKind::Rtp => RTP,
             FlowKind::Rtcp => RTCP,
             FlowKind::RtpAndRtcp => RTP | RTCP,
         };
-        let source = spec.source.map_or(NOWHERE, v4);
-        let destination = spec.destination.map_or(NOWHERE, v4);
-        let (local, relay) = (v4(spec.local), v4(spec.relay));
+        let destination = spec
+            .destination
+            .filter(|destination| destination.is_ipv4() == spec.relay.is_ipv4());
         self.flags = OPEN | kind;
+        *wide = Wide::BLANK;
         if spec.source.is_some() {
             self.flags |= SOURCE;
         }
-        if spec.destination.is_some() {
+        if destination.is_some() {
             self.flags |= DESTINATION;
         }
-        self.headers = ReadyHeaders::new(relay, destination);
-        self.source = source;
-        self.pseudo_header_sum = checksum::pseudo_header_sum(*source.ip(), *local.ip());
+        let source = spec.source.unwrap_or(nowhere(spec.local));
+        let destination = destination.unwrap_or(nowhere(spec.relay));
+        self.source = narrow(source);
+        if let IpAddr::V6(address) = source.ip() {
+            self.flags |= SOURCE_IPV6;
+            wide.source = address;
+        }
+        self.headers = ReadyHeaders::new(narrow(spec.relay), narrow(destination));
+        if let (IpAddr::V6(relay), IpAddr::V6(destination)) = (spec.relay.ip(), destination.ip()) {
+            self.flags |= OUT_IPV6;
+            (wide.relay, wide.destination) = (relay, destination);
+        }
+        self.pseudo_header_sum =
+            checksum::pseudo_header_sum_of(source.ip(), spec.local.ip()).unwrap_or_default();
         self.checksum_delta = checksum::delta(
-            addresses_sum(source, local),
-            addresses_sum(relay, destination),
+            addresses_sum(source, spec.local),
+            addresses_sum(spec.relay, destination),
         );
         self.payload_types = spec.payload_types;
         self.owner = spec.call.owner;
@@ -198,14 +254,23 @@ impl Flow {
     }
 
     /// Whether a packet from `src` may pass.
-    pub(super) fn check_source(&self, src: SocketAddr) -> Result<(), MediaDrop> {
+    pub(super) fn check_source(&self, wide: &Wide, src: SocketAddr) -> Result<(), MediaDrop> {
         if self.flags & SOURCE == 0 {
             return Err(MediaDrop::SourceUnset);
         }
-        if SocketAddr::V4(self.source) != src {
-            return Err(MediaDrop::SourceUnknown);
+        let is_source = match src {
+            SocketAddr::V4(src) => self.flags & SOURCE_IPV6 == 0 && self.source == src,
+            SocketAddr::V6(src) => {
+                self.flags & SOURCE_IPV6 != 0
+                    && self.source.port() == src.port()
+                    && wide.source == *src.ip()
+            }
+        };
+        if is_source {
+            Ok(())
+        } else {
+            Err(MediaDrop::SourceUnknown)
         }
-        Ok(())
     }
 
     pub(super) fn takes_rtp(&self) -> bool {
@@ -230,8 +295,26 @@ impl Flow {
         self.flags & RESOLVED != 0 && self.epoch == epoch
     }
 
-    pub(super) fn set_resolved(&mut self, epoch: u32) {
+    /// Takes the way out that was found under the snapshot `epoch`, and the tags there.
+    pub(super) fn set_resolved(
+        &mut self,
+        wide: &mut Wide,
+        hop: &NextHop,
+        vlan: VlanStack,
+        epoch: u32,
+    ) {
+        self.headers.set_ethernet(&Ethernet {
+            destination: hop.dst_mac,
+            source: hop.src_mac,
+        });
+        self.egress = hop.interface;
+        self.mtu = hop.mtu;
         self.flags |= RESOLVED;
+        self.flags &= !OUT_TAGGED;
+        if !vlan.is_empty() {
+            self.flags |= OUT_TAGGED;
+        }
+        wide.vlan = vlan;
         self.epoch = epoch;
     }
 
@@ -239,8 +322,75 @@ impl Flow {
         self.flags &= !RESOLVED;
     }
 
+    /// True where it leaves over IPv6.
+    pub(super) fn leaves_by_ipv6(&self) -> bool {
+        self.flags & OUT_IPV6 != 0
+    }
+
+    /// IP and UDP headers of the way out in bytes.
+    pub(super) fn ip_headers_len(&self) -> usize {
+        let ip = match self.leaves_by_ipv6() {
+            false => ipv4::HEADER_LEN,
+            true => ipv6::HEADER_LEN,
+        };
+        ip + udp::HEADER_LEN
+    }
+
+    /// All headers of the way out in bytes.
+    pub(super) fn headers_len(&self, wide: &Wide) -> usize {
+        let tags = match self.flags & OUT_TAGGED != 0 {
+            false => 0,
+            true => wide.vlan.len(),
+        };
+        ethernet::HEADER_LEN + tags + self.ip_headers_len()
+    }
+
+    /// Writes the headers of the way out at the start of `frame`, where the payload stands
+    /// behind [`Flow::headers_len`] already. False, and nothing is written, where they
+    /// do not fit.
+    #[must_use]
+    pub(super) fn write_headers(
+        &self,
+        wide: &Wide,
+        frame: &mut [u8],
+        payload_len: u16,
+        udp_checksum: u16,
+    ) -> bool {
+        if self.flags & (OUT_IPV6 | OUT_TAGGED) == 0 {
+            return self.headers.write(frame, payload_len, udp_checksum);
+        }
+        let (relay, destination) = self.way_out(wide);
+        let ethernet = self.headers.ethernet();
+        let len = usize::from(payload_len);
+        if wire::write_headers(frame, &ethernet, &wide.vlan, relay, destination, len).is_none() {
+            return false;
+        }
+        wire::set_udp_checksum(frame, self.headers_len(wide), udp_checksum);
+        true
+    }
+
+    /// Our relay address and the destination.
+    pub(super) fn way_out(&self, wide: &Wide) -> (SocketAddr, SocketAddr) {
+        let (relay, destination) = (self.headers.src(), self.headers.dst());
+        if !self.leaves_by_ipv6() {
+            return (relay.into(), destination.into());
+        }
+        (
+            SocketAddr::new(wide.relay.into(), relay.port()),
+            SocketAddr::new(wide.destination.into(), destination.port()),
+        )
+    }
+
+    fn source(&self, wide: &Wide) -> SocketAddr {
+        match self.flags & SOURCE_IPV6 != 0 {
+            false => self.source.into(),
+            true => SocketAddr::new(wide.source.into(), self.source.port()),
+        }
+    }
+
     /// The flow as it stands on the port `local`.
-    pub(super) fn report(&self, local: SocketAddr) -> FlowReport {
+    pub(super) fn report(&self, wide: &Wide, local: SocketAddr) -> FlowReport {
+        let (relay, destination) = self.way_out(wide);
         let kind = match (self.takes_rtp(), self.takes_rtcp()) {
             (true, true) => FlowKind::RtpAndRtcp,
             (true, false) => FlowKind::Rtp,
@@ -250,11 +400,9 @@ impl Flow {
             spec: FlowSpec {
                 local,
                 kind,
-                source: (self.flags & SOURCE != 0).then_some(SocketAddr::V4(self.source)),
-                destination: self
-                    .has_destination()
-                    .then(|| SocketAddr::V4(self.headers.dst())),
-                relay: SocketAddr::V4(self.headers.src()),
+                source: (self.flags & SOURCE != 0).then(|| self.source(wide)),
+                destination: self.has_destination().then_some(destination),
+                relay,
                 payload_types: self.payload_types,
                 call: self.call(),
             },
@@ -268,16 +416,26 @@ impl Flow {
     }
 }
 
-/// Control refuses addresses of IPv6, and the proxy an SDP with one: none comes here.
-fn v4(address: SocketAddr) -> SocketAddrV4 {
+/// The part of an address that [`Flow`] itself holds.
+fn narrow(address: SocketAddr) -> SocketAddrV4 {
     match address {
         SocketAddr::V4(address) => address,
-        SocketAddr::V6(_) => NOWHERE,
+        SocketAddr::V6(address) => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, address.port()),
     }
 }
 
-/// The part of the UDP checksum that a pair of addresses and ports makes.
-fn addresses_sum(src: SocketAddrV4, dst: SocketAddrV4) -> u16 {
+/// No address, of the family of `like`.
+fn nowhere(like: SocketAddr) -> SocketAddr {
+    match like {
+        SocketAddr::V4(_) => NOWHERE.into(),
+        SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+    }
+}
+
+/// The part of the UDP checksum that a pair of addresses and ports makes. The pseudo-headers
+/// of IPv4 and IPv6 differ in nothing else (RFC 8200 §8.1).
+fn addresses_sum(src: SocketAddr, dst: SocketAddr) -> u16 {
     let ports = checksum::add(src.port(), dst.port());
-    checksum::add(checksum::pseudo_header_sum(*src.ip(), *dst.ip()), ports)
+    let addresses = checksum::pseudo_header_sum_of(src.ip(), dst.ip());
+    checksum::add(addresses.unwrap_or_default(), ports)
 }

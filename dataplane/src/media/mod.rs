@@ -8,7 +8,8 @@
 //! Closed by default: a packet passes only if its port is open, it comes from
 //! where signalling said, and it is what the m= line negotiated. Everything
 //! else has a [`MediaDrop`] with its own name. A packet that passes leaves in
-//! the frame it came in: 42 bytes are rewritten, the payload is not touched.
+//! the frame it came in: its headers are rewritten, and grow into the room before the frame
+//! or shrink from one IP version to the other; the payload is not touched.
 //!
 //! Invariant: for each flow, packets in = packets out + drops.
 //!
@@ -37,8 +38,12 @@ pub use flow::FlowSpec;
 pub use ports::PortPair;
 pub use ports::Ports;
 pub use relay::ChecksumPolicy;
+pub use relay::GROWTH_MAX;
 pub use relay::Relayed;
 pub use relay::Solicit;
 pub use table::FlowTable;
 pub use table::Opened;
 pub use table::RangeError;
+
+#[cfg(test)]
+mod family_tests;

@@ -6,6 +6,7 @@ use super::demux;
 use super::demux::Protocol;
 use super::drop::MediaDrop;
 use super::flow::Flow;
+use super::flow::Wide;
 use super::rtcp;
 use super::rtp;
 use super::table::FlowTable;
@@ -13,14 +14,15 @@ use crate::ids::InterfaceIndex;
 use crate::route::Network;
 use crate::route::Unresolved;
 use crate::wire::Datagram;
-use crate::wire::Ethernet;
-use crate::wire::IP_HEADERS_LEN;
+use crate::wire::HEADERS_LEN;
+use crate::wire::HEADERS_LEN_MAX;
+use crate::wire::VlanStack;
 use crate::wire::checksum;
 use crate::wire::fill_udp_checksum;
 use crate::wire::udp;
 
-/// How the UDP checksum of relayed media is made. A packet that came without
-/// one leaves without one, under every policy.
+/// How the UDP checksum of relayed media is made. A packet that came without one leaves
+/// without one under every policy, except to IPv6, where it is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChecksumPolicy {
     /// Incremental, but a partial checksum is computed in full.
@@ -38,6 +40,10 @@ pub enum ChecksumPolicy {
     Full,
 }
 
+/// By how much the headers of a packet can grow on its way: from IPv4 without tags to IPv6
+/// with two. So much room stands before the frame that [`FlowTable::relay`] is given.
+pub const GROWTH_MAX: usize = HEADERS_LEN_MAX - HEADERS_LEN;
+
 /// An address to ask for: the neighbour table does not know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Solicit {
@@ -51,10 +57,13 @@ pub struct Solicit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Relayed {
-    /// Rewritten in its frame: send the frame's first `frame_len` bytes.
+    /// Rewritten in its frame, around a payload that stays where it is.
     Forward {
         /// The interface it leaves by.
         interface: InterfaceIndex,
+        /// Where the frame now starts in the bytes given: at most at [`GROWTH_MAX`] where its
+        /// headers have grown, behind it where they have shrunk.
+        start: usize,
         /// Length of the frame in bytes; padding it arrived with is cut.
         frame_len: usize,
     },
@@ -83,17 +92,17 @@ impl From<MediaDrop> for Refusal {
 }
 
 impl FlowTable {
-    /// Relays a packet: `datagram` is what [`crate::wire::parse`] found in
-    /// `frame`. `policy` is that of the interface it came in by: whether
-    /// checksums are partial is a trait of the link that the packet arrives on.
+    /// Relays a packet: `datagram` is what [`crate::wire::parse`] found in the frame that
+    /// starts at [`GROWTH_MAX`] of `room`. `policy` is that of the interface it came in by:
+    /// whether checksums are partial is a trait of the link that the packet arrives on.
     pub fn relay(
         &mut self,
-        frame: &mut [u8],
+        room: &mut [u8],
         datagram: &Datagram,
         network: &Network,
         policy: ChecksumPolicy,
     ) -> Relayed {
-        let Some(flow) = self.open_flow_mut(datagram.dst) else {
+        let Some((flow, wide, vlans)) = self.open_entry_mut(datagram.dst) else {
             let reason = MediaDrop::PortClosed;
             return Relayed::Drop {
                 reason,
@@ -103,13 +112,15 @@ impl FlowTable {
         let octets = u64::from(datagram.payload_len());
         flow.packets_in += 1;
         flow.octets_in += octets;
-        match flow.forward(frame, datagram, network, policy) {
-            Ok(()) => {
+        let way = Way { network, vlans };
+        match flow.forward(wide, room, datagram, way, policy) {
+            Ok(headers_len) => {
                 flow.packets_out += 1;
                 flow.octets_out += octets;
                 Relayed::Forward {
                     interface: flow.egress,
-                    frame_len: datagram.frame_len(),
+                    start: start_of(datagram, headers_len),
+                    frame_len: headers_len + usize::from(datagram.payload_len()),
                 }
             }
             Err(Refusal { reason, solicit }) => {
@@ -122,7 +133,7 @@ impl FlowTable {
     /// Takes back that a packet was forwarded: its frame found no room on the
     /// transmit ring and was dropped. The flow counts a drop instead.
     pub fn not_sent(&mut self, datagram: &Datagram) {
-        if let Some(flow) = self.open_flow_mut(datagram.dst) {
+        if let Some((flow, ..)) = self.open_entry_mut(datagram.dst) {
             flow.packets_out = flow.packets_out.saturating_sub(1);
             let octets = u64::from(datagram.payload_len());
             flow.octets_out = flow.octets_out.saturating_sub(octets);
@@ -131,26 +142,42 @@ impl FlowTable {
     }
 }
 
+/// What a way out is looked up in.
+#[derive(Clone, Copy)]
+struct Way<'w> {
+    network: &'w Network,
+    /// The tags of each interface.
+    vlans: &'w [VlanStack],
+}
+
+/// Where a frame starts whose headers of `headers_len` bytes end where the payload begins.
+fn start_of(datagram: &Datagram, headers_len: usize) -> usize {
+    // No headers are longer than the shortest and the growth.
+    (GROWTH_MAX + datagram.headers_len()).saturating_sub(headers_len)
+}
+
 impl Flow {
+    /// Gives the length of the headers of the way out.
     fn forward(
         &mut self,
-        frame: &mut [u8],
+        wide: &mut Wide,
+        room: &mut [u8],
         datagram: &Datagram,
-        network: &Network,
+        way: Way<'_>,
         policy: ChecksumPolicy,
-    ) -> Result<(), Refusal> {
-        self.check_source(datagram.src)?;
-        self.check_payload(datagram.payload(frame))?;
+    ) -> Result<usize, Refusal> {
+        self.check_source(wide, datagram.src)?;
+        self.check_payload(datagram.payload(room.get(GROWTH_MAX..).unwrap_or_default()))?;
         if !self.has_destination() {
             return Err(MediaDrop::NoDestination.into());
         }
-        if !self.is_resolved(network.epoch()) {
-            self.resolve(network)?;
+        if !self.is_resolved(way.network.epoch()) {
+            self.resolve(wide, way)?;
         }
-        if usize::from(datagram.payload_len()) + IP_HEADERS_LEN > usize::from(self.mtu) {
+        if usize::from(datagram.payload_len()) + self.ip_headers_len() > usize::from(self.mtu) {
             return Err(MediaDrop::TooLarge.into());
         }
-        self.rewrite(frame, datagram, policy)
+        self.rewrite(wide, room, datagram, policy)
     }
 
     /// Whether the payload is what the m= line negotiated.
@@ -186,16 +213,13 @@ impl Flow {
 
     /// The slow path: looks the way out up again. Bounded, no allocation.
     #[cold]
-    fn resolve(&mut self, network: &Network) -> Result<(), Refusal> {
-        match network.resolve((*self.headers.dst().ip()).into()) {
+    fn resolve(&mut self, wide: &mut Wide, way: Way<'_>) -> Result<(), Refusal> {
+        let (_, destination) = self.way_out(wide);
+        match way.network.resolve(destination.ip()) {
             Ok(hop) => {
-                self.headers.set_ethernet(&Ethernet {
-                    destination: hop.dst_mac,
-                    source: hop.src_mac,
-                });
-                self.egress = hop.interface;
-                self.mtu = hop.mtu;
-                self.set_resolved(network.epoch());
+                let vlan = way.vlans.get(usize::from(hop.interface.0));
+                let vlan = vlan.copied().unwrap_or_default();
+                self.set_resolved(wide, &hop, vlan, way.network.epoch());
                 Ok(())
             }
             Err(unresolved) => {
@@ -205,32 +229,38 @@ impl Flow {
         }
     }
 
-    /// Writes the headers of the way out over those it came with.
+    /// Writes the headers of the way out over those it came with, and into the room before
+    /// them where they are longer.
     fn rewrite(
         &self,
-        frame: &mut [u8],
+        wide: &Wide,
+        room: &mut [u8],
         datagram: &Datagram,
         policy: ChecksumPolicy,
-    ) -> Result<(), Refusal> {
+    ) -> Result<usize, Refusal> {
         let arrived = datagram.udp_checksum();
-        let in_full = arrived != udp::NO_CHECKSUM
-            && match policy {
-                ChecksumPolicy::Auto => self.is_partial(datagram),
-                ChecksumPolicy::Incremental => false,
-                ChecksumPolicy::Full => true,
-            };
+        let in_full = match policy {
+            // RFC 8200 §8.1: over IPv6 there must be one, so it cannot stay away.
+            _ if arrived == udp::NO_CHECKSUM => self.leaves_by_ipv6(),
+            ChecksumPolicy::Auto => self.is_partial(datagram),
+            ChecksumPolicy::Incremental => false,
+            ChecksumPolicy::Full => true,
+        };
         let checksum = match arrived {
             udp::NO_CHECKSUM => udp::NO_CHECKSUM,
             _ if in_full => udp::NO_CHECKSUM,
             _ => checksum::udp_form(checksum::update(arrived, self.checksum_delta)),
         };
-        if !self.headers.write(frame, datagram.payload_len(), checksum) {
+        let headers_len = self.headers_len(wide);
+        let frame = room.get_mut(start_of(datagram, headers_len)..);
+        let frame = frame.unwrap_or_default();
+        if !self.write_headers(wide, frame, datagram.payload_len(), checksum) {
             return Err(MediaDrop::TooShort.into());
         }
         if in_full {
             fill_udp_checksum(frame);
         }
-        Ok(())
+        Ok(headers_len)
     }
 
     fn is_partial(&self, datagram: &Datagram) -> bool {

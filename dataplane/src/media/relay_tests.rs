@@ -17,6 +17,7 @@ use crate::route::Neighbour;
 use crate::route::Out;
 use crate::route::Route;
 use crate::wire;
+use crate::wire::Ethernet;
 
 const ACCESS: InterfaceIndex = InterfaceIndex(0);
 const CORE: InterfaceIndex = InterfaceIndex(1);
@@ -95,7 +96,7 @@ fn table_with(spec: &FlowSpec) -> FlowTable {
         (IpAddr::V4(Ipv4Addr::new(10, 77, 1, 1)), 20_000..=20_099),
         (IpAddr::V4(Ipv4Addr::new(10, 77, 2, 1)), 20_000..=20_099),
     ];
-    let mut table = FlowTable::new(&ranges).unwrap();
+    let mut table = FlowTable::new(&ranges, &[]).unwrap();
     let _ = table.open(spec);
     table
 }
@@ -104,7 +105,8 @@ fn table_with(spec: &FlowSpec) -> FlowTable {
 fn frame_of(src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0u8; wire::HEADERS_LEN];
     frame.extend_from_slice(payload);
-    let _ = wire::write_headers(&mut frame, &Ethernet::default(), src, dst, payload.len()).unwrap();
+    let (stations, tags) = (Ethernet::default(), VlanStack::NONE);
+    let _ = wire::write_headers(&mut frame, &stations, &tags, src, dst, payload.len()).unwrap();
     wire::fill_udp_checksum(&mut frame);
     frame
 }
@@ -117,12 +119,21 @@ fn rtp(payload_type: u8) -> Vec<u8> {
 
 fn relay_with(
     table: &mut FlowTable,
-    frame: &mut [u8],
+    frame: &mut Vec<u8>,
     network: &Network,
     policy: ChecksumPolicy,
 ) -> Relayed {
     let datagram = wire::parse(frame).unwrap();
-    table.relay(frame, &datagram, network, policy)
+    let mut room = vec![0xee; GROWTH_MAX];
+    room.extend_from_slice(frame);
+    let relayed = table.relay(&mut room, &datagram, network, policy);
+    *frame = match relayed {
+        Relayed::Forward {
+            start, frame_len, ..
+        } => room[start..start + frame_len].to_vec(),
+        Relayed::Drop { .. } => room[GROWTH_MAX..].to_vec(),
+    };
+    relayed
 }
 
 /// Relays one payload from `src` through a fresh table.
@@ -200,6 +211,7 @@ fn forwards_from_the_relay_to_the_destination() {
         relayed,
         Relayed::Forward {
             interface: CORE,
+            start: GROWTH_MAX,
             frame_len: 214
         }
     );
@@ -224,6 +236,7 @@ fn cuts_the_padding_of_the_link() {
         relayed,
         Relayed::Forward {
             interface: CORE,
+            start: GROWTH_MAX,
             frame_len: 50
         }
     );
@@ -449,9 +462,9 @@ fn a_packet_that_found_no_room_counts_as_dropped() {
     let mut table = table_with(&spec());
     let mut frame = frame_of(caller(), spec().local, &rtp(8));
     let datagram = wire::parse(&frame).unwrap();
-    let _ = table.relay(
+    let _ = relay_with(
+        &mut table,
         &mut frame,
-        &datagram,
         &network(1, Some(2)),
         ChecksumPolicy::Auto,
     );

@@ -30,12 +30,12 @@ fn spec(local: SocketAddr, call: CallRef) -> FlowSpec {
 }
 
 fn table() -> FlowTable {
-    FlowTable::new(&[
+    let ranges = [
         (ACCESS, 20_000..=20_099),
         (CORE, 20_000..=20_009),
         (ACCESS, 30_000..=30_001),
-    ])
-    .unwrap()
+    ];
+    FlowTable::new(&ranges, &[]).unwrap()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn covers_its_ranges_and_nothing_else() {
 
 #[test]
 fn refuses_ranges_that_cannot_be() {
-    let new = |ranges: &[_]| FlowTable::new(ranges).map(|_| ()).unwrap_err();
+    let new = |ranges: &[_]| FlowTable::new(ranges, &[]).map(|_| ()).unwrap_err();
     let (high, low) = (9u16, 5u16);
     assert_eq!(
         new(&[(CORE, high..=low)]),
@@ -67,7 +67,7 @@ fn refuses_ranges_that_cannot_be() {
 
 #[test]
 fn the_last_port_of_all_has_a_slot() {
-    let mut table = FlowTable::new(&[(CORE, 0..=u16::MAX)]).unwrap();
+    let mut table = FlowTable::new(&[(CORE, 0..=u16::MAX)], &[]).unwrap();
     let local = SocketAddr::new(CORE, u16::MAX);
     assert_eq!(table.open(&spec(local, call(1, 1))), Opened::New);
     assert_eq!(

@@ -8,6 +8,8 @@
 pub mod dial;
 pub mod network;
 
+mod prefixes;
+
 pub use dial::Dial;
 pub use network::Link;
 pub use network::Neighbour;

@@ -4,17 +4,13 @@
 //! Invariants: every table is sorted once, when the snapshot is built; a
 //! lookup allocates nothing and does three binary searches at most: own
 //! addresses, routes, neighbours.
-//!
-//! Routes are kept as disjoint ranges of addresses in ascending order, each
-//! with the route that wins in it. n prefixes make 2n + 1 ranges at most, 8
-//! bytes each, and the longest match is one binary search: 18 steps for
-//! 100,000 routes. Building sorts the routes: n·log n.
 
 use std::net::IpAddr;
-use std::net::Ipv4Addr;
 
+use super::prefixes::Prefixes;
 use crate::ids::InterfaceIndex;
 use crate::wire::MacAddress;
+use crate::wire::ipv6;
 
 /// One of our interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +36,15 @@ pub enum Out {
     Nowhere,
 }
 
-/// An IPv4 route. Of a route over several next hops control gives one.
+/// A route. Of a route over several next hops control gives one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The network; bits beyond `length` do not count.
     pub prefix: IpAddr,
-    /// Length of the prefix in bits, 0 to 32.
+    /// Length of the prefix in bits, 0 to 32 or to 128.
     pub length: u8,
-    /// The router, or `None` for a network on the link.
+    /// The router, or `None` for a network on the link. It may be of the other family (RFC
+    /// 5549), and with IPv6 a link-local address.
     pub gateway: Option<IpAddr>,
     /// Where it leads.
     pub out: Out,
@@ -60,7 +57,7 @@ pub struct Route {
 pub struct Neighbour {
     /// The interface behind which it is.
     pub interface: InterfaceIndex,
-    /// Its IPv4 address.
+    /// Its address.
     pub address: IpAddr,
     /// Its station address.
     pub mac: MacAddress,
@@ -77,7 +74,7 @@ pub struct NextHop {
     pub dst_mac: MacAddress,
     /// The longest IP packet that the interface takes, in bytes.
     pub mtu: u16,
-    /// The next station's IPv4 address: the gateway, or the destination.
+    /// The next station's address: the gateway, or the destination.
     pub address: IpAddr,
 }
 
@@ -102,7 +99,7 @@ pub enum Unresolved {
     },
     /// The address is one of this host's.
     OurOwn,
-    /// Multicast, broadcast or no host at all: nothing of ours goes there.
+    /// Multicast, broadcast, link-local or no host at all: nothing of ours goes there.
     NotUnicast,
 }
 
@@ -114,22 +111,11 @@ pub struct Network {
     links: Vec<Option<Link>>,
     /// This host's addresses, ascending.
     addresses: Vec<IpAddr>,
-    /// Disjoint ranges that cover all addresses, ascending by first.
-    ranges: Vec<Range>,
-    /// The routes that the ranges point to.
-    routes: Vec<Route>,
+    ipv4: Prefixes<u32>,
+    ipv6: Prefixes<u128>,
     /// Ascending by (interface, address).
     neighbours: Vec<Neighbour>,
 }
-
-#[derive(Clone, Copy, Debug)]
-struct Range {
-    first: u32,
-    /// Index into the routes, or `NO_ROUTE`.
-    route: u32,
-}
-
-const NO_ROUTE: u32 = u32::MAX;
 
 impl Network {
     /// Builds a snapshot. Called by control: it allocates and sorts.
@@ -161,13 +147,12 @@ impl Network {
         let mut neighbours = neighbours.to_vec();
         neighbours.sort_by_key(neighbour_key);
         neighbours.dedup_by_key(|neighbour| neighbour_key(neighbour));
-        let routes = best_routes(routes);
         Network {
             epoch,
             links: by_index,
             addresses,
-            ranges: flatten(&routes),
-            routes,
+            ipv4: Prefixes::new(routes),
+            ipv6: Prefixes::new(routes),
             neighbours,
         }
     }
@@ -202,13 +187,7 @@ impl Network {
         if self.is_our_own(destination) {
             return Err(Unresolved::OurOwn);
         }
-        let IpAddr::V4(ip) = destination else {
-            return Err(Unresolved::NoRoute);
-        };
-        if matches!(ip.octets()[0], 0 | 127 | 224..=255) {
-            return Err(Unresolved::NotUnicast);
-        }
-        let route = self.route_to(ip).ok_or(Unresolved::NoRoute)?;
+        let route = self.route_to(destination)?;
         let interface = match route.out {
             Out::Ours(interface) => interface,
             Out::Other => return Err(Unresolved::OtherInterface),
@@ -231,13 +210,20 @@ impl Network {
         })
     }
 
-    fn route_to(&self, destination: Ipv4Addr) -> Option<&Route> {
-        let destination = u32::from(destination);
-        let after = self
-            .ranges
-            .partition_point(|range| range.first <= destination);
-        let range = self.ranges.get(after.checked_sub(1)?)?;
-        self.routes.get(usize::try_from(range.route).ok()?)
+    /// The route to an address that a host can have.
+    fn route_to(&self, destination: IpAddr) -> Result<&Route, Unresolved> {
+        let route = match destination {
+            IpAddr::V4(ip) if matches!(ip.octets()[0], 0 | 127 | 224..=255) => {
+                return Err(Unresolved::NotUnicast);
+            }
+            // A link-local address says nothing without its link (RFC 4007 §5).
+            IpAddr::V6(ip) if !ipv6::is_host(ip) || ip.is_unicast_link_local() => {
+                return Err(Unresolved::NotUnicast);
+            }
+            IpAddr::V4(ip) => self.ipv4.find(ip.into()),
+            IpAddr::V6(ip) => self.ipv6.find(ip.into()),
+        };
+        route.ok_or(Unresolved::NoRoute)
     }
 
     fn neighbour(&self, interface: InterfaceIndex, address: IpAddr) -> Option<MacAddress> {
@@ -252,78 +238,6 @@ impl Network {
 
 fn neighbour_key(neighbour: &Neighbour) -> (InterfaceIndex, IpAddr) {
     (neighbour.interface, neighbour.address)
-}
-
-/// First and last address of a route's prefix.
-fn bounds(route: &Route) -> (u32, u32) {
-    let host_bits = u32::MAX.checked_shr(u32::from(route.length)).unwrap_or(0);
-    let prefix = match route.prefix {
-        IpAddr::V4(prefix) => prefix.into(),
-        IpAddr::V6(_) => 0,
-    };
-    let first = prefix & !host_bits;
-    (first, first | host_bits)
-}
-
-/// One route a prefix, outer prefixes before those inside them.
-fn best_routes(routes: &[Route]) -> Vec<Route> {
-    let mut best: Vec<Route> = routes
-        .iter()
-        .filter(|route| route.prefix.is_ipv4() && route.length <= 32)
-        .copied()
-        .collect();
-    // A stable sort, so that of equal metrics the first given stays first.
-    best.sort_by_key(|route| (bounds(route).0, route.length, route.metric));
-    best.dedup_by_key(|route| (bounds(route).0, route.length));
-    best
-}
-
-/// Cuts nested prefixes into disjoint ranges. `routes` come from
-/// [`best_routes`].
-fn flatten(routes: &[Route]) -> Vec<Range> {
-    let mut ranges = vec![Range {
-        first: 0,
-        route: NO_ROUTE,
-    }];
-    // The prefixes that hold the present address, outermost first.
-    let mut open: Vec<(u32, u32)> = Vec::new();
-    for (index, route) in (0u32..).zip(routes) {
-        let (first, last) = bounds(route);
-        close_before(first, &mut open, &mut ranges);
-        begin(&mut ranges, first, index);
-        open.push((last, index));
-    }
-    while let Some((last, _)) = open.pop() {
-        // Beyond the last address there is nothing to begin.
-        if let Some(next) = last.checked_add(1) {
-            begin(&mut ranges, next, innermost(&open));
-        }
-    }
-    ranges
-}
-
-/// Ends every open prefix whose last address lies before `first`.
-fn close_before(first: u32, open: &mut Vec<(u32, u32)>, ranges: &mut Vec<Range>) {
-    while let Some(&(last, _)) = open.last() {
-        if last >= first {
-            return;
-        }
-        open.pop();
-        begin(ranges, last + 1, innermost(open));
-    }
-}
-
-fn innermost(open: &[(u32, u32)]) -> u32 {
-    open.last().map_or(NO_ROUTE, |&(_, route)| route)
-}
-
-/// Begins a range; one that began at the same address is replaced.
-fn begin(ranges: &mut Vec<Range>, first: u32, route: u32) {
-    match ranges.last_mut() {
-        Some(last) if last.first == first => last.route = route,
-        Some(last) if last.route == route => {}
-        _ => ranges.push(Range { first, route }),
-    }
 }
 
 #[cfg(test)]

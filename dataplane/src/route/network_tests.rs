@@ -1,5 +1,3 @@
-use proptest::prelude::*;
-
 use super::*;
 
 const ACCESS: InterfaceIndex = InterfaceIndex(0);
@@ -137,62 +135,51 @@ fn the_lower_metric_wins_and_the_first_of_equals() {
         routes[0].metric = first;
         routes[1].metric = second;
         let network = Network::new(1, &[], &[], &routes, &[]);
-        network.route_to(Ipv4Addr::new(10, 1, 1, 1)).unwrap().out
+        network.route_to(ip("10.1.1.1")).unwrap().out
     };
     assert_eq!(with(1, 2), Out::Ours(ACCESS));
     assert_eq!(with(2, 1), Out::Ours(CORE));
     assert_eq!(with(5, 5), Out::Ours(ACCESS));
 }
 
-/// The rule as it is told: of all that hold the address the longest, then the
-/// lowest metric, then the first.
-fn naive(routes: &[Route], address: u32) -> Option<&Route> {
-    routes
-        .iter()
-        .filter(|route| {
-            let shift = 32 - u32::from(route.length);
-            let network = |address: u32| u64::from(address) >> shift;
-            network(address) == network(bounds(route).0)
-        })
-        .min_by_key(|route| (32 - route.length, route.metric))
-}
-
-/// Prefixes drawn from few bits nest, meet and repeat.
-fn routes() -> impl Strategy<Value = Vec<Route>> {
-    let one =
-        (0u32..64, 0u8..=32, 0u32..3, any::<bool>()).prop_map(|(bits, length, metric, low)| {
-            let bits = if low { bits | bits << 29 } else { bits << 26 };
-            Route {
-                prefix: Ipv4Addr::from(bits).into(),
-                length,
-                gateway: None,
-                out: Out::Other,
-                metric,
-            }
-        });
-    proptest::collection::vec(one, 0..40)
-}
-
-proptest! {
-    #[test]
-    fn finds_what_the_naive_match_finds(
-        mut routes in routes(),
-        random in proptest::collection::vec(any::<u32>(), 20),
-    ) {
-        for (id, route) in (1u32..).zip(&mut routes) {
-            route.gateway = Some(Ipv4Addr::from(id).into()); // tells routes apart
-        }
-        let network = Network::new(1, &[], &[], &routes, &[]);
-        let edges = routes.iter().flat_map(|route| {
-            let (first, last) = bounds(route);
-            [first, last, first.wrapping_sub(1), last.wrapping_add(1)]
-        });
-        for address in edges.chain(random) {
-            let expected = naive(&routes, address).map(|route| route.gateway);
-            let found = network.route_to(address.into()).map(|route| route.gateway);
-            prop_assert_eq!(found, expected, "to {}", Ipv4Addr::from(address));
-        }
-        prop_assert!(network.ranges.len() <= 2 * routes.len() + 1);
-        prop_assert!(network.ranges.is_sorted_by(|a, b| a.first < b.first));
+#[test]
+fn ipv6_is_routed_as_ipv4_is() {
+    let network = Network::new(
+        1,
+        &[link(ACCESS, true), link(CORE, true)],
+        &[ip("2001:db8:1::1"), ip("10.77.1.1")],
+        &[
+            route("2001:db8:1::", 64, None, Out::Ours(ACCESS)),
+            route("::", 0, Some("fe80::1"), Out::Ours(CORE)),
+            route("2001:db8:2::", 48, None, Out::Nowhere),
+            route("10.9.0.0", 16, Some("fe80::1"), Out::Ours(CORE)),
+        ],
+        &[
+            neighbour(ACCESS, "2001:db8:1::2", 2),
+            neighbour(CORE, "fe80::1", 1),
+            neighbour(ACCESS, "fe80::1", 99),
+        ],
+    );
+    let hop = network.resolve(ip("2001:db8:1::2")).unwrap();
+    assert_eq!((hop.interface, hop.dst_mac[5]), (ACCESS, 2));
+    // A router's link-local address is one of the route's own interface.
+    let hop = network.resolve(ip("2001:db8:9::9")).unwrap();
+    assert_eq!((hop.interface, hop.dst_mac[5]), (CORE, 1));
+    let hop = network.resolve(ip("10.9.9.9")).unwrap();
+    assert_eq!((hop.address, hop.dst_mac[5]), (ip("fe80::1"), 1));
+    let why = |address| network.resolve(ip(address)).unwrap_err();
+    assert_eq!(why("2001:db8:1::1"), Unresolved::OurOwn);
+    assert_eq!(why("2001:db8:2::1"), Unresolved::NoRoute);
+    assert_eq!(why("10.1.1.1"), Unresolved::NoRoute);
+    for address in ["::", "::1", "ff02::1", "fe80::1", "::ffff:10.77.1.2"] {
+        assert_eq!(why(address), Unresolved::NotUnicast, "{address}");
     }
+    let address = ip("2001:db8:1::3");
+    assert_eq!(
+        why("2001:db8:1::3"),
+        Unresolved::NoNeighbour {
+            interface: ACCESS,
+            address
+        }
+    );
 }

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 
 use super::Address;
+use super::Connection;
 use super::STREAMS_MAX;
 use super::Session;
 use super::Stream;
@@ -61,13 +63,21 @@ impl Edits {
             self.count += 1;
         }
     }
+
+    /// Puts `relay` in the place of the address that is there.
+    fn set(&mut self, old: Connection, relay: IpAddr) {
+        if let Some(new) = shown(old.address, relay) {
+            self.add(old.place, New::Address(new));
+        }
+    }
 }
 
 /// Writes `body`, which `session` was read from, with `relays` in the place of the ends
 /// of its streams: one relay for each stream in order, `None` for a stream to be left as
 /// it is. A stream with port 0 stays as it is whatever is given (RFC 3264 §6).
 ///
-/// The address of an old hold, 0.0.0.0, stays (RFC 3264 §8.4). The session's c= line
+/// The address of an old hold, 0.0.0.0, stays (RFC 3264 §8.4), or becomes that of the
+/// relay's family: 0.0.0.0 and :: say the same. The session's c= line
 /// becomes the relay's address if that is right for every stream that uses it; where it
 /// is not, it stays, and each relayed stream gets a c= line of its own. An a=rtcp line
 /// appears where RTCP is wanted on another port than the one after RTP's and the two are
@@ -86,21 +96,19 @@ pub fn rewrite(
         count: 0,
     };
     let shared = shared_address(session, relays);
-    if let (Some(connection), Some(address)) = (session.connection, shared)
-        && !is_hold(connection.address)
-    {
-        edits.add(connection.place, New::Address(address));
+    if let (Some(connection), Some(address)) = (session.connection, shared) {
+        edits.set(connection, address);
     }
     for (stream, relay) in anchored(session, relays) {
         session.endpoint(stream).map_err(RewriteError::Unanchored)?;
         edits.add(stream.port_place, New::Port(relay.rtp));
         match (stream.connection, session.connection) {
-            (Some(own), _) if !is_hold(own.address) => {
-                edits.add(own.place, New::Address(relay.address));
-            }
-            (None, Some(session)) if shared.is_none() && !is_hold(session.address) => {
-                let place = Span::empty(stream.connection_at);
-                edits.add(place, New::ConnectionLine(relay.address));
+            (Some(own), _) => edits.set(own, relay.address),
+            (None, Some(session)) if shared.is_none() => {
+                if let Some(new) = shown(session.address, relay.address) {
+                    let place = Span::empty(stream.connection_at);
+                    edits.add(place, New::ConnectionLine(new));
+                }
             }
             _ => {}
         }
@@ -113,8 +121,8 @@ fn add_rtcp(edits: &mut Edits, stream: &Stream, relay: Relay) {
     match stream.rtcp {
         Some(rtcp) => {
             edits.add(rtcp.port_place, New::Port(relay.rtcp));
-            if let Some(connection) = rtcp.connection.filter(|own| !is_hold(own.address)) {
-                edits.add(connection.place, New::Address(relay.address));
+            if let Some(connection) = rtcp.connection {
+                edits.set(connection, relay.address);
             }
         }
         None if !stream.rtcp_mux && relay.rtcp != relay.rtp.saturating_add(1) => {
@@ -124,8 +132,24 @@ fn add_rtcp(edits: &mut Edits, stream: &Stream, relay: Relay) {
     }
 }
 
-fn is_hold(address: Address) -> bool {
-    address == Address::V4(Ipv4Addr::UNSPECIFIED)
+/// What the reader is shown for `old` where its media goes to `relay`; `None` where that is
+/// what it says already.
+fn shown(old: Address, relay: IpAddr) -> Option<IpAddr> {
+    match (old, relay) {
+        (Address::Ip(old), relay) if !old.is_unspecified() => Some(relay),
+        (Address::Ip(IpAddr::V4(_)), IpAddr::V6(_)) => Some(Ipv6Addr::UNSPECIFIED.into()),
+        (Address::Ip(IpAddr::V6(_)), IpAddr::V4(_)) => Some(Ipv4Addr::UNSPECIFIED.into()),
+        (Address::Ip(_), _) => None,
+        (Address::Name | Address::Multicast, relay) => Some(relay),
+    }
+}
+
+/// The address type, and the space behind it (RFC 8866 §5.7).
+const fn family(address: IpAddr) -> &'static [u8] {
+    match address {
+        IpAddr::V4(_) => b"IP4 ",
+        IpAddr::V6(_) => b"IP6 ",
+    }
 }
 
 /// The live streams that have a relay.
@@ -184,7 +208,7 @@ fn write(
         match *new {
             New::Port(port) => text.decimal(port.into()),
             New::Address(address) => {
-                text.push(b"IP4 ");
+                text.push(family(address));
                 text.ip(address);
             }
             New::ConnectionLine(_) | New::RtcpLine(_) => {
@@ -210,7 +234,8 @@ fn added_line(text: &mut Text<'_>, body: &[u8], place: Span, new: New, line_end:
     }
     match new {
         New::ConnectionLine(address) => {
-            text.push(b"c=IN IP4 ");
+            text.push(b"c=IN ");
+            text.push(family(address));
             text.ip(address);
         }
         New::RtcpLine(port) | New::Port(port) => {

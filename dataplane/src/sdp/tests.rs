@@ -24,6 +24,14 @@ fn relay(last: u8, rtp: u16, rtcp: u16) -> Option<Relay> {
     })
 }
 
+fn relay6(last: u16, rtp: u16, rtcp: u16) -> Option<Relay> {
+    Some(Relay {
+        address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0xaa, last).into(),
+        rtp,
+        rtcp,
+    })
+}
+
 fn rewritten(body: &str, relays: &[Option<Relay>]) -> String {
     let session = parse(body.as_bytes()).unwrap();
     let mut out = [0; 2_048];
@@ -104,6 +112,46 @@ fn a_hold_of_the_old_kind_keeps_its_address() {
 }
 
 #[test]
+fn the_family_changes_with_the_relay_and_a_hold_changes_with_it() {
+    let relays = [relay6(1, 30_000, 30_001), relay6(1, 30_002, 30_002)];
+    let ipv6 = OFFER
+        .replace("c=IN IP4 192.0.2.1", "c=IN IP6 2001:db8::aa:1")
+        .replace("49170", "30000")
+        .replace("53020 IN IP4 192.0.2.9", "30001 IN IP6 2001:db8::aa:1")
+        .replace("51372", "30002");
+    assert_eq!(rewritten(OFFER, &relays), ipv6);
+    let back = [relay(1, 30_000, 30_001), relay(1, 30_002, 30_002)];
+    let ipv4 = ipv6.replace("IP6 2001:db8::aa:1", "IP4 203.0.113.1");
+    assert_eq!(rewritten(&ipv6, &back), ipv4);
+    let held = OFFER.replace("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0");
+    let changed = rewritten(&held, &relays);
+    assert!(changed.contains("c=IN IP6 ::\r\n"), "{changed}");
+    assert!(rewritten(&changed, &back).contains("c=IN IP4 0.0.0.0\r\n"));
+}
+
+#[test]
+fn ipv6_addresses_are_read_and_ipv4_in_their_clothes_is_ipv4() {
+    let read = |address: &str| {
+        let body = OFFER.replace("c=IN IP4 192.0.2.1", &format!("c=IN {address}"));
+        parse(body.as_bytes()).map(|session| session.connection.unwrap().address)
+    };
+    let ip = |text: &str| Ok(Address::Ip(text.parse().unwrap()));
+    assert_eq!(read("IP6 2001:DB8::0:1"), ip("2001:db8::1"));
+    assert_eq!(read("IP6 ::ffff:192.0.2.7"), ip("192.0.2.7"));
+    assert_eq!(read("IP6 ::"), ip("::"));
+    assert_eq!(read("IP6 ff02::1"), Ok(Address::Multicast));
+    for wrong in [
+        "IP6 192.0.2.1",
+        "IP4 2001:db8::1",
+        "IP6 [2001:db8::1]",
+        "IP6 1:2",
+        "IP6 fe80::1%eth0",
+    ] {
+        assert_eq!(read(wrong), Err(SdpError::Connection), "{wrong}");
+    }
+}
+
+#[test]
 fn a_rejected_stream_stays_rejected_and_does_not_count() {
     let body = OFFER.replace("51372", "0");
     let changed = rewritten(&body, &[relay(1, 30_000, 30_001), relay(2, 30_002, 30_003)]);
@@ -130,8 +178,8 @@ fn streams_that_we_cannot_stand_between_say_why() {
         ("51372", "51372/2", Unanchored::PortCount),
         (
             "picture\r\n",
-            "picture\r\nc=IN IP6 2001:db8::1\r\n",
-            Unanchored::Ip6,
+            "picture\r\nc=IN IP6 ff15::101/3\r\n",
+            Unanchored::Multicast,
         ),
         (
             "picture\r\n",
@@ -218,6 +266,9 @@ fn body() -> impl Strategy<Value = String> {
             "IP4 0.0.0.0",
             "IP4 198.51.100.255",
             "IP6 2001:db8::1",
+            "IP6 ::",
+            "ip6 2001:db8:0:0::9",
+            "IP6 media.example.com",
             "IP4 media.example.com",
             "IP4 233.252.0.1/127",
         ])
@@ -272,12 +323,16 @@ proptest! {
     }
 
     #[test]
-    fn another_reader_finds_the_relays_too(body in body(), chosen in any::<[bool; 5]>()) {
+    fn another_reader_finds_the_relays_too(
+            body in body(), chosen in any::<[bool; 5]>(), ipv6 in any::<bool>(),
+        ) {
+            let hold = if ipv6 { "::" } else { "0.0.0.0" };
         let session = parse(body.as_bytes()).unwrap();
         let mut relays = Vec::new();
         for ((stream, chosen), rtp) in session.streams().zip(chosen).zip(30_000_u16..) {
             let taken = chosen && session.endpoint(stream).is_ok();
-            relays.push(relay(1, rtp, rtp + 1).filter(|_| taken));
+            let relay = if ipv6 { relay6(1, rtp, rtp + 1) } else { relay(1, rtp, rtp + 1) };
+            relays.push(relay.filter(|_| taken));
         }
         let mut out = [0; 4_096];
         let len = rewrite(body.as_bytes(), &session, &relays, &mut out).unwrap();
@@ -290,10 +345,10 @@ proptest! {
             let old = before_media.connections.first().or(before.connection.as_ref()).unwrap();
             let new = after_media.connections.first().or(after.connection.as_ref()).unwrap();
             let (port, address) = match relay {
-                Some(relay) if old.connection_address != "0.0.0.0" => {
-                    (relay.rtp, relay.address.to_string())
+                Some(relay) if ["0.0.0.0", "::"].contains(&&*old.connection_address) => {
+                    (relay.rtp, hold.to_owned())
                 }
-                Some(relay) => (relay.rtp, old.connection_address.clone()),
+                Some(relay) => (relay.rtp, relay.address.to_string()),
                 None => (before_media.port, old.connection_address.clone()),
             };
             prop_assert_eq!(after_media.port, port);

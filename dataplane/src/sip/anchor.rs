@@ -24,11 +24,11 @@ use crate::media::PortPair;
 /// Where a party receives a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// RTP; `None` where it has said nothing but `c=0.0.0.0` so far.
+    /// RTP; `None` where it has said nothing but `c=0.0.0.0` or `::` so far.
     pub rtp: Option<SocketAddr>,
     /// RTCP.
     pub rtcp: Option<SocketAddr>,
-    /// On hold in the way of old, `c=0.0.0.0` (RFC 3264 §8.4): it gets nothing, and may go
+    /// On hold in the way of old, `c=0.0.0.0` or `::` (RFC 3264 §8.4): it gets nothing, and may go
     /// on sending from where it received.
     pub held: bool,
     /// The payload types of its m= line.
@@ -38,6 +38,16 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// True where all of its addresses are of the family of `relay`.
+    #[must_use]
+    pub fn is_of_family(self, relay: IpAddr) -> bool {
+        let named = [self.rtp, self.rtcp];
+        named
+            .iter()
+            .flatten()
+            .all(|address| address.is_ipv4() == relay.is_ipv4())
+    }
+
     /// Where its RTP goes.
     fn destination(self) -> Option<SocketAddr> {
         self.rtp.filter(|_| !self.held)

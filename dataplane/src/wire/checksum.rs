@@ -5,7 +5,9 @@
 //! one byte other than zero is never 0: what would be 0 comes out as 0xffff.
 //! UDP needs exactly that, since it keeps 0 for "no checksum" (RFC 768).
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 
 use super::ipv4::PROTOCOL_UDP;
 
@@ -47,6 +49,30 @@ pub const fn add(a: u16, b: u16) -> u16 {
 pub fn pseudo_header_sum(source: Ipv4Addr, destination: Ipv4Addr) -> u16 {
     let addresses = u64::from(u32::from(source)) + u64::from(u32::from(destination));
     fold(addresses + u64::from(PROTOCOL_UDP))
+}
+
+/// Sum of the IPv6 pseudo-header of UDP, the length left out (RFC 8200 §8.1).
+///
+/// The length has 32 bits there; that of a datagram without extension headers fits 16.
+#[must_use]
+pub fn pseudo_header_sum6(source: Ipv6Addr, destination: Ipv6Addr) -> u16 {
+    let addresses = add(sum(&source.octets()), sum(&destination.octets()));
+    add(addresses, u16::from(PROTOCOL_UDP))
+}
+
+/// Sum of the pseudo-header of UDP between two addresses of one family, the length left
+/// out; `None` where the families differ.
+#[must_use]
+pub fn pseudo_header_sum_of(source: IpAddr, destination: IpAddr) -> Option<u16> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            Some(pseudo_header_sum(source, destination))
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            Some(pseudo_header_sum6(source, destination))
+        }
+        _ => None,
+    }
 }
 
 /// How a checksum changes when the bytes that sum to `old` become bytes that

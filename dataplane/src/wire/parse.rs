@@ -1,14 +1,16 @@
 //! From a frame to a datagram, or to the reason why not.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::HEADERS_LEN;
+use super::HEADERS_LEN_MAX;
 use super::checksum;
 use super::ethernet;
 use super::ipv4;
+use super::ipv6;
 use super::udp;
+use super::vlan::VlanStack;
 
 /// The same length in the width of the field that counts it.
 const UDP_HEADER_LEN: u16 = 8;
@@ -18,40 +20,47 @@ const _: () = assert!(UDP_HEADER_LEN as usize == udp::HEADER_LEN);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum WireError {
-    /// Shorter than Ethernet, IPv4 and UDP headers together.
+    /// Shorter than the headers that it announces.
     TooShort,
-    /// The EtherType is not IPv4's.
-    NotIpv4,
-    /// The EtherType says IPv4, the version field does not.
+    /// The EtherType is neither IPv4's nor IPv6's.
+    NotIp,
+    /// The EtherType says one IP version, the version field another.
     IpVersion,
-    /// The header is longer (options) or shorter than 20 bytes.
+    /// The IPv4 header is longer (options) or shorter than 20 bytes.
     IpHeaderLength,
-    /// The header checksum does not hold.
+    /// The IPv4 header checksum does not hold.
     IpChecksum,
-    /// The total length is longer than the frame, or shorter than its headers.
+    /// The IP length is longer than the frame, or shorter than its headers.
     IpLength,
     /// A fragment of a datagram.
     Fragment,
+    /// An IPv6 extension header other than the fragment's.
+    IpExtension,
     /// The protocol is not UDP.
     NotUdp,
     /// The UDP length is shorter than a header or longer than the packet.
     UdpLength,
-    /// The source cannot be a host: 0/8, 127/8, multicast, broadcast, class E.
+    /// No UDP checksum over IPv6 (RFC 8200 §8.1).
+    UdpNoChecksum,
+    /// The source cannot be a host: 0/8, 127/8, multicast, broadcast, class E; ::, ::1,
+    /// multicast, IPv4-mapped.
     SourceNotHost,
 }
 
 impl WireError {
     /// Every reason, in the order of its value.
-    pub const ALL: [WireError; 10] = [
+    pub const ALL: [WireError; 12] = [
         WireError::TooShort,
-        WireError::NotIpv4,
+        WireError::NotIp,
         WireError::IpVersion,
         WireError::IpHeaderLength,
         WireError::IpChecksum,
         WireError::IpLength,
         WireError::Fragment,
+        WireError::IpExtension,
         WireError::NotUdp,
         WireError::UdpLength,
+        WireError::UdpNoChecksum,
         WireError::SourceNotHost,
     ];
 
@@ -60,14 +69,16 @@ impl WireError {
     pub const fn name(self) -> &'static str {
         match self {
             WireError::TooShort => "wire_too_short",
-            WireError::NotIpv4 => "wire_not_ipv4",
+            WireError::NotIp => "wire_not_ip",
             WireError::IpVersion => "wire_ip_version",
             WireError::IpHeaderLength => "wire_ip_header_length",
             WireError::IpChecksum => "wire_ip_checksum",
             WireError::IpLength => "wire_ip_length",
             WireError::Fragment => "wire_fragment",
+            WireError::IpExtension => "wire_ip_extension",
             WireError::NotUdp => "wire_not_udp",
             WireError::UdpLength => "wire_udp_length",
+            WireError::UdpNoChecksum => "wire_udp_no_checksum",
             WireError::SourceNotHost => "wire_source_not_host",
         }
     }
@@ -76,32 +87,43 @@ impl WireError {
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {
-            WireError::TooShort => "frame shorter than its Ethernet, IPv4 and UDP headers",
-            WireError::NotIpv4 => "frame whose EtherType is not IPv4",
-            WireError::IpVersion => "IPv4 EtherType, but another IP version",
+            WireError::TooShort => "frame shorter than its Ethernet, IP and UDP headers",
+            WireError::NotIp => "frame whose EtherType is neither IPv4 nor IPv6",
+            WireError::IpVersion => "EtherType of one IP version, header of another",
             WireError::IpHeaderLength => "IPv4 header with options, or shorter than 20 bytes",
             WireError::IpChecksum => "IPv4 header checksum that does not hold",
-            WireError::IpLength => "IPv4 total length that the frame does not hold",
-            WireError::Fragment => "fragment of an IPv4 datagram",
-            WireError::NotUdp => "IPv4 packet that is not UDP",
-            WireError::UdpLength => "UDP length that the IPv4 packet does not hold",
+            WireError::IpLength => "IP length that the frame does not hold",
+            WireError::Fragment => "fragment of an IP datagram",
+            WireError::IpExtension => "IPv6 packet with an extension header",
+            WireError::NotUdp => "IP packet that is not UDP",
+            WireError::UdpLength => "UDP length that the IP packet does not hold",
+            WireError::UdpNoChecksum => "UDP over IPv6 without a checksum",
             WireError::SourceNotHost => "source address that no host can have",
         }
     }
 }
 
-/// What [`parse`] found: who sends, to whom, and how long the payload is.
+/// What [`parse`] found: who sends, to whom, behind which tags, and where the payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// Who sent it.
     pub src: SocketAddr,
     /// Whom it is for: one of our addresses and ports.
     pub dst: SocketAddr,
+    /// The tags that the frame came with.
+    pub vlan: VlanStack,
+    headers_len: u8,
     payload_len: u16,
     checksum: u16,
 }
 
 impl Datagram {
+    /// Length of what stands before the payload in bytes.
+    #[must_use]
+    pub fn headers_len(&self) -> usize {
+        usize::from(self.headers_len)
+    }
+
     /// Length of the UDP payload in bytes.
     #[must_use]
     pub fn payload_len(&self) -> u16 {
@@ -118,13 +140,13 @@ impl Datagram {
     /// Where in the frame the payload lies.
     #[must_use]
     pub fn payload_range(&self) -> Range<usize> {
-        HEADERS_LEN..self.frame_len()
+        self.headers_len()..self.frame_len()
     }
 
     /// Length of the frame in bytes without padding behind the payload.
     #[must_use]
     pub fn frame_len(&self) -> usize {
-        HEADERS_LEN + usize::from(self.payload_len)
+        self.headers_len() + usize::from(self.payload_len)
     }
 
     /// The payload in the frame that was parsed; empty for another frame that
@@ -141,13 +163,14 @@ impl Datagram {
     }
 }
 
-/// Reads Ethernet II, IPv4 and UDP headers, and checks their lengths against
+/// Reads Ethernet II, VLAN tags, IP and UDP headers, and checks their lengths against
 /// each other and the IPv4 header checksum.
 ///
 /// What follows the IP packet is padding of the link. A UDP length shorter than
 /// the IP payload is sound (RFC 768: it counts this datagram's octets), and
-/// what follows it is cut, as Linux does. The UDP checksum is not looked at:
-/// see [`udp_checksum_ok`].
+/// what follows it is cut, as Linux does. The UDP checksum is not looked at, but that over
+/// IPv6 there must be one: see [`udp_checksum_ok`]. Whether the tags are ones that we serve
+/// is for the caller to say.
 ///
 /// # Errors
 /// The first thing that is not as it must be.
@@ -155,33 +178,74 @@ pub fn parse(frame: &[u8]) -> Result<Datagram, WireError> {
     if frame.len() < HEADERS_LEN {
         return Err(WireError::TooShort);
     }
-    let Some((ethernet, rest)) = ethernet::Header::new_checked(frame) else {
-        return Err(WireError::TooShort);
-    };
-    if ethernet.ethertype() != ethernet::ETHERTYPE_IPV4 {
-        return Err(WireError::NotIpv4);
+    let &[high, low] = frame
+        .get(ethernet::HEADER_LEN - 2..)
+        .and_then(<[u8]>::first_chunk)
+        .ok_or(WireError::TooShort)?;
+    match u16::from_be_bytes([high, low]) {
+        ethernet::ETHERTYPE_IPV4 => parse_ipv4(frame, VlanStack::NONE),
+        _ => parse_other(frame),
     }
-    let Some((ip, ip_rest)) = ipv4::Header::new_checked(rest) else {
-        return Err(WireError::TooShort);
-    };
-    check_ip(ip, rest.len())?;
-    let Some((udp, _)) = udp::Header::new_checked(ip_rest) else {
-        return Err(WireError::TooShort);
-    };
-    // check_ip() has seen that the total length holds both headers.
+}
+
+fn parse_other(frame: &[u8]) -> Result<Datagram, WireError> {
+    let (vlan, ethertype) = VlanStack::read(frame).ok_or(WireError::TooShort)?;
+    match ethertype {
+        ethernet::ETHERTYPE_IPV4 => parse_ipv4(frame, vlan),
+        ethernet::ETHERTYPE_IPV6 => parse_ipv6(frame, vlan),
+        _ => Err(WireError::NotIp),
+    }
+}
+
+#[inline]
+fn parse_ipv4(frame: &[u8], vlan: VlanStack) -> Result<Datagram, WireError> {
+    let ip_at = ethernet::HEADER_LEN + vlan.len();
+    let packet = frame.get(ip_at..).ok_or(WireError::TooShort)?;
+    let (ip, rest) = ipv4::Header::new_checked(packet).ok_or(WireError::TooShort)?;
+    check_ipv4(ip, packet.len())?;
+    let (udp, _) = udp::Header::new_checked(rest).ok_or(WireError::TooShort)?;
+    // check_ipv4() has seen that the total length holds both headers.
     let ip_payload_len = usize::from(ip.total_len()).saturating_sub(ipv4::HEADER_LEN);
-    if usize::from(udp.len()) < udp::HEADER_LEN || usize::from(udp.len()) > ip_payload_len {
-        return Err(WireError::UdpLength);
-    }
+    check_udp(udp, ip_payload_len)?;
     Ok(Datagram {
         src: SocketAddr::new(ip.source().into(), udp.source()),
         dst: SocketAddr::new(ip.destination().into(), udp.destination()),
+        vlan,
+        headers_len: headers_len(ip_at + ipv4::HEADER_LEN),
         payload_len: udp.len() - UDP_HEADER_LEN,
         checksum: udp.checksum(),
     })
 }
 
-fn check_ip(ip: ipv4::Header<'_>, available_len: usize) -> Result<(), WireError> {
+fn parse_ipv6(frame: &[u8], vlan: VlanStack) -> Result<Datagram, WireError> {
+    let ip_at = ethernet::HEADER_LEN + vlan.len();
+    let packet = frame.get(ip_at..).ok_or(WireError::TooShort)?;
+    let (ip, rest) = ipv6::Header::new_checked(packet).ok_or(WireError::TooShort)?;
+    check_ipv6(ip, rest.len())?;
+    let (udp, _) = udp::Header::new_checked(rest).ok_or(WireError::TooShort)?;
+    check_udp(udp, ip.payload_len().into())?;
+    if udp.checksum() == udp::NO_CHECKSUM {
+        return Err(WireError::UdpNoChecksum);
+    }
+    Ok(Datagram {
+        src: SocketAddr::new(ip.source().into(), udp.source()),
+        dst: SocketAddr::new(ip.destination().into(), udp.destination()),
+        vlan,
+        headers_len: headers_len(ip_at + ipv6::HEADER_LEN),
+        payload_len: udp.len() - UDP_HEADER_LEN,
+        checksum: udp.checksum(),
+    })
+}
+
+/// At most [`HEADERS_LEN_MAX`].
+#[allow(clippy::cast_possible_truncation)] // At most 70.
+const fn headers_len(udp_at: usize) -> u8 {
+    (udp_at + udp::HEADER_LEN) as u8
+}
+
+const _: () = assert!(HEADERS_LEN_MAX <= u8::MAX as usize);
+
+fn check_ipv4(ip: ipv4::Header<'_>, available_len: usize) -> Result<(), WireError> {
     if ip.version() != 4 {
         return Err(WireError::IpVersion);
     }
@@ -209,8 +273,42 @@ fn check_ip(ip: ipv4::Header<'_>, available_len: usize) -> Result<(), WireError>
     Ok(())
 }
 
-/// True if the UDP checksum of a parsed frame holds, if there is none (0), or
-/// if it is partial.
+fn check_ipv6(ip: ipv6::Header<'_>, available_len: usize) -> Result<(), WireError> {
+    if ip.version() != 6 {
+        return Err(WireError::IpVersion);
+    }
+    if ip.is_fragment() {
+        return Err(WireError::Fragment);
+    }
+    if ip.has_extension() {
+        return Err(WireError::IpExtension);
+    }
+    if !ip.carries_udp() {
+        return Err(WireError::NotUdp);
+    }
+    let payload_len = usize::from(ip.payload_len());
+    // A jumbogram says 0 and has an extension header: it does not come here.
+    if payload_len > available_len || payload_len < udp::HEADER_LEN {
+        return Err(WireError::IpLength);
+    }
+    // RFC 4291 §2.5, §2.7: none of these may be a source.
+    if !ipv6::is_host(ip.source()) {
+        return Err(WireError::SourceNotHost);
+    }
+    Ok(())
+}
+
+#[inline]
+fn check_udp(udp: udp::Header<'_>, ip_payload_len: usize) -> Result<(), WireError> {
+    let len = usize::from(udp.len());
+    if len < udp::HEADER_LEN || len > ip_payload_len {
+        return Err(WireError::UdpLength);
+    }
+    Ok(())
+}
+
+/// True if the UDP checksum of a parsed frame holds, if there is none (0, which only IPv4
+/// allows), or if it is partial.
 ///
 /// A kernel on the same host leaves the checksum to a NIC that a virtual link
 /// does not have: the field then holds the folded sum of the pseudo-header
@@ -221,15 +319,15 @@ pub fn udp_checksum_ok(frame: &[u8], datagram: &Datagram) -> bool {
     if stored == udp::NO_CHECKSUM {
         return true;
     }
-    let (IpAddr::V4(src), IpAddr::V4(dst)) = (datagram.src.ip(), datagram.dst.ip()) else {
+    let Some(addresses) = checksum::pseudo_header_sum_of(datagram.src.ip(), datagram.dst.ip())
+    else {
         return false;
     };
-    let addresses = checksum::pseudo_header_sum(src, dst);
     let pseudo_header = checksum::add(addresses, datagram.udp_len());
     if stored == pseudo_header {
         return true;
     }
-    let start = HEADERS_LEN - udp::HEADER_LEN;
+    let start = datagram.headers_len() - udp::HEADER_LEN;
     match frame.get(start..datagram.frame_len()) {
         Some(bytes) => checksum::add(pseudo_header, checksum::sum(bytes)) == 0xffff,
         None => false,

@@ -1,10 +1,10 @@
-//! The 42 bytes of a flow's way out, made once and copied to every packet.
+//! The 42 bytes of a flow's way out over IPv4 without tags, made once and copied to every
+//! packet.
 
 use std::net::SocketAddrV4;
 
 use super::Ethernet;
 use super::HEADERS_LEN;
-use super::IP_HEADERS_LEN;
 use super::checksum;
 use super::ethernet;
 use super::ipv4;
@@ -27,7 +27,8 @@ impl ReadyHeaders {
         let mut ethernet_header = [0; ethernet::HEADER_LEN];
         let mut ip_header = [0; ipv4::HEADER_LEN];
         let mut udp_header = [0; udp::HEADER_LEN];
-        ethernet::write(&mut ethernet_header, &Ethernet::default());
+        let blank = Ethernet::default();
+        ethernet::write(&mut ethernet_header, &blank, ethernet::ETHERTYPE_IPV4);
         ipv4::write(&mut ip_header, *src.ip(), *dst.ip(), EMPTY_TOTAL_LEN);
         udp::write(&mut udp_header, src.port(), dst.port(), EMPTY_UDP_LEN);
         let mut bytes = [0; HEADERS_LEN];
@@ -41,7 +42,17 @@ impl ReadyHeaders {
     /// Sets the stations that the frame goes between.
     pub fn set_ethernet(&mut self, addresses: &Ethernet) {
         if let Some(header) = self.0.first_chunk_mut() {
-            ethernet::write(header, addresses);
+            ethernet::write(header, addresses, ethernet::ETHERTYPE_IPV4);
+        }
+    }
+
+    /// The stations that the frame goes between.
+    #[must_use]
+    pub fn ethernet(&self) -> Ethernet {
+        let &[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = &self.0;
+        Ethernet {
+            destination: [d0, d1, d2, d3, d4, d5],
+            source: [s0, s1, s2, s3, s4, s5],
         }
     }
 
@@ -89,5 +100,5 @@ impl ReadyHeaders {
 
 const EMPTY_TOTAL_LEN: u16 = 28;
 const EMPTY_UDP_LEN: u16 = 8;
-const _: () = assert!(EMPTY_TOTAL_LEN as usize == IP_HEADERS_LEN);
+const _: () = assert!(EMPTY_TOTAL_LEN as usize == ipv4::HEADER_LEN + udp::HEADER_LEN);
 const _: () = assert!(EMPTY_UDP_LEN as usize == udp::HEADER_LEN);

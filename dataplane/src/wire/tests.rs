@@ -65,7 +65,7 @@ fn names_each_fault() {
         parse(&frame_of(SRC, DST, b"")[..41]),
         Err(WireError::TooShort)
     );
-    assert_eq!(changed(|frame| frame[13] = 0x06), Err(WireError::NotIpv4));
+    assert_eq!(changed(|frame| frame[13] = 0x06), Err(WireError::NotIp));
     assert_eq!(changed(|frame| frame[14] = 0x65), Err(WireError::IpVersion));
     assert_eq!(
         changed(|frame| frame[14] = 0x46),
@@ -110,13 +110,21 @@ fn refuses_a_payload_that_does_not_fit() {
     let mut frame = vec![0u8; 70_000];
     let ethernet = Ethernet::default();
     assert_eq!(
-        write_headers(&mut frame[..50], &ethernet, SRC.into(), DST.into(), 9),
+        write_headers(
+            &mut frame[..50],
+            &ethernet,
+            &VlanStack::NONE,
+            SRC.into(),
+            DST.into(),
+            9
+        ),
         None
     );
     assert_eq!(
         write_headers(
             &mut frame,
             &ethernet,
+            &VlanStack::NONE,
             SRC.into(),
             DST.into(),
             PAYLOAD_LEN_MAX + 1
@@ -126,6 +134,7 @@ fn refuses_a_payload_that_does_not_fit() {
     let longest = write_headers(
         &mut frame,
         &ethernet,
+        &VlanStack::NONE,
         SRC.into(),
         DST.into(),
         PAYLOAD_LEN_MAX,
@@ -188,7 +197,7 @@ proptest! {
         frame.extend_from_slice(&payload);
         let ethernet = Ethernet { source: [2, 0, 0, 0, 0, 1], destination: [2, 0, 0, 0, 0, 2] };
         prop_assert_eq!(
-            write_headers(&mut frame, &ethernet, src.into(), dst.into(), payload.len()),
+            write_headers(&mut frame, &ethernet, &VlanStack::NONE, src.into(), dst.into(), payload.len()),
             Some(frame.len())
         );
         frame[41] = 0x5a; // what the field held before does not matter
@@ -214,7 +223,7 @@ proptest! {
     ) {
         let ethernet = Ethernet { source: [2, 0, 0, 0, 0, 1], destination: [2, 0, 0, 0, 0, 2] };
         let mut fresh = vec![0u8; HEADERS_LEN + payload_len];
-        let _ = write_headers(&mut fresh, &ethernet, src.into(), dst.into(), payload_len).unwrap();
+        let _ = write_headers(&mut fresh, &ethernet, &VlanStack::NONE, src.into(), dst.into(), payload_len).unwrap();
         let mut ready = ReadyHeaders::new(src, dst);
         ready.set_ethernet(&ethernet);
         prop_assert_eq!((ready.src(), ready.dst()), (src, dst));

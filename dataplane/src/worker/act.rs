@@ -18,8 +18,6 @@ use crate::sip::effects::Send;
 use crate::tick::Tick;
 use crate::wire;
 use crate::wire::Ethernet;
-use crate::wire::HEADERS_LEN;
-use crate::wire::IP_HEADERS_LEN;
 
 impl<R: Rings> Worker<R> {
     /// Carries out all effects of one input. The others learn of a new flow before the
@@ -68,6 +66,9 @@ impl<R: Rings> Worker<R> {
     /// Puts a SIP message on a transmit ring, and says how that went.
     fn send(&mut self, send: &Send, now: Tick) -> Counter {
         let source = self.listens[usize::from(send.listen.0)];
+        if source.is_ipv4() != send.to.is_ipv4() {
+            return Counter::SipNoRoute;
+        }
         let hop = match self.network.resolve(send.to.ip()) {
             Ok(hop) => hop,
             Err(Unresolved::NoNeighbour { interface, address }) => {
@@ -77,20 +78,22 @@ impl<R: Rings> Worker<R> {
             Err(unresolved) => return unsent(unresolved),
         };
         let message = self.effects.bytes(send);
-        if message.len() + IP_HEADERS_LEN > usize::from(hop.mtu) {
+        if message.len() + wire::ip_headers_len(send.to.ip()) > usize::from(hop.mtu) {
             return Counter::SipOverMtu;
         }
-        let Some(mut frame) = self.rings.allocate(HEADERS_LEN + message.len()) else {
+        let vlan = self.vlan_of(hop.interface);
+        let headers_len = wire::headers_len(&vlan, send.to.ip());
+        let Some(mut frame) = self.rings.allocate(headers_len + message.len()) else {
             return Counter::SipNoFrame;
         };
         let bytes = self.rings.bytes_mut(&mut frame);
-        bytes[HEADERS_LEN..].copy_from_slice(message);
+        bytes[headers_len..].copy_from_slice(message);
         let ethernet = Ethernet {
             destination: hop.dst_mac,
             source: hop.src_mac,
         };
         // The frame was allocated for exactly this, so the headers fit.
-        let _ = wire::write_headers(bytes, &ethernet, source, send.to, message.len());
+        let _ = wire::write_headers(bytes, &ethernet, &vlan, source, send.to, message.len());
         wire::fill_udp_checksum(bytes);
         if self.post.tap.is_on() {
             let layer = Layer::Frame(hop.interface);

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use etherparse::NetSlice;
 use etherparse::PacketBuilder;
 use etherparse::SlicedPacket;
 use etherparse::TransportSlice;
@@ -18,6 +19,7 @@ use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
+use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
@@ -57,6 +59,8 @@ pub struct Bench {
     pub posts: Vec<ControlPost>,
     pub now: Tick,
     pub left: VecDeque<Left>,
+    /// What stands around the box.
+    pub lab: Lab,
     hash: [u8; 16],
 }
 
@@ -67,6 +71,14 @@ impl Bench {
             FakeConfig::default(),
             &lab::network(1, 1500, &lab::everybody()),
         )
+    }
+
+    /// A bench in another lab than the plain one.
+    pub fn within(lab: Lab, workers: u8) -> Bench {
+        let network = lab.network(1, 1500, &lab.everybody());
+        let mut bench = Bench::with(&lab.settings(workers), FakeConfig::default(), &network);
+        bench.lab = lab;
+        bench
     }
 
     pub fn with(settings: &Settings, config: FakeConfig, network: &Network) -> Bench {
@@ -91,6 +103,7 @@ impl Bench {
             posts,
             now: Tick::ms(1_000),
             left: VecDeque::new(),
+            lab: Lab::PLAIN,
             hash,
         }
     }
@@ -111,10 +124,9 @@ impl Bench {
 
     /// A datagram arrives at a worker's rings, from the interface of its source.
     pub fn arrives(&mut self, worker: usize, source: SocketAddr, to: SocketAddr, payload: &[u8]) {
-        let interface = link_of(to.ip());
-        let taken = self.workers[worker]
-            .rings_mut()
-            .inject(interface, &frame(source, to, payload));
+        let interface = side_of(&self.lab, to.ip());
+        let frame = frame_in(&self.lab, source, to, payload);
+        let taken = self.workers[worker].rings_mut().inject(interface, &frame);
         assert!(taken, "the fake ring dropped it");
     }
 
@@ -135,11 +147,11 @@ impl Bench {
     }
 
     fn take_sent(&mut self, worker: usize) {
-        let left = &mut self.left;
+        let (left, lab) = (&mut self.left, &self.lab);
         self.workers[worker]
             .rings_mut()
             .take_sent(&mut |interface, bytes| {
-                left.push_back(read(interface, bytes, worker));
+                left.push_back(read(lab, interface, bytes, worker));
             });
     }
 
@@ -217,51 +229,74 @@ impl Bench {
     }
 }
 
+/// The interface of the plain lab that an address of the box is on.
 pub fn link_of(address: IpAddr) -> InterfaceIndex {
-    InterfaceIndex(u8::from(octets(address)[2] != 1))
+    side_of(&Lab::PLAIN, address)
 }
 
-fn octets(address: IpAddr) -> [u8; 4] {
-    match address {
-        IpAddr::V4(address) => address.octets(),
-        IpAddr::V6(_) => [0; 4],
-    }
+fn side_of(lab: &Lab, address: IpAddr) -> InterfaceIndex {
+    InterfaceIndex(u8::from(lab.side_of(address) != Some(0)))
 }
 
 pub fn frame(source: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    frame_in(&Lab::PLAIN, source, to, payload)
+}
+
+/// The frame in which a host of `lab` sends to the box, with the tags of its side.
+pub fn frame_in(lab: &Lab, source: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let interface = side_of(lab, to.ip());
     let mut frame = Vec::new();
-    PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(link_of(to.ip())))
-        .ipv4(octets(source.ip()), octets(to.ip()), 64)
-        .udp(source.port(), to.port())
-        .write(&mut frame, payload)
-        .unwrap();
+    let builder = PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(interface));
+    match (source.ip(), to.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(to)) => builder.ipv4(source.octets(), to.octets(), 64),
+        (IpAddr::V6(source), IpAddr::V6(to)) => builder.ipv6(source.octets(), to.octets(), 64),
+        _ => panic!("from {source} to {to}"),
+    }
+    .udp(source.port(), to.port())
+    .write(&mut frame, payload)
+    .unwrap();
+    let tags = tags_of(lab, interface);
+    frame.splice(12..12, tags);
     frame
 }
 
-fn read(interface: InterfaceIndex, bytes: &[u8], worker: usize) -> Left {
-    let packet = SlicedPacket::from_ethernet(bytes).unwrap();
-    let Some(etherparse::NetSlice::Ipv4(net)) = &packet.net else {
-        panic!("no IPv4: {packet:?}")
-    };
+fn tags_of(lab: &Lab, interface: InterfaceIndex) -> Vec<u8> {
+    let vlan = lab.sides[usize::from(interface.0)].vlan;
+    vlan.bytes()[..vlan.len()].to_vec()
+}
+
+fn read(lab: &Lab, interface: InterfaceIndex, bytes: &[u8], worker: usize) -> Left {
+    let stations = [lab::PEER_MAC, lab::box_mac(interface)].concat();
+    assert_eq!(bytes[..12], stations[..]);
+    let tags = tags_of(lab, interface);
+    assert_eq!(bytes[12..12 + tags.len()], tags[..], "the tags of its side");
+    let untagged = [&bytes[..12], &bytes[12 + tags.len()..]].concat();
+    let packet = SlicedPacket::from_ethernet(&untagged).unwrap();
     let Some(TransportSlice::Udp(udp)) = &packet.transport else {
         panic!("no UDP: {packet:?}")
     };
-    let ip = net.header().to_header();
-    assert_eq!(
-        bytes[..12],
-        [lab::PEER_MAC, lab::box_mac(interface)].concat()[..]
-    );
-    assert_eq!(ip.calc_header_checksum(), ip.header_checksum);
     let header = udp.to_header();
-    assert_eq!(
-        header.calc_checksum_ipv4(&ip, udp.payload()).unwrap(),
-        header.checksum
-    );
-    assert_eq!(bytes.len(), 14 + usize::from(ip.total_len));
-    let address = |ip: [u8; 4], port| SocketAddr::new(ip.into(), port);
+    let (source, destination, sum): (IpAddr, IpAddr, _) = match &packet.net {
+        Some(NetSlice::Ipv4(net)) => {
+            let ip = net.header().to_header();
+            assert_eq!(ip.calc_header_checksum(), ip.header_checksum);
+            assert_eq!(untagged.len(), 14 + usize::from(ip.total_len));
+            let sum = header.calc_checksum_ipv4(&ip, udp.payload());
+            (ip.source.into(), ip.destination.into(), sum)
+        }
+        Some(NetSlice::Ipv6(net)) => {
+            let ip = net.header().to_header();
+            assert_eq!((ip.hop_limit, ip.flow_label.value()), (64, 0));
+            assert_eq!(untagged.len(), 54 + usize::from(ip.payload_length));
+            let sum = header.calc_checksum_ipv6(&ip, udp.payload());
+            (ip.source.into(), ip.destination.into(), sum)
+        }
+        other => panic!("no IP: {other:?}"),
+    };
+    assert_eq!(sum.unwrap(), header.checksum);
     Left {
-        source: address(ip.source, header.source_port),
-        destination: address(ip.destination, header.destination_port),
+        source: SocketAddr::new(source, header.source_port),
+        destination: SocketAddr::new(destination, header.destination_port),
         payload: udp.payload().to_vec(),
         worker,
     }

@@ -102,6 +102,13 @@ impl Proxy {
             if matches!(peer, Said::Peer(_)) {
                 relays[number] = self.relay_of(id, number, from, &mut fresh[number], step)?;
             }
+            let leg = self.leg_of(id, number, from, &fresh[number]);
+            if let (Said::Peer(peer), Some(leg)) = (peer, leg)
+                && !peer.is_of_family(leg.address)
+            {
+                // Our relay on this side cannot send there.
+                return Err(488);
+            }
         }
         let relays = &relays[..session.stream_count()];
         let len = sdp::rewrite(body, &session, relays, &mut self.scratch).map_err(|_| 488_u16)?;
@@ -142,19 +149,25 @@ impl Proxy {
             };
             *fresh = Some(self.new_stream([caller, callee], step)?);
         }
-        let known = self
-            .calls
-            .get(id)
-            .and_then(|call| call.anchor.streams[number].as_ref());
-        let leg = fresh
-            .as_ref()
-            .or(known)
-            .map(|stream| &stream.legs[from.other() as usize]);
+        let leg = self.leg_of(id, number, from.other(), fresh);
         Ok(leg.map(|leg| sdp::Relay {
             address: self.media[usize::from(leg.range.0)].advertised,
             rtp: leg.pair.rtp(),
             rtcp: leg.pair.rtcp(),
         }))
+    }
+
+    /// The leg of `party` in a stream: one just made, or the call's.
+    fn leg_of<'l>(
+        &'l self,
+        id: Id,
+        number: usize,
+        party: Party,
+        fresh: &'l Option<Stream>,
+    ) -> Option<&'l Leg> {
+        let known = || self.calls.get(id)?.anchor.streams.get(number)?.as_ref();
+        let stream = fresh.as_ref().or_else(known)?;
+        Some(&stream.legs[party as usize])
     }
 
     /// Takes note of where `from` receives each stream, and has the flows follow.
@@ -354,7 +367,7 @@ fn peer_of(session: &sdp::Session, stream: &sdp::Stream) -> Result<Said, Unancho
         Err(Unanchored::NotRtp) => return Ok(Said::NotRtp),
         Err(other) => return Err(other),
     };
-    // RFC 3264 §8.4: 0.0.0.0 is the hold of old.
+    // RFC 3264 §8.4: 0.0.0.0 is the hold of old, and :: the same over IPv6.
     let reachable = |at: &SocketAddr| !at.ip().is_unspecified();
     Ok(Said::Peer(Peer {
         rtp: Some(endpoint.rtp).filter(reachable),

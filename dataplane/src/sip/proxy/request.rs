@@ -200,7 +200,7 @@ impl Proxy {
 
     /// Where an in-dialog request goes (RFC 3261 §16.4, §16.12), once our Route values are
     /// gone: the next Route value, else the Request-URI. Where that is a name, or an address
-    /// of no trunk, it is where the other party's messages come from: nobody uses the box to
+    /// of no trunk or that our listen on that side cannot reach, it is where the other party's messages come from: nobody uses the box to
     /// send to whom they like.
     pub(super) fn way_in_dialog(
         &self,
@@ -213,15 +213,16 @@ impl Proxy {
             None => message.request_uri()?,
         };
         let uri = Uri::read(message.bytes(), uri).ok()?;
-        let to = match uri.host.and_then(Host::address) {
-            Some(host) if self.dial.trunk_of(host).is_some() => {
-                SocketAddr::new(host, uri.port.unwrap_or(5060))
-            }
-            _ => self.calls.get(call?)?.parties[dialog.from.other() as usize]?,
-        };
         let listen = match dialog.from {
             Party::Caller => dialog.sides.callee,
             Party::Callee => dialog.sides.caller,
+        };
+        let ours = self.listens[usize::from(listen.0)].address;
+        let reachable =
+            |host: &IpAddr| host.is_ipv4() == ours.is_ipv4() && self.dial.trunk_of(*host).is_some();
+        let to = match uri.host.and_then(Host::address).filter(reachable) {
+            Some(host) => SocketAddr::new(host, uri.port.unwrap_or(5060)),
+            None => self.calls.get(call?)?.parties[dialog.from.other() as usize]?,
         };
         Some(Way {
             to,
