@@ -9,5 +9,6 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod log;
+pub mod metrics;
 pub mod netlink;
 pub mod start;

@@ -14,7 +14,7 @@ use super::types::Health;
 use crate::engine::Request;
 
 /// The paths for probes.
-pub(super) fn probes(desk: Desk) -> Router {
+pub(crate) fn probes(desk: Desk) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::NoCall;
 use crate::engine::Request;
+pub(crate) use health::probes;
 use types::Refusal;
 
 /// The way to the desk.
@@ -60,6 +61,7 @@ pub fn router(desk: Desk) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .with_state(desk.clone())
+        .merge(crate::metrics::scrape::router(desk.clone()))
         .merge(health::probes(desk))
 }
 
@@ -184,7 +186,7 @@ async fn ask<T: serde::Serialize>(
 async fn no_such_path() -> Response {
     let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/interfaces, /v1/workers, /v1/frames, /v1/trunks, \
          /v1/routes, /v1/routes/{address}, /v1/neighbours, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/latency, \
-         /v1/talkers, /v1/capture, /v1/log";
+         /v1/talkers, /v1/capture, /v1/log, /metrics, /healthz, /readyz";
     refuse(
         StatusCode::NOT_FOUND,
         format!("no such path; there are {paths}"),

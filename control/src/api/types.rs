@@ -2,10 +2,12 @@
 //! `trunkctl` and by anyone's programs. Fields are added, never renamed; a reader
 //! passes over what it does not know.
 
+mod control;
 mod network;
 mod trunks;
 mod workers;
 
+pub use control::ControlRow;
 pub use network::*;
 use serde::Deserialize;
 use serde::Serialize;
@@ -190,6 +192,9 @@ pub struct Stats {
 pub struct CounterRow {
     /// Its name.
     pub name: String,
+    /// Where it is counted: `rings`, `network`, `mail`, `SIP`, `media` or `worker`.
+    #[serde(default)]
+    pub stage: String,
     /// What it means for the sums: `in`, `forwarded`, `dropped`, ...
     pub kind: String,
     /// What a person should know about it.
@@ -226,7 +231,7 @@ pub struct VerdictRow {
 
 /// What the kernel counts of an AF_XDP socket (XDP_STATISTICS). The first, the fourth
 /// and the fifth overlap: do not add them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketStats {
     /// The interface's name in the configuration.
     pub interface: String,
@@ -273,6 +278,12 @@ pub struct OperatorStats {
     pub connections: u64,
     /// Connections closed because the peer may not use the socket.
     pub refused: u64,
+    /// Connections to the address for metrics and probes.
+    #[serde(default)]
+    pub scrapes: u64,
+    /// Connections to it that were closed unheard.
+    #[serde(default)]
+    pub scrapes_refused: u64,
     /// Datagrams that reached the kernel's sockets.
     pub kernel_datagrams: u64,
     /// Of these, those that could not be handed to a worker.

@@ -7,9 +7,11 @@ mod exit;
 mod ladder;
 mod media;
 mod pages;
+pub(crate) mod rates;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -31,6 +33,7 @@ use crate::api::types;
 use crate::config;
 use crate::config::Config;
 use crate::config::ConfigError;
+use crate::metrics::reference;
 
 /// Shows what trunklined does.
 #[derive(Debug, Parser)]
@@ -56,11 +59,18 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Every counter that is not zero
+    /// Every counter that is not zero, by stage
     Stats {
         /// Those that are zero as well
         #[arg(long)]
         all: bool,
+        /// What each grows by in a second, from two looks a second apart
+        #[arg(long)]
+        rate: bool,
+        /// The same again and again, every so many seconds, until interrupted
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
+              value_parser = clap::value_parser!(u32).range(1..=3600))]
+        watch: Option<u32>,
     },
     /// The calls that are up
     Calls,
@@ -101,6 +111,14 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Every counter there is and what it means; needs no daemon
+    Counters {
+        /// Only those with this in their name
+        word: Option<String>,
+        /// As the page of the manual
+        #[arg(long, conflicts_with = "word")]
+        markdown: bool,
     },
     /// The daemon's log
     Log {
@@ -225,9 +243,21 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
             })
             .await
         }
-        Command::Stats { all } => {
+        Command::Stats {
+            watch: Some(seconds),
+            all,
+            ..
+        } => watch::stats(socket, *seconds, *all, json, paper).await,
+        Command::Stats {
+            rate: true, all, ..
+        } => {
+            let look = watch::Look::first(socket).await?;
+            let (text, _) = look.next(socket, 1, *all, json, paper).await?;
+            Ok(text)
+        }
+        Command::Stats { all, .. } => {
             show(socket, "/v1/stats", json, |stats: &types::Stats| {
-                paper.stats(stats, *all)
+                paper.stats(stats, None, *all)
             })
             .await
         }
@@ -279,6 +309,8 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(file, json),
+        Command::Counters { markdown: true, .. } => Ok(reference::markdown()),
+        Command::Counters { word, .. } => counters(word.as_deref(), json, paper),
         Command::Log {
             command: LogCommand::Level { filter },
         } => log_level(socket, filter.as_deref(), json).await,
@@ -349,6 +381,24 @@ async fn log_level(socket: &Path, filter: Option<&str>, json: bool) -> Result<St
         format!(
             "{filter}; configured is {configured}, which is back after a restart or by: trunkctl log level default\n"
         )
+    })
+}
+
+/// The counters with `word` in their name; none is the answer's failure.
+fn counters(word: Option<&str>, json: bool, paper: Paper) -> Result<String, Failure> {
+    let mut entries = reference::entries();
+    if let Some(word) = word {
+        entries.retain(|entry| entry.name.contains(word) || entry.metric.contains(word));
+    }
+    if entries.is_empty() && !json {
+        let word = word.unwrap_or_default();
+        return Err(Failure::Said(format!(
+            "no counter has \"{word}\" in its name\n"
+        )));
+    }
+    Ok(match json {
+        true => pretty(&entries),
+        false => paper.reference(&entries),
     })
 }
 

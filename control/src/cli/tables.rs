@@ -2,6 +2,7 @@
 
 mod calls;
 mod network;
+mod reference;
 mod samples;
 mod stats;
 mod status;
@@ -147,7 +148,7 @@ fn plural(count: usize, what: &str) -> String {
 }
 
 /// 1234567 as 1,234,567.
-fn number(n: u64) -> String {
+pub(in crate::cli) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -159,7 +160,7 @@ fn number(n: u64) -> String {
     text
 }
 
-fn duration(seconds: f64) -> String {
+pub(in crate::cli) fn duration(seconds: f64) -> String {
     // Negative and endless ones do not come; a cast saturates.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let whole = seconds as u64;

@@ -32,9 +32,9 @@ fn status() {
 
 const STATS: &str = r#"{
   "counters":[
-    {"name":"rx","kind":"in","help":"Frames taken off the receive rings.","total":1500000,"workers":[1000000,500000]},
-    {"name":"mail_in","kind":"in","help":"Mail.","total":0,"workers":[0,0]},
-    {"name":"busy_ns","kind":"event","help":"Nanoseconds spent in turns that found work.","total":61000000000,"workers":[60000000000,1000000000]}],
+    {"name":"rx","stage":"rings","kind":"in","help":"Frames taken off the receive rings.","total":1500000,"workers":[1000000,500000]},
+    {"name":"mail_in","stage":"mail","kind":"in","help":"Mail.","total":0,"workers":[0,0]},
+    {"name":"busy_ns","stage":"worker","kind":"event","help":"Nanoseconds spent in turns that found work.","total":61000000000,"workers":[60000000000,1000000000]}],
   "xdp":[
     {"interface":"access","seen":1500001,"verdicts":[
       {"name":"pass_arp","action":"pass","help":"ARP.","count":1},
@@ -52,7 +52,7 @@ fn what_could_not_be_checked_is_shown() {
     let mut stats: types::Stats = read(STATS);
     stats.complete = false;
     stats.unchecked = vec!["rings: redirect = received".to_owned()];
-    let text = PAPER.stats(&stats, false);
+    let text = PAPER.stats(&stats, None, false);
     let row = text
         .lines()
         .find(|line| line.contains("rings:"))
@@ -64,8 +64,31 @@ fn what_could_not_be_checked_is_shown() {
 #[test]
 fn stats_without_and_with_zeros() {
     let stats = read(STATS);
-    insta::assert_snapshot!(PAPER.stats(&stats, false));
-    insta::assert_snapshot!(PAPER.stats(&stats, true));
+    insta::assert_snapshot!(PAPER.stats(&stats, None, false));
+    insta::assert_snapshot!(PAPER.stats(&stats, None, true));
+}
+
+#[test]
+fn stats_with_rates() {
+    let before: types::Stats = read(STATS);
+    let mut after = before.clone();
+    after.counters[0].total += 5000;
+    after.counters[1].total += 3;
+    after.counters[2].total += 800_000_000;
+    let rates = rates::Rates::between(&before, &after, std::time::Duration::from_secs(2));
+    let text = PAPER.stats(&after, Some(&rates), false);
+    let row = |name| {
+        let found = text
+            .lines()
+            .find(|line| line.trim_start().starts_with(name));
+        found.expect(&text).split_whitespace().collect::<Vec<_>>()
+    };
+    assert_eq!(row("rx ")[..4], ["rx", "in", "1,505,000", "2,500"]);
+    assert_eq!(row("mail_in")[3], "1.5");
+    assert!(row("busy_ns").join(" ").contains(" 40.0 % "), "{text}");
+    // The daemon was started anew.
+    let again = rates::Rates::between(&after, &before, std::time::Duration::from_secs(1));
+    assert!((again.get("rx") - 1_500_000.0).abs() < 1.0);
 }
 
 #[test]
@@ -74,7 +97,7 @@ fn stats_before_anything_was_counted() {
     stats.counters.iter_mut().for_each(|row| row.total = 0);
     assert!(
         PAPER
-            .stats(&stats, false)
+            .stats(&stats, None, false)
             .starts_with("Workers: nothing counted yet\n")
     );
 }

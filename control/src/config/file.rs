@@ -37,6 +37,7 @@ pub(super) struct File {
     pub socket: Option<Spanned<PathBuf>>,
     pub group: Option<Spanned<Name>>,
     pub state: Option<Spanned<PathBuf>>,
+    pub metrics: Option<Spanned<SocketAddr>>,
     /// 0 where the file does not say.
     pub umem_frames: Spanned<u32>,
     pub hugepages: Hugepages,
@@ -238,6 +239,7 @@ impl File {
             socket: top.parsed("socket", "a path"),
             group: top.parsed("group", "the name of a group"),
             state: top.parsed("state", "the path of a directory"),
+            metrics: None,
             umem_frames: Spanned::new(0..0, 0),
             hugepages: Hugepages::Auto,
             ring_rx: Spanned::new(0..0, 2048),
@@ -274,6 +276,11 @@ impl File {
             self.umem_frames = umem.integer("frames", 256..=1 << 20, 0);
             self.hugepages = *umem.choice("hugepages", &words, Hugepages::Auto).get_ref();
             umem.finish();
+        }
+        if let Some(mut metrics) = top.table("metrics", "[metrics]") {
+            let expected = "an address and a port, as in \"127.0.0.1:9470\" or \"[::1]:9470\"";
+            self.metrics = metrics.required("address", expected);
+            metrics.finish();
         }
         if let Some(mut rings) = top.table("rings", "[rings]") {
             self.ring_rx = rings.integer("rx", 64..=1 << 15, 2048);

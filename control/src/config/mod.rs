@@ -12,6 +12,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub group: Option<String>,
     /// The directory of the state file.
     pub state: PathBuf,
+    /// Where Prometheus and probes may ask; `None`: nowhere but on the operator's socket.
+    pub metrics: Option<SocketAddr>,
     /// Frames of each worker's UMEM; `None`: as many as its rings need.
     pub umem_frames: Option<u32>,
     /// Whether the UMEM lies in hugepages.
@@ -226,6 +229,7 @@ fn resolve(file: file::File) -> Config {
         socket: path(file.socket, SOCKET),
         group: file.group.map(|group| group.into_inner().0),
         state: path(file.state, "/var/lib/trunkline"),
+        metrics: file.metrics.map(toml::Spanned::into_inner),
         umem_frames: Some(*file.umem_frames.get_ref()).filter(|frames| *frames > 0),
         hugepages: file.hugepages,
         ring_rx: *file.ring_rx.get_ref(),

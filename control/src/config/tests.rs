@@ -66,6 +66,7 @@ fn what_the_default_configuration_says_of_a_default_is_so() {
         .lines()
         .map(|line| match line.strip_prefix('#') {
             Some(rest) if is_key(rest) && !rest.starts_with("advertise") => rest,
+            Some(rest) if rest.starts_with('[') => rest,
             _ => line,
         })
         .collect::<Vec<_>>()
@@ -89,6 +90,8 @@ fn what_the_default_configuration_says_of_a_default_is_so() {
     assert_eq!(full.interfaces[0].zero_copy, full.interfaces[1].zero_copy);
     assert_eq!(full.cores, Some(vec![0, 1]));
     assert_eq!(full.group.as_deref(), Some("trunkline"));
+    let metrics = full.metrics.map(|address| address.to_string());
+    assert_eq!(metrics.as_deref(), Some("127.0.0.1:9470"));
 }
 
 fn is_key(line: &str) -> bool {
@@ -101,7 +104,7 @@ fn is_key(line: &str) -> bool {
 fn every_key_of_the_code_stands_in_the_default_configuration() {
     // An unknown key in each table makes the reader name the keys that it knows.
     let mut probe = String::from("zzzzzzzzzz = 1\n");
-    for table in ["[umem]", "[rings]", "[capacity]"] {
+    for table in ["[umem]", "[metrics]", "[rings]", "[capacity]"] {
         probe += &format!("{table}\nzzzzzzzzzz = 1\n");
     }
     for table in ["interface", "listen", "media", "trunk", "route"] {
@@ -129,7 +132,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        14 + 2 + 2 + 5 + 6 + 3 + 4 + 5 + 3,
+        15 + 2 + 1 + 2 + 5 + 6 + 3 + 4 + 5 + 3,
         "a table was not probed:\n{refusal}"
     );
 }

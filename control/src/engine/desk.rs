@@ -36,6 +36,7 @@ use super::sampling::Sampling;
 use super::view;
 use crate::api::types;
 use crate::api::types::OperatorStats;
+use crate::metrics::scrape::Scrape;
 use crate::netlink::Tables;
 
 /// How often reports are looked for even where no worker has rung, and how often
@@ -213,6 +214,22 @@ impl Desk {
                     let _ = reply.send(view::call(&id, &calls, &flows, &trunks, clock::now()));
                 });
             }
+            Request::Scrape(reply) => {
+                let sockets = self.ask(Ask::Sockets);
+                let snapshot = view::Snapshot::of(self);
+                let trunks = view::trunks::trunks(self);
+                let health = self.health(Instant::now());
+                answer(sockets, reply, move |answers| {
+                    Box::new(Scrape {
+                        status: snapshot.status(&answers),
+                        stats: snapshot.stats(&answers),
+                        trunks,
+                        health,
+                    })
+                });
+            }
+            Request::Scraper { admitted: true } => self.operator.scrapes += 1,
+            Request::Scraper { admitted: false } => self.operator.scrapes_refused += 1,
             Request::Interfaces(reply) => {
                 let sockets = self.ask(Ask::Sockets);
                 let interfaces = view::network::Interfaces::of(self);

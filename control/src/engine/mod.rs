@@ -35,6 +35,7 @@ pub use workers::Workers;
 
 use crate::api::types;
 use crate::config::BusyPollWish;
+use crate::metrics::scrape::Scrape;
 use crate::netlink::Tables;
 
 /// What does not change while the engine runs.
@@ -118,6 +119,13 @@ pub enum Request {
     Call(String, oneshot::Sender<Result<types::Call, NoCall>>),
     /// `GET /v1/flows`
     Flows(oneshot::Sender<types::Flows>),
+    /// `GET /metrics`
+    Scrape(oneshot::Sender<Box<Scrape>>),
+    /// Someone came to the address for metrics.
+    Scraper {
+        /// True where there was room.
+        admitted: bool,
+    },
     /// `GET /v1/interfaces`
     Interfaces(oneshot::Sender<types::Interfaces>),
     /// `GET /v1/workers`

@@ -44,6 +44,7 @@ use crate::api::types::VerdictRow;
 use crate::api::types::WorkerStatus;
 use crate::api::types::XdpStats;
 use crate::config::BusyPollWish;
+use crate::metrics::reference::action_name;
 
 /// What the desk knows at one moment, to be told when the workers have answered.
 pub(super) struct Snapshot {
@@ -186,6 +187,7 @@ impl Snapshot {
                 .collect();
             CounterRow {
                 name: row.name.to_owned(),
+                stage: row.stage().name().to_owned(),
                 kind: row.kind.name().to_owned(),
                 help: row.help.to_owned(),
                 total: workers.iter().sum(),
@@ -349,14 +351,6 @@ fn xdp_stats(interface: &str, verdicts: &Verdicts) -> XdpStats {
         interface: interface.to_owned(),
         seen: verdicts.seen(),
         verdicts: rows.collect(),
-    }
-}
-
-fn action_name(action: Action) -> &'static str {
-    match action {
-        Action::Pass => "pass",
-        Action::Drop => "drop",
-        Action::Redirect => "redirect",
     }
 }
 

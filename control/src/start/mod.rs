@@ -35,6 +35,8 @@ use crate::engine::Final;
 use crate::engine::InterfaceFacts;
 use crate::engine::Mirrored;
 use crate::engine::Request;
+use crate::metrics::server::MetricsError;
+use crate::metrics::server::MetricsSocket;
 use crate::netlink;
 use crate::netlink::Dump;
 use crate::netlink::NeighbourKey;
@@ -66,6 +68,8 @@ pub enum StartError {
     #[error(transparent)]
     Operator(#[from] crate::api::socket::SocketError),
     #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    #[error(transparent)]
     Netlink(#[from] netlink::NetlinkError),
     #[error(transparent)]
     Interface(#[from] interfaces::InterfaceError),
@@ -85,6 +89,7 @@ pub struct Started {
     requests: mpsc::Receiver<Request>,
     requests_in: mpsc::Sender<Request>,
     operator: OperatorSocket,
+    metrics: Option<MetricsSocket>,
     neighbours: Neighbours,
     fixed: watch::Sender<HashSet<NeighbourKey>>,
     solicits: mpsc::Receiver<(u32, IpAddr)>,
@@ -109,6 +114,7 @@ impl Started {
         let locks = locks.collect::<Result<Vec<_>, _>>()?;
         let (boot, secrets) = state::load(&config.state)?;
         let operator = OperatorSocket::bind(&config.socket, config.group.as_deref())?;
+        let metrics = config.metrics.map(MetricsSocket::bind).transpose()?;
         // Subscribed before the first look, so that no change falls between.
         let watch = Watch::open().map_err(netlink::NetlinkError::from)?;
         let handle = netlink::connect()?;
@@ -138,6 +144,7 @@ impl Started {
             requests,
             requests_in,
             operator,
+            metrics,
             neighbours: Neighbours::new(handle.clone(), fixed_seen),
             fixed,
             solicits,
@@ -183,6 +190,9 @@ impl Started {
         for warning in &facts.warnings {
             tracing::warn!("{warning}");
         }
+        if let Some(metrics) = &self.metrics {
+            tracing::info!("metrics on http://{}/metrics", metrics.address());
+        }
         tracing::info!(
             "ready; operator's socket {}",
             self.operator.path().display()
@@ -200,6 +210,7 @@ impl Started {
             requests,
             requests_in,
             operator,
+            metrics,
             neighbours,
             solicits,
             ..
@@ -209,6 +220,9 @@ impl Started {
             let socket = TokioUdpSocket::from_std(socket).map_err(StartError::Runtime)?;
             let hear = hear(ListenIndex(listen), socket, requests_in.clone());
             tasks.spawn("kernel socket", hear);
+        }
+        if let Some(metrics) = metrics {
+            tasks.spawn("metrics", metrics.serve(requests_in.clone()));
         }
         let mirror = mirror(
             self.watch,

@@ -11,12 +11,29 @@ use super::missing;
 use super::number;
 use crate::api::types::CounterRow;
 use crate::api::types::Stats;
+use crate::cli::rates::Rates;
+
+/// The stages in the order in which a frame meets them; the last is for those of a daemon
+/// that does not name them.
+const STAGES: [&str; 7] = ["rings", "network", "mail", "SIP", "media", "worker", ""];
+
+/// Most workers that have a column each; more would not fit.
+const WORKER_COLUMNS_MAX: usize = 4;
+
+/// A count as a person reads it.
+fn count(row: &CounterRow, n: u64) -> String {
+    match row.name.ends_with("_ns") {
+        true => duration(n as f64 / 1e9),
+        false => number(n),
+    }
+}
 
 impl Paper {
-    /// `trunkctl stats`; rows that are zero only with `all`.
+    /// `trunkctl stats`; rows that are zero only with `all`, and with `rates` what each grows
+    /// by instead of every worker's share.
     #[must_use]
-    pub fn stats(self, stats: &Stats, all: bool) -> String {
-        let mut text = self.counters(&stats.counters, all);
+    pub fn stats(self, stats: &Stats, rates: Option<&Rates>, all: bool) -> String {
+        let mut text = self.counters(&stats.counters, rates, all);
         for xdp in &stats.xdp {
             let rows = xdp.verdicts.iter().filter(|row| all || row.count > 0);
             let rows = rows.map(|row| {
@@ -46,47 +63,10 @@ impl Paper {
         }
         text += "\nAF_XDP sockets, as the kernel counts\n";
         text += &self.sockets(stats);
-        let operator = &stats.operator;
-        let rows = [
-            (
-                "connections",
-                operator.connections,
-                "Connections to the operator's socket.",
-            ),
-            (
-                "refused",
-                operator.refused,
-                "Connections of users who may not use it.",
-            ),
-            (
-                "kernel_datagrams",
-                operator.kernel_datagrams,
-                "Datagrams that reached the kernel's sockets.",
-            ),
-            (
-                "kernel_dropped",
-                operator.kernel_dropped,
-                "Of these, dropped because the worker's mailbox was full.",
-            ),
-            (
-                "captures_lost",
-                operator.captures_lost,
-                "Captured packets that whoever asked for them did not take in time.",
-            ),
-            (
-                "networks",
-                operator.networks,
-                "Changes of links, routes and neighbours handed to the workers.",
-            ),
-            (
-                "tasks_failed",
-                operator.tasks_failed,
-                "Tasks of control that met a bug.",
-            ),
-        ];
-        let rows = rows.iter().filter(|(_, count, _)| all || *count > 0);
+        let rows = stats.operator.rows().into_iter();
         let rows: Vec<_> = rows
-            .map(|(name, count, help)| vec![(*name).to_owned(), number(*count), (*help).to_owned()])
+            .filter(|row| all || row.count > 0)
+            .map(|row| vec![row.name.to_owned(), number(row.count), row.help.to_owned()])
             .collect();
         if !rows.is_empty() {
             text += "\nControl\n";
@@ -95,36 +75,46 @@ impl Paper {
         text + &self.sums(&stats.sums, &stats.unchecked) + missing(stats.complete)
     }
 
-    fn counters(self, counters: &[CounterRow], all: bool) -> String {
-        let shown: Vec<_> = counters.iter().filter(|row| all || row.total > 0).collect();
-        if shown.is_empty() {
-            return "Workers: nothing counted yet\n".to_owned();
-        }
-        // Each worker's own column where that says more than the total.
-        let workers = shown.first().map_or(0, |row| row.workers.len());
-        const TITLES: [&str; 8] = ["w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7"];
-        let own: &[&str] = if workers > 1 {
-            TITLES.get(..workers).unwrap_or_default()
-        } else {
-            &[]
-        };
-        let mut columns = vec![Word("counter"), Word("kind"), Number("total")];
-        columns.extend(own.iter().map(|title| Number(title)));
-        columns.push(Text("meaning"));
-        let rows = shown.iter().map(|row| {
-            let count = |n: u64| {
-                if row.name.ends_with("_ns") {
-                    duration(n as f64 / 1e9)
-                } else {
-                    number(n)
-                }
+    /// Grouped by stage; a worker's own column where that says more than the total.
+    fn counters(self, counters: &[CounterRow], rates: Option<&Rates>, all: bool) -> String {
+        let mut text = String::new();
+        for stage in STAGES {
+            let of_stage = counters.iter().filter(|row| row.stage == stage);
+            let shown: Vec<_> = of_stage.filter(|row| all || row.total > 0).collect();
+            let Some(first) = shown.first() else { continue };
+            let workers = match first.workers.len() {
+                many @ 2..=WORKER_COLUMNS_MAX => many,
+                _ => 0,
             };
-            let mut cells = vec![row.name.clone(), row.kind.clone(), count(row.total)];
-            cells.extend(row.workers.iter().take(own.len()).map(|&n| count(n)));
-            cells.push(row.help.clone());
-            cells
-        });
-        format!("Workers\n{}", self.table(&columns, rows))
+            let titles: Vec<_> = (0..workers).map(|worker| format!("w{worker}")).collect();
+            let mut columns = vec![Word("counter"), Word("kind"), Number("total")];
+            match rates {
+                Some(_) => columns.push(Number("per s")),
+                None => columns.extend(titles.iter().map(|title| Number(title))),
+            }
+            columns.push(Text("meaning"));
+            let rows = shown.iter().map(|row| {
+                let mut cells = vec![row.name.clone(), row.kind.clone(), count(row, row.total)];
+                match rates {
+                    Some(rates) => cells.push(rates.of(row)),
+                    None => {
+                        let own = row.workers.iter().take(workers);
+                        cells.extend(own.map(|&n| count(row, n)));
+                    }
+                }
+                cells.push(row.help.clone());
+                cells
+            });
+            let title = match stage {
+                "" => "other",
+                named => named,
+            };
+            let _ = write!(text, "Workers: {title}\n{}\n", self.table(&columns, rows));
+        }
+        match text.is_empty() {
+            true => "Workers: nothing counted yet\n".to_owned(),
+            false => text.trim_end().to_owned() + "\n",
+        }
     }
 
     fn sockets(self, stats: &Stats) -> String {
