@@ -227,6 +227,14 @@ fn judge_one(links: &Links, name: &str) -> Row {
     }
 }
 
+/// Whether an XDP program is on a device, whoever's.
+pub fn has_program(device: &str) -> bool {
+    let links = dump().unwrap_or_default();
+    links
+        .iter()
+        .any(|link| link.name == device && link.attached.is_some())
+}
+
 /// Every link, with what one dump tells.
 fn dump() -> nix::Result<Vec<Link>> {
     let answers = Netlink::route()?.ask(RTM_GETLINK, NLM_F_DUMP, &[0; LINK_HEADER_LEN])?;

@@ -5,6 +5,7 @@
 
 use crate::ethtool;
 use crate::host::Host;
+use crate::links;
 use nix::errno::Errno;
 use serde::Deserialize;
 use serde::Serialize;
@@ -186,6 +187,14 @@ impl Setting {
     /// # Errors
     /// Why it was refused. Part of a value may have been taken: read it again.
     pub fn write(&self, host: &Host, to: &str) -> Result<(), Refusal> {
+        if let Some(device) = self.resets()
+            && links::has_program(device)
+        {
+            return Err(Refusal::Failed(format!(
+                "an XDP program is on {device}, and this would take its link down: stop trunklined first, \
+                 or if it does not run: ip link set dev {device} xdp off"
+            )));
+        }
         match self {
             Setting::Sysctl { name } => Ok(host.write(&sysctl_path(name), to)?),
             Setting::File { path } => Ok(host.write(path, to)?),
@@ -205,12 +214,15 @@ impl Setting {
                 Ok(_) => Ok(()),
                 Err(error) => Err(Refusal::Failed(error)),
             },
-            Setting::Channels { device } => Ok(ethtool::set_channels(device, &numbers(to)?)?),
+            Setting::Channels { device } => ethtool::set_channels(device, &numbers(to)?)
+                .map_err(|errno| of_channels(device, errno)),
             Setting::Rings { device } => Ok(ethtool::set_rings(device, &numbers(to)?)?),
             Setting::Feature { device, feature } => {
                 Ok(ethtool::set_feature(device, feature, to == "on")?)
             }
-            Setting::UdpHash { device, flow } => Ok(ethtool::set_udp_hash(device, flow, to)?),
+            Setting::UdpHash { device, flow } => {
+                ethtool::set_udp_hash(device, flow, to).map_err(of_hardware)
+            }
             Setting::Spread { device } => {
                 let table: Option<Vec<u32>> = to
                     .split_whitespace()
@@ -221,7 +233,7 @@ impl Setting {
             }
             Setting::Rule { device, rule } => {
                 let rule = rule.parse().map_err(Refusal::Failed)?;
-                Ok(ethtool::set_rule(device, &rule, to == "on")?)
+                ethtool::set_rule(device, &rule, to == "on").map_err(of_hardware)
             }
         }
     }
@@ -253,14 +265,23 @@ impl Setting {
             Setting::UdpHash { device, flow } => {
                 format!("ethtool -N {device} rx-flow-hash {flow} {to}")
             }
-            Setting::Spread { device } => match ethtool::even_over(to) {
-                Some(queues) => format!("ethtool -X {device} equal {queues}"),
-                None => format!("ethtool -X {device} weight ... # {to}"),
-            },
+            Setting::Spread { device } => {
+                format!("ethtool -X {device} {}", ethtool::spread_arguments(to))
+            }
             Setting::Rule { device, rule } if to == "on" => format!("ethtool -N {device} {rule}"),
             Setting::Rule { device, rule } => {
                 format!("ethtool -N {device} delete N # N: {rule}, see ethtool -n {device}")
             }
+        }
+    }
+
+    /// The device whose link a change may take down for seconds.
+    fn resets(&self) -> Option<&str> {
+        match self {
+            Setting::Channels { device }
+            | Setting::Rings { device }
+            | Setting::Feature { device, .. } => Some(device),
+            _ => None,
         }
     }
 
@@ -292,6 +313,26 @@ impl Setting {
             Setting::Spread { device } => format!("{device}: spread over queues"),
             Setting::Rule { device, rule } => format!("{device}: rule {rule}"),
         }
+    }
+}
+
+/// Why a number of queues is refused has a few usual reasons.
+fn of_channels(device: &str, errno: Errno) -> Refusal {
+    match errno {
+        Errno::EINVAL => Refusal::Failed(format!(
+            "the driver refuses: it has fewer queues, or an AF_XDP socket or the spread of the hash \
+             (ethtool -x {device}; ethtool -X {device} default) is on one that would go"
+        )),
+        other => other.into(),
+    }
+}
+
+/// Hashes and rules are all that the driver can be asked for: a value that it does not
+/// take is one that the hardware does not have.
+fn of_hardware(errno: Errno) -> Refusal {
+    match errno {
+        Errno::EINVAL => Refusal::NotHere("the hardware cannot do that".to_owned()),
+        other => other.into(),
     }
 }
 

@@ -130,7 +130,7 @@ fn put_back(
         (Ok(()), Ok(now)) if now == record.found => (change.ended(Outcome::Changed, ""), true),
         (Ok(()), now) => {
             let now = now.unwrap_or_default();
-            let reason = format!("it is {now} after that; undo again, or set it by hand");
+            let reason = format!("it is {now} after that: in use? Stop trunklined, and undo again");
             (change.ended(Outcome::Failed, reason), false)
         }
         (Err(refusal), _) => (change.ended(Outcome::Failed, refusal.reason()), false),

@@ -394,3 +394,58 @@ fn another_stage_or_value_is_a_usage_error() {
     let error = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert!(error.contains("/no/such/file"), "{error}");
 }
+
+/// Attaches an XDP program of this name that passes everything.
+fn attach(namespace: &Namespace, directory: &std::path::Path, name: &str) {
+    std::fs::create_dir_all(directory).unwrap();
+    let source = directory.join("program.c");
+    let object = directory.join("program.o");
+    let text = format!(
+        "__attribute__((section(\"xdp\"), used)) int {name}(void *context) {{ return 2; }}"
+    );
+    std::fs::write(&source, text).unwrap();
+    let output = Command::new("clang")
+        .args(["-O2", "-g", "-target", "bpf", "-c", "-o"])
+        .args([&object, &source])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "clang: {output:?}");
+    let object = object.to_str().unwrap();
+    namespace.tell(&[
+        "ip", "link", "set", "dev", "access", "xdpdrv", "obj", object, "sec", "xdp",
+    ]);
+}
+
+#[test]
+fn a_strangers_program_is_told_from_ours_and_under_either_nothing_resets_the_link() {
+    if !has_root() {
+        return;
+    }
+    for (name, expected, role) in [("stranger", "bad", "j"), ("trunkline_xdp", "ok", "k")] {
+        let inside = Namespace::new(&format!("{role}1"));
+        let outside = Namespace::new(&format!("{role}2"));
+        join(&inside, &outside, "2", "2");
+        let temporary = State::new(role);
+        let path = temporary.path();
+        let channels = || inside.tell(&["ethtool", "-l", "access"]);
+        inside.tell(&["ethtool", "-L", "access", "rx", "2", "tx", "1"]);
+        let before = channels();
+        attach(&inside, &temporary.directory, name);
+        let (report, _) = inside.check(&["driver", "--interface", "access"]);
+        assert_eq!(state(&report, "access: program"), expected, "{report:#}");
+        assert!(expected == "ok" || report.to_string().contains(name));
+        let apply = ["apply", "queues", "--interface", "access", "--state", &path];
+        let output = inside.run(&apply);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(
+            text(&output).contains("stop trunklined first"),
+            "{output:?}"
+        );
+        assert_eq!(channels(), before);
+        // Nothing was changed, so there is nothing to undo.
+        assert!(!std::path::Path::new(&path).exists());
+        inside.tell(&["ip", "link", "set", "dev", "access", "xdpdrv", "off"]);
+        assert_eq!(inside.run(&apply).status.code(), Some(0));
+        assert_ne!(channels(), before);
+    }
+}

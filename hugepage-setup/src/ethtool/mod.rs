@@ -92,20 +92,30 @@ pub struct Feature {
     pub switchable: bool,
 }
 
-/// Over how many queues a table of the hash is spread evenly, in the order that
-/// `ethtool -X ... equal N` makes; `None` for any other table.
-pub fn even_over(table: &str) -> Option<u32> {
-    let table: Vec<u32> = table
+/// The arguments of `ethtool -X` that make a table of the hash: `equal N`, or weights.
+/// ethtool gives each queue its entries in one run; a table in another order it can only
+/// come near to, and then that is said in a comment.
+pub fn spread_arguments(table: &str) -> String {
+    let entries: Vec<usize> = table
         .split_whitespace()
-        .map(|word| word.parse().ok())
-        .collect::<Option<_>>()?;
-    let queues = table.iter().max()? + 1;
-    let even = (0..queues).cycle();
-    table
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let queues = entries.iter().max().map_or(0, |most| most + 1);
+    if entries
         .iter()
-        .zip(even)
+        .zip((0..queues).cycle())
         .all(|(queue, even)| *queue == even)
-        .then_some(queues)
+    {
+        return format!("equal {queues}");
+    }
+    let weight = |queue: usize| entries.iter().filter(|entry| **entry == queue).count();
+    let weights: Vec<String> = (0..queues).map(|queue| weight(queue).to_string()).collect();
+    let comment = if entries.is_sorted() {
+        ""
+    } else {
+        " # in another order"
+    };
+    format!("weight {}{comment}", weights.join(" "))
 }
 
 #[cfg(test)]
@@ -131,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn an_even_table_is_known() {
-        assert_eq!(even_over("0 1 2 0 1 2 0 1"), Some(3));
-        assert_eq!(even_over("0 0 0 0"), Some(1));
-        assert_eq!(even_over("0 1 1 0"), None);
-        assert_eq!(even_over("1 0 1 0"), None);
-        assert_eq!(even_over(""), None);
+    fn a_table_is_written_as_ethtool_can_make_it() {
+        assert_eq!(spread_arguments("0 1 2 0 1 2 0 1"), "equal 3");
+        assert_eq!(spread_arguments("0 0 0 0"), "equal 1");
+        assert_eq!(spread_arguments("0 0 0 1"), "weight 3 1");
+        assert_eq!(spread_arguments("1 1 1 1"), "weight 0 4");
+        assert_eq!(spread_arguments("0 1 1 0"), "weight 2 2 # in another order");
     }
 }

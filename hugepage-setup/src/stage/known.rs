@@ -135,7 +135,7 @@ const FAULTS: [Fault; 24] = [
         state: State::Warn,
         fault: "the link goes down for 2 to 3 s when trunklined starts or stops",
         change: "let the far side wait for it; do not restart with calls up",
-        source: "measured, Linux 7.3",
+        source: "measured, emulated, Linux 7.2",
     },
     Fault {
         driver: "igb",
@@ -153,7 +153,7 @@ const FAULTS: [Fault; 24] = [
         state: State::Warn,
         fault: "with XDP, frames arrive on queues beyond those in use",
         change: "as many queues in use as there are: ethtool -L DEV combined MOST",
-        source: "measured, Linux 7.3",
+        source: "measured, emulated, Linux 7.2",
     },
     Fault {
         driver: "stmmac",

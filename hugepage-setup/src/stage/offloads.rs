@@ -16,7 +16,8 @@ use crate::wanted::Wanted;
 const ALWAYS: [(&str, State); 4] = [
     // Drivers refuse native XDP with it, or hand over segments that are larger than a chunk.
     ("rx-lro", State::Bad),
-    ("rx-gro-hw", State::Bad),
+    // Drivers suspend it while XDP is attached, as far as is known.
+    ("rx-gro-hw", State::Warn),
     // The frame check sequence would be four bytes that no header tells of.
     ("rx-fcs", State::Warn),
     // Damaged frames.

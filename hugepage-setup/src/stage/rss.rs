@@ -24,11 +24,13 @@ pub fn judge(link: &Link) -> Vec<Row> {
         return vec![Row::ok(&item, "one queue", wish)];
     }
     let hashes = || FLOWS.iter().zip(&link.udp_hash);
-    if hashes().all(|(_, hash)| hash.is_none()) && link.spread.is_none() {
+    // A driver without a hash may say so by an empty one.
+    let has_hash = hashes().any(|(_, hash)| hash.as_ref().is_some_and(|hash| !hash.is_empty()));
+    if !has_hash && link.spread.is_none() {
         let found = if link.is_virtual() {
             format!("does not apply: {} has no hash", link.kind_name())
         } else {
-            "the driver does not tell".to_owned()
+            "no hash of its own: the hypervisor spreads, if there is one".to_owned()
         };
         return vec![Row::not_applicable(&item, found, wish)];
     }
@@ -130,6 +132,12 @@ mod tests {
         }
         let any_order = nic([Some("sdfn"), None], Some(&[1, 1, 0, 0]));
         assert_eq!(judge(&any_order)[0].state, State::Ok);
+    }
+
+    #[test]
+    fn a_virtio_net_without_a_hash_is_spread_by_its_hypervisor() {
+        let row = judge(&nic([Some(""), Some("")], None)).remove(0);
+        assert_eq!(row.state, State::NotApplicable);
     }
 
     #[test]

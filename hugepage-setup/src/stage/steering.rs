@@ -17,6 +17,9 @@ use crate::wanted::Wanted;
 /// The switch that must be on before a driver takes rules.
 const SWITCH: &str = "rx-ntuple-filter";
 
+/// Drivers whose rules match Ethernet headers alone.
+const ETHERNET_ONLY: [&str; 2] = ["igb", "igc"];
+
 /// Each rule that is wanted, and whether it is there.
 pub fn facts(link: &Link, wanted: &Wanted) -> Vec<(Rule, bool)> {
     let queues = wanted.workers.min(link.rx_queues()).max(1);
@@ -35,12 +38,17 @@ pub fn judge(link: &Link, wanted: &Wanted, rules: &[(Rule, bool)]) -> Vec<Row> {
     let item = format!("{}: steering", link.name);
     let wish = "a rule for each SIP listen";
     let switch = link.feature(SWITCH);
-    let can_switch = switch.is_some_and(|switch| switch.switchable);
-    if !link.takes_rules && !can_switch {
+    let can = switch.map_or(link.takes_rules, |switch| {
+        switch.active || switch.switchable
+    });
+    let is_by_address = link
+        .driver_name()
+        .is_some_and(|name| !ETHERNET_ONLY.contains(&name));
+    if !can || !is_by_address {
         let found = if link.is_virtual() {
             format!("does not apply: {} has no steering", link.kind_name())
         } else {
-            "the driver has no steering rules".to_owned()
+            "the driver has no rules by address and port".to_owned()
         };
         return vec![Row::not_applicable(&item, found, wish)];
     }
@@ -137,6 +145,21 @@ mod tests {
         );
         rules[2].1 = true;
         assert_eq!(judge(&nic(false), &wanted(), &rules)[0].state, State::Ok);
+    }
+
+    #[test]
+    fn a_switch_that_is_fixed_off_or_rules_by_ethernet_are_of_no_use() {
+        let mut fixed = nic(false);
+        fixed.features[0].switchable = false;
+        fixed.takes_rules = true;
+        let igb = Link {
+            driver: Some("igb".into()),
+            ..nic(true)
+        };
+        for link in [fixed, igb] {
+            let row = judge(&link, &wanted(), &facts(&link, &wanted())).remove(0);
+            assert_eq!(row.state, State::NotApplicable);
+        }
     }
 
     #[test]
