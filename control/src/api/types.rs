@@ -79,7 +79,7 @@ pub struct InterfaceStatus {
     pub name: String,
     /// The kernel's name.
     pub device: String,
-    /// `up` or `down`.
+    /// `up`, `down`, or `gone`: the device is there no more.
     pub link: String,
     /// How the XDP program is attached: `native` or `generic`.
     pub mode: String,

@@ -114,6 +114,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         last.complete,
         "not every sum could be checked: see the log for what is missing"
     );
+    if let Some(reason) = last.ended_by {
+        anyhow::bail!(reason);
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -17,12 +17,14 @@ use trunkline_dataplane::mailbox::Ask;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::mailbox::SipMail;
+use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::route::Unresolved;
 use trunkline_dataplane::sip;
 use trunkline_dataplane::sip::message::Message;
 use trunkline_dataplane::sys::clock;
 
+use super::Devices;
 use super::Facts;
 use super::Mirrored;
 use super::Request;
@@ -63,6 +65,9 @@ pub struct Desk {
     pub(super) links: Vec<(bool, u32)>,
     pub(super) started: Instant,
     pub(super) turning: Turning,
+    pub(super) devices: Devices,
+    /// Why the daemon ends without having been told to.
+    ended_by: Option<String>,
     pub(super) paces: Paces,
     pub(super) epoch: u32,
     pub(super) network: Network,
@@ -85,6 +90,8 @@ pub struct Final {
     pub complete: bool,
     /// Why they are missing.
     pub missing: Vec<String>,
+    /// Why the daemon ended without having been told to.
+    pub ended_by: Option<String>,
 }
 
 impl Desk {
@@ -101,6 +108,7 @@ impl Desk {
     ) -> Desk {
         let count = workers.posts.len();
         let now = Instant::now();
+        let devices = Devices::new(facts.interfaces.len(), now);
         let mut desk = Desk {
             facts,
             workers,
@@ -112,6 +120,8 @@ impl Desk {
             links: mirrored.links,
             started: now,
             turning: Turning::new(count, now),
+            devices,
+            ended_by: None,
             paces: Paces::new(count, now),
             epoch: network.epoch(),
             network,
@@ -159,7 +169,14 @@ impl Desk {
                     while bell.try_read(&mut [0; 8]).is_ok() {}
                     self.read_reports();
                 }
-                _ = tick.tick() => self.tick(Instant::now()),
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    self.tick(now);
+                    self.ended_by = self.devices.end(&self.facts, now);
+                    if self.ended_by.is_some() {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -171,6 +188,12 @@ impl Desk {
         let posts = self.workers.posts.iter();
         let turns = posts.map(|post| post.published.read().get(Counter::Turns));
         self.turning.look(turns, now);
+        let relayed = |post: &ControlPost| {
+            let counters = post.published.read();
+            counters.get(Counter::RtpForwarded) + counters.get(Counter::RtcpForwarded)
+        };
+        self.devices
+            .relayed(self.workers.posts.iter().map(relayed).sum(), now);
         if self.capturing.is_on() {
             self.capturing.tick(&mut self.workers.posts, now);
             self.operator.captures_lost = self.capturing.lost();
@@ -259,6 +282,11 @@ impl Desk {
             Request::Visitor { admitted: true } => self.operator.connections += 1,
             Request::Visitor { admitted: false } => self.operator.refused += 1,
             Request::Mirror(mirrored) => self.mirror(mirrored),
+            Request::Queues(queues) => {
+                for reason in self.devices.count_queues(queues, &self.facts) {
+                    tracing::warn!("{reason}");
+                }
+            }
             Request::Datagram {
                 listen,
                 source,
@@ -358,6 +386,9 @@ impl Desk {
     }
 
     fn mirror(&mut self, mirrored: Mirrored) {
+        for reason in self.devices.look(&mirrored, &self.facts) {
+            tracing::error!("{reason}");
+        }
         for (interface, (before, after)) in self
             .facts
             .interfaces
@@ -449,6 +480,7 @@ impl Desk {
             unchecked,
             complete: last.is_complete(&sockets),
             missing: last.missing(&sockets),
+            ended_by: self.ended_by.take(),
         }
     }
 

@@ -54,7 +54,7 @@ impl Turning {
 }
 
 impl Desk {
-    /// Whether every worker turns and every link is up.
+    /// Whether every worker turns, every device is as at the start, and every link up.
     pub(super) fn health(&self, now: Instant) -> Health {
         let stuck = self.turning.stuck(now);
         let unhealthy: Vec<_> = stuck
@@ -66,14 +66,17 @@ impl Desk {
                 )
             })
             .collect();
-        let links = self.facts.interfaces.iter().zip(&self.links);
-        let down = links.filter(|(_, (up, _))| !up).map(|(interface, _)| {
+        let links = (0..).zip(&self.facts.interfaces).zip(&self.links);
+        let is_down = |at: usize, up: bool| !up && !self.devices.is_gone(at);
+        let down = links.filter(|((at, _), (up, _))| is_down(*at, *up));
+        let down = down.map(|((_, interface), _)| {
             format!(
                 "the link of {} ({}) is down",
                 interface.name, interface.device
             )
         });
-        let unready: Vec<_> = unhealthy.iter().cloned().chain(down).collect();
+        let mut unready: Vec<_> = unhealthy.iter().cloned().chain(down).collect();
+        unready.extend(self.devices.reasons(&self.facts));
         Health {
             healthy: unhealthy.is_empty(),
             ready: unready.is_empty(),

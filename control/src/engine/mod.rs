@@ -7,6 +7,7 @@
 
 mod captures;
 mod desk;
+mod devices;
 mod health;
 mod pace;
 mod queries;
@@ -24,6 +25,7 @@ pub use captures::TooMany;
 pub use captures::Wish;
 pub use desk::Desk;
 pub use desk::Final;
+use devices::Devices;
 pub use health::TURN_MAX;
 pub use health::Turning;
 pub use queries::Answers;
@@ -158,6 +160,8 @@ pub enum Request {
     },
     /// The kernel's tables have changed.
     Mirror(Mirrored),
+    /// How many receive queues each interface has in use, where that is known.
+    Queues(Vec<Option<u32>>),
     /// A datagram reached one of the kernel's sockets.
     Datagram {
         /// Which listen's.
@@ -183,7 +187,7 @@ pub enum NoCall {
 }
 
 /// The kernel's tables, as the netlink mirror last saw them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Mirrored {
     /// What decides where packets go.
     pub tables: Tables,
@@ -191,4 +195,8 @@ pub struct Mirrored {
     pub links: Vec<(bool, u32)>,
     /// By interface: its addresses.
     pub addresses: Vec<Vec<IpAddr>>,
+    /// By interface: its device is there no more.
+    pub gone: Vec<bool>,
+    /// True where a start would find every device fit for use.
+    pub fit: bool,
 }

@@ -96,6 +96,7 @@ impl Stage {
             tables: Tables::default(),
             links: vec![(true, 1500)],
             addresses: vec![vec!["10.0.0.9".parse().unwrap()]],
+            ..Mirrored::default()
         };
         let (solicit, _) = mpsc::channel(1);
         let network = Network::new(1, &[], &[], &[], &[]);
@@ -629,6 +630,7 @@ async fn routes_and_neighbours_are_told_as_the_workers_have_them() {
         tables: Tables::new(&dump, &[7]),
         links: vec![(true, 1500)],
         addresses: Vec::new(),
+        ..Mirrored::default()
     };
     let (routes, neighbours, known, unknown, elsewhere, nonsense) = Stage::new()
         .run(honest, async move |path, desk| {
@@ -676,7 +678,7 @@ async fn a_box_whose_link_is_down_is_alive_and_not_ready() {
             let down = Mirrored {
                 tables: Tables::default(),
                 links: vec![(false, 1500)],
-                addresses: Vec::new(),
+                ..Mirrored::default()
             };
             desk.send(Request::Mirror(down)).await.unwrap();
             let healthy = raw(&path, "GET /healthz").await;
@@ -716,7 +718,7 @@ async fn a_new_network_reaches_every_worker_once_and_the_same_one_does_not() {
     let mirrored = Mirrored {
         tables: Tables::new(&dump, &[7]),
         links: vec![(false, 1400)],
-        addresses: Vec::new(),
+        ..Mirrored::default()
     };
     let (stats, status) = Stage::new()
         .run(hear, async move |path, desk| {

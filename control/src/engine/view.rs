@@ -52,6 +52,10 @@ pub(super) struct Snapshot {
     uptime_s: u64,
     paces: Vec<Option<Pace>>,
     links: Vec<(bool, u32)>,
+    /// By interface: its device is gone.
+    gone: Vec<bool>,
+    /// What keeps the devices from their whole work.
+    devices: Vec<String>,
     counters: Vec<Counters>,
     /// By interface; why not where they cannot be read.
     verdicts: Vec<Result<Verdicts, String>>,
@@ -65,6 +69,10 @@ impl Snapshot {
             uptime_s: desk.started.elapsed().as_secs(),
             paces: desk.paces.last().to_vec(),
             links: desk.links.clone(),
+            gone: (0..desk.facts.interfaces.len())
+                .map(|interface| desk.devices.is_gone(interface))
+                .collect(),
+            devices: desk.devices.reasons(&desk.facts),
             // Before the XDP programs': what is seen later than it was redirected is
             // "under way", the other way round it would look invented.
             counters: desk.counters(),
@@ -90,6 +98,7 @@ impl Snapshot {
             complete: self.is_complete(sockets),
             warnings: [
                 self.facts.warnings.clone(),
+                self.devices.clone(),
                 self.missing(sockets),
                 self.without_busy_polling(sockets),
             ]
@@ -162,10 +171,16 @@ impl Snapshot {
 
     fn interfaces(&self, sockets: &Answers) -> Vec<InterfaceStatus> {
         let rows = (0..).zip(&self.facts.interfaces).zip(&self.links);
-        rows.map(|((index, facts), (up, mtu))| InterfaceStatus {
+        let rows = rows.zip(&self.gone);
+        rows.map(|(((index, facts), (up, mtu)), gone)| InterfaceStatus {
             name: facts.name.clone(),
             device: facts.device.clone(),
-            link: if *up { "up" } else { "down" }.to_owned(),
+            link: match (gone, up) {
+                (true, _) => "gone",
+                (false, true) => "up",
+                (false, false) => "down",
+            }
+            .to_owned(),
             mode: facts.mode.clone(),
             mode_because: facts.mode_because.clone(),
             frames: facts.frames.clone(),

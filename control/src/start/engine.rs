@@ -78,13 +78,13 @@ pub(super) struct Engine {
 pub(super) fn start(
     config: &Config,
     settings: &Settings,
-    devices: &[Device],
+    devices: &mut [Device],
     network: &Network,
 ) -> Result<Engine, EngineError> {
     let mut warnings = Vec::new();
     let cores = choose_cores(config, &mut warnings)?;
     let mut programs = Vec::new();
-    for (interface, device) in config.interfaces.iter().zip(devices) {
+    for (interface, device) in config.interfaces.iter().zip(&mut *devices) {
         let mut program = Program::load(device.queues_max)?;
         for (address, (sip, media)) in addresses(config) {
             program.set_address(VlanStack::Untagged, address, &sip, &media)?;
@@ -97,6 +97,10 @@ pub(super) fn start(
                 "{} runs XDP in generic mode, which is slow: {refusal}",
                 interface.device
             ));
+        }
+        // virtio_net takes more queues into use for XDP, and delivers to them.
+        if let Some(queues) = device.queues_now() {
+            device.queues = queues.min(device.queues_max);
         }
         programs.push(program);
     }

@@ -17,6 +17,8 @@ const NATIVE_MTU_MAX: u32 = 3498;
 /// A device that is fit for use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
+    /// The kernel's name for it.
+    pub name: String,
     /// The kernel's number for it.
     pub ifindex: u32,
     /// The queues in use: each gets a socket.
@@ -26,6 +28,17 @@ pub struct Device {
     /// True where the host defers the interrupts of a NAPI that is polled.
     pub defers_interrupts: bool,
 }
+
+impl Device {
+    /// The receive queues that are in use by now; none where /sys does not show the device.
+    #[must_use]
+    pub fn queues_now(&self) -> Option<u32> {
+        count_queues(Path::new(SYS), &self.name, self.ifindex)
+    }
+}
+
+/// Where the kernel shows its devices.
+const SYS: &str = "/sys/class/net";
 
 /// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +132,7 @@ fn check_one(interface: &Interface, workers: u8, dump: &Dump) -> Result<Device, 
     if !link.up {
         return Err(InterfaceError::Down { name, device });
     }
-    let queues = queues_in_use(Path::new("/sys/class/net"), link);
+    let queues = queues_in_use(Path::new(SYS), link);
     if queues < u32::from(workers) {
         return Err(InterfaceError::Queues {
             name,
@@ -136,17 +149,18 @@ fn check_one(interface: &Interface, workers: u8, dump: &Dump) -> Result<Device, 
         });
     }
     Ok(Device {
+        name: device,
         ifindex: link.ifindex,
         queues,
         queues_max: link.rx_queues_max.max(queues),
-        defers_interrupts: defers_interrupts(Path::new("/sys/class/net"), link),
+        defers_interrupts: defers_interrupts(Path::new(SYS), link),
     })
 }
 
 /// True where napi_defer_hard_irqs and gro_flush_timeout are both set: only then does the
 /// interrupt stay off while a worker polls.
 fn defers_interrupts(sys: &Path, link: &LinkFacts) -> bool {
-    let Some(device) = its_directory(sys, link) else {
+    let Some(device) = its_directory(sys, &link.device, link.ifindex) else {
         return false;
     };
     ["napi_defer_hard_irqs", "gro_flush_timeout"]
@@ -158,26 +172,25 @@ fn defers_interrupts(sys: &Path, link: &LinkFacts) -> bool {
 }
 
 /// The device's directory under /sys; none where /sys shows another network namespace.
-fn its_directory(sys: &Path, link: &LinkFacts) -> Option<PathBuf> {
-    let device = sys.join(&link.device);
-    let ifindex = fs::read_to_string(device.join("ifindex")).ok()?;
-    (ifindex.trim().parse() == Ok(link.ifindex)).then_some(device)
+fn its_directory(sys: &Path, name: &str, ifindex: u32) -> Option<PathBuf> {
+    let device = sys.join(name);
+    let said = fs::read_to_string(device.join("ifindex")).ok()?;
+    (said.trim().parse() == Ok(ifindex)).then_some(device)
 }
 
 /// How many receive queues are in use, as `ethtool -l` would say. Where /sys shows another
 /// network namespace, the most that the device can have is the best that is known.
 fn queues_in_use(sys: &Path, link: &LinkFacts) -> u32 {
-    let Some(device) = its_directory(sys, link) else {
-        return link.rx_queues_max;
-    };
-    let queues = fs::read_dir(device.join("queues"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    count_queues(sys, &link.device, link.ifindex).unwrap_or(link.rx_queues_max)
+}
+
+fn count_queues(sys: &Path, name: &str, ifindex: u32) -> Option<u32> {
+    let device = its_directory(sys, name, ifindex)?;
+    let queues = fs::read_dir(device.join("queues")).ok()?.flatten();
     let rx = queues
         .filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-"))
         .count();
-    u32::try_from(rx).unwrap_or(u32::MAX).max(1)
+    Some(u32::try_from(rx).unwrap_or(u32::MAX).max(1))
 }
 
 #[cfg(test)]

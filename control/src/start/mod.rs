@@ -44,6 +44,7 @@ use crate::netlink::Neighbours;
 use crate::netlink::Tables;
 use crate::netlink::Watch;
 pub use engine::EngineError;
+use interfaces::Device;
 
 /// Requests that may wait at the desk.
 const REQUESTS: usize = 256;
@@ -54,6 +55,9 @@ const SOLICITS: usize = 256;
 /// How long the mirror waits after a question that failed. Lower, and a kernel that is
 /// short of memory is pressed by it; higher, and the workers send by old tables for longer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often the devices' queues are counted: a directory listing each.
+const LOOK_AT_QUEUES: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not start, each with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +99,8 @@ pub struct Started {
     solicits: mpsc::Receiver<(u32, IpAddr)>,
     watch: Watch,
     handle: rtnetlink::Handle,
-    ifindexes: Vec<u32>,
+    config: Config,
+    devices: Vec<Device>,
     kernel_sockets: Vec<UdpSocket>,
     _locks: Vec<lock::DeviceLock>,
 }
@@ -119,14 +124,14 @@ impl Started {
         let watch = Watch::open().map_err(netlink::NetlinkError::from)?;
         let handle = netlink::connect()?;
         let dump = Dump::take(&handle).await?;
-        let devices = interfaces::check(config, &dump)?;
+        let mut devices = interfaces::check(config, &dump)?;
         let kernel_sockets = ports::bind(&config.listens)?;
         ports::check_media(&config.media)?;
         let ifindexes: Vec<_> = devices.iter().map(|device| device.ifindex).collect();
-        let mirrored = mirrored(&dump, &ifindexes);
+        let mirrored = mirrored(&dump, &ifindexes, true);
         let network = mirrored.tables.network(1);
         let settings = config.settings(boot, secrets);
-        let mut engine = engine::start(config, &settings, &devices, &network)?;
+        let mut engine = engine::start(config, &settings, &mut devices, &network)?;
         engine.facts.warnings.extend(warning);
         let (fixed, fixed_seen) = watch::channel(dump.fixed());
         let (solicit, solicits) = mpsc::channel(SOLICITS);
@@ -150,7 +155,8 @@ impl Started {
             solicits,
             watch,
             handle,
-            ifindexes,
+            config: config.clone(),
+            devices,
             kernel_sockets,
             _locks: locks,
         })
@@ -227,11 +233,13 @@ impl Started {
         let mirror = mirror(
             self.watch,
             self.handle,
-            self.ifindexes,
+            self.config,
+            self.devices.iter().map(|device| device.ifindex).collect(),
             self.fixed,
             requests_in.clone(),
         );
         tasks.spawn("mirror", mirror);
+        tasks.spawn("queues", watch_queues(self.devices, requests_in.clone()));
         let (released, release) = tokio::sync::oneshot::channel();
         // Apart from the others, since it has something to put back when they have gone.
         let mut keeper = Tasks::default();
@@ -295,7 +303,7 @@ fn umem_len(config: &Config) -> u64 {
     u64::from(config.workers) * u64::from(frames) * u64::from(CHUNK_LEN)
 }
 
-fn mirrored(dump: &Dump, ifindexes: &[u32]) -> Mirrored {
+fn mirrored(dump: &Dump, ifindexes: &[u32], fit: bool) -> Mirrored {
     let link = |ifindex: &u32| {
         let link = dump.links.iter().find(|link| link.ifindex == *ifindex);
         link.map_or((false, 0), |link| (link.up, link.mtu))
@@ -308,6 +316,11 @@ fn mirrored(dump: &Dump, ifindexes: &[u32]) -> Mirrored {
         tables: Tables::new(dump, ifindexes),
         links: ifindexes.iter().map(link).collect(),
         addresses: ifindexes.iter().map(addresses).collect(),
+        gone: ifindexes
+            .iter()
+            .map(|ifindex| dump.links.iter().all(|link| link.ifindex != *ifindex))
+            .collect(),
+        fit,
     }
 }
 
@@ -316,6 +329,7 @@ fn mirrored(dump: &Dump, ifindexes: &[u32]) -> Mirrored {
 async fn mirror(
     mut watch: Watch,
     mut handle: rtnetlink::Handle,
+    config: Config,
     ifindexes: Vec<u32>,
     fixed: watch::Sender<HashSet<NeighbourKey>>,
     desk: mpsc::Sender<Request>,
@@ -324,9 +338,27 @@ async fn mirror(
         watch.changed().await;
         let dump = look_again(&mut handle).await;
         fixed.send_replace(dump.fixed());
-        let mirrored = mirrored(&dump, &ifindexes);
+        let fit = interfaces::check(&config, &dump).is_ok();
+        let mirrored = mirrored(&dump, &ifindexes, fit);
         if desk.send(Request::Mirror(mirrored)).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Tells the desk when a device's number of queues changes. The kernel announces it to
+/// nobody, so that one has to look.
+async fn watch_queues(devices: Vec<Device>, desk: mpsc::Sender<Request>) {
+    let mut second = tokio::time::interval(LOOK_AT_QUEUES);
+    let mut before = Vec::new();
+    loop {
+        second.tick().await;
+        let now: Vec<_> = devices.iter().map(Device::queues_now).collect();
+        if now != before {
+            before.clone_from(&now);
+            if desk.send(Request::Queues(now)).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -250,6 +250,7 @@ mod tests {
 
     fn device(queues: u32) -> Device {
         Device {
+            name: "eth0".to_owned(),
             ifindex: 1,
             queues,
             queues_max: queues,

@@ -103,6 +103,9 @@ pub(crate) struct Port {
     fill_outstanding: u32,
     /// Frames in the tx ring, in the kernel's hands, or in the completion ring.
     tx_outstanding: u32,
+    /// True once the kernel has said that the interface is no more. What is in the rings
+    /// stays there.
+    pub dead: bool,
 }
 
 /// The worker's ends of a socket's rings.
@@ -138,6 +141,7 @@ impl Port {
             completion,
             fill_outstanding: 0,
             tx_outstanding: 0,
+            dead: false,
         }
     }
 
@@ -163,7 +167,7 @@ impl Port {
     pub(crate) fn transmit(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
         // The kernel may complete a frame before it releases its tx entry, so
         // the bound alone does not promise room.
-        if self.tx_outstanding >= self.lens.tx || !self.tx.has_room() {
+        if self.dead || self.tx_outstanding >= self.lens.tx || !self.tx.has_room() {
             return Err(frame);
         }
         let (addr, len) = pool.submit(frame);
@@ -234,9 +238,14 @@ impl Port {
         }
     }
 
-    /// Frames on their way out, completed and unreaped ones included.
-    pub(crate) fn tx_outstanding(&self) -> u32 {
-        self.tx_outstanding
+    /// Frames of which a completion is to come.
+    pub(crate) fn awaits_completion(&self) -> bool {
+        !self.dead && self.tx_outstanding > 0
+    }
+
+    /// Frames that the kernel is to be told of again.
+    pub(crate) fn awaits_kick(&self) -> bool {
+        !self.dead && self.tx.unconsumed() > 0
     }
 }
 

@@ -223,7 +223,7 @@ impl Socket {
 
     /// Has the driver poll its NAPI, and look at the fill ring with it.
     pub(super) fn drive(&self, port: &mut Port) {
-        if syscall::kick_fill(self.fd.as_fd()).is_err() {
+        if !port.dead && syscall::kick_fill(self.fd.as_fd()).is_err() {
             port.counts.kick_errors += 1;
         }
     }
@@ -259,7 +259,7 @@ impl Socket {
             // A driver that sends by itself clears the flag. If it set it just
             // after we looked, the next turn's flush sees it: wait() does not
             // sleep for long while something is unsent.
-            if unsent == 0 || (mode == Mode::ZeroCopy && !port.tx.needs_wakeup()) {
+            if unsent == 0 || port.dead || (mode == Mode::ZeroCopy && !port.tx.needs_wakeup()) {
                 return;
             }
             port.counts.kicks += 1;
@@ -270,8 +270,14 @@ impl Socket {
                     // The budget is used up, or the driver's queue or the socket's
                     // buffer is full: whether to go on now shows below.
                     Some(libc::EAGAIN | libc::ENOBUFS) => {}
-                    // ENETDOWN, ENXIO: the interface is down or gone. The frames
-                    // stay on the ring, which fills; it may come back.
+                    // The interface is gone, and this socket with it.
+                    Some(libc::ENXIO) => {
+                        port.counts.kick_errors += 1;
+                        port.dead = true;
+                        return;
+                    }
+                    // ENETDOWN: the interface is down. The frames stay on the ring,
+                    // which fills; it will come back.
                     _ => {
                         port.counts.kick_errors += 1;
                         return;
@@ -287,7 +293,7 @@ impl Socket {
 
     /// Has the driver look at the fill ring, where it asks for that.
     pub(super) fn kick_fill(&self, port: &mut Port) {
-        if !port.fill.needs_wakeup() {
+        if port.dead || !port.fill.needs_wakeup() {
             return;
         }
         port.counts.fill_kicks += 1;

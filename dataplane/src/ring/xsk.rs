@@ -354,9 +354,9 @@ impl Rings for Xsk {
     }
 
     fn wait(&mut self, wake: &Wake, timeout_ns: u64) {
-        let timeout_ns = if self.ports.iter().any(|port| port.tx.unconsumed() > 0) {
+        let timeout_ns = if self.ports.iter().any(Port::awaits_kick) {
             timeout_ns.min(UNSENT_WAIT_NS)
-        } else if self.ports.iter().any(|port| port.tx_outstanding() > 0) {
+        } else if self.ports.iter().any(Port::awaits_completion) {
             timeout_ns.min(UNCOMPLETED_WAIT_NS)
         } else {
             timeout_ns
