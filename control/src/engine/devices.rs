@@ -55,17 +55,17 @@ impl Devices {
         let before = self.reasons(facts);
         self.gone.clone_from(&mirrored.gone);
         self.fit = mirrored.fit;
-        self.news(before, facts)
+        self.news(&before, facts)
     }
 
     /// Takes note of how many queues are in use; gives what is to be logged.
     pub fn count_queues(&mut self, queues: Vec<Option<u32>>, facts: &Facts) -> Vec<String> {
         let before = self.reasons(facts);
         self.queues = queues;
-        self.news(before, facts)
+        self.news(&before, facts)
     }
 
-    fn news(&self, before: Vec<String>, facts: &Facts) -> Vec<String> {
+    fn news(&self, before: &[String], facts: &Facts) -> Vec<String> {
         let mut news = self.reasons(facts);
         news.retain(|reason| !before.contains(reason));
         news
