@@ -11,4 +11,6 @@ pub mod engine;
 pub mod log;
 pub mod metrics;
 pub mod netlink;
+pub mod privileges;
+mod service;
 pub mod start;

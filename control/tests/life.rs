@@ -262,7 +262,7 @@ fn a_stranger_is_refused_even_where_the_files_mode_lets_him_in() {
         .arg("status")
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(4));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("you may not use"), "{said}");
     assert_eq!(lab.ask("stats")["operator"]["refused"], 1);

@@ -47,8 +47,26 @@ pub struct Status {
     /// be read: figures are missing.
     #[serde(default)]
     pub complete: bool,
+    /// What each kind of thread may still do.
+    #[serde(default)]
+    pub confinement: Vec<Confinement>,
     /// What the operator should know and may want to change.
     pub warnings: Vec<String>,
+}
+
+/// What a kind of thread may do, as the kernel says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// `control` or `worker`.
+    pub thread: String,
+    /// Its capabilities.
+    pub capabilities: Vec<String>,
+    /// True where no program that it might start can have more.
+    pub no_new_privs: bool,
+    /// Whether its system calls are filtered: `on`, `log` or `off`.
+    pub seccomp: String,
+    /// What holds for files.
+    pub files: String,
 }
 
 /// A worker at this moment.

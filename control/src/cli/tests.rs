@@ -25,6 +25,9 @@ fn status() {
           {"name":"SIP: to send = sent + not sent","left":10,"right":8,"difference":2},
           {"name":"rings: redirect = received + dropped by the kernel","left":1,"right":2,"difference":-1}],
         "complete":true,
+        "confinement":[
+          {"thread":"control","capabilities":["CAP_NET_ADMIN"],"no_new_privs":true,"seccomp":"on","files":"Landlock ABI 5"},
+          {"thread":"worker","capabilities":[],"no_new_privs":true,"seccomp":"on","files":"opens none"}],
         "warnings":["frames lie in ordinary pages: no hugepages"]}"#,
     );
     insta::assert_snapshot!(PAPER.status(&status));

@@ -23,6 +23,7 @@ use trunkline_dataplane::worker::Poll;
 use super::BusyPollWish;
 use super::problem::Problem;
 use super::section::Section;
+use crate::privileges::Wish;
 
 /// Most workers. Each has a mailbox from each other, so the memory for mail grows with
 /// the square of this.
@@ -33,6 +34,7 @@ pub(super) const WORKERS_MAX: u32 = 32;
 pub(super) struct File {
     pub workers: Spanned<u32>,
     pub poll: Poll,
+    pub confinement: Wish,
     pub cores: Option<Spanned<Vec<Spanned<u16>>>>,
     pub socket: Option<Spanned<PathBuf>>,
     pub group: Option<Spanned<Name>>,
@@ -231,10 +233,12 @@ impl File {
     /// Reads every key of `table`; what is wrong is added to `problems`.
     pub fn read(table: &DeTable<'_>, problems: &mut Vec<Problem>) -> File {
         let mut top = Section::new("the file", table, 0..0, problems);
+        let wishes = [("on", Wish::On), ("log", Wish::Log), ("off", Wish::Off)];
         let polls = [("adaptive", Poll::Adaptive), ("busy", Poll::Busy)];
         let mut file = File {
             workers: top.integer("workers", 1..=WORKERS_MAX, 2),
             poll: *top.choice("poll", &polls, Poll::Adaptive).get_ref(),
+            confinement: *top.choice("confinement", &wishes, Wish::On).get_ref(),
             cores: top.integers("cores", 1023),
             socket: top.parsed("socket", "a path"),
             group: top.parsed("group", "the name of a group"),

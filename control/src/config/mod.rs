@@ -37,6 +37,8 @@ use trunkline_dataplane::sys::memory::Hugepages;
 use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::worker::Poll;
 
+use crate::privileges::Wish;
+
 /// The commented default configuration: the reference of every key.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub state: PathBuf,
     /// Where Prometheus and probes may ask; `None`: nowhere but on the operator's socket.
     pub metrics: Option<SocketAddr>,
+    /// What the process gives up once it serves.
+    pub confinement: Wish,
     /// Frames of each worker's UMEM; `None`: as many as its rings need.
     pub umem_frames: Option<u32>,
     /// Whether the UMEM lies in hugepages.
@@ -219,6 +223,7 @@ fn resolve(file: file::File) -> Config {
     Config {
         workers: narrow(*file.workers.get_ref() as usize),
         poll: file.poll,
+        confinement: file.confinement,
         cores: file.cores.map(|cores| {
             cores
                 .into_inner()

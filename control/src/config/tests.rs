@@ -132,7 +132,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        15 + 2 + 1 + 2 + 5 + 6 + 3 + 4 + 5 + 3,
+        16 + 2 + 1 + 2 + 5 + 6 + 3 + 4 + 5 + 3,
         "a table was not probed:\n{refusal}"
     );
 }

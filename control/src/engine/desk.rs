@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 use trunkline_bpf::Program;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
+use trunkline_dataplane::counters::Published;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::WorkerId;
@@ -132,6 +134,13 @@ impl Desk {
         };
         desk.keep_peers();
         desk
+    }
+
+    /// Where the workers publish their counts.
+    #[must_use]
+    pub fn published(&self) -> Vec<Arc<Published>> {
+        let posts = self.workers.posts.iter();
+        posts.map(|post| Arc::clone(&post.published)).collect()
     }
 
     /// What does not change, and the warnings so far.

@@ -39,6 +39,7 @@ use crate::api::types;
 use crate::config::BusyPollWish;
 use crate::metrics::scrape::Scrape;
 use crate::netlink::Tables;
+use crate::privileges::Thread;
 
 /// What does not change while the engine runs.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +54,8 @@ pub struct Facts {
     pub peers: Vec<IpAddr>,
     /// Seeds the hash that gives a Call-ID its owner.
     pub hash_key: [u8; 16],
+    /// What each kind of thread may still do.
+    pub confinement: Vec<Thread>,
     /// What the operator should know and may want to change.
     pub warnings: Vec<String>,
 }

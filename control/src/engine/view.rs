@@ -29,6 +29,7 @@ use super::pace::Pace;
 use super::queries::Answers;
 use crate::api::types::Call;
 use crate::api::types::Calls;
+use crate::api::types::Confinement;
 use crate::api::types::CounterRow;
 use crate::api::types::Flow;
 use crate::api::types::Flows;
@@ -96,6 +97,7 @@ impl Snapshot {
             sums,
             unchecked,
             complete: self.is_complete(sockets),
+            confinement: self.confinement(),
             warnings: [
                 self.facts.warnings.clone(),
                 self.devices.clone(),
@@ -104,6 +106,19 @@ impl Snapshot {
             ]
             .concat(),
         }
+    }
+
+    fn confinement(&self) -> Vec<Confinement> {
+        let threads = self.facts.confinement.iter();
+        threads
+            .map(|thread| Confinement {
+                thread: thread.kind.to_owned(),
+                capabilities: thread.capabilities.clone(),
+                no_new_privs: thread.no_new_privs,
+                seccomp: thread.seccomp.to_owned(),
+                files: thread.files.clone(),
+            })
+            .collect()
     }
 
     /// Who insisted on busy polling, and the first packets have shown that there is none.

@@ -21,6 +21,9 @@ use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::worker::Poll;
 use trunkline_dataplane::worker::Worker;
 
+use crate::privileges::ConfineError;
+use crate::privileges::WorkerConfinement;
+
 /// How long the workers together may take to end. They take milliseconds.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
@@ -36,6 +39,14 @@ pub enum WorkerError {
     /// No thread.
     #[error("cannot start a worker's thread: {0}. Raise the limit of threads (ulimit -u)")]
     Thread(std::io::Error),
+    /// The thread cannot give up what it does not need.
+    #[error("worker {worker}: {error}")]
+    Confine {
+        /// The worker's number.
+        worker: u8,
+        /// Why not.
+        error: ConfineError,
+    },
     /// The core is not to be had.
     #[error("worker {worker} cannot be pinned: {error}")]
     Pin {
@@ -73,6 +84,7 @@ impl Workers {
         network: &Network,
         poll: Poll,
         cores: &[CoreId],
+        confinement: &WorkerConfinement,
     ) -> Result<Workers, WorkerError> {
         let wake = Arc::new(Wake::new().map_err(WorkerError::Wake)?);
         let (ends, posts) = post::connect(settings.workers, settings.trunks.len(), &wake)
@@ -96,7 +108,8 @@ impl Workers {
         let (started, starts) = mpsc::channel();
         for (number, worker) in (0..).zip(made) {
             let core = cores.get(usize::from(number)).copied();
-            let thread = spawn(number, worker, poll, core, started.clone())?;
+            let confinement = confinement.clone();
+            let thread = spawn(number, worker, poll, core, confinement, started.clone())?;
             workers.threads.push(thread);
         }
         drop(started);
@@ -163,11 +176,20 @@ fn spawn<R: Rings + Send + 'static>(
     worker: Worker<R>,
     poll: Poll,
     core: Option<CoreId>,
+    confinement: WorkerConfinement,
     started: mpsc::Sender<Result<(), WorkerError>>,
 ) -> Result<thread::JoinHandle<()>, WorkerError> {
     let run = move || {
         if let Some(Err(error)) = core.map(affinity::pin) {
             let _ = started.send(Err(WorkerError::Pin {
+                worker: number,
+                error,
+            }));
+            return;
+        }
+        // Last: what came before takes calls that the worker then may not make.
+        if let Err(error) = confinement.apply() {
+            let _ = started.send(Err(WorkerError::Confine {
                 worker: number,
                 error,
             }));
@@ -211,6 +233,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::privileges::Wish;
 
     /// Rings that break their worker's first turn.
     struct Broken;
@@ -269,6 +292,7 @@ mod tests {
             &network,
             Poll::Adaptive,
             cores,
+            &WorkerConfinement::new(Wish::On).unwrap(),
         )
     }
 

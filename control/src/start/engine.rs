@@ -30,6 +30,8 @@ use crate::engine::TrunkFacts;
 use crate::engine::WorkerError;
 use crate::engine::WorkerFacts;
 use crate::engine::Workers;
+use crate::privileges::ConfineError;
+use crate::privileges::WorkerConfinement;
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,8 @@ pub enum EngineError {
         core: u16,
         allowed: Vec<u16>,
     },
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     #[error(transparent)]
     Workers(#[from] WorkerError),
 }
@@ -113,7 +117,15 @@ pub(super) fn start(
     let facts = facts(
         config, settings, devices, &programs, &opened, &cores, warnings,
     )?;
-    let workers = Workers::start(settings, opened.rings, network, config.poll, &cores)?;
+    let confinement = WorkerConfinement::new(config.confinement)?;
+    let workers = Workers::start(
+        settings,
+        opened.rings,
+        network,
+        config.poll,
+        &cores,
+        &confinement,
+    )?;
     Ok(Engine {
         facts,
         workers,
@@ -245,6 +257,7 @@ fn facts(
             .map(|trunk| trunk_facts(config, trunk))
             .collect(),
         peers: peers(config),
+        confinement: Vec::new(),
         hash_key: settings.secrets.hash,
         warnings,
     })

@@ -9,7 +9,6 @@ mod engine;
 pub mod interfaces;
 pub mod lock;
 pub mod ports;
-pub mod privileges;
 mod rings;
 pub mod sockets;
 pub mod state;
@@ -19,13 +18,17 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket as TokioUdpSocket;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
+use trunkline_bpf::AttachError;
+use trunkline_bpf::LoadError;
 use trunkline_dataplane::frame::CHUNK_LEN;
 use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::ring::RingError;
 
 use crate::api::socket::OperatorSocket;
 use crate::config::BusyPollWish;
@@ -43,6 +46,14 @@ use crate::netlink::NeighbourKey;
 use crate::netlink::Neighbours;
 use crate::netlink::Tables;
 use crate::netlink::Watch;
+use crate::privileges;
+use crate::privileges::ConfineError;
+use crate::privileges::diagnosis;
+use crate::privileges::diagnosis::Findings;
+use crate::privileges::diagnosis::Operation;
+use crate::privileges::needed;
+use crate::privileges::needed::MissingPrivileges;
+use crate::service::Service;
 pub use engine::EngineError;
 use interfaces::Device;
 
@@ -64,7 +75,14 @@ const LOOK_AT_QUEUES: Duration = Duration::from_secs(1);
 #[allow(missing_docs)] // Each is the error of one step of `Started::start`.
 pub enum StartError {
     #[error(transparent)]
-    Privileges(#[from] privileges::MissingPrivileges),
+    Privileges(#[from] MissingPrivileges),
+    #[error("{error}\n{findings}")]
+    NotPermitted {
+        error: Box<StartError>,
+        findings: Findings,
+    },
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     #[error(transparent)]
     Lock(#[from] lock::LockError),
     #[error(transparent)]
@@ -81,6 +99,8 @@ pub enum StartError {
     Port(#[from] ports::PortError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("cannot use NOTIFY_SOCKET, which the service manager sets: {0}. Unset it")]
+    Service(std::io::Error),
     #[error("cannot watch a socket: {0}")]
     Runtime(std::io::Error),
 }
@@ -102,6 +122,7 @@ pub struct Started {
     config: Config,
     devices: Vec<Device>,
     kernel_sockets: Vec<UdpSocket>,
+    service: Arc<Service>,
     _locks: Vec<lock::DeviceLock>,
 }
 
@@ -111,7 +132,14 @@ impl Started {
     /// # Errors
     /// Why not. Nothing is left behind.
     pub async fn start(config: &Config) -> Result<Started, StartError> {
-        let warning = privileges::check(umem_len(config))?;
+        Started::make(config)
+            .await
+            .map_err(StartError::with_findings)
+    }
+
+    async fn make(config: &Config) -> Result<Started, StartError> {
+        let service = Service::from_environment().map_err(StartError::Service)?;
+        let warning = needed::check(needed(config))?;
         let locks = config
             .interfaces
             .iter()
@@ -133,6 +161,10 @@ impl Started {
         let settings = config.settings(boot, secrets);
         let mut engine = engine::start(config, &settings, &mut devices, &network)?;
         engine.facts.warnings.extend(warning);
+        // All that takes privileges has been done; nothing has been read from a stranger.
+        let wish = config.confinement;
+        let files = privileges::confine_control(wish, &config.state, &config.socket)?;
+        engine.facts.confinement = privileges::in_force(wish, &files);
         let (fixed, fixed_seen) = watch::channel(dump.fixed());
         let (solicit, solicits) = mpsc::channel(SOLICITS);
         let (requests_in, requests) = mpsc::channel(REQUESTS);
@@ -158,6 +190,7 @@ impl Started {
             config: config.clone(),
             devices,
             kernel_sockets,
+            service: Arc::new(service),
             _locks: locks,
         })
     }
@@ -240,12 +273,15 @@ impl Started {
         );
         tasks.spawn("mirror", mirror);
         tasks.spawn("queues", watch_queues(self.devices, requests_in.clone()));
+        let service = self.service;
+        tasks.spawn("watchdog", Arc::clone(&service).beat(desk.published()));
         let (released, release) = tokio::sync::oneshot::channel();
         // Apart from the others, since it has something to put back when they have gone.
         let mut keeper = Tasks::default();
         let keep = keep_neighbours(neighbours, solicits, requests_in.clone(), release);
         keeper.spawn("neighbours", keep);
         let failures = requests_in.clone();
+        service.ready();
         let served = {
             let answering = operator.serve(requests_in);
             let served = desk.serve(requests, stop);
@@ -260,6 +296,7 @@ impl Started {
                 }
             }
         };
+        service.stopping();
         drop(operator);
         tasks.running.shutdown().await;
         let sums = desk.stop().await;
@@ -295,12 +332,43 @@ impl Tasks {
     }
 }
 
-/// Bytes of frames that all workers lock, as far as that is known before the queues are
-/// counted. The kernel holds them together against the
-/// limit, whichever socket they belong to.
-fn umem_len(config: &Config) -> u64 {
+impl StartError {
+    /// Says why, where the kernel gave nothing but EPERM.
+    fn with_findings(self) -> StartError {
+        let operation = match &self {
+            StartError::Engine(EngineError::Load(LoadError::NotPermitted { .. })) => {
+                Operation::LoadBpf
+            }
+            StartError::Engine(EngineError::Attach {
+                error: AttachError::NotPermitted { .. },
+                ..
+            }) => Operation::AttachXdp,
+            StartError::Engine(EngineError::Rings {
+                error: RingError::NoPermission,
+                ..
+            }) => Operation::OpenXsk,
+            StartError::Port(ports::PortError::Io { error, .. })
+                if error.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Operation::BindPort
+            }
+            _ => return self,
+        };
+        StartError::NotPermitted {
+            findings: diagnosis::why(operation),
+            error: Box::new(self),
+        }
+    }
+}
+
+fn needed(config: &Config) -> needed::Start {
+    // As far as that is known before the queues are counted.
     let frames = config.umem_frames.unwrap_or(rings::FRAMES_MIN);
-    u64::from(config.workers) * u64::from(frames) * u64::from(CHUNK_LEN)
+    let ports = config.listens.iter().map(|listen| listen.address.port());
+    needed::Start {
+        umem_len: u64::from(config.workers) * u64::from(frames) * u64::from(CHUNK_LEN),
+        port_min: ports.min().unwrap_or(u16::MAX),
+    }
 }
 
 fn mirrored(dump: &Dump, ifindexes: &[u32], fit: bool) -> Mirrored {
@@ -450,7 +518,8 @@ mod tests {
     fn the_frames_of_all_workers_are_locked() {
         let mut config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
         config.workers = 2;
-        assert_eq!(umem_len(&config), 64 << 20);
+        assert_eq!(needed(&config).umem_len, 64 << 20);
+        assert_eq!(needed(&config).port_min, 5060);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -133,12 +134,24 @@ impl Lab {
 
     /// The same, started by `program`, which becomes it.
     pub fn daemon_by(&self, program: &str, arguments: &[&str], changes: &[(&str, &str)]) -> Daemon {
+        let binary = Path::new(env!("CARGO_BIN_EXE_trunklined"));
+        self.daemon_of(binary, program, arguments, changes)
+    }
+
+    /// The same, of a copy: others cannot look into a build's directory.
+    pub fn daemon_of(
+        &self,
+        binary: &Path,
+        program: &str,
+        arguments: &[&str],
+        changes: &[(&str, &str)],
+    ) -> Daemon {
         let config = self.config(changes);
         let log = fs::File::create(self.path("log")).unwrap();
         let mut command = self.command(program);
         let child = command
             .args(arguments)
-            .arg(env!("CARGO_BIN_EXE_trunklined"))
+            .arg(binary)
             .arg("--config")
             .arg(config)
             .stderr(log)
@@ -191,6 +204,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// `ip netns exec` has become the daemon: it is the same process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn log(&self) -> String {
         let mut text = String::new();
         fs::File::open(&self.log)

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use super::Number;
 use super::Paper;
+use super::Text;
 use super::Word;
 use super::duration;
 use super::missing;
 use super::number;
+use crate::api::types::Confinement;
 use crate::api::types::Status;
 
 impl Paper {
@@ -68,6 +70,7 @@ impl Paper {
                 ]
             }),
         );
+        text += &self.confinement(&status.confinement);
         text += &self.sums(&status.sums, &status.unchecked);
         text += missing(status.complete);
         if !status.warnings.is_empty() {
@@ -77,5 +80,31 @@ impl Paper {
             }
         }
         text
+    }
+
+    fn confinement(self, threads: &[Confinement]) -> String {
+        // An older daemon does not say.
+        if threads.is_empty() {
+            return String::new();
+        }
+        let columns = [
+            Word("threads"),
+            Text("capabilities"),
+            Word("seccomp"),
+            Text("files"),
+        ];
+        let rows = threads.iter().map(|thread| {
+            let capabilities = match thread.capabilities.as_slice() {
+                [] => "none".to_owned(),
+                held => held.join(" "),
+            };
+            vec![
+                thread.thread.clone(),
+                capabilities,
+                thread.seccomp.clone(),
+                thread.files.clone(),
+            ]
+        });
+        format!("\nConfinement\n{}", self.table(&columns, rows))
     }
 }

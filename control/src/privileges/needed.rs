@@ -1,4 +1,4 @@
-//! What the kernel must allow us, asked before anything is touched.
+//! What the kernel must allow us to start, asked before anything is touched.
 
 use caps::CapSet;
 use caps::Capability;
@@ -23,7 +23,7 @@ impl std::fmt::Display for MissingPrivileges {
             "trunklined may not do what it must. Start it as root, or give it these capabilities:"
         )?;
         for missing in &self.0 {
-            writeln!(out, "  {:<14} {}", missing.capability, missing.reason)?;
+            writeln!(out, "  {:<20} {}", missing.capability, missing.reason)?;
         }
         let names: Vec<_> = self.0.iter().map(|missing| missing.capability).collect();
         write!(
@@ -36,22 +36,46 @@ impl std::fmt::Display for MissingPrivileges {
 
 impl std::error::Error for MissingPrivileges {}
 
-/// Looks whether this process may do what it must with `umem_len` bytes of frames. Gives
-/// a warning where something is missing that a start can do without.
+/// What is to be started, as far as privileges go.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Bytes of frames that all workers lock. The kernel holds them together against the
+    /// limit, whichever socket they belong to.
+    pub umem_len: u64,
+    /// The lowest port of a listen.
+    pub port_min: u16,
+}
+
+/// What anyone may do here.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// RLIMIT_MEMLOCK, bytes.
+    memlock_len: u64,
+    /// net.ipv4.ip_unprivileged_port_start
+    port_min: u16,
+}
+
+/// Looks whether this process may do what it must. Gives a warning where something is
+/// missing that a start can do without.
 ///
 /// # Errors
 /// Everything that is missing.
-pub fn check(umem_len: u64) -> Result<Option<String>, MissingPrivileges> {
+pub fn check(start: Start) -> Result<Option<String>, MissingPrivileges> {
     let memlock = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK);
-    let memlock_len = memlock.map_or(0, |(soft, _)| soft);
-    judge(umem_len, memlock_len, |capability| {
+    let port = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let port = port.ok().and_then(|port| port.trim().parse().ok());
+    let limits = Limits {
+        memlock_len: memlock.map_or(0, |(soft, _)| soft),
+        port_min: port.unwrap_or(1024),
+    };
+    judge(start, limits, |capability| {
         caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
     })
 }
 
 fn judge(
-    umem_len: u64,
-    memlock_len: u64,
+    start: Start,
+    limits: Limits,
     has: impl Fn(Capability) -> bool,
 ) -> Result<Option<String>, MissingPrivileges> {
     let admin = has(Capability::CAP_SYS_ADMIN);
@@ -74,7 +98,12 @@ fn judge(
         (
             "CAP_IPC_LOCK",
             "to lock the frames in memory: they are larger than RLIMIT_MEMLOCK allows",
-            has(Capability::CAP_IPC_LOCK) || umem_len <= memlock_len,
+            has(Capability::CAP_IPC_LOCK) || start.umem_len <= limits.memlock_len,
+        ),
+        (
+            "CAP_NET_BIND_SERVICE",
+            "to listen on a port that is reserved to the system's services",
+            has(Capability::CAP_NET_BIND_SERVICE) || start.port_min >= limits.port_min,
         ),
     ];
     let mut missing: Vec<_> = wanted
@@ -102,20 +131,33 @@ fn judge(
 mod tests {
     use super::*;
 
+    const START: Start = Start {
+        umem_len: 1 << 30,
+        port_min: 5060,
+    };
+    const LIMITS: Limits = Limits {
+        memlock_len: 0,
+        port_min: 1024,
+    };
+
     #[test]
     fn nothing_is_missing_where_all_is_there() {
-        assert_eq!(judge(1 << 30, 0, |_| true), Ok(None));
+        assert_eq!(judge(START, LIMITS, |_| true), Ok(None));
     }
 
     #[test]
     fn what_is_missing_is_named_with_its_reason() {
-        let missing = judge(1 << 30, 1 << 20, |_| false).unwrap_err();
+        let low = Start {
+            port_min: 506,
+            ..START
+        };
+        let missing = judge(low, LIMITS, |_| false).unwrap_err();
         insta::assert_snapshot!(missing);
     }
 
     #[test]
     fn without_an_administrators_capability_it_starts_and_warns() {
-        let warning = judge(1 << 30, 0, |capability| {
+        let warning = judge(START, LIMITS, |capability| {
             capability != Capability::CAP_SYS_ADMIN
         });
         let warning = warning.unwrap().unwrap();
@@ -130,9 +172,14 @@ mod tests {
                 Capability::CAP_SYS_ADMIN | Capability::CAP_NET_ADMIN | Capability::CAP_NET_RAW
             )
         };
-        assert_eq!(judge(4096, 8192, has), Ok(None));
+        let limits = Limits {
+            memlock_len: 8192,
+            ..LIMITS
+        };
+        let start = |umem_len| Start { umem_len, ..START };
+        assert_eq!(judge(start(4096), limits, has), Ok(None));
         assert_eq!(
-            judge(8193, 8192, has).unwrap_err().0[0].capability,
+            judge(start(8193), limits, has).unwrap_err().0[0].capability,
             "CAP_IPC_LOCK"
         );
     }
