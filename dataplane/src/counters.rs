@@ -5,7 +5,8 @@
 //! house; other threads read only the copy.
 //!
 //! Two sums hold at rest (see [`Counters::unbalanced`]):
-//! what came in = Σ outcomes, and what was to be sent = sent + not sent, by reason.
+//! what came in = Σ outcomes, and what was to be sent = sent + handed to the kernel + not
+//! sent, both by reason.
 
 pub mod trunks;
 
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 /// What a count means, and in which sum it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A way in: from a ring, a mailbox or the kernel's sockets.
+    /// A way in: from a ring, a mailbox, the kernel's sockets or ourselves.
     In,
     /// An outcome: it went on to where it was meant to go.
     Forwarded,
@@ -29,8 +30,11 @@ pub enum Kind {
     Dropped,
     /// A SIP message that the worker set out to send.
     ToSend,
-    /// A SIP message that reached a transmit ring.
+    /// A SIP message that reached a transmit ring, or a listen of our own.
     Sent,
+    /// A SIP message handed to control, to leave by the kernel's socket of its listen, for
+    /// the reason that the name gives.
+    ByKernel,
     /// A SIP message that was not sent, for the reason that the name gives.
     Unsent,
     /// Something that happened; in no sum.
@@ -52,7 +56,7 @@ impl Kind {
     /// True for what can become of a SIP message that was to be sent.
     #[must_use]
     pub const fn is_disposal(self) -> bool {
-        matches!(self, Kind::Sent | Kind::Unsent)
+        matches!(self, Kind::Sent | Kind::ByKernel | Kind::Unsent)
     }
 
     /// What a person calls it.
@@ -67,6 +71,7 @@ impl Kind {
             Kind::Dropped => "dropped",
             Kind::ToSend => "to send",
             Kind::Sent => "sent",
+            Kind::ByKernel => "by kernel",
             Kind::Unsent => "not sent",
             Kind::Event => "event",
             Kind::Gauge => "now",
@@ -117,10 +122,11 @@ impl Stage {
 }
 
 /// How the names of a stage's counters begin; the first that fits decides.
-const STAGES: [(&str, Stage); 24] = [
+const STAGES: [(&str, Stage); 27] = [
     ("sip_mailbox", Stage::Mail),
     ("mail", Stage::Mail),
     ("kernel", Stage::Mail),
+    ("own", Stage::Mail),
     ("flow_mails", Stage::Mail),
     ("reports", Stage::Mail),
     ("rx", Stage::Rings),
@@ -134,6 +140,8 @@ const STAGES: [(&str, Stage); 24] = [
     ("response", Stage::Sip),
     ("retransmission", Stage::Sip),
     ("transaction", Stage::Sip),
+    ("transport", Stage::Sip),
+    ("path_mtu", Stage::Sip),
     ("calls", Stage::Sip),
     ("kept", Stage::Sip),
     ("media", Stage::Media),
@@ -165,6 +173,7 @@ pub enum Counter {
     Rx,
     MailIn,
     KernelIn,
+    OwnIn,
 
     SipForwarded,
     RtpForwarded,
@@ -222,21 +231,28 @@ pub enum Counter {
 
     SipToSend,
     SipSent,
-    SipNoRoute,
+    SipToOwnListen,
+    SipNoNeighbour,
+    SipOverMtu,
+    SipPathMtu,
     SipOtherInterface,
+    SipOwnAddress,
+    SipNoRoute,
     SipLinkDown,
     SipNotUnicast,
-    SipNoNeighbour,
-    SipOwnAddress,
-    SipOverMtu,
     SipNoFrame,
     SipTxFull,
+    SipKernelFull,
+    SipOwnFull,
 
     Requests,
     Responses,
     Retransmissions,
     RetransmissionsAbsorbed,
     TransactionTimeouts,
+    TransportErrors,
+    PathMtuErrors,
+    IcmpLate,
     TransactionsRefused,
     CallsStarted,
     CallsAnswered,
@@ -287,6 +303,7 @@ pub const TABLE: &[Info] = &[
     row(Counter::Rx, "rx", Kind::In, "Frames taken off the receive rings."),
     row(Counter::MailIn, "mail_in", Kind::In, "SIP messages that another worker received and handed over."),
     row(Counter::KernelIn, "kernel_in", Kind::In, "SIP messages that reached the kernel's sockets and were handed over by control."),
+    row(Counter::OwnIn, "own_in", Kind::In, "SIP messages that this worker itself sent to a listen of this box."),
 
     row(Counter::SipForwarded, "sip_forwarded", Kind::Forwarded, "SIP messages forwarded to their next hop."),
     row(Counter::RtpForwarded, "rtp_forwarded", Kind::Forwarded, "RTP packets rewritten and forwarded."),
@@ -344,21 +361,28 @@ pub const TABLE: &[Info] = &[
 
     row(Counter::SipToSend, "sip_to_send", Kind::ToSend, "SIP messages that were to be sent: forwarded, answered, retransmitted or our own."),
     row(Counter::SipSent, "sip_sent", Kind::Sent, "SIP messages put on a transmit ring."),
+    row(Counter::SipToOwnListen, "sip_to_own_listen", Kind::Sent, "SIP messages whose next hop is a listen of this box: they come in again without having left."),
+    row(Counter::SipNoNeighbour, "sip_no_neighbour", Kind::ByKernel, "SIP messages whose next hop has no known link-layer address yet: the kernel sends them once it has found it."),
+    row(Counter::SipOverMtu, "sip_over_mtu", Kind::ByKernel, "SIP messages larger than one packet of the way out: the kernel sends them in fragments."),
+    row(Counter::SipPathMtu, "sip_path_mtu", Kind::ByKernel, "SIP messages that a router on the way found too large: the kernel sends them again in fragments."),
+    row(Counter::SipOtherInterface, "sip_other_interface", Kind::ByKernel, "SIP messages whose route leaves by an interface that the configuration does not name: the kernel sends them there."),
+    row(Counter::SipOwnAddress, "sip_own_address", Kind::ByKernel, "SIP messages to an address of this host that is no listen: the kernel hands them to the program that listens there."),
     row(Counter::SipNoRoute, "sip_no_route", Kind::Unsent, "SIP messages without a route."),
-    row(Counter::SipOtherInterface, "sip_other_interface", Kind::Unsent, "SIP messages whose route leaves by an interface that the configuration does not name."),
     row(Counter::SipLinkDown, "sip_link_down", Kind::Unsent, "SIP messages whose way out is down."),
     row(Counter::SipNotUnicast, "sip_not_unicast", Kind::Unsent, "SIP messages to an address that is no host's."),
-    row(Counter::SipNoNeighbour, "sip_no_neighbour", Kind::Unsent, "SIP messages whose next hop has no known link-layer address yet; the kernel is asked to find it."),
-    row(Counter::SipOwnAddress, "sip_own_address", Kind::Unsent, "SIP messages whose next hop is this box."),
-    row(Counter::SipOverMtu, "sip_over_mtu", Kind::Unsent, "SIP messages larger than the way out takes in one packet."),
     row(Counter::SipNoFrame, "sip_no_frame", Kind::Unsent, "SIP messages for which no frame was free."),
     row(Counter::SipTxFull, "sip_tx_full", Kind::Unsent, "SIP messages for which the transmit ring had no room."),
+    row(Counter::SipKernelFull, "sip_kernel_full", Kind::Unsent, "SIP messages for the kernel to send that found no room on the way to control."),
+    row(Counter::SipOwnFull, "sip_own_full", Kind::Unsent, "SIP messages to a listen of this box for which too many waited already."),
 
     row(Counter::Requests, "requests", Kind::Event, "Well-formed SIP requests taken up by this worker."),
     row(Counter::Responses, "responses", Kind::Event, "SIP responses matched to a transaction."),
     row(Counter::Retransmissions, "retransmissions", Kind::Event, "SIP messages sent again by a timer or for a repeated request."),
     row(Counter::RetransmissionsAbsorbed, "retransmissions_absorbed", Kind::Event, "Repeated SIP requests that were recognised and not forwarded again."),
     row(Counter::TransactionTimeouts, "transaction_timeouts", Kind::Event, "Forwarded requests that no one answered in time."),
+    row(Counter::TransportErrors, "transport_errors", Kind::Event, "Forwarded requests given up because ICMP said that nobody takes them; the caller gets a 500 (RFC 3261 §16.9)."),
+    row(Counter::PathMtuErrors, "path_mtu_errors", Kind::Event, "Forwarded requests that ICMP said were too large for the way; they are sent again in fragments."),
+    row(Counter::IcmpLate, "icmp_late", Kind::Event, "ICMP errors for a request that has been answered meanwhile, or was sent elsewhere: no effect."),
     row(Counter::TransactionsRefused, "transactions_refused", Kind::Event, "Requests refused because the transaction table was full."),
     row(Counter::CallsStarted, "calls_started", Kind::Event, "INVITEs that began a call."),
     row(Counter::CallsAnswered, "calls_answered", Kind::Event, "Calls answered with a 2xx."),
@@ -502,7 +526,7 @@ pub struct Unbalanced {
     pub ended: u64,
     /// SIP messages to be sent.
     pub to_send: u64,
-    /// SIP messages sent, or not sent by reason.
+    /// SIP messages sent, handed to the kernel, or not sent by reason.
     pub disposed: u64,
     /// Frames there are.
     pub frames_total: u64,

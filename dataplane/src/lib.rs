@@ -9,6 +9,7 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod ids;
+pub mod kernel;
 #[doc(hidden)]
 pub mod lab;
 pub mod limits;

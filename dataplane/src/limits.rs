@@ -14,6 +14,20 @@ pub const FLOW_MAILS_RESERVED: usize = 1024;
 /// Bytes of SIP messages that a mailbox holds: 4 MiB are 5,000 messages of 800 bytes.
 pub const MAILBOX_BYTES: usize = 4 << 20;
 
+/// SIP messages from a worker for the kernel to send that may wait for control, which
+/// reads them within a millisecond: a burst to a neighbour that is being resolved.
+pub const KERNEL_MAILS: usize = 1024;
+
+/// Bytes of these messages: sixteen of the largest.
+pub const KERNEL_BYTES: usize = 1 << 20;
+
+/// SIP messages of a worker to a listen of the box itself that may wait: all of them are
+/// read in the next turn, and one input causes at most [`SENDS_PER_INPUT`].
+pub const OWN_MAILS: usize = 1024;
+
+/// Bytes of these messages: sixteen of the largest.
+pub const OWN_BYTES: usize = 1 << 20;
+
 /// Reports to control that may wait. Control drains them within a tick of 100 ms.
 pub const REPORTS: usize = 16384;
 
@@ -65,6 +79,10 @@ pub const TALKERS: usize = 32;
 /// The largest SIP message: what a UDP datagram over IPv4 can carry.
 pub const SIP_LEN_MAX: usize = 65_507;
 
+/// The largest datagram that the kernel's sockets can receive. What is longer than
+/// [`SIP_LEN_MAX`] came over IPv6 and is refused with a 513.
+pub const DATAGRAM_LEN_MAX: usize = 65_535;
+
 /// Streams (`m=` lines) of one call that are anchored.
 pub const STREAMS_MAX: usize = 4;
 
@@ -106,5 +124,7 @@ const _: () = assert!(BATCH.is_power_of_two());
 const _: () = assert!(CAPTURES <= 8); // A set of them is a byte.
 const _: () = assert!(CAPTURE_BYTES > 8 * SIP_LEN_MAX);
 const _: () = assert!(MAILBOX_BYTES > 4 * SIP_LEN_MAX);
+const _: () = assert!(KERNEL_BYTES >= 16 * SIP_LEN_MAX && OWN_BYTES >= 16 * SIP_LEN_MAX);
+const _: () = assert!(DATAGRAM_LEN_MAX >= SIP_LEN_MAX);
 const _: () = assert!(TIMER_C_MS > 180_000);
 const _: () = assert!(REPORTS > SLOTS_PER_TURN);

@@ -15,7 +15,6 @@ use crate::capture::Captures;
 use crate::capture::Order;
 use crate::ids::InterfaceIndex;
 use crate::ids::ListenIndex;
-use crate::limits::FLOW_MAILS_RESERVED;
 use crate::media::CallRef;
 use crate::media::FlowChange;
 use crate::media::FlowReport;
@@ -23,12 +22,15 @@ use crate::ring::SocketStatistics;
 use crate::route::Network;
 use crate::samples::Samples;
 use crate::sip::CallReport;
+use crate::sip::undelivered::Undelivered;
 
 /// What another thread sends to a worker.
 #[derive(Debug)]
 pub enum Mail {
     /// A SIP message that this worker owns; its bytes are in the byte ring.
     Sip(SipMail),
+    /// ICMP could not deliver a request that this worker sent, from control.
+    Undelivered(Undelivered),
     /// A media flow to open, to change or to close. Sent before any message that names its
     /// port.
     Flow(FlowChange),
@@ -66,8 +68,19 @@ pub struct SipMail {
     pub listen: ListenIndex,
     /// How many bytes of the byte ring are its own.
     pub len: u16,
-    /// True where it came through the kernel's sockets.
-    pub kernel: bool,
+    /// Which way it came.
+    pub origin: Origin,
+}
+
+/// Which way a mailed SIP message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Off another worker's rings.
+    Worker,
+    /// Through the kernel's sockets.
+    Kernel,
+    /// From this worker itself: its next hop was a listen of ours.
+    Own,
 }
 
 /// A question of the operator to a worker.
@@ -143,6 +156,8 @@ pub enum Report {
 pub struct Sender {
     mail: Producer<Mail>,
     bytes: Producer<u8>,
+    /// Places that what comes from outside must leave free.
+    reserved: usize,
 }
 
 /// The reading end of a mailbox.
@@ -152,15 +167,17 @@ pub struct Receiver {
     bytes: Consumer<u8>,
 }
 
-/// A mailbox for `mails` mails and `bytes` bytes of SIP messages.
+/// A mailbox for `mails` mails and `bytes` bytes of SIP messages. SIP leaves `reserved` places
+/// to other mail.
 #[must_use]
-pub fn mailbox(mails: usize, bytes: usize) -> (Sender, Receiver) {
+pub fn mailbox(mails: usize, bytes: usize, reserved: usize) -> (Sender, Receiver) {
     let (mail_in, mail_out) = RingBuffer::new(mails);
     let (bytes_in, bytes_out) = RingBuffer::new(bytes);
     (
         Sender {
             mail: mail_in,
             bytes: bytes_in,
+            reserved,
         },
         Receiver {
             mail: mail_out,
@@ -189,11 +206,17 @@ impl Sender {
         };
         mail.len = len;
         // SIP from outside must not keep a flow change waiting.
-        if self.mail.slots() <= FLOW_MAILS_RESERVED || self.bytes.slots() < message.len() {
+        if self.mail.slots() <= self.reserved || self.bytes.slots() < message.len() {
             return false;
         }
         let copied = self.bytes.push_entire_slice(message).is_ok();
         copied && self.mail.push(Mail::Sip(mail)).is_ok()
+    }
+
+    /// Posts what ICMP said, which comes from outside as SIP does; false where there is no room.
+    #[must_use]
+    pub fn post_undelivered(&mut self, undelivered: Undelivered) -> bool {
+        self.mail.slots() > self.reserved && self.post(Mail::Undelivered(undelivered)).is_ok()
     }
 
     /// True where a mail would find no room.
@@ -218,22 +241,27 @@ impl Receiver {
     /// Takes the bytes of the SIP mail just taken into the front of `message`.
     /// Gives how many there are; 0 where they do not fit (they are consumed all the same).
     pub fn take_bytes(&mut self, mail: &SipMail, message: &mut [u8]) -> usize {
-        let len = usize::from(mail.len);
-        let Ok(chunk) = self.bytes.read_chunk(len) else {
-            return 0;
-        };
-        let (first, second) = chunk.as_slices();
-        let fits = match message.get_mut(..len) {
-            Some(room) => {
-                room[..first.len()].copy_from_slice(first);
-                room[first.len()..].copy_from_slice(second);
-                true
-            }
-            None => false,
-        };
-        chunk.commit_all();
-        if fits { len } else { 0 }
+        take_bytes(&mut self.bytes, usize::from(mail.len), message)
     }
+}
+
+/// Takes `len` bytes into the front of `message`. Gives how many there are; 0 where they do not
+/// fit (they are consumed all the same).
+pub(crate) fn take_bytes(bytes: &mut Consumer<u8>, len: usize, message: &mut [u8]) -> usize {
+    let Ok(chunk) = bytes.read_chunk(len) else {
+        return 0;
+    };
+    let (first, second) = chunk.as_slices();
+    let fits = match message.get_mut(..len) {
+        Some(room) => {
+            room[..first.len()].copy_from_slice(first);
+            room[first.len()..].copy_from_slice(second);
+            true
+        }
+        None => false,
+    };
+    chunk.commit_all();
+    if fits { len } else { 0 }
 }
 
 #[cfg(test)]
@@ -247,12 +275,12 @@ mod tests {
         source: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060),
         listen: ListenIndex(0),
         len: 0,
-        kernel: false,
+        origin: Origin::Worker,
     };
 
     #[test]
     fn bytes_come_out_as_they_went_in_across_the_wrap() {
-        let (mut sender, mut receiver) = mailbox(FLOW_MAILS_RESERVED + 4, 1000);
+        let (mut sender, mut receiver) = mailbox(4, 1000, 0);
         for round in 0..50u8 {
             let message = vec![round; 300 + usize::from(round)];
             assert!(sender.post_sip(MAIL, &message));
@@ -267,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_takes_nothing_by_halves() {
-        let (mut sender, mut receiver) = mailbox(FLOW_MAILS_RESERVED + 2, 1000);
+        let (mut sender, mut receiver) = mailbox(5, 1000, 3);
         assert!(sender.post_sip(MAIL, &[1; 600]));
         assert!(!sender.post_sip(MAIL, &[2; 600]), "no room for the bytes");
         assert!(sender.post_sip(MAIL, &[3; 400]));

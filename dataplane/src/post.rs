@@ -1,6 +1,7 @@
 //! Who can write to whom: the mailboxes between workers and control, made at start.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rtrb::Consumer;
@@ -12,8 +13,18 @@ use crate::capture::Reader;
 use crate::capture::Tap;
 use crate::counters::Published;
 use crate::counters::trunks::PublishedTrunks;
+use crate::ids::ListenIndex;
+use crate::kernel::KernelReceiver;
+use crate::kernel::KernelSender;
+use crate::kernel::Share;
+use crate::kernel::kernel_rings;
+use crate::limits::FLOW_MAILS_RESERVED;
+use crate::limits::KERNEL_BYTES;
+use crate::limits::KERNEL_MAILS;
 use crate::limits::MAILBOX_BYTES;
 use crate::limits::MAILBOX_MAILS;
+use crate::limits::OWN_BYTES;
+use crate::limits::OWN_MAILS;
 use crate::limits::REPORTS;
 use crate::mailbox::Mail;
 use crate::mailbox::Receiver;
@@ -27,10 +38,14 @@ use crate::sys::wake::Wake;
 /// A worker's ends of all mailboxes.
 #[derive(Debug)]
 pub struct WorkerPost {
-    /// From every other worker, and last from control.
+    /// From every other worker, from itself, and last from control.
     pub inboxes: Vec<Receiver>,
     /// To every worker, by its number; none to itself.
     pub outboxes: Vec<Option<Outbox>>,
+    /// To itself: SIP whose next hop is a listen of ours. Its other end is among the inboxes.
+    pub own: Sender,
+    /// To control, for the kernel to send.
+    pub kernel: KernelSender,
     /// To control.
     pub reports: Reports,
     /// Where its counts are published.
@@ -50,6 +65,8 @@ pub struct ControlPost {
     pub mail: Sender,
     /// From the worker.
     pub reports: Consumer<Report>,
+    /// SIP from the worker, for the kernel to send.
+    pub kernel: KernelReceiver,
     /// The worker's counts.
     pub published: Arc<Published>,
     /// The worker's counts of each trunk.
@@ -101,21 +118,34 @@ pub fn connect(
             control: Arc::clone(control),
             posted: false,
         };
+        let (kernel, kernel_out) = kernel_rings(KERNEL_MAILS, KERNEL_BYTES);
+        // Nothing but SIP goes through it.
+        let (own, own_inbox) = mailbox(OWN_MAILS, OWN_BYTES, 0);
         posts.push(WorkerPost {
             inboxes: Vec::new(),
             outboxes: Vec::new(),
+            own,
+            kernel,
             reports: reports_out,
             published: Arc::clone(&published),
             published_trunks: Arc::clone(&published_trunks),
             wake: Arc::clone(&wake),
             tap,
         });
-        ends.push((reports, published, published_trunks, wake, captured));
+        ends.push((
+            reports,
+            kernel_out,
+            own_inbox,
+            published,
+            published_trunks,
+            wake,
+            captured,
+        ));
     }
     for from in 0..posts.len() {
         for to in 0..posts.len() {
             let outbox = (from != to).then(|| {
-                let (sender, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES);
+                let (sender, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES, FLOW_MAILS_RESERVED);
                 posts[to].inboxes.push(receiver);
                 let wake = Arc::clone(&posts[to].wake);
                 let backlog = VecDeque::with_capacity(MAILBOX_MAILS);
@@ -130,12 +160,13 @@ pub fn connect(
         }
     }
     let controls = ends.into_iter().zip(&mut posts).map(
-        |((reports, published, published_trunks, wake, captured), post)| {
-            let (mail, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES);
-            post.inboxes.push(receiver);
+        |((reports, kernel, own_inbox, published, published_trunks, wake, captured), post)| {
+            let (mail, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES, FLOW_MAILS_RESERVED);
+            post.inboxes.extend([own_inbox, receiver]);
             ControlPost {
                 mail,
                 reports,
+                kernel,
                 published,
                 published_trunks,
                 wake,
@@ -152,6 +183,21 @@ impl WorkerPost {
     #[must_use]
     pub fn has_mail(&self) -> bool {
         self.inboxes.iter().any(|inbox| inbox.waiting() > 0)
+    }
+
+    /// Hands a SIP message to control, to leave by the kernel's socket of `listen`; false where
+    /// there is no room.
+    #[must_use]
+    pub fn send_by_kernel(
+        &mut self,
+        to: SocketAddr,
+        listen: ListenIndex,
+        message: &[u8],
+        share: Share,
+    ) -> bool {
+        let posted = self.kernel.post(to, listen, message, share);
+        self.reports.posted |= posted;
+        posted
     }
 
     /// The end of a turn: backlogs are tried again, and whoever got mail is woken.

@@ -17,13 +17,14 @@ use crate::ids::InterfaceIndex;
 use crate::ids::Lane;
 use crate::ids::WorkerId;
 use crate::limits::BATCH;
+use crate::limits::DATAGRAM_LEN_MAX;
 use crate::limits::HOUSEKEEPING_NS;
 use crate::limits::PORT_QUARANTINE_MS;
-use crate::limits::SIP_LEN_MAX;
 use crate::limits::SLEEP_NS_MAX;
 use crate::limits::SPIN_NS;
 use crate::limits::TIMERS_PER_TURN;
 use crate::mailbox::Mail;
+use crate::mailbox::Origin;
 use crate::mailbox::SipMail;
 use crate::media::ChecksumPolicy;
 use crate::media::FlowTable;
@@ -45,6 +46,7 @@ use crate::sip::proxy::Owner;
 use crate::sip::proxy::Proxy;
 use crate::sip::proxy::Step;
 use crate::sip::scan;
+use crate::sip::undelivered::Undelivered;
 use crate::sys::clock;
 use crate::tick::Tick;
 use crate::triage::Verdict;
@@ -55,6 +57,7 @@ use crate::wire::VlanStack;
 
 mod act;
 mod capture;
+mod egress;
 mod operator;
 
 use self::capture::Heard;
@@ -73,6 +76,7 @@ pub enum Poll {
 #[derive(Debug)]
 pub struct Worker<R: Rings> {
     listens: Vec<SocketAddr>,
+    advertised: Vec<SocketAddr>,
     checksums: Vec<ChecksumPolicy>,
     /// The tags of each interface.
     vlans: Vec<VlanStack>,
@@ -120,6 +124,11 @@ impl<R: Rings> Worker<R> {
                 .iter()
                 .map(|listen| listen.address)
                 .collect(),
+            advertised: settings
+                .listens
+                .iter()
+                .map(|listen| listen.advertised)
+                .collect(),
             checksums: settings
                 .interfaces
                 .iter()
@@ -134,7 +143,7 @@ impl<R: Rings> Worker<R> {
             post,
             effects: Effects::default(),
             counters: Counters::default(),
-            letter: vec![0; SIP_LEN_MAX].into_boxed_slice(),
+            letter: vec![0; DATAGRAM_LEN_MAX].into_boxed_slice(),
             operator: Operator::default(),
             stopwatch: Stopwatch::default(),
             kept_house: Tick(0),
@@ -353,6 +362,7 @@ impl<R: Rings> Worker<R> {
                 worked = true;
                 match mail {
                     Mail::Sip(mail) => self.take_up_mail(inbox, &mail, now),
+                    Mail::Undelivered(what) => self.take_up_undelivered(&what, now),
                     Mail::Flow(change) => self.change_flow(&change),
                     Mail::Network(network) => self.replace_network(network),
                     Mail::Query(query) => self.operator.ask(query),
@@ -370,10 +380,10 @@ impl<R: Rings> Worker<R> {
     }
 
     fn take_up_mail(&mut self, inbox: usize, mail: &SipMail, now: Tick) {
-        self.counters.count(if mail.kernel {
-            Counter::KernelIn
-        } else {
-            Counter::MailIn
+        self.counters.count(match mail.origin {
+            Origin::Worker => Counter::MailIn,
+            Origin::Kernel => Counter::KernelIn,
+            Origin::Own => Counter::OwnIn,
         });
         let len = self.post.inboxes[inbox].take_bytes(mail, &mut self.letter);
         let arrival = Arrival {
@@ -385,8 +395,8 @@ impl<R: Rings> Worker<R> {
             source: mail.source,
             destination: self.listens[usize::from(mail.listen.0)],
         };
-        // What another worker mailed was captured there.
-        let packet = mail.kernel.then_some((layer, message));
+        // What another worker mailed was captured there, and our own when it was sent.
+        let packet = (mail.origin == Origin::Kernel).then_some((layer, message));
         let heard = Heard { message, packet };
         self.stopwatch.start();
         let mut step = Step {
@@ -399,6 +409,16 @@ impl<R: Rings> Worker<R> {
         self.counters.count(outcome);
         self.carry_out(now);
         self.stopwatch.lap(Stage::SipSend);
+    }
+
+    fn take_up_undelivered(&mut self, what: &Undelivered, now: Tick) {
+        let mut step = Step {
+            now,
+            effects: &mut self.effects,
+            counters: &mut self.counters,
+        };
+        self.proxy.undelivered(what, &mut step);
+        self.carry_out(now);
     }
 
     /// Fires the timers that are due, a bounded number a turn.
@@ -497,7 +517,7 @@ fn sip(
         source: arrival.source,
         listen: arrival.listen,
         len: 0,
-        kernel: false,
+        origin: Origin::Worker,
     };
     let outbox = post
         .outboxes

@@ -26,6 +26,7 @@ use trunkline_dataplane::capture::Wanted;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::limits::CAPTURE_MEDIA_SNAP;
 use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::mailbox::Origin;
 use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::mailbox::SipMail;
 use trunkline_dataplane::samples::Samples;
@@ -165,7 +166,7 @@ fn what_came_over_the_kernel_is_seen_as_a_datagram() {
         source: CALLER,
         listen: trunkline_dataplane::ids::ListenIndex(0),
         len: 0,
-        kernel: true,
+        origin: Origin::Kernel,
     };
     assert!(bench.posts[0].mail.post_sip(mail, message.as_bytes()));
     bench.turn();

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 
 use bench::ACCESS;
 use bench::Bench;
-use bench::CALLEE;
 use bench::CALLER;
 use bench::CORE;
 use bench::answer;
@@ -33,8 +32,6 @@ use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::lab;
-use trunkline_dataplane::mailbox::Mail;
-use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::ring::RingLens;
 use trunkline_dataplane::settings::Capacity;
@@ -581,45 +578,6 @@ fn more_queues_than_workers_share_what_leaves() {
     });
     assert_eq!(sent.len(), 2);
     assert!(sent.iter().all(|&tx| tx >= 10), "{sent:?}");
-}
-
-#[test]
-fn a_message_over_the_mtu_is_not_sent_and_counted() {
-    let network = lab::network(1, 600, &lab::everybody());
-    let mut bench = Bench::with(&lab::settings(1), FakeConfig::default(), &network);
-    let long =
-        invite("long", "").replace("CSeq:", &format!("X-Long: {}\r\nCSeq:", "x".repeat(600)));
-    let left = bench.caller(0, &long);
-    assert_eq!(status(&to_caller(&left)), "100");
-    assert_eq!(left.len(), 1);
-    assert_eq!(bench.count(Counter::SipOverMtu), 1);
-}
-
-#[test]
-fn an_unknown_neighbour_is_asked_for_once_and_found_in_the_next_snapshot() {
-    let network = lab::network(1, 1500, &[CALLER.ip()]);
-    let mut bench = Bench::with(&lab::settings(1), FakeConfig::default(), &network);
-    assert_eq!(bench.caller(0, &invite("who", "")).len(), 1, "the 100");
-    bench.pass_ms(400);
-    let solicited = |bench: &mut Bench| -> Vec<_> {
-        let reports = bench.reports().into_iter();
-        reports
-            .filter_map(|report| match report {
-                Report::Solicit { interface, address } => Some((interface, address)),
-                _ => None,
-            })
-            .collect()
-    };
-    assert_eq!(solicited(&mut bench), [(InterfaceIndex(1), CALLEE.ip())]);
-    assert!(bench.pass_ms(500).is_empty(), "Timer A finds no way either");
-    assert_eq!(solicited(&mut bench), []);
-    assert_eq!(bench.count(Counter::SipNoNeighbour), 2);
-    let known = Box::new(lab::network(2, 1500, &lab::everybody()));
-    bench.posts[0].mail.post(Mail::Network(known)).unwrap();
-    let left = bench.pass_ms(1_000);
-    assert!(to_callee(&left).starts_with("INVITE "));
-    let returned = bench.reports();
-    assert!(matches!(returned[..], [Report::Network(ref old)] if old.epoch() == 1));
 }
 
 #[test]

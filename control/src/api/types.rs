@@ -14,6 +14,8 @@ use serde::Serialize;
 pub use trunks::*;
 pub use workers::*;
 
+use crate::kernel::Counts;
+
 /// `GET /v1/version`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
@@ -302,10 +304,6 @@ pub struct OperatorStats {
     /// Connections to it that were closed unheard.
     #[serde(default)]
     pub scrapes_refused: u64,
-    /// Datagrams that reached the kernel's sockets.
-    pub kernel_datagrams: u64,
-    /// Of these, those that could not be handed to a worker.
-    pub kernel_dropped: u64,
     /// Captured packets that whoever asked for them did not take in time.
     #[serde(default)]
     pub captures_lost: u64,
@@ -314,6 +312,9 @@ pub struct OperatorStats {
     /// Tasks of control that met a bug.
     #[serde(default)]
     pub tasks_failed: u64,
+    /// What is counted at the kernel's sockets of the listens, each under its own name.
+    #[serde(flatten)]
+    pub kernel: Counts,
 }
 
 /// `GET /v1/calls`

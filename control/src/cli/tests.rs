@@ -47,7 +47,7 @@ const STATS: &str = r#"{
       {"name":"pass_arp","action":"pass","help":"ARP.","count":0}]}],
   "sockets":[{"interface":"access","queue":0,"worker":0,"rx_dropped":0,"rx_invalid_descs":0,"tx_invalid_descs":0,
     "rx_ring_full":12,"rx_fill_ring_empty_descs":0,"tx_ring_empty_descs":99}],
-  "operator":{"connections":3,"refused":0,"kernel_datagrams":0,"kernel_dropped":0,"networks":0},
+  "operator":{"connections":3,"refused":0,"kernel_datagrams":7,"networks":0},
   "sums":[{"name":"workers: in = Σ outcomes","left":1500000,"right":1500000,"difference":0}],"complete":true}"#;
 
 #[test]

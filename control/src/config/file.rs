@@ -250,7 +250,7 @@ impl File {
             ring_tx: Spanned::new(0..0, 2048),
             transactions: 131_072,
             calls: 32_768,
-            kept: [65_536, 2048, 16],
+            kept: [65_536, 2048, 64],
             interfaces: Vec::new(),
             listens: Vec::new(),
             media: Vec::new(),

@@ -1,7 +1,6 @@
 //! The one place that speaks to the workers.
 
 use std::net::IpAddr;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -13,21 +12,18 @@ use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::counters::Published;
 use trunkline_dataplane::ids::InterfaceIndex;
-use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::mailbox::Ask;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Report;
-use trunkline_dataplane::mailbox::SipMail;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::route::Unresolved;
-use trunkline_dataplane::sip;
-use trunkline_dataplane::sip::message::Message;
 use trunkline_dataplane::sys::clock;
 
 use super::Devices;
 use super::Facts;
+use super::Kernel;
 use super::Mirrored;
 use super::Request;
 use super::Turning;
@@ -64,6 +60,7 @@ pub struct Desk {
     capturing: Capturing,
     sampling: Sampling,
     pub(super) operator: OperatorStats,
+    pub(super) kernel: Kernel,
     pub(super) links: Vec<(bool, u32)>,
     pub(super) started: Instant,
     pub(super) turning: Turning,
@@ -119,6 +116,7 @@ impl Desk {
             capturing: Capturing::default(),
             sampling: Sampling::new(count),
             operator: OperatorStats::default(),
+            kernel: Kernel::default(),
             links: mirrored.links,
             started: now,
             turning: Turning::new(count, now),
@@ -141,6 +139,12 @@ impl Desk {
     pub fn published(&self) -> Vec<Arc<Published>> {
         let posts = self.workers.posts.iter();
         posts.map(|post| Arc::clone(&post.published)).collect()
+    }
+
+    /// With the kernel's sockets of the listens.
+    #[must_use]
+    pub fn with_kernel(self, kernel: Kernel) -> Desk {
+        Desk { kernel, ..self }
     }
 
     /// What does not change, and the warnings so far.
@@ -301,6 +305,8 @@ impl Desk {
                 source,
                 bytes,
             } => self.hand_over(listen, source, &bytes),
+            Request::Truncated => self.kernel.truncated(),
+            Request::IcmpError { error, quoted } => self.tell_undelivered(&error, &quoted),
             Request::Warning(warning) => self.warn(warning),
             Request::TaskFailed(name) => {
                 self.operator.tasks_failed += 1;
@@ -337,8 +343,9 @@ impl Desk {
             .ask(what, &mut self.workers.posts, Instant::now())
     }
 
-    /// Reads what the workers have reported.
+    /// Reads what the workers have reported, and sends what they have handed over.
     fn read_reports(&mut self) {
+        self.send_by_kernel();
         for worker in 0..self.workers.posts.len() {
             // To the level seen now: a worker cannot keep us here for ever.
             for _ in 0..self.workers.posts[worker].reports.slots() {
@@ -439,30 +446,6 @@ impl Desk {
         }
     }
 
-    /// Hands a datagram of the kernel's sockets to the worker that owns its call. What
-    /// belongs to none goes to the first, which says what is wrong with it.
-    fn hand_over(&mut self, listen: ListenIndex, source: SocketAddr, bytes: &[u8]) {
-        self.operator.kernel_datagrams += 1;
-        let workers = u8::try_from(self.workers.posts.len()).unwrap_or(u8::MAX);
-        let owner = Message::scan(bytes).map_or(WorkerId(0), |message| {
-            sip::owner(&self.facts.hash_key, message.call_id(), workers)
-        });
-        let mail = SipMail {
-            source,
-            listen,
-            len: 0,
-            kernel: true,
-        };
-        let Some(post) = self.workers.posts.get_mut(usize::from(owner.0)) else {
-            return;
-        };
-        if post.mail.post_sip(mail, bytes) {
-            post.wake.ring();
-        } else {
-            self.operator.kernel_dropped += 1;
-        }
-    }
-
     /// The counts of all workers in one.
     pub(super) fn counters(&self) -> Vec<Counters> {
         self.workers
@@ -482,6 +465,7 @@ impl Desk {
         }
         let sockets = self.settle().await;
         self.workers.stop();
+        self.send_by_kernel();
         let last = view::Snapshot::of(&self);
         let (sums, unchecked) = last.sums(&sockets);
         Final {

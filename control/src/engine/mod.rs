@@ -9,6 +9,7 @@ mod captures;
 mod desk;
 mod devices;
 mod health;
+mod kernel;
 mod pace;
 mod queries;
 mod sampling;
@@ -28,6 +29,7 @@ pub use desk::Final;
 use devices::Devices;
 pub use health::TURN_MAX;
 pub use health::Turning;
+pub use kernel::Kernel;
 pub use queries::Answers;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
@@ -37,6 +39,7 @@ pub use workers::Workers;
 
 use crate::api::types;
 use crate::config::BusyPollWish;
+use crate::kernel::socket::IcmpError;
 use crate::metrics::scrape::Scrape;
 use crate::netlink::Tables;
 use crate::privileges::Thread;
@@ -173,6 +176,15 @@ pub enum Request {
         source: SocketAddr,
         /// Its bytes.
         bytes: Vec<u8>,
+    },
+    /// A datagram was longer than UDP allows.
+    Truncated,
+    /// ICMP says that something sent from a listen did not arrive.
+    IcmpError {
+        /// What it says.
+        error: IcmpError,
+        /// What it quotes of the message.
+        quoted: Vec<u8>,
     },
     /// Something that the operator should know from now on.
     Warning(String),

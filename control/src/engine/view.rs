@@ -45,6 +45,7 @@ use crate::api::types::VerdictRow;
 use crate::api::types::WorkerStatus;
 use crate::api::types::XdpStats;
 use crate::config::BusyPollWish;
+use crate::kernel::Count;
 use crate::metrics::reference::action_name;
 
 /// What the desk knows at one moment, to be told when the workers have answered.
@@ -82,7 +83,10 @@ impl Snapshot {
                 .iter()
                 .map(|program| program.verdicts().map_err(|error| error.to_string()))
                 .collect(),
-            operator: desk.operator,
+            operator: OperatorStats {
+                kernel: desk.kernel.counts(),
+                ..desk.operator
+            },
         }
     }
 
@@ -321,9 +325,24 @@ impl Snapshot {
             all.get(Counter::MailIn),
         ));
         sums.push(Sum::new(
-            "SIP: to send = sent + not sent",
+            "SIP: to send = sent + by kernel + not sent",
             sum(&[Kind::ToSend]),
             all.sum(Kind::is_disposal),
+        ));
+        sums.push(Sum::new(
+            "kernel: handed to control = sent + refused",
+            sum(&[Kind::ByKernel]),
+            self.operator.kernel.disposed(),
+        ));
+        sums.push(Sum::new(
+            "kernel: datagrams = kernel in + dropped",
+            self.operator.kernel.get(Count::Datagrams),
+            all.get(Counter::KernelIn) + self.operator.kernel.get(Count::Dropped),
+        ));
+        sums.push(Sum::new(
+            "own listens: sent to own listen = own in",
+            all.get(Counter::SipToOwnListen),
+            all.get(Counter::OwnIn),
         ));
         let places = [
             Counter::FramesFree,

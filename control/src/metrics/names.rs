@@ -56,6 +56,12 @@ pub fn of_counter(row: &'static counters::Info) -> Metric {
                 "SIP messages that a worker could not send, by reason.",
             );
         }
+        Kind::ByKernel => {
+            return by_reason(
+                "trunkline_sip_by_kernel",
+                "SIP messages that a worker had the kernel send, by reason.",
+            );
+        }
         _ => {}
     }
     let is_gauge = row.kind == Kind::Gauge;
@@ -150,7 +156,7 @@ mod tests {
         );
         assert_eq!(
             shown(Counter::SipOverMtu),
-            "trunkline_sip_unsent_total{reason=\"sip_over_mtu\"}"
+            "trunkline_sip_by_kernel_total{reason=\"sip_over_mtu\"}"
         );
         assert_eq!(
             shown(Counter::FramesFill),

@@ -115,7 +115,7 @@ pub fn markdown() -> String {
         Made by `trunkctl counters --markdown` from the tables in which the counters are defined; do not edit it. A test holds the\n\
         two together. `trunkctl counters WORD` shows those whose name has a word in it.\n\n\
         The kind says what a counter is for the sums: in, and one of the ends of what came in (forwarded, answered, absorbed,\n\
-        handed over, dropped); to send, and what became of it (sent, not sent); an event is in no sum, and now is a level.\n"
+        handed over, dropped); to send, and what became of it (sent, by kernel, not sent); an event is in no sum, and now is a level.\n"
         .to_owned();
     for (stage, about) in STAGES {
         let _ = write!(text, "\n## {stage}\n\n{about}\n\n");

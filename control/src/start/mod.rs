@@ -16,12 +16,9 @@ pub mod state;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::net::SocketAddr;
-use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UdpSocket as TokioUdpSocket;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use trunkline_bpf::AttachError;
@@ -36,8 +33,11 @@ use crate::config::Config;
 use crate::engine::Desk;
 use crate::engine::Final;
 use crate::engine::InterfaceFacts;
+use crate::engine::Kernel;
 use crate::engine::Mirrored;
 use crate::engine::Request;
+use crate::kernel::ListenSocket;
+use crate::kernel::hear::Hearer;
 use crate::metrics::server::MetricsError;
 use crate::metrics::server::MetricsSocket;
 use crate::netlink;
@@ -121,7 +121,7 @@ pub struct Started {
     handle: rtnetlink::Handle,
     config: Config,
     devices: Vec<Device>,
-    kernel_sockets: Vec<UdpSocket>,
+    kernel_sockets: Vec<Arc<ListenSocket>>,
     service: Arc<Service>,
     _locks: Vec<lock::DeviceLock>,
 }
@@ -154,6 +154,7 @@ impl Started {
         let dump = Dump::take(&handle).await?;
         let mut devices = interfaces::check(config, &dump)?;
         let kernel_sockets = ports::bind(&config.listens)?;
+        let kernel_sockets: Vec<_> = kernel_sockets.into_iter().map(Arc::new).collect();
         ports::check_media(&config.media)?;
         let ifindexes: Vec<_> = devices.iter().map(|device| device.ifindex).collect();
         let mirrored = mirrored(&dump, &ifindexes, true);
@@ -175,7 +176,8 @@ impl Started {
             mirrored,
             network,
             solicit,
-        );
+        )
+        .with_kernel(Kernel::new(kernel_sockets.clone(), &settings));
         Ok(Started {
             desk,
             requests,
@@ -256,9 +258,8 @@ impl Started {
         } = self;
         let mut tasks = Tasks::default();
         for (listen, socket) in (0..).zip(self.kernel_sockets) {
-            let socket = TokioUdpSocket::from_std(socket).map_err(StartError::Runtime)?;
-            let hear = hear(ListenIndex(listen), socket, requests_in.clone());
-            tasks.spawn("kernel socket", hear);
+            let hear = Hearer::new(ListenIndex(listen), socket).map_err(StartError::Runtime)?;
+            tasks.spawn("kernel socket", hear.run(requests_in.clone()));
         }
         if let Some(metrics) = metrics {
             tasks.spawn("metrics", metrics.serve(requests_in.clone()));
@@ -480,32 +481,6 @@ async fn keep_neighbours(
         }
     }
     neighbours.release().await;
-}
-
-/// Hands what reaches a listen's kernel socket to the desk.
-async fn hear(listen: ListenIndex, socket: TokioUdpSocket, desk: mpsc::Sender<Request>) {
-    let mut buffer = vec![0; usize::from(u16::MAX)];
-    loop {
-        match socket.recv_from(&mut buffer).await {
-            Ok((len, source)) => {
-                let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-                let bytes = buffer[..len].to_vec();
-                if desk
-                    .send(Request::Datagram {
-                        listen,
-                        source,
-                        bytes,
-                    })
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            // An ICMP error for what the kernel sent from here, say.
-            Err(error) => tracing::debug!("listen {}: {error}", listen.0),
-        }
-    }
 }
 
 #[cfg(test)]

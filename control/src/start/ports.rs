@@ -14,6 +14,7 @@ use trunkline_dataplane::settings::Listen;
 use trunkline_dataplane::settings::MediaRange;
 
 use super::sockets;
+use crate::kernel::ListenSocket;
 
 /// Why a port cannot be ours.
 #[derive(Debug, thiserror::Error)]
@@ -74,19 +75,17 @@ pub enum PortError {
     },
 }
 
-/// Binds the kernel's socket of every listen: it keeps the port ours, and takes what
-/// XDP left to the kernel.
+/// Binds the kernel's socket of every listen.
 ///
 /// # Errors
 /// The first that cannot be bound, and why.
-pub fn bind(listens: &[Listen]) -> Result<Vec<UdpSocket>, PortError> {
+pub fn bind(listens: &[Listen]) -> Result<Vec<ListenSocket>, PortError> {
     listens.iter().map(bind_one).collect()
 }
 
-fn bind_one(listen: &Listen) -> Result<UdpSocket, PortError> {
+fn bind_one(listen: &Listen) -> Result<ListenSocket, PortError> {
     let (name, address) = (listen.name.clone(), listen.address);
-    let bound =
-        UdpSocket::bind(address).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+    let bound = UdpSocket::bind(address).and_then(ListenSocket::new);
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             let taken = |socket: &sockets::UdpSocket| {

@@ -47,7 +47,7 @@ pub struct Offer {
 /// A call.
 #[derive(Debug)]
 pub struct Call {
-    /// Under which it is indexed: Call-ID and the caller's tag.
+    /// Under which it is indexed: Call-ID, the caller's tag, and the listens of the two sides.
     pub key: u64,
     /// How far it has come.
     pub state: CallState,

@@ -18,10 +18,10 @@ use crate::text::TooLong;
 /// ten; more are for what a trunk adds or removes.
 pub const SPLICES_MAX: usize = 32;
 
-/// How much new text the changes hold in all, in bytes: a rewritten SDP body of many
-/// streams and a dozen header lines. What it does not hold would not fit the path's MTU
-/// several times over.
-pub const TEXT_LEN_MAX: usize = 8_192;
+/// How much new text the changes hold in all, in bytes. A session description is rewritten
+/// as one text, and the largest message may be nearly all of it: what this does not hold would
+/// not fit a message. Unused text costs no more than its memory.
+pub const TEXT_LEN_MAX: usize = u16::MAX as usize;
 
 /// Why a change was not taken. The changes so far are unharmed, but a message without the
 /// refused one must not be sent.

@@ -19,6 +19,8 @@ pub struct Send {
     pub to: SocketAddr,
     /// From which listen.
     pub listen: ListenIndex,
+    /// True where the kernel is to send it, since the way takes no packet of its size.
+    pub by_kernel: bool,
     /// Where its bytes are, see [`Effects::bytes`].
     at: Range<usize>,
 }
@@ -64,6 +66,7 @@ impl Effects {
         self.sends.push(Send {
             to,
             listen,
+            by_kernel: false,
             at: at.clone(),
         });
         &self.arena[at]
@@ -73,6 +76,13 @@ impl Effects {
     pub fn send_copy(&mut self, message: &[u8], to: SocketAddr, listen: ListenIndex) {
         self.room()[..message.len()].copy_from_slice(message);
         self.send(message.len(), to, listen);
+    }
+
+    /// Has the kernel send the last message.
+    pub fn last_by_kernel(&mut self) {
+        if let Some(last) = self.sends.last_mut() {
+            last.by_kernel = true;
+        }
     }
 
     /// Changes a flow.

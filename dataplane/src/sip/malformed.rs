@@ -117,7 +117,7 @@ impl Malformed {
     pub const fn help(self) -> &'static str {
         match self {
             Malformed::Empty => "The datagram holds nothing but line ends.",
-            Malformed::TooLong => "The message is longer than a UDP datagram can be.",
+            Malformed::TooLong => "The message is longer than a UDP datagram over IPv4 can be.",
             Malformed::StartLine => "The first line is neither a request line nor a status line.",
             Malformed::Version => "The message is of another SIP version than 2.0.",
             Malformed::LineEnd => {
@@ -146,11 +146,12 @@ impl Malformed {
     }
 
     /// The status that a server answers a request with, if it answers at all (RFC 3261
-    /// §21.4.1, §21.5.6). See [`crate::sip::build::refusal`].
+    /// §21.4.1, §21.5.6, §21.5.7). See [`crate::sip::build::refusal`].
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             Malformed::Version => 505,
+            Malformed::TooLong => 513,
             _ => 400,
         }
     }

@@ -23,6 +23,7 @@ mod report;
 pub mod scan;
 mod slab;
 pub mod transaction;
+pub mod undelivered;
 pub mod uri;
 pub mod via;
 

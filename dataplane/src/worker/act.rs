@@ -6,6 +6,7 @@ use super::Worker;
 use super::capture::capture_sent;
 use crate::capture::Layer;
 use crate::counters::Counter;
+use crate::frame::FRAME_LEN_MAX;
 use crate::ids::InterfaceIndex;
 use crate::ids::Lane;
 use crate::mailbox::Report;
@@ -18,6 +19,9 @@ use crate::sip::effects::Send;
 use crate::tick::Tick;
 use crate::wire;
 use crate::wire::Ethernet;
+
+/// The largest frame that there is.
+const FRAME_BYTES_MAX: usize = FRAME_LEN_MAX as usize;
 
 impl<R: Rings> Worker<R> {
     /// Carries out all effects of one input. The others learn of a new flow before the
@@ -38,7 +42,7 @@ impl<R: Rings> Worker<R> {
         for at in 0..self.effects.sends().len() {
             let send = self.effects.sends()[at].clone();
             self.counters.count(Counter::SipToSend);
-            let outcome = self.send(&send, now);
+            let outcome = self.deliver(&send, now);
             self.counters.count(outcome);
         }
         self.effects.clear();
@@ -63,8 +67,9 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// Puts a SIP message on a transmit ring, and says how that went.
-    fn send(&mut self, send: &Send, now: Tick) -> Counter {
+    /// Puts a SIP message on a transmit ring, or hands it to the kernel where no ring takes
+    /// it, and says how that went.
+    pub(super) fn send(&mut self, send: &Send, now: Tick) -> Counter {
         let source = self.listens[usize::from(send.listen.0)];
         if source.is_ipv4() != send.to.is_ipv4() {
             return Counter::SipNoRoute;
@@ -73,16 +78,26 @@ impl<R: Rings> Worker<R> {
             Ok(hop) => hop,
             Err(Unresolved::NoNeighbour { interface, address }) => {
                 self.solicit(interface, address);
-                return Counter::SipNoNeighbour;
+                return self.send_by_kernel(send, Counter::SipNoNeighbour, now);
             }
-            Err(unresolved) => return unsent(unresolved),
+            Err(Unresolved::OtherInterface) => {
+                return self.send_by_kernel(send, Counter::SipOtherInterface, now);
+            }
+            Err(Unresolved::OurOwn) => {
+                return self.send_by_kernel(send, Counter::SipOwnAddress, now);
+            }
+            Err(Unresolved::NoRoute) => return Counter::SipNoRoute,
+            Err(Unresolved::LinkDown { .. }) => return Counter::SipLinkDown,
+            Err(Unresolved::NotUnicast) => return Counter::SipNotUnicast,
         };
         let message = self.effects.bytes(send);
-        if message.len() + wire::ip_headers_len(send.to.ip()) > usize::from(hop.mtu) {
-            return Counter::SipOverMtu;
-        }
         let vlan = self.vlan_of(hop.interface);
         let headers_len = wire::headers_len(&vlan, send.to.ip());
+        let packet_len = wire::ip_headers_len(send.to.ip()) + message.len();
+        // A link may take larger packets than our frames hold.
+        if packet_len > usize::from(hop.mtu) || headers_len + message.len() > FRAME_BYTES_MAX {
+            return self.send_by_kernel(send, Counter::SipOverMtu, now);
+        }
         let Some(mut frame) = self.rings.allocate(headers_len + message.len()) else {
             return Counter::SipNoFrame;
         };
@@ -140,16 +155,5 @@ impl<R: Rings> Worker<R> {
         let old = std::mem::replace(&mut self.network, network);
         // Without room the box is freed here: that is slow once, but loses nothing.
         let _ = self.post.reports.send(Report::Network(old));
-    }
-}
-
-const fn unsent(unresolved: Unresolved) -> Counter {
-    match unresolved {
-        Unresolved::NoRoute => Counter::SipNoRoute,
-        Unresolved::OtherInterface => Counter::SipOtherInterface,
-        Unresolved::LinkDown { .. } => Counter::SipLinkDown,
-        Unresolved::OurOwn => Counter::SipOwnAddress,
-        Unresolved::NotUnicast => Counter::SipNotUnicast,
-        Unresolved::NoNeighbour { .. } => Counter::SipNoNeighbour,
     }
 }

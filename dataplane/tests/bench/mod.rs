@@ -16,11 +16,14 @@ use etherparse::SlicedPacket;
 use etherparse::TransportSlice;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::lab::Lab;
+use trunkline_dataplane::mailbox::Origin;
 use trunkline_dataplane::mailbox::Report;
+use trunkline_dataplane::mailbox::SipMail;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::ring::Fake;
@@ -209,6 +212,44 @@ impl Bench {
         posts
             .flat_map(|post| std::iter::from_fn(|| post.reports.pop().ok()))
             .collect()
+    }
+
+    /// What the workers have handed to control for the kernel to send, and from which listen.
+    pub fn by_kernel(&mut self) -> Vec<Left> {
+        let mut room = vec![0; 65_535];
+        let mut sent = Vec::new();
+        for (worker, post) in self.posts.iter_mut().enumerate() {
+            while let Some((send, bytes)) = post.kernel.take(&mut room) {
+                sent.push(Left {
+                    source: self.lab.listen(usize::from(send.listen.0)),
+                    destination: send.to,
+                    payload: bytes.to_vec(),
+                    worker,
+                });
+            }
+        }
+        sent
+    }
+
+    /// A datagram that reached the kernel's socket of `listen` is handed to `worker`; what
+    /// leaves because of it.
+    pub fn by_socket(
+        &mut self,
+        worker: usize,
+        source: SocketAddr,
+        listen: u8,
+        message: &[u8],
+    ) -> Vec<Left> {
+        let mail = SipMail {
+            source,
+            listen: ListenIndex(listen),
+            len: 0,
+            origin: Origin::Kernel,
+        };
+        assert!(self.posts[worker].mail.post_sip(mail, message));
+        self.left.clear();
+        self.turn();
+        self.left.drain(..).collect()
     }
 
     /// Nothing is left of any call: tables empty, frames at rest, ports free.

@@ -2,6 +2,7 @@
 
 use super::OperatorStats;
 use super::SocketStats;
+use crate::kernel::counts;
 
 /// One of control's own counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,20 +21,20 @@ impl OperatorStats {
     #[rustfmt::skip]
     pub fn rows(&self) -> Vec<ControlRow> {
         let OperatorStats {
-            connections, refused, scrapes, scrapes_refused, kernel_datagrams, kernel_dropped, captures_lost, networks, tasks_failed,
+            connections, refused, scrapes, scrapes_refused, captures_lost, networks, tasks_failed, kernel,
         } = *self;
         let row = |name, count, help| ControlRow { name, count, help };
-        vec![
+        let mut rows = vec![
             row("connections", connections, "Connections to the operator's socket."),
             row("refused", refused, "Connections of users who may not use it."),
             row("scrapes", scrapes, "Connections to the address for metrics and probes."),
             row("scrapes_refused", scrapes_refused, "Connections to it that were closed unheard, since there were too many."),
-            row("kernel_datagrams", kernel_datagrams, "Datagrams that reached the kernel's sockets."),
-            row("kernel_dropped", kernel_dropped, "Of these, dropped because the worker's mailbox was full."),
             row("captures_lost", captures_lost, "Captured packets that whoever asked for them did not take in time."),
             row("networks", networks, "Changes of links, routes and neighbours handed to the workers."),
             row("tasks_failed", tasks_failed, "Tasks of control that met a bug."),
-        ]
+        ];
+        rows.extend(counts::TABLE.iter().map(|info| row(info.name, kernel.get(info.count), info.help)));
+        rows
     }
 }
 

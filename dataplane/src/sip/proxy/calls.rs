@@ -22,13 +22,13 @@ use crate::tick::Tick;
 
 impl Proxy {
     /// The call that an in-dialog message of `from` belongs to.
-    pub(super) fn find_call(&self, message: &Message<'_>, from: Party) -> Option<Id> {
+    pub(super) fn find_call(&self, message: &Message<'_>, from: Party, sides: Sides) -> Option<Id> {
         let tag = match from {
             Party::Caller => message.from_tag(),
             Party::Callee => message.to_tag(),
         };
         self.dialogs
-            .get(self.call_key(message.call_id(), tag.unwrap_or_default()))
+            .get(self.call_key(message.call_id(), tag.unwrap_or_default(), sides))
     }
 
     /// A call for the first INVITE of a dialog.
@@ -40,15 +40,15 @@ impl Proxy {
         way: Way,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        if self.find_call(message, Party::Caller).is_some() {
-            // Another branch of an INVITE that an upstream element forked (RFC 3261
-            // §8.2.2.2): one merged request is enough.
-            return Err(482);
-        }
         let sides = Sides {
             caller: arrival.listen,
             callee: way.listen,
         };
+        if self.find_call(message, Party::Caller, sides).is_some() {
+            // Another branch of an INVITE that an upstream element forked (RFC 3261
+            // §8.2.2.2), or one in a loop: one is enough.
+            return Err(482);
+        }
         let parties = [Some(arrival.source), Some(way.to)];
         self.enter_call(
             message,
@@ -90,7 +90,7 @@ impl Proxy {
             Party::Caller => (message.from_tag(), message.from(), message.to()),
             Party::Callee => (message.to_tag(), message.to(), message.from()),
         };
-        let key = self.call_key(message.call_id(), caller_tag.unwrap_or_default());
+        let key = self.call_key(message.call_id(), caller_tag.unwrap_or_default(), sides);
         let call = Call {
             key,
             state: CallState::Calling,

@@ -11,6 +11,7 @@ use super::reply_to;
 use super::request::COOKIE_PARAM;
 use super::sent_by;
 use super::unedited;
+use super::unedited_status;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::sip::build;
@@ -150,7 +151,7 @@ impl Proxy {
             .identity
             .branch(Kind::Stateful, client_id, self.loop_hash(message));
         self.edit_request(message, arrival, way, &branch)
-            .map_err(|_| 500_u16)?;
+            .map_err(unedited_status)?;
         let room = step.effects.room();
         let len = self
             .splices

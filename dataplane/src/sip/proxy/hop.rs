@@ -35,7 +35,7 @@ impl Proxy {
         if message.max_forwards() == Some(0) {
             return Counter::SipNotRoutable;
         }
-        let call = self.find_call(message, dialog.from);
+        let call = self.find_call(message, dialog.from, dialog.sides);
         let Some(way) = self.way_in_dialog(message, dialog, call) else {
             return Counter::SipNotRoutable;
         };

@@ -10,6 +10,7 @@
 //! - `hop`: CANCEL, and ACK, which are hop by hop
 //! - `response`: what comes back
 //! - `timers`: retransmissions, time-outs, ends
+//! - `undelivered`: what ICMP says of requests
 //! - `media`: the offers and answers on their way through
 //! - `refusal`: the memory of refused requests
 
@@ -21,6 +22,7 @@ mod refusal;
 mod request;
 mod response;
 mod timers;
+mod undelivered;
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -34,6 +36,7 @@ use super::effects::Effects;
 use super::identity::Identity;
 use super::identity::Kind;
 use super::identity::NotOurs;
+use super::identity::Sides;
 use super::index::Index;
 use super::malformed::Malformed;
 use super::message::Message;
@@ -115,7 +118,7 @@ pub struct Proxy {
     calls: Slab<Call>,
     /// Server transactions by branch, sent-by and method.
     transactions: Index,
-    /// Calls by Call-ID and the caller's tag.
+    /// Calls by Call-ID, the caller's tag and the listens of the two sides.
     dialogs: Index,
     kept: KeptSlab,
     /// A slice of each media range, by [`crate::ids::MediaIndex`].
@@ -343,8 +346,12 @@ impl Proxy {
             return;
         };
         if let Some(kept) = &client.message {
+            let bytes = self.kept.bytes(kept);
             step.effects
-                .send_copy(self.kept.bytes(kept), client.destination, client.listen);
+                .send_copy(bytes, client.destination, client.listen);
+            if client.by_kernel {
+                step.effects.last_by_kernel();
+            }
             step.counters.count(Counter::Retransmissions);
         }
     }
@@ -379,9 +386,12 @@ impl Proxy {
         ])
     }
 
-    /// The key of the call that began with this Call-ID and this tag of the caller.
-    fn call_key(&self, call_id: &[u8], caller_tag: &[u8]) -> u64 {
-        self.identity.hash(&[b"d", call_id, caller_tag])
+    /// The key of the call that began with this Call-ID and this tag of the caller, and passes
+    /// between these listens. One that comes through the box twice (RFC 3261 §6, a spiral) is
+    /// two calls here, each with its own relay.
+    fn call_key(&self, call_id: &[u8], caller_tag: &[u8], sides: Sides) -> u64 {
+        let sides = [sides.caller.0, sides.callee.0];
+        self.identity.hash(&[b"d", call_id, caller_tag, &sides])
     }
 
     /// Arms the timer of a client transaction anew.
@@ -486,6 +496,14 @@ fn sent_by(address: SocketAddr, out: &mut [u8; SENT_BY_LEN]) -> usize {
     }
     // It is long enough for every address.
     text.finish().unwrap_or(0)
+}
+
+/// The status of the answer to a request that could not be edited (RFC 3261 §21.5.7).
+const fn unedited_status(refused: Refused) -> u16 {
+    match refused {
+        Refused::Full => 513,
+        Refused::Overlap | Refused::Malformed(_) => 500,
+    }
 }
 
 /// The outcome of a message that could not be edited.

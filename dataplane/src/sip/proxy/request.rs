@@ -7,6 +7,7 @@ use super::Arrival;
 use super::Proxy;
 use super::Step;
 use super::forward::Way;
+use super::unedited_status;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
@@ -185,7 +186,7 @@ impl Proxy {
         let second = routes.next().and_then(|uri| cookie_of(message, uri));
         let routes = if second == Some(cookie) { 2 } else { 1 };
         let call = self
-            .find_call(message, from)
+            .find_call(message, from, sides)
             .and_then(|id| self.calls.get(id));
         let known = call.and_then(|call| call.trunks[from as usize]);
         if known.is_some_and(|known| !self.dial.belongs(known, source)) {
@@ -240,7 +241,7 @@ impl Proxy {
         dialog: InDialog,
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
-        let mut call = self.find_call(message, dialog.from);
+        let mut call = self.find_call(message, dialog.from, dialog.sides);
         let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
         let adopts = call.is_none() && message.method() == Method::Invite;
         if adopts {
@@ -323,7 +324,7 @@ impl Proxy {
                 caller: arrival.listen,
                 callee: way.listen,
             };
-            self.record_route(message, sides).map_err(|_| 500_u16)?;
+            self.record_route(message, sides).map_err(unedited_status)?;
         }
         if message.method() != Method::Invite {
             self.forward(message, arrival, key, way, None, step)?;

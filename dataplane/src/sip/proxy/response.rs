@@ -6,6 +6,7 @@ use super::Step;
 use crate::counters::Counter;
 use crate::limits::CALL_MS_MAX;
 use crate::sip::build;
+use crate::sip::call::Call;
 use crate::sip::call::Party;
 use crate::sip::edit;
 use crate::sip::identity::NotOurs;
@@ -70,7 +71,7 @@ impl Proxy {
 
     /// The client transaction that a response to `method` is for: an INVITE and its CANCEL
     /// share a branch and are told apart by CSeq's method (RFC 3261 §17.1.3).
-    fn client_of(&self, id: Id, method: Method) -> Option<Id> {
+    pub(super) fn client_of(&self, id: Id, method: Method) -> Option<Id> {
         let client = self.clients.get(id)?;
         match (client.cancel, method) {
             _ if client.method == method => Some(id),
@@ -170,10 +171,9 @@ impl Proxy {
     /// Who answers: the request came from the party whose tag is in From.
     fn answering_party(&self, call: Option<Id>, message: &Message<'_>) -> Party {
         let caller_tag = message.from_tag().unwrap_or_default();
-        let key = self.call_key(message.call_id(), caller_tag);
-        let asked_by_caller = call
-            .and_then(|id| self.calls.get(id))
-            .is_none_or(|c| c.key == key);
+        let began_by =
+            |call: &Call| call.key == self.call_key(message.call_id(), caller_tag, call.sides);
+        let asked_by_caller = call.and_then(|id| self.calls.get(id)).is_none_or(began_by);
         if asked_by_caller {
             Party::Callee
         } else {

@@ -16,6 +16,9 @@ use crate::sip::transaction::ClientFired;
 use crate::sip::transaction::ServerFired;
 use crate::tick::Tick;
 
+/// RFC 3261 §16.8: no final response came in time.
+const TIMED_OUT: u16 = 408;
+
 impl Proxy {
     /// When a timer may be due next; `Tick::NEVER` where none is armed.
     #[must_use]
@@ -76,7 +79,7 @@ impl Proxy {
             }
             ClientFired::TimedOut => {
                 step.counters.count(Counter::TransactionTimeouts);
-                self.time_out(id, step);
+                self.give_up(id, TIMED_OUT, step);
                 self.end_client(id);
             }
             ClientFired::Cancel => {
@@ -85,7 +88,7 @@ impl Proxy {
                 let sent = |client: &Client| matches!(client.cancel, Cancel::Sent(_));
                 if !self.clients.get(id).is_some_and(sent) {
                     step.counters.count(Counter::TransactionTimeouts);
-                    self.time_out(id, step);
+                    self.give_up(id, TIMED_OUT, step);
                     self.end_client(id);
                 }
             }
@@ -93,9 +96,10 @@ impl Proxy {
         }
     }
 
-    /// No final response came: an INVITE is answered 408, or 487 where it was cancelled
-    /// (RFC 3261 §16.7 step 6, §9.1); others get nothing (RFC 4320 §4.2).
-    fn time_out(&mut self, client_id: Id, step: &mut Step<'_>) {
+    /// No final response will come. The request is answered with `status`, an INVITE that was
+    /// cancelled with 487 (RFC 3261 §16.7 step 6, §9.1). Where only the time is up, others than
+    /// INVITE get nothing (RFC 4320 §4.2).
+    pub(super) fn give_up(&mut self, client_id: Id, status: u16, step: &mut Step<'_>) {
         let Some(client) = self.clients.get(client_id) else {
             return;
         };
@@ -108,7 +112,7 @@ impl Proxy {
         };
         let call = server.call;
         if let Some(id) = call {
-            self.settle_offer(id, server_id, 408, step);
+            self.settle_offer(id, server_id, status, step);
         }
         let Some(client) = self.clients.get(client_id) else {
             return;
@@ -117,7 +121,7 @@ impl Proxy {
             self.fail_upstream(
                 client_id,
                 server_id,
-                if cancelled { 487 } else { 408 },
+                if cancelled { 487 } else { status },
                 step,
             );
             let first = |call: &crate::sip::call::Call| {
@@ -130,7 +134,11 @@ impl Proxy {
             return;
         }
         let bye = client.method == Method::Bye;
-        self.end_server(server_id);
+        if status == TIMED_OUT {
+            self.end_server(server_id);
+        } else {
+            self.fail_upstream(client_id, server_id, status, step);
+        }
         if let Some(id) = call.filter(|_| bye) {
             self.hang_up(id, step);
         }

@@ -86,6 +86,8 @@ pub struct Client {
     pub server: Option<Id>,
     /// Whether it is to be cancelled.
     pub cancel: Cancel,
+    /// True once ICMP has said that it is too large for the way.
+    pub by_kernel: bool,
     resend: Resend,
     expire: Tick,
 }
@@ -108,6 +110,7 @@ impl Client {
             message: Some(message),
             server: None,
             cancel: Cancel::No,
+            by_kernel: false,
             // RFC 3261 §17.1.1.2: timers A and B. §17.1.2.2: timers E and F.
             resend: Resend::start(now),
             expire: now.plus_ms(T1_64_MS),

@@ -1,0 +1,487 @@
+//! The slow paths: what leaves by the kernel and comes in by it, what ICMP says of it, and
+//! what the box sends to itself.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod bench;
+
+use std::net::SocketAddr;
+
+use bench::ACCESS;
+use bench::Bench;
+use bench::CALLEE;
+use bench::CALLER;
+use bench::CORE;
+use bench::answer;
+use bench::branch;
+use bench::call::CALLEE_MEDIA;
+use bench::call::CALLER_MEDIA;
+use bench::call::CONTACT;
+use bench::call::in_dialog;
+use bench::call::media_in;
+use bench::call::only;
+use bench::call::status;
+use bench::call::to_callee;
+use bench::call::to_caller;
+use bench::header;
+use bench::invite;
+use bench::request;
+use bench::sdp;
+use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::ids::MediaIndex;
+use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::lab;
+use trunkline_dataplane::lab::Lab;
+use trunkline_dataplane::lab::Side;
+use trunkline_dataplane::limits::KERNEL_MAILS;
+use trunkline_dataplane::limits::SIP_LEN_MAX;
+use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::mailbox::Report;
+use trunkline_dataplane::ring::FakeConfig;
+use trunkline_dataplane::route::Link;
+use trunkline_dataplane::route::Neighbour;
+use trunkline_dataplane::route::Network;
+use trunkline_dataplane::route::Out;
+use trunkline_dataplane::route::Route;
+use trunkline_dataplane::settings::DialRoute;
+use trunkline_dataplane::settings::Settings;
+use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::sip::identity::Identity;
+use trunkline_dataplane::sip::undelivered::Undelivered;
+use trunkline_dataplane::sip::undelivered::Why;
+use trunkline_dataplane::sip::undelivered::read_quote;
+use trunkline_dataplane::wire::VlanStack;
+
+fn bench_over(network: &Network) -> Bench {
+    Bench::with(&lab::settings(1), FakeConfig::default(), network)
+}
+
+/// `text` with a header line that makes it `len` bytes long.
+fn padded(text: &str, len: usize) -> String {
+    let line = "X-Long: \r\nCSeq:";
+    let more = len - text.len() - (line.len() - "CSeq:".len());
+    text.replacen(
+        "CSeq:",
+        &format!("X-Long: {}\r\nCSeq:", "x".repeat(more)),
+        1,
+    )
+}
+
+// --- Out by the kernel ---------------------------------------------------------
+
+#[test]
+fn a_message_over_the_mtu_leaves_by_the_kernel_and_so_do_its_repetitions() {
+    let mut bench = bench_over(&lab::network(1, 600, &lab::everybody()));
+    let left = bench.caller(0, &padded(&invite("long", ""), 1000));
+    assert_eq!(left.len(), 1, "the 100 fits");
+    let by_kernel = bench.by_kernel();
+    let sent = to_callee(&by_kernel);
+    assert!(sent.len() > 1000 && sent.starts_with("INVITE sip:100@10.77.2.2 SIP/2.0\r\n"));
+    bench.pass_ms(600);
+    assert_eq!(to_callee(&bench.by_kernel()), sent, "Timer A");
+    assert_eq!(bench.count(Counter::SipOverMtu), 2);
+    let ringing = answer(&sent, "180 Ringing", CONTACT, "");
+    assert_eq!(status(&to_caller(&bench.callee(0, &ringing))), "180");
+}
+
+#[test]
+fn what_fits_a_packet_of_ipv4_may_not_fit_one_of_ipv6() {
+    let side = |ipv6| Side {
+        ipv6,
+        vlan: VlanStack::NONE,
+    };
+    for ipv6 in [false, true] {
+        let mut bench = Bench::within(
+            Lab {
+                sides: [side(false), side(ipv6)],
+            },
+            1,
+        );
+        let (core, callee) = (bench.lab.listen(1), bench.lab.peer(1));
+        // 1,460 bytes leave: 1,488 or 1,508 with their headers.
+        let grown = {
+            let sent = bench.caller(0, &padded(&invite("short", ""), 1000));
+            only(&sent, core, callee).len() - 1000
+        };
+        let text = padded(&invite("long", ""), 1460 - grown).replace("z9hG4bKb1", "z9hG4bKb2");
+        let left = bench.caller(0, &text);
+        let (by_ring, by_kernel) = (left.len() - 1, bench.by_kernel());
+        assert_eq!(
+            (by_ring, by_kernel.len()),
+            if ipv6 { (0, 1) } else { (1, 0) }
+        );
+        if ipv6 {
+            assert_eq!(only(&by_kernel, core, callee).len(), 1460);
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_a_neighbour_leaves_by_the_kernel_and_the_next_by_the_rings() {
+    let mut bench = bench_over(&lab::network(1, 1500, &[CALLER.ip()]));
+    assert_eq!(bench.caller(0, &invite("who", "")).len(), 1, "the 100");
+    let sent = to_callee(&bench.by_kernel());
+    let solicited = |bench: &mut Bench| -> Vec<_> {
+        let reports = bench.reports().into_iter();
+        reports
+            .filter_map(|report| match report {
+                Report::Solicit { interface, address } => Some((interface, address)),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(solicited(&mut bench), [(InterfaceIndex(1), CALLEE.ip())]);
+    assert!(bench.pass_ms(900).is_empty());
+    assert_eq!(to_callee(&bench.by_kernel()), sent, "Timer A");
+    assert_eq!(solicited(&mut bench), [], "asked for once");
+    assert_eq!(bench.count(Counter::SipNoNeighbour), 2);
+    let known = Box::new(lab::network(2, 1500, &lab::everybody()));
+    bench.posts[0].mail.post(Mail::Network(known)).unwrap();
+    assert_eq!(to_callee(&bench.pass_ms(1_000)), sent);
+    assert!(bench.by_kernel().is_empty());
+    let returned = bench.reports();
+    assert!(matches!(returned[..], [Report::Network(ref old)] if old.epoch() == 1));
+}
+
+/// The lab's network, but that the callee's side is not ours to drive.
+fn network_with_other_interface() -> Network {
+    let link = Link {
+        index: InterfaceIndex(0),
+        mac: lab::box_mac(InterfaceIndex(0)),
+        mtu: 1500,
+        up: true,
+    };
+    let route = |listen: SocketAddr, out| Route {
+        prefix: listen.ip(),
+        length: 24,
+        gateway: None,
+        out,
+        metric: 0,
+    };
+    Network::new(
+        1,
+        &[link],
+        &[ACCESS.ip(), CORE.ip()],
+        &[
+            route(ACCESS, Out::Ours(InterfaceIndex(0))),
+            route(CORE, Out::Other),
+        ],
+        &[Neighbour {
+            interface: InterfaceIndex(0),
+            address: CALLER.ip(),
+            mac: lab::PEER_MAC,
+        }],
+    )
+}
+
+#[test]
+fn a_way_that_is_not_ours_and_a_program_of_this_host_are_reached_by_the_kernel() {
+    let mut bench = bench_over(&network_with_other_interface());
+    bench.caller(0, &invite("other", ""));
+    let sent = to_callee(&bench.by_kernel());
+    assert_eq!(bench.count(Counter::SipOtherInterface), 1);
+    let left = bench.by_socket(
+        0,
+        CALLEE,
+        1,
+        answer(&sent, "180 Ringing", "", "").as_bytes(),
+    );
+    assert_eq!(status(&to_caller(&left)), "180");
+    assert_eq!(bench.count(Counter::KernelIn), 1);
+
+    let mut settings = lab::settings(1);
+    let program = SocketAddr::new(CORE.ip(), 5080);
+    settings.trunks[1].target = Some(program);
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    bench.caller(0, &invite("local", ""));
+    only(&bench.by_kernel(), CORE, program);
+    assert_eq!(bench.count(Counter::SipOwnAddress), 1);
+}
+
+#[test]
+fn a_flood_to_a_silent_neighbour_leaves_room_to_others_and_is_counted() {
+    let mut settings = lab::settings(1);
+    settings.capacity.transactions = 4096;
+    settings.capacity.kept[0] = 4096;
+    let network = lab::network(1, 600, &[CALLER.ip()]);
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    for n in 0..KERNEL_MAILS {
+        let text = request("OPTIONS", "flood", "1", &format!("f{n}"), "", "");
+        assert!(bench.caller(0, &text).is_empty());
+    }
+    let half = KERNEL_MAILS as u64 / 2;
+    assert_eq!(bench.count(Counter::SipNoNeighbour), half);
+    assert_eq!(bench.count(Counter::SipKernelFull), half);
+    // What only is too large still finds a way: here the answer to an OPTIONS to the box.
+    let long = request("OPTIONS", "long", "1", "long", "", "")
+        .replace("sip:100@10.77.1.1 SIP", "sip:10.77.1.1 SIP")
+        .replace(";tag=caller", &format!(";tag={}", "c".repeat(600)));
+    assert!(bench.caller(0, &long).is_empty());
+    assert_eq!(bench.count(Counter::SipOverMtu), 1);
+    assert_eq!(bench.by_kernel().len(), KERNEL_MAILS / 2 + 1);
+}
+
+// --- 64 KiB ----------------------------------------------------------------------
+
+/// A session description that is `len` bytes long.
+fn long_sdp(address: SocketAddr, len: usize) -> String {
+    let mut text = sdp(address);
+    while text.len() < len {
+        let more = (len - text.len()).clamp(8, 1000);
+        text.push_str(&format!("a=x:{}\r\n", "y".repeat(more - 6)));
+    }
+    text
+}
+
+#[test]
+fn an_offer_and_an_answer_of_nearly_64_kib_pass_with_their_media_anchored() {
+    let mut bench = Bench::new(2);
+    let call_id = bench.call_id_of(1);
+    let offer = invite(&call_id, &long_sdp(CALLER_MEDIA, 64_600));
+    // Control hands it to the wrong worker: the owner gets it all the same.
+    let left = bench.by_socket(0, CALLER, 0, offer.as_bytes());
+    assert_eq!(status(&to_caller(&left)), "100");
+    let sent = to_callee(&bench.by_kernel());
+    assert!(sent.len() > 65_000, "{}", sent.len());
+    let relay = media_in(&sent);
+    assert_eq!(relay.ip(), CORE.ip());
+    let tail = |text: &str| text[text.find("a=x:").unwrap()..].to_owned();
+    assert_eq!(tail(&sent), tail(&offer));
+
+    let ok = answer(&sent, "200 OK", CONTACT, &long_sdp(CALLEE_MEDIA, 64_600));
+    assert!(bench.by_socket(1, CALLEE, 1, ok.as_bytes()).is_empty());
+    let answered = to_caller(&bench.by_kernel());
+    assert_eq!(media_in(&answered).ip(), ACCESS.ip());
+    assert_eq!(tail(&answered), tail(&ok));
+    let ack = in_dialog("ACK", &call_id, "1", "b2", &answered);
+    to_callee(&bench.caller(0, &ack));
+    assert_eq!(bench.count(Counter::CallsAnswered), 1);
+}
+
+#[test]
+fn a_request_that_would_outgrow_a_datagram_is_answered_513() {
+    let mut bench = Bench::new(1);
+    let whole = padded(&invite("whole", ""), SIP_LEN_MAX);
+    assert_eq!(whole.len(), SIP_LEN_MAX);
+    let left = bench.by_socket(0, CALLER, 0, whole.as_bytes());
+    assert_eq!(status(&to_caller(&left)), "513");
+    let body = padded(
+        &invite("body", &long_sdp(CALLER_MEDIA, 64_000)),
+        SIP_LEN_MAX,
+    );
+    let left = bench.by_socket(0, CALLER, 0, body.as_bytes());
+    assert_eq!(status(&to_caller(&left)), "513");
+    // IPv6 carries 20 bytes more than any message may have.
+    let more = padded(&invite("more", ""), SIP_LEN_MAX + 20);
+    let left = bench.by_socket(0, CALLER, 0, more.as_bytes());
+    assert_eq!(status(&to_caller(&left)), "513");
+    let sum = bench.count(Counter::SipAnswered);
+    assert_eq!((sum, bench.count(Counter::KernelIn)), (3, 3));
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+// --- What ICMP says -----------------------------------------------------------------
+
+/// What control mails where ICMP quotes `sent`, which went to `destination`.
+fn quoted(sent: &str, destination: SocketAddr, why: Why) -> Undelivered {
+    let settings = lab::settings(1);
+    let identity = Identity::new(WorkerId(0), settings.boot, settings.secrets, Vec::new());
+    let (method, branch) = read_quote(&sent.as_bytes()[..sent.len().min(520)]).unwrap();
+    Undelivered {
+        id: identity.read_branch(branch).unwrap().id,
+        method,
+        destination,
+        why,
+    }
+}
+
+fn told(bench: &mut Bench, what: Undelivered) -> Vec<bench::Left> {
+    assert!(bench.posts[0].mail.post_undelivered(what));
+    bench.left.clear();
+    bench.turn();
+    bench.left.drain(..).collect()
+}
+
+#[test]
+fn an_unreachable_callee_gives_the_caller_a_500_at_once() {
+    let mut bench = Bench::new(1);
+    let offer = invite("dead", &sdp(CALLER_MEDIA));
+    let sent = to_callee(&bench.caller(0, &offer));
+    let failed = to_caller(&told(&mut bench, quoted(&sent, CALLEE, Why::Unreachable)));
+    assert_eq!(status(&failed), "500");
+    assert_eq!(
+        header(&failed, "Via"),
+        "SIP/2.0/UDP 10.77.1.2;rport=5060;branch=z9hG4bKb1;received=10.77.1.2"
+    );
+    let to = format!("To: {}\r\n", header(&failed, "To"));
+    let ack = request("ACK", "dead", "1", "b1", &to, "");
+    assert!(bench.caller(0, &ack).is_empty());
+    assert!(bench.pass_ms(2_000).is_empty(), "no Timer A is left");
+    assert_eq!(bench.count(Counter::TransportErrors), 1);
+    assert_eq!(bench.count(Counter::CallsFailed), 1);
+    // Another error for it, or an answer after all, is late.
+    assert!(told(&mut bench, quoted(&sent, CALLEE, Why::Unreachable)).is_empty());
+    assert_eq!(bench.count(Counter::IcmpLate), 1);
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn an_error_for_what_was_answered_or_sent_elsewhere_does_nothing() {
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &invite("late", "")));
+    assert!(told(&mut bench, quoted(&sent, CALLER, Why::Unreachable)).is_empty());
+    bench.callee(0, &answer(&sent, "180 Ringing", CONTACT, ""));
+    assert!(told(&mut bench, quoted(&sent, CALLEE, Why::Unreachable)).is_empty());
+    assert_eq!(bench.count(Counter::IcmpLate), 2);
+    assert_eq!(bench.count(Counter::TransportErrors), 0);
+    let ok = answer(&sent, "200 OK", CONTACT, "");
+    assert_eq!(status(&to_caller(&bench.callee(0, &ok))), "200");
+}
+
+#[test]
+fn other_requests_get_their_500_too_and_a_bye_ends_its_call() {
+    let mut bench = Bench::new(1);
+    let (_, answered) = bench::call::establish(&mut bench, 0, "bye");
+    let options = to_callee(&bench.caller(0, &request("OPTIONS", "o", "1", "o", "", "")));
+    let left = told(&mut bench, quoted(&options, CALLEE, Why::Unreachable));
+    assert_eq!(status(&to_caller(&left)), "500");
+    let bye = to_callee(&bench.caller(0, &in_dialog("BYE", "bye", "2", "b3", &answered)));
+    let left = told(&mut bench, quoted(&bye, CALLEE, Why::Unreachable));
+    assert_eq!(status(&to_caller(&left)), "500");
+    assert_eq!(bench.count(Counter::CallsEnded), 1);
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_cancelled_invite_that_nobody_takes_ends_with_487() {
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &invite("cancel", "")));
+    bench.caller(0, &request("CANCEL", "cancel", "1", "b1", "", ""));
+    let left = told(&mut bench, quoted(&sent, CALLEE, Why::Unreachable));
+    assert_eq!(status(&to_caller(&left)), "487");
+}
+
+#[test]
+fn a_request_too_large_for_the_path_is_sent_again_by_the_kernel() {
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &padded(&invite("path", ""), 1200)));
+    assert!(told(&mut bench, quoted(&sent, CALLEE, Why::TooLarge)).is_empty());
+    assert_eq!(to_callee(&bench.by_kernel()), sent);
+    // Once only for the errors of all fragments; then Timer A.
+    told(&mut bench, quoted(&sent, CALLEE, Why::TooLarge));
+    assert!(bench.by_kernel().is_empty());
+    assert!(bench.pass_ms(600).is_empty());
+    assert_eq!(to_callee(&bench.by_kernel()), sent);
+    assert_eq!(bench.count(Counter::PathMtuErrors), 1);
+    assert_eq!(bench.count(Counter::SipPathMtu), 2);
+    let ok = answer(&sent, "200 OK", CONTACT, "");
+    assert_eq!(status(&to_caller(&bench.callee(0, &ok))), "200");
+}
+
+// --- A next hop that is ourselves ------------------------------------------------------
+
+/// The lab, but that the caller's requests go to our own core listen, and what comes from
+/// there `then`.
+fn settings_with_a_spiral(workers: u8, then: TrunkIndex) -> Settings {
+    let mut settings = lab::settings(workers);
+    settings.trunks.push(Trunk {
+        name: "spiral".to_owned(),
+        sources: vec![(CORE.ip(), 32)],
+        target: Some(CORE),
+        listen: ListenIndex(1),
+        media: MediaIndex(1),
+    });
+    let route = |from, to| DialRoute {
+        from: Some(TrunkIndex(from)),
+        prefix: None,
+        to,
+    };
+    settings.routes = vec![route(0, TrunkIndex(2)), route(2, then)];
+    settings
+}
+
+#[test]
+fn a_call_through_our_own_listen_passes_without_a_frame_to_ourselves() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let settings = settings_with_a_spiral(2, TrunkIndex(1));
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let call_id = bench.call_id_of(1);
+    let left = bench.caller(0, &invite(&call_id, &sdp(CALLER_MEDIA)));
+    let sent = to_callee(&left);
+    assert_eq!(header(&sent, "Max-Forwards"), "68");
+    assert_eq!(sent.matches("\r\nVia: ").count(), 3);
+    let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    let answered = to_caller(&bench.callee(0, &ok));
+    assert_eq!(answered.matches("\r\nVia: ").count(), 1);
+    to_callee(&bench.caller(0, &in_dialog("ACK", &call_id, "1", "b2", &answered)));
+    let bye = to_callee(&bench.caller(0, &in_dialog("BYE", &call_id, "2", "b3", &answered)));
+    assert!(!bye.contains("\r\nRoute: "));
+    let left = bench.callee(0, &answer(&bye, "200 OK", "", ""));
+    assert_eq!(status(&to_caller(&left)), "200");
+    assert_eq!(bench.count(Counter::CallsStarted), 2);
+    assert_eq!(bench.count(Counter::CallsEnded), 2);
+    let own = bench.count(Counter::OwnIn);
+    assert_eq!(bench.count(Counter::SipToOwnListen), own);
+    assert!(own >= 6, "{own}");
+    assert!(bench.by_kernel().is_empty());
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_loop_through_ourselves_ends() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut settings = settings_with_a_spiral(1, TrunkIndex(2));
+    // It grows by a Via each time round.
+    settings.capacity.kept = [512, 128, 64];
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    // RFC 3261 §16.3: by Max-Forwards.
+    let left = bench.caller(0, &request("OPTIONS", "loop", "1", "o1", "", ""));
+    assert_eq!(status(&to_caller(&left)), "483");
+    assert_eq!(bench.count(Counter::Requests), 71);
+    // An INVITE that comes round between the same listens is known again.
+    let left = bench.caller(0, &invite("round", ""));
+    let finals: Vec<_> = left.iter().filter(|l| status(&l.text()) != "100").collect();
+    assert_eq!(status(&finals[0].text()), "482");
+    let to = format!("To: {}\r\n", header(&finals[0].text(), "To"));
+    bench.caller(0, &request("ACK", "round", "1", "b1", &to, ""));
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn too_much_for_ourselves_is_counted() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut settings = settings_with_a_spiral(1, TrunkIndex(1));
+    settings.capacity.kept[2] = 64;
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    // All of them are read in one turn, and each goes to ourselves: 1 MiB holds 16.
+    for n in 0..20 {
+        let text = padded(
+            &request("OPTIONS", "big", "1", &format!("b{n}"), "", ""),
+            65_000,
+        );
+        let mail = trunkline_dataplane::mailbox::SipMail {
+            source: CALLER,
+            listen: ListenIndex(0),
+            len: 0,
+            origin: trunkline_dataplane::mailbox::Origin::Kernel,
+        };
+        assert!(bench.posts[0].mail.post_sip(mail, text.as_bytes()));
+    }
+    bench.turn();
+    assert_eq!(bench.count(Counter::SipOwnFull), 4);
+    assert_eq!(bench.count(Counter::OwnIn), 16);
+    let by_kernel = bench.by_kernel();
+    assert!(by_kernel.iter().all(|sent| sent.destination == CALLEE));
+    // They differ by the branch alone.
+    let mut branches: Vec<_> = by_kernel.iter().map(|sent| branch(&sent.text())).collect();
+    branches.dedup();
+    assert_eq!(branches.len(), 16);
+}
