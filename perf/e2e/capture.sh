@@ -1,0 +1,73 @@
+#!/bin/bash
+# A capture by user of two calls with media: the file is one that tshark reads, with each
+# message and each RTP packet once a side, headers only of the media; the ladder
+# shows them; nothing is lost, and the calls notice nothing. A place taken is
+# free again; latency and talkers speak of the same calls.
+# shellcheck source=perf/e2e/common.sh
+. "$(dirname "$0")/common.sh"
+
+# fields FILTER FIELD...: what tshark sees in the file, a packet a line.
+fields() {
+    local filter=$1 field arguments=()
+    shift
+    for field in "$@"; do arguments+=(-e "$field"); done
+    tshark -r "$BOX_DIR/calls.pcap" -d udp.port==5060,sip -Y "$filter" -T fields "${arguments[@]}" 2>/dev/null
+}
+
+count() {
+    fields "$@" frame.number | wc -l
+}
+
+e2e_begin ''
+e2e_that "the box starts" box_start
+box_ctl capture --user 2000 --seconds 30 --write "$BOX_DIR/calls.pcap" >"$BOX_DIR/ladder" 2>"$BOX_DIR/capture.log" &
+capture=$!
+sleep 0.5
+e2e_serves 2
+kill -INT $capture
+wait $capture
+e2e_equal "the capture's exit code" $? 0
+
+e2e_equal "INVITEs: two calls, in and out" "$(count 'sip.Method == "INVITE"')" 4
+e2e_equal "100 Trying" "$(count 'sip.Status-Code == 100')" 2
+e2e_equal "200 OK to INVITE and BYE, in and out" "$(count 'sip.Status-Code == 200')" 8
+e2e_equal "BYEs" "$(count 'sip.Method == "BYE"')" 4
+e2e_equal "wrong checksums" "$(fields 'ip.checksum.status == 0' frame.number | wc -l)" 0
+lab_rtp=$(($(lab_count caller rtp_out) + $(lab_count callee rtp_out)))
+e2e_equal "RTP, in and out" "$(fields '!sip && udp' frame.number | wc -l)" $((2 * lab_rtp))
+longest=$(fields '!sip && udp' frame.cap_len | sort -n | tail -1)
+[ "$longest" -le 96 ] || e2e_fail "speech was captured: $longest bytes of a packet"
+e2e_equal "the file's mode" "$(stat -c %a "$BOX_DIR/calls.pcap")" 600
+
+grep -q 'INVITE sdp' "$BOX_DIR/ladder" || e2e_fail "no INVITE on the ladder"
+grep -q '#2' "$BOX_DIR/ladder" || e2e_fail "the ladder tells no two calls apart"
+e2e_equal "arrows" "$(grep -c '│' "$BOX_DIR/ladder")" "$(count sip)"
+e2e_that "the file has the same ladder" box_ctl ladder "$BOX_DIR/calls.pcap" >"$BOX_DIR/again"
+e2e_equal "arrows of the file" "$(grep -c '│' "$BOX_DIR/again")" "$(count sip)"
+e2e_equal "copies lost" "$(box_count captures_lost)" 0
+
+# Four at once, no more; and when they have ended there is room again.
+held=()
+for _ in 1 2 3 4; do
+    box_ctl capture --user nobody --seconds 20 >/dev/null 2>&1 &
+    held+=($!)
+done
+sleep 0.5
+code=0
+box_ctl capture --user nobody --seconds 1 >"$BOX_DIR/refused" 2>&1 || code=$?
+e2e_equal "a fifth capture" $code 1
+grep -q '4 captures are under way' "$BOX_DIR/refused" || e2e_fail "it does not say why: $(cat "$BOX_DIR/refused")"
+kill -INT "${held[@]}"
+wait "${held[@]}"
+sleep 0.5
+e2e_that "there is room again" box_ctl capture --user nobody --seconds 1
+
+box_ctl --json latency >"$BOX_DIR/latency.json"
+for stage in sip_scan sip_proxy sip_send media_relay sip_added media_added; do
+    n=$(jq --arg stage $stage '.stages[] | select(.stage == $stage).since_start.samples' "$BOX_DIR/latency.json")
+    [ "$n" -gt 0 ] || e2e_fail "no samples of $stage"
+done
+e2e_that "latency is told" box_ctl latency
+e2e_that "talkers are told" box_ctl talkers
+e2e_that "the box stops" box_stop
+e2e_nothing_left
