@@ -64,7 +64,7 @@ pub const STAGES: [StageInfo; 6] = [
     StageInfo {
         stage: Stage::SipAdded,
         name: "sip_added",
-        help: "what the box adds to a SIP message: from its batch being taken to the kernel being told to send, without the wait in the receive ring",
+        help: "what the box adds to a SIP message: from its batch, or its mail, being taken to the kernel being told to send; without its wait in the receive ring or the mailbox",
     },
     StageInfo {
         stage: Stage::MediaAdded,
@@ -202,11 +202,16 @@ impl Stopwatch {
         self.mark = now;
     }
 
+    /// A SIP message was taken up by the worker that owns it.
+    #[inline]
+    pub fn sip(&mut self) {
+        self.sip += u32::from(self.on);
+    }
+
     /// A SIP message was taken off a ring.
     #[inline]
-    pub fn sip(&mut self, source: IpAddr, dropped: bool) {
+    pub fn heard(&mut self, source: IpAddr, dropped: bool) {
         if self.on {
-            self.sip += 1;
             self.samples.heard(source, dropped);
         }
     }

@@ -178,7 +178,7 @@ impl<R: Rings> Worker<R> {
         let mut batch = std::mem::take(&mut self.batch);
         self.rings.receive(&mut batch);
         let mut worked = !batch.is_empty();
-        if worked {
+        if worked || self.post.has_mail() {
             self.stopwatch.begin(now);
         }
         worked |= self.read_mail(now);
@@ -253,8 +253,12 @@ impl<R: Rings> Worker<R> {
                     listen,
                 };
                 let outcome = self.take_up_sip(&frame, interface, &datagram, arrival, now);
-                self.stopwatch
-                    .sip(arrival.source.ip(), outcome.info().kind == Kind::Dropped);
+                let dropped = outcome.info().kind == Kind::Dropped;
+                self.stopwatch.heard(arrival.source.ip(), dropped);
+                // What is handed over goes on at its owner's.
+                if outcome != Counter::MailedToOwner {
+                    self.stopwatch.sip();
+                }
                 self.counters.count(outcome);
                 self.rings.free(frame);
             }
@@ -406,6 +410,7 @@ impl<R: Rings> Worker<R> {
         };
         let (post, stopwatch) = (&mut self.post, &mut self.stopwatch);
         let outcome = sip(&mut self.proxy, post, stopwatch, heard, arrival, &mut step);
+        self.stopwatch.sip();
         self.counters.count(outcome);
         self.carry_out(now);
         self.stopwatch.lap(Stage::SipSend);

@@ -186,7 +186,7 @@ pub struct LogWish {
 }
 
 /// `GET /v1/stats`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// What the workers count.
     pub counters: Vec<CounterRow>,
@@ -196,6 +196,9 @@ pub struct Stats {
     pub sockets: Vec<SocketStats>,
     /// What the operator's socket counts.
     pub operator: OperatorStats,
+    /// How long the stages took.
+    #[serde(default)]
+    pub latency: Latency,
     /// The sums that must hold.
     pub sums: Vec<Sum>,
     /// The names of sums that could not be made, since a figure of theirs is missing.
@@ -413,7 +416,7 @@ pub struct Refusal {
 }
 
 /// `GET /v1/latency`: how long the stages of a packet's way through a worker take, sampled.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// How many seconds "recent" reaches back.
     pub recent_s: u64,

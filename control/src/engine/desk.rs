@@ -58,7 +58,7 @@ pub struct Desk {
     pub(super) programs: Vec<Program>,
     pub(super) queries: Queries,
     capturing: Capturing,
-    sampling: Sampling,
+    pub(super) sampling: Sampling,
     pub(super) operator: OperatorStats,
     pub(super) kernel: Kernel,
     pub(super) links: Vec<(bool, u32)>,

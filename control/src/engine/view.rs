@@ -34,6 +34,7 @@ use crate::api::types::CounterRow;
 use crate::api::types::Flow;
 use crate::api::types::Flows;
 use crate::api::types::InterfaceStatus;
+use crate::api::types::Latency;
 use crate::api::types::Leg;
 use crate::api::types::OperatorStats;
 use crate::api::types::SocketStats;
@@ -62,6 +63,7 @@ pub(super) struct Snapshot {
     /// By interface; why not where they cannot be read.
     verdicts: Vec<Result<Verdicts, String>>,
     operator: OperatorStats,
+    latency: Latency,
 }
 
 impl Snapshot {
@@ -87,6 +89,7 @@ impl Snapshot {
                 kernel: desk.kernel.counts(),
                 ..desk.operator
             },
+            latency: desk.sampling.latency(),
         }
     }
 
@@ -239,6 +242,7 @@ impl Snapshot {
                 .collect(),
             sockets: self.sockets(sockets),
             operator: self.operator,
+            latency: self.latency.clone(),
             sums,
             unchecked,
             complete: self.is_complete(sockets),

@@ -11,9 +11,24 @@ use crate::api::types::Talkers;
 use crate::cli::media::Stream;
 
 impl Paper {
-    /// `trunkctl latency`
+    /// The last seconds' latency, a part of `trunkctl stats`; nothing where nothing was sampled.
     #[must_use]
-    pub fn latency(self, latency: &Latency) -> String {
+    pub fn recent(self, latency: &Latency) -> String {
+        if latency.stages.iter().all(|of| of.recent.samples == 0) {
+            return String::new();
+        }
+        let rows = latency
+            .stages
+            .iter()
+            .map(|of| (of.stage.as_str(), of.recent));
+        format!(
+            "\nTime a stage takes, the last {} seconds\n{}",
+            latency.recent_s,
+            self.percentiles(rows)
+        )
+    }
+
+    fn percentiles<'a>(self, rows: impl Iterator<Item = (&'a str, Percentiles)>) -> String {
         let columns = [
             Word("stage"),
             Number("samples"),
@@ -23,7 +38,7 @@ impl Paper {
             Number("p99.9"),
             Number("max"),
         ];
-        let row = |stage: &str, of: &Percentiles| {
+        let rows = rows.map(|(stage, of)| {
             let mut cells = vec![stage.to_owned(), number(of.samples)];
             let times = [of.p50_us, of.p90_us, of.p99_us, of.p999_us, of.max_us];
             cells.extend(times.iter().map(|us| match of.samples {
@@ -31,21 +46,22 @@ impl Paper {
                 _ => time(*us),
             }));
             cells
-        };
-        let recent = latency.stages.iter().map(|of| row(&of.stage, &of.recent));
-        let all = latency
-            .stages
-            .iter()
-            .map(|of| row(&of.stage, &of.since_start));
-        let meaning = latency
-            .stages
-            .iter()
-            .map(|of| vec![of.stage.clone(), of.help.clone()]);
+        });
+        self.table(&columns, rows)
+    }
+
+    /// `trunkctl latency`
+    #[must_use]
+    pub fn latency(self, latency: &Latency) -> String {
+        let stages = latency.stages.iter();
+        let recent = stages.clone().map(|of| (of.stage.as_str(), of.recent));
+        let all = stages.clone().map(|of| (of.stage.as_str(), of.since_start));
+        let meaning = stages.map(|of| vec![of.stage.clone(), of.help.clone()]);
         format!(
             "The last {} seconds\n{}\nSince the start\n{}\n{}",
             latency.recent_s,
-            self.table(&columns, recent),
-            self.table(&columns, all),
+            self.percentiles(recent),
+            self.percentiles(all),
             self.table(&[Word("stage"), Text("what is timed")], meaning)
         )
     }

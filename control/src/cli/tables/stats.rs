@@ -63,6 +63,7 @@ impl Paper {
         }
         text += "\nAF_XDP sockets, as the kernel counts\n";
         text += &self.sockets(stats);
+        text += &self.recent(&stats.latency);
         let rows = stats.operator.rows().into_iter();
         let rows: Vec<_> = rows
             .filter(|row| all || row.count > 0)
