@@ -421,6 +421,16 @@ mod tests {
         assert_eq!(&request[96..100], [255; 4]);
         assert_eq!(&request[102..104], [255; 2]);
         assert_eq!(request[168], 3);
+        // What ethtool 6.1 itself sends for the same over IPv6.
+        let ipv6 = specification(&Rule {
+            to: "[2001:db8::1]:5060".parse().unwrap(),
+            queue: 3,
+        });
+        assert_eq!(ipv6[16], 6);
+        assert_eq!((&ipv6[36..40], ipv6[51]), (&[0x20, 1, 0x0d, 0xb8][..], 1));
+        assert_eq!(&ipv6[54..56], [0x13, 0xc4]);
+        assert!(ipv6[108..124].iter().all(|byte| *byte == 255));
+        assert_eq!(&ipv6[124..128], [0, 0, 255, 255]);
         let mut other = request.clone();
         // What does not count may be anything.
         other[20] = 9;
