@@ -125,10 +125,14 @@ box_ctl() {
     guest "trunkctl --socket /run/box/control.sock $*"
 }
 
+box_send_config() {
+    guest "echo $(base64 -w 0 "$BOX_CONFIG") | base64 -d >/run/box/trunkline.toml"
+}
+
 # Starts trunklined, and waits until it answers.
 box_start() {
     local left=30
-    guest "echo $(base64 -w 0 "$BOX_CONFIG") | base64 -d >/run/box/trunkline.toml"
+    box_send_config
     guest start
     while [ $((left--)) -gt 0 ]; do
         if box_ctl status >/dev/null 2>&1; then return 0; fi
