@@ -286,10 +286,7 @@ pub struct SocketStats {
     /// System calls to have frames sent.
     #[serde(default)]
     pub kicks: u64,
-    /// System calls to have the driver look for frames to receive into.
-    #[serde(default)]
-    pub fill_kicks: u64,
-    /// System calls of either kind that failed, because the interface was down or gone.
+    /// System calls that failed, because the interface was down or gone.
     #[serde(default)]
     pub kick_errors: u64,
 }

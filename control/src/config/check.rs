@@ -115,14 +115,7 @@ impl Check<'_> {
     /// The frames must suffice where each worker has the fewest queues that it can have.
     fn frames(&mut self, file: &File) {
         let (rx, tx) = (*file.ring_rx.get_ref(), *file.ring_tx.get_ref());
-        let lens = vec![
-            RingLens {
-                rx,
-                fill: 2 * rx,
-                tx
-            };
-            file.interfaces.len()
-        ];
+        let lens = vec![RingLens::new(rx, tx, 0); file.interfaces.len()];
         let needed = frames_needed(&lens);
         let frames = *file.umem_frames.get_ref();
         if frames > 0 && frames < needed {

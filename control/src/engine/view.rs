@@ -271,7 +271,6 @@ impl Snapshot {
                 sent: socket.tx,
                 refused: socket.refused,
                 kicks: socket.kicks,
-                fill_kicks: socket.fill_kicks,
                 kick_errors: socket.kick_errors,
             })
             .collect();

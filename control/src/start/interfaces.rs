@@ -5,6 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use trunkline_bpf::ModeWish;
+use trunkline_dataplane::ring::nic_rx_descriptors;
 
 use crate::config::Config;
 use crate::config::Interface;
@@ -27,6 +28,8 @@ pub struct Device {
     pub queues_max: u32,
     /// True where the host defers the interrupts of a NAPI that is polled.
     pub defers_interrupts: bool,
+    /// The descriptors of a receive ring of the NIC's own; 0 where it does not tell.
+    pub nic_rx: u32,
 }
 
 impl Device {
@@ -150,6 +153,7 @@ fn check_one(interface: &Interface, workers: u8, dump: &Dump) -> Result<Device, 
     }
     Ok(Device {
         name: device,
+        nic_rx: nic_rx_descriptors(&link.device).unwrap_or(0),
         ifindex: link.ifindex,
         queues,
         queues_max: link.rx_queues_max.max(queues),

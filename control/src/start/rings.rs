@@ -142,13 +142,13 @@ fn explain(config: &Config, worker: u8, error: RingError) -> EngineError {
 /// The sockets of `worker`: the queues q with q mod workers = its number, on every
 /// interface.
 fn xsk_config(config: &Config, devices: &[Device], worker: u8, mode: ModeWish) -> XskConfig {
-    let lens = RingLens {
-        rx: config.ring_rx,
-        fill: 2 * config.ring_rx,
-        tx: config.ring_tx,
-    };
     let mut sockets = Vec::new();
     for ((index, interface), device) in (0..).zip(&config.interfaces).zip(devices) {
+        let nic_rx = match mode {
+            ModeWish::Copy => 0,
+            ModeWish::Auto | ModeWish::ZeroCopy => device.nic_rx,
+        };
+        let lens = RingLens::new(config.ring_rx, config.ring_tx, nic_rx);
         let queues = u16::try_from(device.queues).unwrap_or(u16::MAX);
         for queue in (u16::from(worker)..queues).step_by(usize::from(config.workers)) {
             sockets.push(SocketConfig {
@@ -255,6 +255,7 @@ mod tests {
             queues,
             queues_max: queues,
             defers_interrupts: false,
+            nic_rx: 0,
         }
     }
 

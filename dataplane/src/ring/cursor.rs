@@ -1,7 +1,7 @@
 //! The two ends of a ring shared with the kernel.
 //!
-//! A ring is memory with a producer index, a consumer index, flags, and a
-//! power-of-two array of entries. The indexes run freely and wrap at 2^32.
+//! A ring is memory with a producer index, a consumer index, and a power-of-two
+//! array of entries. The indexes run freely and wrap at 2^32.
 //! Each end owns one index and reads the other's only when its cached copy no
 //! longer suffices, so that the usual case touches no shared cache line.
 //!
@@ -40,7 +40,6 @@ unsafe impl Entry for libc::xdp_desc {}
 pub(crate) struct Offsets {
     pub producer: u64,
     pub consumer: u64,
-    pub flags: u64,
     pub entries: u64,
 }
 
@@ -49,8 +48,7 @@ impl Offsets {
     const ANONYMOUS: Offsets = Offsets {
         producer: 0,
         consumer: 64,
-        flags: 128,
-        entries: 192,
+        entries: 128,
     };
 
     /// Bytes to map for `entry_count` entries.
@@ -71,7 +69,6 @@ pub(crate) struct Ring<T> {
 struct View<T> {
     producer: NonNull<AtomicU32>,
     consumer: NonNull<AtomicU32>,
-    flags: NonNull<AtomicU32>,
     entries: NonNull<T>,
     /// Entries less one: the count is a power of two.
     mask: u32,
@@ -79,7 +76,7 @@ struct View<T> {
 }
 
 // SAFETY: the pointers are into the mapping that `memory` keeps alive. Indexes
-// and flags are atomic; an entry is written by the only producer and read by
+// are atomic; an entry is written by the only producer and read by
 // the only consumer, in the order that the indexes impose.
 unsafe impl<T: Entry> Send for View<T> {}
 
@@ -95,7 +92,6 @@ impl<T: Entry> Ring<T> {
         let view = View {
             producer: index(offsets.producer)?,
             consumer: index(offsets.consumer)?,
-            flags: index(offsets.flags)?,
             entries: part::<T>(&memory, offsets.entries)?,
             mask: entry_count - 1,
             memory: Arc::new(memory),
@@ -123,7 +119,6 @@ impl<T: Entry> Ring<T> {
         let View {
             producer,
             consumer,
-            flags,
             entries,
             mask,
             memory,
@@ -131,7 +126,6 @@ impl<T: Entry> Ring<T> {
         let view = View {
             producer,
             consumer,
-            flags,
             entries,
             mask,
             memory: Arc::clone(&memory),
@@ -191,11 +185,6 @@ impl<T: Entry> View<T> {
         unsafe { self.consumer.as_ref() }
     }
 
-    fn flags(&self) -> &AtomicU32 {
-        // SAFETY: as producer().
-        unsafe { self.flags.as_ref() }
-    }
-
     fn entry(&self, index: u32) -> *mut T {
         // SAFETY: the mask keeps it within the array, which Ring::new() has
         // checked to lie in the mapping.
@@ -250,11 +239,6 @@ impl<T: Entry> Producer<T> {
     pub(crate) fn unconsumed(&self) -> u32 {
         self.published
             .wrapping_sub(self.view.consumer().load(Ordering::Relaxed))
-    }
-
-    /// True if the kernel wants a system call to go on with this ring.
-    pub(crate) fn needs_wakeup(&self) -> bool {
-        self.view.flags().load(Ordering::Relaxed) & libc::XDP_RING_NEED_WAKEUP != 0
     }
 }
 

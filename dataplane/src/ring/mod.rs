@@ -20,6 +20,7 @@ mod busy_poll;
 mod cursor;
 mod error;
 mod fake;
+mod nic;
 mod port;
 mod socket;
 mod syscall;
@@ -39,6 +40,7 @@ pub use busy_poll::BusyPoll;
 pub use error::RingError;
 pub use fake::Fake;
 pub use fake::FakeConfig;
+pub use nic::nic_rx_descriptors;
 pub use port::RingLens;
 pub use port::frames_needed;
 pub use socket::Mode;
@@ -170,9 +172,7 @@ pub struct SocketStatistics {
     pub refused: u64,
     /// System calls made to have frames sent.
     pub kicks: u64,
-    /// System calls made to have the driver look at the fill ring: zero-copy only.
-    pub fill_kicks: u64,
-    /// Kicks of either kind that failed, because the interface was down or gone.
+    /// Kicks that failed, because the interface was down or gone.
     pub kick_errors: u64,
     /// Whether the worker drives the queue's NAPI.
     pub busy_poll: BusyPoll,

@@ -4,7 +4,8 @@
 //!
 //! - `fill + rx` frames of a port never exceed the fill ring's length. The fill
 //!   ring is at least twice as long as the rx ring, so when the rx ring is full
-//!   the kernel still has as many frames to receive into.
+//!   the kernel still has as many frames to receive into. And it has room for what
+//!   the NIC's own ring holds besides: see [`RingLens::new`].
 //! - `tx + completion` frames never exceed the tx ring's length. The completion
 //!   ring is as long, so it cannot overflow.
 //!
@@ -49,6 +50,22 @@ impl Default for RingLens {
 }
 
 impl RingLens {
+    /// Rings for `rx` frames that may wait for the worker and `tx` that may wait for
+    /// the NIC, whose own receive ring has `nic_rx` descriptors. In zero-copy those
+    /// hold frames of ours. With the rx ring full, the NIC's ring full and a batch in
+    /// the worker's hands there is still one in the fill ring: a driver that finds it
+    /// dry loses packets, and igb loses its place (decision 013).
+    #[must_use]
+    pub fn new(rx: u32, tx: u32, nic_rx: u32) -> RingLens {
+        let batch = u32::try_from(BATCH).unwrap_or(u32::MAX);
+        let all = rx.saturating_add(nic_rx).saturating_add(batch);
+        RingLens {
+            rx,
+            fill: rx.saturating_mul(2).max(all.next_power_of_two()),
+            tx,
+        }
+    }
+
     /// What is wrong with them, if anything.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let powers = [self.rx, self.fill, self.tx]
@@ -83,7 +100,6 @@ pub(crate) struct Counts {
     pub completed: u64,
     pub refused: u64,
     pub kicks: u64,
-    pub fill_kicks: u64,
     pub kick_errors: u64,
     pub busy_poll: BusyPoll,
 }
@@ -146,11 +162,19 @@ impl Port {
     }
 
     /// Appends at most `limit` received frames to `batch`.
+    ///
+    /// # Panics
+    /// If the kernel shows more frames than it was given: then one has come twice,
+    /// and two packets would share its bytes.
     pub(crate) fn receive(&mut self, pool: &mut Pool, batch: &mut Vec<Received>, limit: usize) {
         for _ in 0..limit {
             let Some(descriptor) = self.rx.pop() else {
                 break;
             };
+            assert!(
+                self.fill_outstanding > 0,
+                "the kernel has shown a frame twice: report its version and the driver"
+            );
             let frame = pool.received(descriptor.addr, descriptor.len);
             self.fill_outstanding -= 1;
             self.counts.rx += 1;
@@ -219,7 +243,6 @@ impl Port {
             completed,
             refused,
             kicks,
-            fill_kicks,
             kick_errors,
             busy_poll,
         } = self.counts;
@@ -232,7 +255,6 @@ impl Port {
             completed,
             refused,
             kicks,
-            fill_kicks,
             kick_errors,
             busy_poll,
         }
@@ -366,8 +388,9 @@ mod tests {
     use crate::sys::memory::Hugepages;
     use crate::sys::memory::Mapping;
 
-    #[test]
-    fn a_fill_ring_released_later_than_the_frames_are_shown_is_filled_later() {
+    /// A port whose rings have four entries, its pool, and the kernel's ends of the
+    /// fill and the rx ring.
+    fn port() -> (Port, Pool, Consumer<u64>, Producer<libc::xdp_desc>) {
         let lens = RingLens {
             rx: 4,
             fill: 4,
@@ -375,8 +398,8 @@ mod tests {
         };
         let mapping = Mapping::new(8 * usize::from(CHUNK_LEN), Hugepages::Off).unwrap();
         let mut pool = Pool::new(Umem::new(mapping));
-        let (fill, mut kernel_fill) = Ring::pair(4).unwrap();
-        let (mut kernel_rx, rx) = Ring::pair(4).unwrap();
+        let (fill, kernel_fill) = Ring::pair(4).unwrap();
+        let (kernel_rx, rx) = Ring::pair(4).unwrap();
         let (tx, _kernel_tx) = Ring::pair(4).unwrap();
         let (_kernel_completion, completion) = Ring::pair(4).unwrap();
         let ends = Ends {
@@ -387,15 +410,24 @@ mod tests {
         };
         let mut port = Port::new(InterfaceIndex(0), QueueId(0), lens, ends);
         port.refill(&mut pool);
+        (port, pool, kernel_fill, kernel_rx)
+    }
 
-        // As xsk_flush() does it: the frame is shown, its fill entry not yet released.
-        let addr = kernel_fill.pop().unwrap();
-        let descriptor = libc::xdp_desc {
+    fn descriptor(addr: u64) -> libc::xdp_desc {
+        libc::xdp_desc {
             addr,
             len: 60,
             options: 0,
-        };
-        assert!(kernel_rx.push(descriptor));
+        }
+    }
+
+    #[test]
+    fn a_fill_ring_released_later_than_the_frames_are_shown_is_filled_later() {
+        let (mut port, mut pool, mut kernel_fill, mut kernel_rx) = port();
+
+        // As xsk_flush() does it: the frame is shown, its fill entry not yet released.
+        let addr = kernel_fill.pop().unwrap();
+        assert!(kernel_rx.push(descriptor(addr)));
         kernel_rx.publish();
         let mut batch = Vec::with_capacity(1);
         port.receive(&mut pool, &mut batch, 1);
@@ -407,5 +439,33 @@ mod tests {
         kernel_fill.release();
         port.refill(&mut pool);
         assert_eq!(kernel_fill.waiting(), 4);
+    }
+
+    #[test]
+    fn the_fill_ring_outlasts_a_full_rx_ring_and_a_full_nic() {
+        for (rx, nic_rx, fill) in [
+            (2048, 0, 4096),
+            (2048, 256, 4096),
+            (2048, 2048, 8192),
+            (64, 256, 512),
+            (64, 0, 128),
+        ] {
+            let lens = RingLens::new(rx, 2048, nic_rx);
+            assert_eq!(lens.fill, fill, "{rx} {nic_rx}");
+            assert_eq!(lens.fault(), None);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the kernel has shown a frame twice")]
+    fn more_frames_than_were_given_end_the_worker() {
+        let (mut port, mut pool, mut kernel_fill, mut kernel_rx) = port();
+        let mut batch = Vec::with_capacity(5);
+        let addrs: Vec<_> = (0..4).map(|_| kernel_fill.pop().unwrap()).collect();
+        for addr in addrs.iter().chain(&addrs[..1]) {
+            assert!(kernel_rx.push(descriptor(*addr)));
+            kernel_rx.publish();
+            port.receive(&mut pool, &mut batch, 1);
+        }
     }
 }

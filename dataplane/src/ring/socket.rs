@@ -2,7 +2,7 @@
 //!
 //! The order is the kernel's: UMEM (first socket only), fill and completion
 //! ring, rx and tx ring, bind. The first socket of a worker owns the UMEM and
-//! settles its mode and need_wakeup; the others join with XDP_SHARED_UMEM and
+//! settles its mode; the others join with XDP_SHARED_UMEM and
 //! nothing else, each with fill and completion rings of its own.
 
 use std::io;
@@ -146,12 +146,11 @@ impl Socket {
             producer,
             consumer,
             desc: entries,
-            flags,
+            ..
         } = *at;
         let offsets = Offsets {
             producer,
             consumer,
-            flags,
             entries,
         };
         let len = offsets.ring_len::<T>(entry_count);
@@ -176,7 +175,9 @@ impl Socket {
         let flags = match (owner, mode) {
             (Some(_), _) => libc::XDP_SHARED_UMEM,
             (None, Mode::Copy) => libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP,
-            (None, Mode::ZeroCopy) => libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP,
+            // With need_wakeup a driver that finds the rx ring full waits, and shows
+            // a frame again that the kernel has freed: decision 013.
+            (None, Mode::ZeroCopy) => libc::XDP_ZEROCOPY,
         };
         let SocketConfig { ifindex, queue, .. } = self.config;
         let bind = || syscall::bind(self.fd.as_fd(), ifindex, queue.0, flags, owner);
@@ -223,7 +224,7 @@ impl Socket {
 
     /// Has the driver poll its NAPI, and look at the fill ring with it.
     pub(super) fn drive(&self, port: &mut Port) {
-        if !port.dead && syscall::kick_fill(self.fd.as_fd()).is_err() {
+        if !port.dead && syscall::poll_napi(self.fd.as_fd()).is_err() {
             port.counts.kick_errors += 1;
         }
     }
@@ -256,10 +257,7 @@ impl Socket {
     pub(super) fn kick(&self, port: &mut Port, mode: Mode) {
         for _ in 0..KICKS_MAX {
             let unsent = port.tx.unconsumed();
-            // A driver that sends by itself clears the flag. If it set it just
-            // after we looked, the next turn's flush sees it: wait() does not
-            // sleep for long while something is unsent.
-            if unsent == 0 || port.dead || (mode == Mode::ZeroCopy && !port.tx.needs_wakeup()) {
+            if unsent == 0 || port.dead {
                 return;
             }
             port.counts.kicks += 1;
@@ -288,19 +286,6 @@ impl Socket {
             if mode == Mode::ZeroCopy || port.tx.unconsumed() == unsent {
                 return;
             }
-        }
-    }
-
-    /// Has the driver look at the fill ring, where it asks for that.
-    pub(super) fn kick_fill(&self, port: &mut Port) {
-        if port.dead || !port.fill.needs_wakeup() {
-            return;
-        }
-        port.counts.fill_kicks += 1;
-        if syscall::kick_fill(self.fd.as_fd()).is_err() {
-            // EAGAIN while the driver resets, ENETDOWN: the flag stays up, and
-            // the next turn asks again.
-            port.counts.kick_errors += 1;
         }
     }
 }

@@ -207,8 +207,8 @@ pub(super) fn kick_tx(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// recvfrom(2) of nothing: has the driver look at the fill ring.
-pub(super) fn kick_fill(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// recvfrom(2) of nothing: has the driver poll the queue's NAPI.
+pub(super) fn poll_napi(fd: BorrowedFd<'_>) -> io::Result<()> {
     let nowhere = ptr::null_mut();
     // SAFETY: no buffer, no address.
     let received = unsafe {

@@ -332,11 +332,6 @@ impl Rings for Xsk {
             socket.kick(port, self.mode);
         }
         self.ports.reap_and_refill();
-        if self.mode == Mode::ZeroCopy {
-            for (socket, port) in self.sockets.iter().zip(self.ports.iter_mut()) {
-                socket.kick_fill(port);
-            }
-        }
     }
 
     fn ledger(&self) -> Ledger {
