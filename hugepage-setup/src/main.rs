@@ -43,8 +43,9 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// What apply would find to do: one line a finding, fields divided by tabs (state, stage,
-    /// item, found, wanted, what to do). Exit code 1 if there is something.
+    /// What apply would find to do, a line each; exit code 1 if there is something.
+    ///
+    /// The fields of a line are divided by tabs: state, stage, item, found, wanted, what to do.
     Check {
         #[command(flatten)]
         stages: Stages,
@@ -70,8 +71,9 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// One table of what this host can and cannot do, with what to do about it. Exit code 1 if
-    /// Trunkline would not run, or would lose traffic.
+    /// One table of what this host can and cannot do, and what to do about it.
+    ///
+    /// Exit code 1 if Trunkline would not run, or would lose traffic.
     Doctor {
         #[command(flatten)]
         asked: Asked,
@@ -181,9 +183,21 @@ fn stages_help() -> String {
     )
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    match run(Command::parse().verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("hugepage-setup: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Whether all is well.
+fn run(verb: Verb) -> anyhow::Result<bool> {
     let host = Host::here();
-    let is_well = match Command::parse().verb {
+    Ok(match verb {
         Verb::Check { stages, asked } => {
             let (wanted, _) = asked.wanted()?;
             let rows = examine(&host, &wanted, &stages.or_all());
@@ -218,11 +232,6 @@ fn main() -> anyhow::Result<ExitCode> {
             changing,
             json,
         } => undo_verb(&host, &stages.stages, &changing, json)?,
-    };
-    Ok(if is_well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
     })
 }
 
@@ -233,7 +242,7 @@ fn title(wanted: &Wanted, source: &str) -> String {
     };
     let poll = if wanted.busy { "busy" } else { "adaptive" };
     format!(
-        "This host for {} workers ({poll}) on {interfaces}, as {source} has it",
+        "This host for {} workers ({poll}) on {interfaces}\nas wanted by {source}",
         wanted.workers
     )
 }
@@ -265,7 +274,8 @@ fn undo_verb(
     changing: &Changing,
     json: bool,
 ) -> anyhow::Result<bool> {
-    if changing.dry_run {
+    // Where nothing was changed there is nothing to write either.
+    if changing.dry_run || !changing.state.exists() {
         let book = Book::look(host, &changing.state)?;
         return show(&undo::plan(host, stages, &book), &[], json);
     }
