@@ -196,6 +196,76 @@ fn changes_of_the_network_are_followed() {
     );
 }
 
+/// Addresses, routes by a link-local router, and neighbours of IPv6 are followed, and the
+/// trunk's next hop is kept resolved. At the start the address is still tentative.
+#[test]
+fn ipv6_is_mirrored_and_its_neighbours_are_kept() {
+    let lab = Lab::new(2);
+    let (near, far) = (&lab.box_, &lab.peer);
+    run(&format!(
+        "ip -n {far} address add 2001:db8:1::2/64 dev caller0 nodad"
+    ));
+    run(&format!(
+        "ip -n {far} address add fe80::77/64 dev caller0 nodad"
+    ));
+    run(&format!(
+        "ip -n {near} address add 2001:db8:1::1/64 dev access"
+    ));
+    let six = "[[listen]]\nname = \"six\"\naddress = \"[2001:db8:1::1]:5060\"\n\
+               [[media]]\nname = \"six\"\naddress = \"2001:db8:1::1\"\nports = \"20000-24999\"\n\
+               [[trunk]]\nname = \"six\"\nsources = [\"2001:db8:1::2\", \"2001:db8:9::9\"]\n\
+               listen = \"six\"\nmedia = \"six\"\n# ---- Routes";
+    let mut daemon = lab.daemon(&[("# ---- Routes", six)]);
+    let managed = |address: &str| {
+        run(&format!("ip -n {near} -6 neighbour show {address}")).contains("managed REACHABLE")
+    };
+    lab::until(|| managed("2001:db8:1::2"));
+    // The other host of the trunk lies behind a router that has a link-local address only.
+    run(&format!(
+        "ip -n {near} -6 route add 2001:db8:9::/48 via fe80::77 dev access"
+    ));
+    lab::until(|| managed("fe80::77"));
+    run(&format!(
+        "ip -n {near} -6 route add blackhole 2001:db8:8::/48"
+    ));
+    let way = |address: &str| {
+        let said = lab.trunkctl(&["--json", "routes", "get", address]);
+        String::from_utf8(said.stdout).unwrap()
+    };
+    lab::until(|| way("2001:db8:9::9").contains("fe80::77"));
+    assert!(!way("2001:db8:8::1").contains("2001:db8:8::1 via"));
+    run(&format!("ip -n {near} -6 neighbour flush dev access"));
+    lab::until(|| managed("2001:db8:1::2"));
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0), "{}", daemon.log());
+    let kept = run(&format!("ip -n {near} -6 neighbour show"));
+    assert!(!kept.contains("managed"), "{kept}");
+}
+
+/// A bridge has no queues of its own drivers': generic mode on one worker works, and its
+/// port is refused.
+#[test]
+fn a_bridge_runs_in_generic_mode_and_its_port_is_refused() {
+    let lab = Lab::new(1);
+    let near = &lab.box_;
+    run(&format!("ip -n {near} link add br0 type bridge"));
+    run(&format!("ip -n {near} link set core master br0"));
+    let one = ("workers = 2", "workers = 1");
+    let said = lab.refusal(&[one]);
+    assert!(
+        said.contains("core is a port of br0 (bridge)")
+            && said.contains("ip link set core nomaster"),
+        "{said}"
+    );
+    run(&format!("ip -n {near} address flush dev core"));
+    run(&format!("ip -n {near} address add 10.77.2.1/24 dev br0"));
+    run(&format!("ip -n {near} link set br0 up"));
+    lab::until(|| run(&format!("ip -n {near} link show br0")).contains("LOWER_UP"));
+    let mut daemon = lab.daemon(&[one, ("device = \"core\"", "device = \"br0\"")]);
+    answers(&lab, |status| status["interfaces"][1]["mode"] == "generic");
+    ping(&lab, "10.77.2.1");
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0), "{}", daemon.log());
+}
+
 #[test]
 fn neighbours_that_an_administrator_has_set_are_left_alone() {
     let lab = Lab::new(2);

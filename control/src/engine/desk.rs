@@ -65,6 +65,8 @@ pub struct Desk {
     pub(super) started: Instant,
     pub(super) turning: Turning,
     pub(super) devices: Devices,
+    /// By interface: the kernel's number of its link.
+    ifindexes: Vec<u32>,
     /// Why the daemon ends without having been told to.
     ended_by: Option<String>,
     pub(super) paces: Paces,
@@ -121,6 +123,7 @@ impl Desk {
             started: now,
             turning: Turning::new(count, now),
             devices,
+            ifindexes: mirrored.ifindexes,
             ended_by: None,
             paces: Paces::new(count, now),
             epoch: network.epoch(),
@@ -372,8 +375,8 @@ impl Desk {
 
     /// Asks for a neighbour. Where the way is full it is asked for at the next occasion.
     fn want(&self, interface: InterfaceIndex, address: IpAddr) {
-        if let Some(facts) = self.facts.interfaces.get(usize::from(interface.0)) {
-            let _ = self.solicit.try_send((facts.ifindex, address));
+        if let Some(ifindex) = self.ifindexes.get(usize::from(interface.0)) {
+            let _ = self.solicit.try_send((*ifindex, address));
         }
     }
 
@@ -420,6 +423,7 @@ impl Desk {
             }
         }
         self.links = mirrored.links;
+        self.ifindexes = mirrored.ifindexes;
         self.addresses = mirrored.addresses;
         if mirrored.tables != self.tables {
             self.epoch = self.epoch.wrapping_add(1);

@@ -210,6 +210,8 @@ pub struct Mirrored {
     pub links: Vec<(bool, u32)>,
     /// By interface: its addresses.
     pub addresses: Vec<Vec<IpAddr>>,
+    /// By interface: the number of the link whose routes and neighbours are its; 0 for none.
+    pub ifindexes: Vec<u32>,
     /// By interface: its device is there no more.
     pub gone: Vec<bool>,
     /// True where a start would find every device fit for use.

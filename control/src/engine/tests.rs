@@ -610,6 +610,7 @@ async fn routes_and_neighbours_are_told_as_the_workers_have_them() {
             mtu: 1500,
             up: true,
             rx_queues_max: 2,
+            ..LinkFacts::default()
         }],
         routes: vec![RouteFacts {
             destination: "10.0.0.0".parse().unwrap(),

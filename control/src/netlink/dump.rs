@@ -2,36 +2,28 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::net::Ipv4Addr;
 
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::AddressAttribute;
-use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::LinkAttribute;
-use netlink_packet_route::link::LinkFlags;
-use netlink_packet_route::link::LinkMessage;
-use netlink_packet_route::neighbour::NeighbourAddress;
-use netlink_packet_route::neighbour::NeighbourAttribute;
-use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::neighbour::NeighbourState;
-use netlink_packet_route::route::RouteAddress;
-use netlink_packet_route::route::RouteAttribute;
-use netlink_packet_route::route::RouteHeader;
 use netlink_packet_route::route::RouteMessage;
-use netlink_packet_route::route::RouteNextHopFlags;
-use netlink_packet_route::route::RouteType;
 use rtnetlink::Handle;
 
+use super::Changes;
 use super::NetlinkError;
+use super::message;
 
-/// What the kernel said, in IPv4's part.
+/// What the kernel said, of both families.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dump {
     /// Every link.
     pub links: Vec<LinkFacts>,
-    /// Every address of the box.
+    /// Every address of the box, but those that another host turned out to have.
     pub addresses: Vec<IpAddr>,
+    /// Those of them that may not be used yet: the kernel still asks whether another host has
+    /// them (RFC 4862 §5.4).
+    pub tentative: Vec<IpAddr>,
+    /// Those that another host has.
+    pub duplicate: Vec<IpAddr>,
     /// The same by link: the kernel's number, and the address.
     pub addresses_of: Vec<(u32, IpAddr)>,
     /// Every route of the main table.
@@ -41,7 +33,7 @@ pub struct Dump {
 }
 
 /// A link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkFacts {
     /// The kernel's number for it.
     pub ifindex: u32,
@@ -55,6 +47,23 @@ pub struct LinkFacts {
     pub up: bool,
     /// How many receive queues it can have at most.
     pub rx_queues_max: u32,
+    /// What it is, where it is no plain device: `veth`, `bond`, `vlan` ..
+    pub kind: Option<String>,
+    /// The number of the link whose port it is: a bond's, a bridge's ..
+    pub master: Option<u32>,
+    /// Where it is a VLAN: of which link, and with which tag.
+    pub vlan: Option<VlanFacts>,
+}
+
+/// A VLAN's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VlanFacts {
+    /// The link that carries it.
+    pub parent: u32,
+    /// The tag's protocol: 0x8100 or 0x88a8.
+    pub tpid: u16,
+    /// The tag's identifier.
+    pub id: u16,
 }
 
 /// A route.
@@ -101,49 +110,61 @@ impl Dump {
     /// # Errors
     /// The kernel refused one of the questions.
     pub async fn take(handle: &Handle) -> Result<Dump, NetlinkError> {
-        let refused = |what| move |error| NetlinkError::Refused { what, error };
-        let links: Vec<_> = handle
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(refused("links"))?;
-        let addresses: Vec<_> = handle
-            .address()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(refused("addresses"))?;
-        let mut question = RouteMessage::default();
-        question.header.address_family = AddressFamily::Inet;
-        let routes: Vec<_> = handle
-            .route()
-            .get(question)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(refused("routes"))?;
-        let mut dump = Dump {
-            links: links.iter().map(link).collect(),
-            addresses: addresses.iter().filter_map(address).collect(),
-            addresses_of: addresses
-                .iter()
-                .filter_map(|message| Some((message.header.index, address(message)?)))
-                .collect(),
-            routes: routes.iter().filter_map(route).collect(),
-            neighbours: neighbours(handle).await?,
-        };
-        // The kernel's order means nothing, and two dumps are to be compared.
-        dump.links.sort_by_key(|link| link.ifindex);
-        dump.addresses.sort_unstable();
-        dump.addresses_of.sort_unstable();
-        dump.routes
-            .sort_by_key(|route| (route.prefix_len, route.destination, route.metric));
-        dump.neighbours
-            .sort_by_key(|neighbour| (neighbour.ifindex, neighbour.address));
+        let mut dump = Dump::default();
+        dump.update(handle, Changes::ALL).await?;
         Ok(dump)
+    }
+
+    /// Asks the kernel for the tables that have changed. What changes while it answers is
+    /// told by the [`Watch`](super::Watch), and asked for again.
+    ///
+    /// # Errors
+    /// The kernel refused one of the questions; some tables may be new already.
+    pub async fn update(&mut self, handle: &Handle, changes: Changes) -> Result<(), NetlinkError> {
+        // The kernel's order means nothing, and two dumps are to be compared.
+        if changes.links {
+            self.links = links(handle).await?;
+            self.take_addresses(handle).await?;
+        }
+        if changes.routes {
+            let mut routes = routes(handle, AddressFamily::Inet).await?;
+            routes.extend(self::routes(handle, AddressFamily::Inet6).await?);
+            routes.sort_by_key(|route| (route.prefix_len, route.destination, route.metric));
+            self.routes = routes;
+        }
+        if changes.neighbours {
+            self.neighbours = neighbours(handle).await?;
+            self.neighbours
+                .sort_by_key(|neighbour| (neighbour.ifindex, neighbour.address));
+        }
+        Ok(())
+    }
+
+    async fn take_addresses(&mut self, handle: &Handle) -> Result<(), NetlinkError> {
+        let question = handle.address().get().execute();
+        let messages: Vec<_> = question.try_collect().await.map_err(refused("addresses"))?;
+        let mut own: Vec<_> = messages.iter().filter_map(message::address).collect();
+        own.sort_unstable_by_key(|own| (own.ifindex, own.address));
+        let duplicate = |own: &&message::Address| own.is_duplicate;
+        let sorted = |found: Vec<IpAddr>| {
+            let mut found = found;
+            found.sort_unstable();
+            found
+        };
+        self.duplicate = own
+            .iter()
+            .filter(duplicate)
+            .map(|own| own.address)
+            .collect();
+        own.retain(|own| !own.is_duplicate);
+        self.tentative = own
+            .iter()
+            .filter(|own| own.is_tentative)
+            .map(|own| own.address)
+            .collect();
+        self.addresses_of = own.iter().map(|own| (own.ifindex, own.address)).collect();
+        self.addresses = sorted(own.iter().map(|own| own.address).collect());
+        Ok(())
     }
 
     /// The link that the kernel calls `device`.
@@ -159,22 +180,40 @@ impl Dump {
     }
 }
 
+fn refused(what: &'static str) -> impl Fn(rtnetlink::Error) -> NetlinkError {
+    move |error| NetlinkError::Refused { what, error }
+}
+
+async fn links(handle: &Handle) -> Result<Vec<LinkFacts>, NetlinkError> {
+    let question = handle.link().get().execute();
+    let messages: Vec<_> = question.try_collect().await.map_err(refused("links"))?;
+    let mut links: Vec<_> = messages.iter().map(message::link).collect();
+    links.sort_by_key(|link| link.ifindex);
+    Ok(links)
+}
+
+async fn routes(handle: &Handle, family: AddressFamily) -> Result<Vec<RouteFacts>, NetlinkError> {
+    let mut question = RouteMessage::default();
+    question.header.address_family = family;
+    let answers = handle.route().get(question).execute();
+    // One by one: a full table of the internet has a million.
+    let facts = answers.try_filter_map(|route| std::future::ready(Ok(message::route(&route))));
+    facts.try_collect().await.map_err(refused("routes"))
+}
+
 /// Asks for the neighbours alone.
 pub(super) async fn neighbours(handle: &Handle) -> Result<Vec<NeighbourFacts>, NetlinkError> {
-    let question = handle
-        .neighbours()
-        .get()
-        .set_address_family(AddressFamily::Inet);
-    let neighbours: Vec<_> =
-        question
+    let mut neighbours = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let question = handle.neighbours().get().set_address_family(family);
+        let messages: Vec<_> = question
             .execute()
             .try_collect()
             .await
-            .map_err(|error| NetlinkError::Refused {
-                what: "neighbours",
-                error,
-            })?;
-    Ok(neighbours.iter().filter_map(neighbour).collect())
+            .map_err(refused("neighbours"))?;
+        neighbours.extend(messages.iter().filter_map(message::neighbour));
+    }
+    Ok(neighbours)
 }
 
 /// Those of `neighbours` that an administrator has set.
@@ -184,265 +223,4 @@ pub(super) fn fixed(neighbours: &[NeighbourFacts]) -> HashSet<NeighbourKey> {
         .filter(|neighbour| neighbour.fixed)
         .map(|neighbour| (neighbour.ifindex, neighbour.address))
         .collect()
-}
-
-fn link(message: &LinkMessage) -> LinkFacts {
-    let flags = message.header.flags;
-    let mut facts = LinkFacts {
-        ifindex: message.header.index,
-        device: String::new(),
-        mac: None,
-        mtu: 0,
-        up: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-        rx_queues_max: 1,
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => facts.device.clone_from(name),
-            LinkAttribute::Address(mac) => facts.mac = mac.as_slice().try_into().ok(),
-            LinkAttribute::Mtu(mtu) => facts.mtu = *mtu,
-            LinkAttribute::NumRxQueues(count) => facts.rx_queues_max = *count,
-            _ => {}
-        }
-    }
-    facts
-}
-
-fn address(message: &AddressMessage) -> Option<IpAddr> {
-    // On a point-to-point link Address is the peer's and Local is ours.
-    let local = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            AddressAttribute::Local(address) => Some(*address),
-            _ => None,
-        });
-    local.or_else(|| {
-        message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            })
-    })
-}
-
-/// Where the parts of a route's message lead, as they come one by one.
-#[derive(Default)]
-struct Parts {
-    destination: Option<IpAddr>,
-    gateway: Option<IpAddr>,
-    ifindex: Option<u32>,
-    metric: u32,
-    table: u32,
-    /// The first live hop of several.
-    multipath: Option<Hop>,
-    /// A gateway that is not IPv4: no way for us.
-    foreign: bool,
-}
-
-fn route(message: &RouteMessage) -> Option<RouteFacts> {
-    let mut parts = Parts {
-        table: u32::from(message.header.table),
-        ..Parts::default()
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
-                parts.destination = Some((*address).into())
-            }
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
-                parts.gateway = Some((*address).into())
-            }
-            RouteAttribute::Via(_) | RouteAttribute::Encap(_) => parts.foreign = true,
-            RouteAttribute::Oif(ifindex) => parts.ifindex = Some(*ifindex),
-            RouteAttribute::Priority(metric) => parts.metric = *metric,
-            RouteAttribute::Table(table) => parts.table = *table,
-            RouteAttribute::MultiPath(hops) => {
-                let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
-                let live = hops.iter().find(|hop| !hop.flags.intersects(dead));
-                parts.multipath = live.map(|hop| Hop {
-                    ifindex: hop.interface_index,
-                    gateway: hop.attributes.iter().find_map(|attribute| match attribute {
-                        RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
-                            Some((*address).into())
-                        }
-                        _ => None,
-                    }),
-                });
-            }
-            _ => {}
-        }
-    }
-    if parts.table != u32::from(RouteHeader::RT_TABLE_MAIN) {
-        return None;
-    }
-    let direct = parts.ifindex.map(|ifindex| Hop {
-        ifindex,
-        gateway: parts.gateway,
-    });
-    let hop = match message.header.kind {
-        RouteType::Unicast if parts.foreign => None,
-        RouteType::Unicast => direct.or(parts.multipath),
-        // A refusal must not be mistaken for a gap through which a shorter route shows.
-        RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit => None,
-        _ => return None,
-    };
-    Some(RouteFacts {
-        destination: parts
-            .destination
-            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        prefix_len: message.header.destination_prefix_length,
-        metric: parts.metric,
-        hop,
-    })
-}
-
-fn neighbour(message: &NeighbourMessage) -> Option<NeighbourFacts> {
-    let state = message.header.state;
-    let usable = matches!(
-        state,
-        NeighbourState::Reachable
-            | NeighbourState::Stale
-            | NeighbourState::Delay
-            | NeighbourState::Probe
-            | NeighbourState::Permanent
-            | NeighbourState::Noarp
-    );
-    let mut address = None;
-    let mut mac = None;
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => {
-                address = Some((*found).into())
-            }
-            NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
-            _ => {}
-        }
-    }
-    Some(NeighbourFacts {
-        ifindex: message.header.ifindex,
-        address: address?,
-        mac: mac.filter(|_| usable),
-        fixed: matches!(state, NeighbourState::Permanent | NeighbourState::Noarp),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use netlink_packet_route::route::RouteNextHop;
-
-    use super::*;
-
-    fn message(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
-        let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.kind = kind;
-        message.header.destination_prefix_length = 24;
-        message.attributes = attributes;
-        message
-    }
-
-    fn inet(text: &str) -> RouteAddress {
-        RouteAddress::Inet(text.parse().unwrap())
-    }
-
-    #[test]
-    fn a_route_through_a_gateway() {
-        let attributes = vec![
-            RouteAttribute::Destination(inet("10.1.2.0")),
-            RouteAttribute::Gateway(inet("10.0.0.1")),
-            RouteAttribute::Oif(7),
-            RouteAttribute::Priority(100),
-        ];
-        let facts = route(&message(RouteType::Unicast, attributes)).unwrap();
-        let gateway = Some("10.0.0.1".parse().unwrap());
-        assert_eq!(
-            facts.hop,
-            Some(Hop {
-                ifindex: 7,
-                gateway
-            })
-        );
-        assert_eq!((facts.prefix_len, facts.metric), (24, 100));
-    }
-
-    #[test]
-    fn refusals_stay_and_other_tables_go() {
-        let destination = RouteAttribute::Destination(inet("10.1.2.0"));
-        for kind in [
-            RouteType::BlackHole,
-            RouteType::Unreachable,
-            RouteType::Prohibit,
-        ] {
-            assert_eq!(
-                route(&message(kind, vec![destination.clone()]))
-                    .unwrap()
-                    .hop,
-                None
-            );
-        }
-        assert_eq!(
-            route(&message(RouteType::Local, vec![destination.clone()])),
-            None
-        );
-        let other = vec![destination, RouteAttribute::Table(1000)];
-        assert_eq!(route(&message(RouteType::Unicast, other)), None);
-    }
-
-    #[test]
-    fn the_first_live_hop_of_several_is_taken() {
-        let hop = |ifindex, flags| {
-            let mut hop = RouteNextHop::default();
-            hop.interface_index = ifindex;
-            hop.flags = flags;
-            hop
-        };
-        let hops = vec![
-            hop(3, RouteNextHopFlags::Dead),
-            hop(4, RouteNextHopFlags::empty()),
-        ];
-        let attributes = vec![
-            RouteAttribute::Destination(inet("10.1.2.0")),
-            RouteAttribute::MultiPath(hops),
-        ];
-        let facts = route(&message(RouteType::Unicast, attributes)).unwrap();
-        assert_eq!(
-            facts.hop,
-            Some(Hop {
-                ifindex: 4,
-                gateway: None
-            })
-        );
-    }
-
-    #[test]
-    fn a_failed_neighbour_has_no_address_to_use() {
-        let mut message = NeighbourMessage::default();
-        message.header.ifindex = 3;
-        message.attributes = vec![
-            NeighbourAttribute::Destination(NeighbourAddress::Inet("10.0.0.1".parse().unwrap())),
-            NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, 1]),
-        ];
-        for (state, usable) in [
-            (NeighbourState::Reachable, true),
-            (NeighbourState::Stale, true),
-            (NeighbourState::Delay, true),
-            (NeighbourState::Probe, true),
-            (NeighbourState::Permanent, true),
-            (NeighbourState::Noarp, true),
-            (NeighbourState::Failed, false),
-            (NeighbourState::Incomplete, false),
-            (NeighbourState::None, false),
-        ] {
-            message.header.state = state;
-            assert_eq!(
-                neighbour(&message).unwrap().mac.is_some(),
-                usable,
-                "{state:?}"
-            );
-        }
-    }
 }

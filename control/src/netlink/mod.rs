@@ -1,13 +1,15 @@
 //! The mirror of the kernel's links, addresses, routes and neighbours.
 //!
-//! Whatever the kernel says has changed, everything is asked for again, a moment
-//! later, so that a burst of changes costs one round. A lost notification (the
-//! socket's buffer overran) is then no different from a seen one. What came out is
-//! compared with what went before: workers get a new snapshot only where one of them
+//! Of whatever the kernel says has changed, the whole table is asked for again, a
+//! moment later, so that a burst of changes costs one round; a link or an address
+//! concerns all tables. Where a notification was lost (the socket's buffer overran),
+//! everything is asked for. What came out is compared with what went before: workers get a new snapshot only where one of them
 //! could send a packet differently.
 
 mod dump;
+mod message;
 mod neighbours;
+mod places;
 mod translate;
 mod watch;
 
@@ -19,8 +21,11 @@ pub use dump::LinkFacts;
 pub use dump::NeighbourFacts;
 pub use dump::NeighbourKey;
 pub use dump::RouteFacts;
+pub use dump::VlanFacts;
 pub use neighbours::Neighbours;
+pub use places::Place;
 pub use translate::Tables;
+pub use watch::Changes;
 pub use watch::Watch;
 
 /// Why the kernel's tables cannot be mirrored.

@@ -133,6 +133,7 @@ mod tests {
             mtu: 1500,
             up: true,
             rx_queues_max: 2,
+            ..LinkFacts::default()
         };
         let to = |prefix, prefix_len, ifindex, gateway: Option<&str>| RouteFacts {
             destination: address(prefix),
@@ -150,7 +151,6 @@ mod tests {
             fixed: false,
         };
         Dump {
-            addresses_of: Vec::new(),
             links: vec![
                 link(1, Some([0; 6])),
                 link(5, Some([2, 0, 0, 0, 0, 5])),
@@ -173,6 +173,7 @@ mod tests {
                 station(7, "10.0.7.3", None),
                 station(9, "192.168.1.1", Some([2, 0, 0, 0, 0, 9])),
             ],
+            ..Dump::default()
         }
     }
 
@@ -208,6 +209,45 @@ mod tests {
             network.resolve(address("172.16.9.9")),
             Err(Unresolved::NoRoute)
         );
+    }
+
+    /// A router by its link-local address, as router advertisements name it, also for IPv4.
+    #[test]
+    fn link_local_routers_are_next_hops_of_either_family() {
+        let mut dump = dump();
+        let router = Some(address("fe80::1"));
+        let via = |ifindex| {
+            Some(Hop {
+                ifindex,
+                gateway: router,
+            })
+        };
+        dump.routes.push(RouteFacts {
+            destination: address("::"),
+            prefix_len: 0,
+            metric: 1024,
+            hop: via(7),
+        });
+        dump.routes.push(RouteFacts {
+            destination: address("198.51.100.0"),
+            prefix_len: 24,
+            metric: 0,
+            hop: via(5),
+        });
+        for ifindex in [5, 7] {
+            dump.neighbours.push(NeighbourFacts {
+                ifindex,
+                address: address("fe80::1"),
+                mac: Some([2, 0, 0, 0, 1, u8::try_from(ifindex).unwrap()]),
+                fixed: false,
+            });
+        }
+        let network = Tables::new(&dump, &OURS).network(1);
+        let six = network.resolve(address("2001:db8::5")).unwrap();
+        assert_eq!((six.interface, six.dst_mac[5]), (InterfaceIndex(0), 7));
+        let four = network.resolve(address("198.51.100.9")).unwrap();
+        assert_eq!((four.interface, four.dst_mac[5]), (InterfaceIndex(1), 5));
+        assert_eq!(four.address, address("fe80::1"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The configured devices, as the kernel knows them.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -76,6 +77,60 @@ pub enum InterfaceError {
         /// The device.
         device: String,
     },
+    /// It is a bond or a team.
+    #[error(
+        "interface \"{name}\": {device} is a {kind}, and AF_XDP works on its members alone, past it. Configure {members} \
+         instead, one [[interface]] each, taken out of it (ip link set DEVICE nomaster), or mode = \"generic\", which is slow"
+    )]
+    Bond {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
+        /// Its kind.
+        kind: String,
+        /// What it is made of.
+        members: String,
+    },
+    /// It belongs to a bond, a bridge, a VRF ..
+    #[error(
+        "interface \"{name}\": {device} is a port of {master}{kind}, whose addresses, routes and neighbours are not the \
+         device's. Take it out: ip link set {device} nomaster"
+    )]
+    Port {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
+        /// Whose port it is.
+        master: String,
+        /// What that is, as in ` (bridge)`.
+        kind: String,
+    },
+    /// It is a VLAN.
+    #[error(
+        "interface \"{name}\": {device} is VLAN {id} of {parent}, whose queues carry its frames. Configure device = \
+         \"{parent}\" and vlan = {id}"
+    )]
+    Vlan {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
+        /// The device below it.
+        parent: String,
+        /// The tag.
+        id: u16,
+    },
+    /// An address of ours is another host's.
+    #[error(
+        "the address {address} is another host's as well: duplicate address detection has failed. Find that host, or \
+         take another address; `ip address show dadfailed` shows it"
+    )]
+    Duplicate {
+        /// The address.
+        address: IpAddr,
+    },
     /// It has fewer queues than there are workers.
     #[error(
         "interface \"{name}\": {device} has {queues} {} for {workers} workers. Give it more: ethtool -L {device} combined \
@@ -129,6 +184,7 @@ fn check_one(interface: &Interface, workers: u8, dump: &Dump) -> Result<Device, 
             there: there.join(", "),
         });
     };
+    check_kind(interface, link, dump)?;
     if link.mac.is_none_or(|mac| mac == [0; 6]) {
         return Err(InterfaceError::NoEthernet { name, device });
     }
@@ -159,6 +215,68 @@ fn check_one(interface: &Interface, workers: u8, dump: &Dump) -> Result<Device, 
         queues_max: link.rx_queues_max.max(queues),
         defers_interrupts: defers_interrupts(Path::new(SYS), link),
     })
+}
+
+/// Refuses what has its frames on other devices' queues, or its routes on another link.
+fn check_kind(interface: &Interface, link: &LinkFacts, dump: &Dump) -> Result<(), InterfaceError> {
+    let (name, device) = (interface.name.clone(), interface.device.clone());
+    let named = |ifindex| {
+        let mut links = dump.links.iter();
+        links.find(|link: &&LinkFacts| link.ifindex == ifindex)
+    };
+    if let Some(vlan) = link.vlan {
+        let parent = named(vlan.parent).map_or("the device below", |link| &link.device);
+        return Err(InterfaceError::Vlan {
+            name,
+            device,
+            parent: parent.to_owned(),
+            id: vlan.id,
+        });
+    }
+    if let Some(master) = link.master.and_then(named) {
+        let kind = master.kind.as_deref();
+        return Err(InterfaceError::Port {
+            name,
+            device,
+            master: master.device.clone(),
+            kind: kind.map_or_else(String::new, |kind| format!(" ({kind})")),
+        });
+    }
+    // A bond hands an XDP program on to its members, and the sockets on it would then get
+    // nothing: the frames are its members'. In generic mode they are its own.
+    let kind = link.kind.as_deref().unwrap_or_default();
+    if matches!(kind, "bond" | "team") && interface.mode != ModeWish::Generic {
+        let members = dump.links.iter();
+        let members = members.filter(|member| member.master == Some(link.ifindex));
+        let members: Vec<_> = members.map(|member| member.device.as_str()).collect();
+        return Err(InterfaceError::Bond {
+            name,
+            device,
+            kind: kind.to_owned(),
+            members: match members.is_empty() {
+                true => "its members".to_owned(),
+                false => members.join(", "),
+            },
+        });
+    }
+    Ok(())
+}
+
+/// The addresses of the listens and media ranges.
+pub fn addresses(config: &Config) -> impl Iterator<Item = IpAddr> {
+    let listens = config.listens.iter().map(|listen| listen.address.ip());
+    listens.chain(config.media.iter().map(|range| range.address))
+}
+
+/// Refuses an address that another host has.
+///
+/// # Errors
+/// The first such address.
+pub fn check_addresses(config: &Config, dump: &Dump) -> Result<(), InterfaceError> {
+    match addresses(config).find(|address| dump.duplicate.contains(address)) {
+        Some(address) => Err(InterfaceError::Duplicate { address }),
+        None => Ok(()),
+    }
 }
 
 /// True where napi_defer_hard_irqs and gro_flush_timeout are both set: only then does the
@@ -209,6 +327,7 @@ mod tests {
             mtu: 1500,
             up: true,
             rx_queues_max: 8,
+            ..LinkFacts::default()
         }
     }
 
@@ -274,6 +393,72 @@ mod tests {
             ),
         ];
         insta::assert_snapshot!(cases.join("\n\n"));
+    }
+
+    #[test]
+    fn bonds_ports_and_vlans_are_refused_with_the_remedy() {
+        let mut config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
+        config.interfaces.truncate(1);
+        let other = |ifindex, device: &str, kind: Option<&str>| LinkFacts {
+            ifindex,
+            device: device.to_owned(),
+            kind: kind.map(str::to_owned),
+            ..link()
+        };
+        let mut eth0 = link();
+        eth0.master = Some(12);
+        let vlan = crate::netlink::VlanFacts {
+            parent: 8,
+            tpid: 0x8100,
+            id: 100,
+        };
+        let dump = Dump {
+            links: vec![
+                eth0,
+                other(8, "eth1", None),
+                other(12, "bond0", Some("bond")),
+                LinkFacts {
+                    vlan: Some(vlan),
+                    ..other(13, "eth1.100", Some("vlan"))
+                },
+            ],
+            ..Dump::default()
+        };
+        let mut said = |device: &str, mode| {
+            config.interfaces[0].device = device.to_owned();
+            config.interfaces[0].mode = mode;
+            check(&config, &dump).map_err(|error| error.to_string())
+        };
+        let bond = said("bond0", ModeWish::Auto).unwrap_err();
+        assert!(
+            bond.contains("bond0 is a bond") && bond.contains("Configure eth0 instead"),
+            "{bond}"
+        );
+        assert!(said("bond0", ModeWish::Generic).is_ok());
+        let port = said("eth0", ModeWish::Generic).unwrap_err();
+        assert!(
+            port.contains("eth0 is a port of bond0 (bond)")
+                && port.ends_with("ip link set eth0 nomaster"),
+            "{port}"
+        );
+        let vlan = said("eth1.100", ModeWish::Auto).unwrap_err();
+        assert!(
+            vlan.contains("VLAN 100 of eth1") && vlan.ends_with("vlan = 100"),
+            "{vlan}"
+        );
+    }
+
+    #[test]
+    fn an_address_of_another_host_is_refused() {
+        let config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
+        let mut dump = Dump::default();
+        assert!(check_addresses(&config, &dump).is_ok());
+        dump.duplicate = vec!["10.77.2.1".parse().unwrap()];
+        let said = check_addresses(&config, &dump).unwrap_err().to_string();
+        assert!(
+            said.starts_with("the address 10.77.2.1 is another host's"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -8,16 +8,17 @@
 mod engine;
 pub mod interfaces;
 pub mod lock;
+mod mirror;
 pub mod ports;
 mod rings;
 pub mod sockets;
 pub mod state;
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::sync::watch;
@@ -42,8 +43,8 @@ use crate::metrics::server::MetricsError;
 use crate::metrics::server::MetricsSocket;
 use crate::netlink;
 use crate::netlink::Dump;
-use crate::netlink::NeighbourKey;
 use crate::netlink::Neighbours;
+use crate::netlink::Place;
 use crate::netlink::Tables;
 use crate::netlink::Watch;
 use crate::privileges;
@@ -56,6 +57,7 @@ use crate::privileges::needed::MissingPrivileges;
 use crate::service::Service;
 pub use engine::EngineError;
 use interfaces::Device;
+use mirror::Mirror;
 
 /// Requests that may wait at the desk.
 const REQUESTS: usize = 256;
@@ -63,9 +65,12 @@ const REQUESTS: usize = 256;
 /// Neighbours that may wait to be asked for.
 const SOLICITS: usize = 256;
 
-/// How long the mirror waits after a question that failed. Lower, and a kernel that is
-/// short of memory is pressed by it; higher, and the workers send by old tables for longer.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a start waits for addresses that may not be used yet. The kernel asks for one
+/// to two seconds whether another host has them.
+const TENTATIVE_MAX: Duration = Duration::from_secs(5);
+
+/// How long it waits between two looks.
+const TENTATIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the devices' queues are counted: a directory listing each.
 const LOOK_AT_QUEUES: Duration = Duration::from_secs(1);
@@ -115,11 +120,8 @@ pub struct Started {
     operator: OperatorSocket,
     metrics: Option<MetricsSocket>,
     neighbours: Neighbours,
-    fixed: watch::Sender<HashSet<NeighbourKey>>,
     solicits: mpsc::Receiver<(u32, IpAddr)>,
-    watch: Watch,
-    handle: rtnetlink::Handle,
-    config: Config,
+    mirror: Mirror,
     devices: Vec<Device>,
     kernel_sockets: Vec<Arc<ListenSocket>>,
     service: Arc<Service>,
@@ -151,13 +153,14 @@ impl Started {
         // Subscribed before the first look, so that no change falls between.
         let watch = Watch::open().map_err(netlink::NetlinkError::from)?;
         let handle = netlink::connect()?;
-        let dump = Dump::take(&handle).await?;
+        let dump = settled_dump(config, &handle).await?;
         let mut devices = interfaces::check(config, &dump)?;
+        interfaces::check_addresses(config, &dump)?;
         let kernel_sockets = ports::bind(&config.listens)?;
         let kernel_sockets: Vec<_> = kernel_sockets.into_iter().map(Arc::new).collect();
         ports::check_media(&config.media)?;
-        let ifindexes: Vec<_> = devices.iter().map(|device| device.ifindex).collect();
-        let mirrored = mirrored(&dump, &ifindexes, true);
+        let places = places(&devices);
+        let mirrored = mirrored(&dump, &places, true);
         let network = mirrored.tables.network(1);
         let settings = config.settings(boot, secrets);
         let mut engine = engine::start(config, &settings, &mut devices, &network)?;
@@ -167,6 +170,14 @@ impl Started {
         let files = privileges::confine_control(wish, &config.state, &config.socket)?;
         engine.facts.confinement = privileges::in_force(wish, &files);
         let (fixed, fixed_seen) = watch::channel(dump.fixed());
+        let mirror = Mirror {
+            watch,
+            handle: handle.clone(),
+            config: config.clone(),
+            places,
+            dump,
+            fixed,
+        };
         let (solicit, solicits) = mpsc::channel(SOLICITS);
         let (requests_in, requests) = mpsc::channel(REQUESTS);
         let desk = Desk::new(
@@ -184,12 +195,9 @@ impl Started {
             requests_in,
             operator,
             metrics,
-            neighbours: Neighbours::new(handle.clone(), fixed_seen),
-            fixed,
+            neighbours: Neighbours::new(handle, fixed_seen),
             solicits,
-            watch,
-            handle,
-            config: config.clone(),
+            mirror,
             devices,
             kernel_sockets,
             service: Arc::new(service),
@@ -264,15 +272,7 @@ impl Started {
         if let Some(metrics) = metrics {
             tasks.spawn("metrics", metrics.serve(requests_in.clone()));
         }
-        let mirror = mirror(
-            self.watch,
-            self.handle,
-            self.config,
-            self.devices.iter().map(|device| device.ifindex).collect(),
-            self.fixed,
-            requests_in.clone(),
-        );
-        tasks.spawn("mirror", mirror);
+        tasks.spawn("mirror", self.mirror.run(requests_in.clone()));
         tasks.spawn("queues", watch_queues(self.devices, requests_in.clone()));
         let service = self.service;
         tasks.spawn("watchdog", Arc::clone(&service).beat(desk.published()));
@@ -372,7 +372,38 @@ fn needed(config: &Config) -> needed::Start {
     }
 }
 
-fn mirrored(dump: &Dump, ifindexes: &[u32], fit: bool) -> Mirrored {
+/// Where each interface is: one a device, without tags.
+fn places(devices: &[Device]) -> Vec<Place> {
+    let place = |device: &Device| Place {
+        ifindex: device.ifindex,
+        tags: Vec::new(),
+        alone: true,
+    };
+    devices.iter().map(place).collect()
+}
+
+/// Asks for everything, and again for as long as an address of ours may not be used yet: at
+/// boot the kernel still asks whether another host has it.
+async fn settled_dump(config: &Config, handle: &rtnetlink::Handle) -> Result<Dump, StartError> {
+    let deadline = Instant::now() + TENTATIVE_MAX;
+    loop {
+        let dump = Dump::take(handle).await?;
+        let mut ours = interfaces::addresses(config);
+        let waits = ours.any(|address| dump.tentative.contains(&address));
+        if !waits || Instant::now() >= deadline {
+            return Ok(dump);
+        }
+        tokio::time::sleep(TENTATIVE_PAUSE).await;
+    }
+}
+
+fn mirrored(dump: &Dump, places: &[Place], fit: bool) -> Mirrored {
+    // No link has the number 0.
+    let ifindexes: Vec<_> = places
+        .iter()
+        .map(|place| place.link(dump).unwrap_or(0))
+        .collect();
+    let ifindexes = &ifindexes;
     let link = |ifindex: &u32| {
         let link = dump.links.iter().find(|link| link.ifindex == *ifindex);
         link.map_or((false, 0), |link| (link.up, link.mtu))
@@ -385,33 +416,12 @@ fn mirrored(dump: &Dump, ifindexes: &[u32], fit: bool) -> Mirrored {
         tables: Tables::new(dump, ifindexes),
         links: ifindexes.iter().map(link).collect(),
         addresses: ifindexes.iter().map(addresses).collect(),
-        gone: ifindexes
+        gone: places
             .iter()
-            .map(|ifindex| dump.links.iter().all(|link| link.ifindex != *ifindex))
+            .map(|place| dump.links.iter().all(|link| link.ifindex != place.ifindex))
             .collect(),
+        ifindexes: ifindexes.clone(),
         fit,
-    }
-}
-
-/// Tells the desk of every change in the kernel's tables, and before that the keeper of
-/// neighbours which of them are `fixed`.
-async fn mirror(
-    mut watch: Watch,
-    mut handle: rtnetlink::Handle,
-    config: Config,
-    ifindexes: Vec<u32>,
-    fixed: watch::Sender<HashSet<NeighbourKey>>,
-    desk: mpsc::Sender<Request>,
-) {
-    loop {
-        watch.changed().await;
-        let dump = look_again(&mut handle).await;
-        fixed.send_replace(dump.fixed());
-        let fit = interfaces::check(&config, &dump).is_ok();
-        let mirrored = mirrored(&dump, &ifindexes, fit);
-        if desk.send(Request::Mirror(mirrored)).await.is_err() {
-            return;
-        }
     }
 }
 
@@ -428,34 +438,6 @@ async fn watch_queues(devices: Vec<Device>, desk: mpsc::Sender<Request>) {
             if desk.send(Request::Queues(now)).await.is_err() {
                 return;
             }
-        }
-    }
-}
-
-/// Asks for the kernel's tables until it tells them: no later change may come that would
-/// be an occasion to ask again.
-async fn look_again(handle: &mut rtnetlink::Handle) -> Dump {
-    let mut is_behind = false;
-    loop {
-        match Dump::take(handle).await {
-            Ok(dump) => {
-                if is_behind {
-                    tracing::info!("the mirror of the kernel's tables has caught up");
-                }
-                return dump;
-            }
-            Err(error) if !is_behind => {
-                is_behind = true;
-                tracing::error!(
-                    "the mirror of the kernel's tables is behind: {error}. It asks again every second"
-                );
-            }
-            Err(error) => tracing::debug!("the mirror is still behind: {error}"),
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-        // The connection may be broken.
-        if let Ok(fresh) = netlink::connect() {
-            *handle = fresh;
         }
     }
 }
@@ -495,14 +477,6 @@ mod tests {
         config.workers = 2;
         assert_eq!(needed(&config).umem_len, 64 << 20);
         assert_eq!(needed(&config).port_min, 5060);
-    }
-
-    #[tokio::test]
-    async fn the_mirror_recovers_from_a_dead_connection_without_another_change() {
-        let (connection, mut handle, _) = rtnetlink::new_connection().unwrap();
-        drop(connection);
-        let dump = look_again(&mut handle).await;
-        assert!(dump.link("lo").is_some());
     }
 
     #[tokio::test]
