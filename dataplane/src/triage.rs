@@ -92,6 +92,7 @@ pub const fn media_drop(reason: MediaDrop) -> Counter {
         MediaDrop::LinkDown => Counter::MediaLinkDown,
         MediaDrop::NoNeighbour => Counter::MediaNoNeighbour,
         MediaDrop::OwnAddress => Counter::MediaOwnAddress,
+        MediaDrop::JoinedTwice => Counter::MediaJoinedTwice,
         MediaDrop::NotUnicast => Counter::MediaNotUnicast,
         MediaDrop::TooLarge => Counter::MediaTooLarge,
     }

@@ -19,6 +19,7 @@ use bench::call::CONTACT;
 use bench::call::in_dialog;
 use bench::call::media_in;
 use bench::call::only;
+use bench::call::rtp;
 use bench::call::status;
 use bench::call::to_callee;
 use bench::call::to_caller;
@@ -420,6 +421,40 @@ fn a_call_through_our_own_listen_passes_without_a_frame_to_ourselves() {
     let answered = to_caller(&bench.callee(0, &ok));
     assert_eq!(answered.matches("\r\nVia: ").count(), 1);
     to_callee(&bench.caller(0, &in_dialog("ACK", &call_id, "1", "b2", &answered)));
+    // Its media passes the flows of both calls, on every worker and in both directions.
+    let (at_core, at_access) = (media_in(&sent), media_in(&answered));
+    let rtcp = |address: SocketAddr| SocketAddr::new(address.ip(), address.port() + 1);
+    let report = [&[0x80, 201, 0, 1][..], &[7; 4]].concat();
+    for worker in [0, 1] {
+        for (from, by, out, to, packet) in [
+            (CALLER_MEDIA, at_access, at_core, CALLEE_MEDIA, rtp(8)),
+            (CALLEE_MEDIA, at_core, at_access, CALLER_MEDIA, rtp(8)),
+            (
+                rtcp(CALLER_MEDIA),
+                rtcp(at_access),
+                rtcp(at_core),
+                rtcp(CALLEE_MEDIA),
+                report.clone(),
+            ),
+        ] {
+            bench.left.clear();
+            bench.arrives(worker, from, by, &packet);
+            bench.turn();
+            let left = bench.left.pop_front().unwrap();
+            assert_eq!(
+                (left.source, left.destination, left.payload),
+                (out, to, packet)
+            );
+            assert!(bench.left.is_empty());
+        }
+    }
+    assert_eq!(bench.count(Counter::RtpForwarded), 4);
+    assert_eq!(bench.count(Counter::RtcpForwarded), 2);
+    assert_eq!(
+        bench.count(Counter::FlowsNow),
+        16,
+        "two calls on two workers"
+    );
     let bye = to_callee(&bench.caller(0, &in_dialog("BYE", &call_id, "2", "b3", &answered)));
     assert!(!bye.contains("\r\nRoute: "));
     let left = bench.callee(0, &answer(&bye, "200 OK", "", ""));

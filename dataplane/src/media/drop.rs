@@ -38,8 +38,10 @@ pub enum MediaDrop {
     LinkDown,
     /// The next station's address is not known yet; it is asked for.
     NoNeighbour,
-    /// The destination is one of this host's own addresses.
+    /// The destination is one of this host's own addresses, and no relay port.
     OwnAddress,
+    /// The destination is a relay port whose own destination is one of this host's addresses.
+    JoinedTwice,
     /// The destination is multicast, broadcast or no host.
     NotUnicast,
     /// Longer than the MTU of the interface that it would leave by.
@@ -48,7 +50,7 @@ pub enum MediaDrop {
 
 impl MediaDrop {
     /// Every reason, in the order of its value.
-    pub const ALL: [MediaDrop; 20] = [
+    pub const ALL: [MediaDrop; 21] = [
         MediaDrop::PortClosed,
         MediaDrop::SourceUnset,
         MediaDrop::SourceUnknown,
@@ -67,6 +69,7 @@ impl MediaDrop {
         MediaDrop::LinkDown,
         MediaDrop::NoNeighbour,
         MediaDrop::OwnAddress,
+        MediaDrop::JoinedTwice,
         MediaDrop::NotUnicast,
         MediaDrop::TooLarge,
     ];
@@ -93,6 +96,7 @@ impl MediaDrop {
             MediaDrop::LinkDown => "media_link_down",
             MediaDrop::NoNeighbour => "media_no_neighbour",
             MediaDrop::OwnAddress => "media_own_address",
+            MediaDrop::JoinedTwice => "media_joined_twice",
             MediaDrop::NotUnicast => "media_not_unicast",
             MediaDrop::TooLarge => "media_too_large",
         }
@@ -123,7 +127,12 @@ impl MediaDrop {
             MediaDrop::NoNeighbour => {
                 "next hop's link address not known yet; it is being asked for"
             }
-            MediaDrop::OwnAddress => "media destination is one of this host's addresses",
+            MediaDrop::OwnAddress => {
+                "media destination is one of this host's addresses, and no relay port"
+            }
+            MediaDrop::JoinedTwice => {
+                "media that would pass through three calls of this box: two are joined"
+            }
             MediaDrop::NotUnicast => "media destination is multicast, broadcast or no host",
             MediaDrop::TooLarge => "media packet larger than the MTU of the way out",
         }

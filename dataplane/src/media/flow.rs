@@ -295,6 +295,11 @@ impl Flow {
         self.flags & RESOLVED != 0 && self.epoch == epoch
     }
 
+    /// True if a way out has been resolved, under whichever snapshot.
+    pub(super) fn has_egress(&self) -> bool {
+        self.flags & RESOLVED != 0
+    }
+
     /// Takes the way out that was found under the snapshot `epoch`, and the tags there.
     pub(super) fn set_resolved(
         &mut self,
@@ -406,7 +411,7 @@ impl Flow {
                 payload_types: self.payload_types,
                 call: self.call(),
             },
-            egress: (self.flags & RESOLVED != 0).then_some(self.egress),
+            egress: self.has_egress().then_some(self.egress),
             packets_in: self.packets_in,
             octets_in: self.octets_in,
             packets_out: self.packets_out,

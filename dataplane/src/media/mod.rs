@@ -20,6 +20,7 @@
 pub mod demux;
 pub mod drop;
 pub mod flow;
+mod join;
 pub mod ports;
 pub mod relay;
 pub mod rtcp;

@@ -1,6 +1,7 @@
 //! A packet's way through the relay: look up, check, rewrite in place, count.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::demux;
 use super::demux::Protocol;
@@ -77,9 +78,9 @@ pub enum Relayed {
 }
 
 /// Why a flow does not forward a packet.
-struct Refusal {
-    reason: MediaDrop,
-    solicit: Option<Solicit>,
+pub(super) struct Refusal {
+    pub reason: MediaDrop,
+    pub solicit: Option<Solicit>,
 }
 
 impl From<MediaDrop> for Refusal {
@@ -123,6 +124,11 @@ impl FlowTable {
                     frame_len: headers_len + usize::from(datagram.payload_len()),
                 }
             }
+            // It may be a relay port of ours.
+            Err(Refusal {
+                reason: MediaDrop::OwnAddress,
+                ..
+            }) => self.join(room, datagram, network, policy),
             Err(Refusal { reason, solicit }) => {
                 flow.drops += 1;
                 Relayed::Drop { reason, solicit }
@@ -133,7 +139,8 @@ impl FlowTable {
     /// Takes back that a packet was forwarded: its frame found no room on the
     /// transmit ring and was dropped. The flow counts a drop instead.
     pub fn not_sent(&mut self, datagram: &Datagram) {
-        if let Some((flow, ..)) = self.open_entry_mut(datagram.dst) {
+        let last = self.last_of(datagram.dst);
+        if let Some((flow, ..)) = self.open_entry_mut(last) {
             flow.packets_out = flow.packets_out.saturating_sub(1);
             let octets = u64::from(datagram.payload_len());
             flow.octets_out = flow.octets_out.saturating_sub(octets);
@@ -144,20 +151,31 @@ impl FlowTable {
 
 /// What a way out is looked up in.
 #[derive(Clone, Copy)]
-struct Way<'w> {
-    network: &'w Network,
+pub(super) struct Way<'w> {
+    pub network: &'w Network,
     /// The tags of each interface.
-    vlans: &'w [VlanStack],
+    pub vlans: &'w [VlanStack],
+}
+
+/// A packet as it comes to a flow: off the wire, or out of another flow.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    /// Who sends it.
+    pub src: SocketAddr,
+    /// Its UDP checksum, as it would stand here.
+    pub checksum: u16,
+    /// Whether that is only the pseudo-header's sum.
+    pub is_partial: bool,
 }
 
 /// Where a frame starts whose headers of `headers_len` bytes end where the payload begins.
-fn start_of(datagram: &Datagram, headers_len: usize) -> usize {
+pub(super) fn start_of(datagram: &Datagram, headers_len: usize) -> usize {
     // No headers are longer than the shortest and the growth.
     (GROWTH_MAX + datagram.headers_len()).saturating_sub(headers_len)
 }
 
 impl Flow {
-    /// Gives the length of the headers of the way out.
+    /// Takes a packet off the wire. Gives the length of the headers of the way out.
     fn forward(
         &mut self,
         wide: &mut Wide,
@@ -166,7 +184,26 @@ impl Flow {
         way: Way<'_>,
         policy: ChecksumPolicy,
     ) -> Result<usize, Refusal> {
-        self.check_source(wide, datagram.src)?;
+        let arrival = Arrival {
+            src: datagram.src,
+            checksum: datagram.udp_checksum(),
+            is_partial: policy == ChecksumPolicy::Auto && self.is_partial(datagram),
+        };
+        self.pass(wide, room, datagram, arrival, way, policy)
+    }
+
+    /// Gives the length of the headers of the way out.
+    #[inline]
+    pub(super) fn pass(
+        &mut self,
+        wide: &mut Wide,
+        room: &mut [u8],
+        datagram: &Datagram,
+        arrival: Arrival,
+        way: Way<'_>,
+        policy: ChecksumPolicy,
+    ) -> Result<usize, Refusal> {
+        self.check_source(wide, arrival.src)?;
         self.check_payload(datagram.payload(room.get(GROWTH_MAX..).unwrap_or_default()))?;
         if !self.has_destination() {
             return Err(MediaDrop::NoDestination.into());
@@ -177,7 +214,7 @@ impl Flow {
         if usize::from(datagram.payload_len()) + self.ip_headers_len() > usize::from(self.mtu) {
             return Err(MediaDrop::TooLarge.into());
         }
-        self.rewrite(wide, room, datagram, policy)
+        self.rewrite(wide, room, datagram, arrival, policy)
     }
 
     /// Whether the payload is what the m= line negotiated.
@@ -236,13 +273,14 @@ impl Flow {
         wide: &Wide,
         room: &mut [u8],
         datagram: &Datagram,
+        arrival: Arrival,
         policy: ChecksumPolicy,
     ) -> Result<usize, Refusal> {
-        let arrived = datagram.udp_checksum();
+        let arrived = arrival.checksum;
         let in_full = match policy {
             // RFC 8200 §8.1: over IPv6 there must be one, so it cannot stay away.
             _ if arrived == udp::NO_CHECKSUM => self.leaves_by_ipv6(),
-            ChecksumPolicy::Auto => self.is_partial(datagram),
+            ChecksumPolicy::Auto => arrival.is_partial,
             ChecksumPolicy::Incremental => false,
             ChecksumPolicy::Full => true,
         };
@@ -263,7 +301,7 @@ impl Flow {
         Ok(headers_len)
     }
 
-    fn is_partial(&self, datagram: &Datagram) -> bool {
+    pub(super) fn is_partial(&self, datagram: &Datagram) -> bool {
         datagram.udp_checksum() == checksum::add(self.pseudo_header_sum, datagram.udp_len())
     }
 }

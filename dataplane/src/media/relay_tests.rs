@@ -381,7 +381,7 @@ fn no_way_out_has_its_own_names() {
         spec.destination = Some(at(destination));
         relay_payload(&spec, caller(), &rtp(8))
     };
-    assert_eq!(to("10.77.1.1:20004"), dropped(MediaDrop::OwnAddress));
+    assert_eq!(to("10.77.1.1:7000"), dropped(MediaDrop::OwnAddress));
     assert_eq!(to("239.0.0.1:7000"), dropped(MediaDrop::NotUnicast));
     assert_eq!(to("192.0.2.1:7000"), dropped(MediaDrop::NoRoute));
     let solicit = Some(Solicit {
