@@ -83,36 +83,33 @@ fn service(host: &Host) -> Option<Limit> {
         .iter()
         .filter(|(name, _)| name.ends_with(".conf"))
         .filter_map(|(name, directory)| host.read(&format!("{directory}/{SERVICE}.d/{name}")));
-    // systemd gives a service 8 MiB where nothing is said.
-    let default = Limit::Bytes(8 << 20);
-    let all = std::iter::once(unit).chain(texts);
-    Some(
-        all.filter_map(|text| limit_in(&text))
-            .next_back()
-            .unwrap_or(default),
-    )
-}
-
-/// What a unit says; the capability lifts any limit.
-fn limit_in(unit: &str) -> Option<Limit> {
-    let values = |key: &str| {
-        let key = format!("{key}=");
-        unit.lines()
-            .filter_map(|line| line.trim().strip_prefix(key.as_str()).map(str::trim))
-            .map(str::to_owned)
-            .collect::<Vec<String>>()
-    };
-    let is_lifted = values("AmbientCapabilities")
-        .iter()
-        .any(|names| names.split_whitespace().any(|name| name == "CAP_IPC_LOCK"));
+    let all: Vec<String> = std::iter::once(unit).chain(texts).collect();
+    // The capability lifts any limit.
+    let is_lifted = all.iter().any(|text| {
+        let mut names = values(text, "AmbientCapabilities").flat_map(str::split_whitespace);
+        names.any(|name| name == "CAP_IPC_LOCK")
+    });
     if is_lifted {
         return Some(Limit::Unlimited);
     }
-    let value = values("LimitMEMLOCK").pop()?;
+    let limits = all.iter().flat_map(|text| values(text, "LimitMEMLOCK"));
+    // systemd gives a service 8 MiB where nothing is said.
+    Some(limits.last().map_or(Limit::Bytes(8 << 20), limit_of))
+}
+
+/// The values of a key, in order.
+fn values<'a>(unit: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    unit.lines()
+        .filter_map(move |line| line.trim().strip_prefix(key)?.strip_prefix('='))
+        .map(str::trim)
+}
+
+/// What LimitMEMLOCK= takes.
+fn limit_of(value: &str) -> Limit {
     // soft:hard
     let soft = value.split(':').next().unwrap_or_default();
     if soft == "infinity" {
-        return Some(Limit::Unlimited);
+        return Limit::Unlimited;
     }
     let digits = soft.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match &soft[digits.len()..] {
@@ -121,11 +118,11 @@ fn limit_in(unit: &str) -> Option<Limit> {
         "M" => 1 << 20,
         "G" => 1 << 30,
         "T" => 1 << 40,
-        _ => return Some(Limit::Unknown),
+        _ => return Limit::Unknown,
     };
-    Some(digits.parse::<u64>().map_or(Limit::Unknown, |number| {
+    digits.parse::<u64>().map_or(Limit::Unknown, |number| {
         Limit::Bytes(number.saturating_mul(factor))
-    }))
+    })
 }
 
 /// Two rows.
@@ -272,6 +269,9 @@ Max address space         unlimited            unlimited            bytes
             "[Service]\nAmbientCapabilities=CAP_BPF CAP_IPC_LOCK\n",
         );
         assert_eq!(bytes(&[capability]), Limit::Unlimited);
+        let small = (LATER, "[Service]\nLimitMEMLOCK=8M:16M\n");
+        assert_eq!(bytes(&[unit, small]), Limit::Bytes(8 << 20));
+        assert_eq!(bytes(&[capability, small]), Limit::Unlimited);
     }
 
     #[test]
