@@ -75,6 +75,9 @@ struct SimArgs {
     /// The longest delay of a packet, in milliseconds.
     #[arg(long, default_value_t = 20)]
     delay: u64,
+    /// The longest IP packet of the links: SIP that is larger leaves by the kernel.
+    #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..))]
+    mtu: u16,
     /// All calls begin within so many milliseconds.
     #[arg(long, default_value_t = 10_000)]
     spread: u64,
@@ -150,6 +153,7 @@ fn simulate(args: &SimArgs) -> ExitCode {
             workers: args.workers,
             spread_ms: args.spread,
             weather,
+            mtu: args.mtu,
             crowded: args.crowded,
             steps_max: args.steps,
         };

@@ -85,6 +85,28 @@ fn the_box_holds_in_the_worst_weather() {
 }
 
 #[test]
+fn calls_whose_messages_leave_by_the_kernel_come_to_the_same() {
+    // Below an INVITE with a session description, above most else.
+    let options = Options {
+        mtu: 600,
+        ..Options::default()
+    };
+    let fair = batch(4001..=4040, options);
+    let bad = batch(
+        4041..=4080,
+        Options {
+            weather: BAD,
+            ..options
+        },
+    );
+    for summaries in [&fair, &bad] {
+        assert!(sum(summaries, Counter::SipOverMtu) > 500);
+        assert!(sum(summaries, Counter::SipSent) > 500);
+        assert!(sum(summaries, Counter::CallsAnswered) > 200);
+    }
+}
+
+#[test]
 fn one_worker_and_four_do_as_two_do() {
     for workers in [1, 4] {
         let _ = batch(

@@ -51,6 +51,8 @@ pub struct Options {
     pub spread_ms: u64,
     /// The network.
     pub weather: Weather,
+    /// The longest IP packet of both links, in bytes: what is larger leaves by the kernel.
+    pub mtu: u16,
     /// More calls than the tables hold: a call may also end with the box's 503.
     pub crowded: bool,
     /// Steps after which the run is said not to end.
@@ -65,6 +67,7 @@ impl Default for Options {
             workers: 2,
             spread_ms: 10_000,
             weather: Weather::FAIR,
+            mtu: 1500,
             crowded: false,
             steps_max: 1_000_000,
         }

@@ -8,6 +8,7 @@ use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
+use trunkline_dataplane::limits::SIP_LEN_MAX;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::ring::Fake;
@@ -320,16 +321,36 @@ impl World {
                 call: None,
                 why: format!("a frame left: {why}"),
             })?;
-            let side = side_of(interface);
-            let sip = (datagram.source.port() == 5060).then(|| Sip::read(&datagram.payload));
-            let seen = self.oracle.leaves(self.now, side, &datagram);
-            let fate = self.network.send(self.now, Arrival::AtParty(datagram));
-            if let Some(Ok(sip)) = sip {
-                self.draw(&sip, side, true, fate);
-            }
-            seen?;
+            self.leave(interface, datagram)?;
+        }
+        self.take_sent_by_kernel(worker)
+    }
+
+    /// What the kernel is to send for a worker: it does, in fragments where it must.
+    fn take_sent_by_kernel(&mut self, worker: usize) -> Result<(), Fault> {
+        let mut room = vec![0; SIP_LEN_MAX];
+        while let Some((send, message)) = self.posts[worker].kernel.take(&mut room) {
+            self.trace.add(&self.now.0.to_be_bytes());
+            self.trace.add(message);
+            let datagram = Datagram {
+                source: lab::LISTENS[usize::from(send.listen.0)],
+                destination: send.to,
+                payload: message.to_vec(),
+            };
+            self.leave(link_of(send.to.ip()), datagram)?;
         }
         Ok(())
+    }
+
+    fn leave(&mut self, interface: InterfaceIndex, datagram: Datagram) -> Result<(), Fault> {
+        let side = side_of(interface);
+        let sip = (datagram.source.port() == 5060).then(|| Sip::read(&datagram.payload));
+        let seen = self.oracle.leaves(self.now, side, &datagram);
+        let fate = self.network.send(self.now, Arrival::AtParty(datagram));
+        if let Some(Ok(sip)) = sip {
+            self.draw(&sip, side, true, fate);
+        }
+        seen
     }
 
     /// Both sums of each worker, and the conservation of its frames.
@@ -424,7 +445,7 @@ fn make_workers(options: &Options) -> Result<(Vec<Worker<Fake>>, Vec<ControlPost
             ..FakeConfig::default()
         };
         let rings = Fake::new(config).map_err(|error| error.to_string())?;
-        let network = Box::new(lab::network(1, 1500, &lab::everybody()));
+        let network = Box::new(lab::network(1, options.mtu, &lab::everybody()));
         let worker = Worker::new(WorkerId(id), &settings, rings, network, post);
         workers.push(worker.map_err(|error| error.to_string())?);
     }
