@@ -11,6 +11,7 @@ pub(crate) mod rates;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod top;
 mod watch;
 
 use std::net::IpAddr;
@@ -58,6 +59,12 @@ enum Command {
         /// Exit with 1 where the box is not ready for traffic, and say why
         #[arg(long)]
         check: bool,
+    },
+    /// What the box does now, on a screen that is renewed every second
+    Top {
+        /// Prints one look as text, for scripts
+        #[arg(long)]
+        once: bool,
     },
     /// Every counter that is not zero, by stage
     Stats {
@@ -187,6 +194,14 @@ pub async fn run(arguments: &Arguments) -> ExitCode {
             eprintln!("trunkctl: cannot read {}: {error}", path.display());
             ExitCode::FAILURE
         }
+        Err(Failure::Usage(text)) => {
+            eprintln!("trunkctl: {text}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Terminal(error)) => {
+            eprintln!("trunkctl: the terminal: {error}");
+            ExitCode::FAILURE
+        }
         Err(Failure::Write { path, error }) => {
             eprintln!("trunkctl: cannot write to {}: {error}", path.display());
             exit::of_io(&error)
@@ -206,6 +221,10 @@ enum Failure {
     Said(String),
     /// There is no answer.
     Error(ClientError),
+    /// What was asked for cannot be done so.
+    Usage(String),
+    /// The terminal does not do what it should.
+    Terminal(std::io::Error),
     /// A file could not be read.
     Read {
         /// Which.
@@ -243,6 +262,11 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
             })
             .await
         }
+        Command::Top { .. } if json => Err(Failure::Usage(
+            "top has no JSON: take `trunkctl stats --rate --json`".to_owned(),
+        )),
+        Command::Top { once: true } => top::once(socket).await,
+        Command::Top { once: false } => top::run(socket).await,
         Command::Stats {
             watch: Some(seconds),
             all,
