@@ -53,7 +53,7 @@ lib_need_build_packages() {
 # The lab, its peers, and what looks at them.
 lib_need_lab_packages() {
     lib_need_packages iproute2 ethtool nftables iputils-ping iputils-arping \
-        procps sip-tester tcpdump curl jq netcat-openbsd
+        procps sip-tester tcpdump curl jq netcat-openbsd tmux
 }
 
 # The home of who called sudo, else our own.
