@@ -13,9 +13,14 @@ use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::counters::trunks::TrunkCounters;
 use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::kernel::Share;
+use trunkline_dataplane::lab;
+use trunkline_dataplane::limits::FLOW_MAILS_RESERVED;
+use trunkline_dataplane::limits::MAILBOX_MAILS;
 use trunkline_dataplane::mailbox::Ask;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Origin;
@@ -33,12 +38,16 @@ use trunkline_dataplane::sip::CallReport;
 use trunkline_dataplane::sip::CallState;
 use trunkline_dataplane::sip::LegReport;
 use trunkline_dataplane::sip::ShortText;
+use trunkline_dataplane::sip::identity::Identity;
+use trunkline_dataplane::sip::identity::Kind;
+use trunkline_dataplane::sip::undelivered::Why;
 use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
 
 use super::Desk;
 use super::Facts;
 use super::InterfaceFacts;
+use super::Kernel;
 use super::Mirrored;
 use super::Request;
 use super::TrunkFacts;
@@ -50,6 +59,7 @@ use crate::cli::client;
 use crate::cli::client::ClientError;
 use crate::config::BusyPollWish;
 use crate::kernel::Count;
+use crate::kernel::socket::IcmpError;
 use crate::metrics::server::MetricsSocket;
 use crate::netlink::Hop;
 use crate::netlink::LinkFacts;
@@ -784,4 +794,48 @@ async fn a_datagram_of_the_kernels_sockets_is_mailed_whole_to_one_worker() {
     let mut heard = heard.lock().unwrap().clone();
     heard.sort();
     assert_eq!(heard, [message.to_vec(), b"no SIP".to_vec()]);
+}
+
+#[test]
+fn what_finds_a_full_mailbox_or_no_socket_is_counted() {
+    let mut stage = Stage::new();
+    let settings = lab::settings(2);
+    stage.desk.kernel = Kernel::new(Vec::new(), &settings);
+    let (listen, source) = (ListenIndex(0), "10.0.0.1:5060".parse().unwrap());
+    for _ in 0..MAILBOX_MAILS {
+        stage.desk.hand_over(listen, source, b"no SIP");
+    }
+    let identity = Identity::new(WorkerId(0), settings.boot, settings.secrets, Vec::new());
+    let id = trunkline_dataplane::sip::Id {
+        slot: 1,
+        generation: 1,
+    };
+    let branch = identity.branch(Kind::Stateful, id, 0);
+    let branch = std::str::from_utf8(&branch).unwrap();
+    let error = IcmpError {
+        destination: source,
+        why: Some(Why::Unreachable),
+        len: 0,
+    };
+    let via =
+        |branch: &str| format!("BYE sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch={branch}\r\nX");
+    let quoted = via(branch).into_bytes();
+    stage.desk.tell_undelivered(&error, &quoted);
+    let forged = via(&branch.replace(|c: char| c.is_ascii_digit(), "a")).into_bytes();
+    stage.desk.tell_undelivered(&error, &forged);
+    let sent = stage.posts[1].send_by_kernel(source, listen, b"OPTIONS", Share::Whole);
+    assert!(sent);
+    stage.desk.send_by_kernel();
+    let counts = stage.desk.kernel.counts();
+    let told = [
+        Count::Dropped,
+        Count::IcmpDropped,
+        Count::IcmpForged,
+        Count::RefusedOther,
+    ];
+    assert_eq!(
+        told.map(|count| counts.get(count)),
+        [FLOW_MAILS_RESERVED as u64, 1, 1, 1]
+    );
+    assert_eq!((counts.get(Count::IcmpErrors), counts.disposed()), (2, 1));
 }
