@@ -329,11 +329,11 @@ mod tests {
     fn a_length_that_is_no_power_of_two_or_does_not_fit_is_no_ring() {
         assert!(Ring::<u64>::pair(48).is_err());
         assert!(Ring::<u64>::pair(0).is_err());
-        let memory = MmapRaw::from(MmapOptions::new().len(192 + 64 * 8 - 1).map_anon().unwrap());
+        let memory = MmapRaw::from(MmapOptions::new().len(128 + 64 * 8 - 1).map_anon().unwrap());
         assert!(Ring::<u64>::new(memory, Offsets::ANONYMOUS, 64).is_none());
         let memory = MmapRaw::from(MmapOptions::new().len(4096).map_anon().unwrap());
         let crooked = Offsets {
-            entries: 193,
+            entries: 129,
             ..Offsets::ANONYMOUS
         };
         assert!(Ring::<u64>::new(memory, crooked, 64).is_none());
