@@ -3,11 +3,15 @@
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+/// A network device that interfaces are of: several may share one and differ in their tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceIndex(pub u8);
+
 /// A configured interface, by its place in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceIndex(pub u8);
 
-/// A receive and transmit queue of an interface.
+/// A receive and transmit queue of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u16);
 
@@ -32,7 +36,7 @@ pub struct TrunkIndex(pub u16);
 pub struct CoreId(pub u16);
 
 /// What must leave in its order: the packets of a flow, the messages to a peer. A
-/// worker's sockets on an interface share the lanes among them.
+/// worker's sockets on a device share the lanes among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(pub u16);
 

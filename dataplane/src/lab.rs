@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
+use crate::ids::DeviceIndex;
 use crate::ids::InterfaceIndex;
 use crate::ids::ListenIndex;
 use crate::ids::MediaIndex;
@@ -64,6 +65,8 @@ pub struct Side {
 pub struct Lab {
     /// By interface.
     pub sides: [Side; 2],
+    /// Both sides are of one device, and differ in their tags.
+    pub shared: bool,
 }
 
 impl Lab {
@@ -73,6 +76,7 @@ impl Lab {
             ipv6: false,
             vlan: VlanStack::NONE,
         }; 2],
+        shared: false,
     };
 
     /// A host of a side; `last` ends its address.
@@ -116,6 +120,12 @@ impl Lab {
         ]
     }
 
+    /// The device of a side.
+    #[must_use]
+    pub const fn device(&self, side: usize) -> DeviceIndex {
+        DeviceIndex(if self.shared || side == 0 { 0 } else { 1 })
+    }
+
     /// The side that an address is of.
     #[must_use]
     pub fn side_of(&self, address: IpAddr) -> Option<usize> {
@@ -144,12 +154,11 @@ impl Lab {
         Settings {
             workers,
             boot: 7,
-            interfaces: names
-                .iter()
-                .zip(self.sides)
-                .map(|(name, side)| InterfaceSettings {
-                    name: name.clone(),
-                    vlan: side.vlan,
+            interfaces: (0..2)
+                .map(|side| InterfaceSettings {
+                    name: names[side].clone(),
+                    device: self.device(side),
+                    vlan: self.sides[side].vlan,
                     checksum: ChecksumPolicy::Auto,
                 })
                 .collect(),

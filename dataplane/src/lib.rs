@@ -9,8 +9,9 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod ids;
-pub mod kernel;
 #[doc(hidden)]
+pub mod interfaces;
+pub mod kernel;
 pub mod lab;
 pub mod limits;
 pub mod mailbox;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
+use crate::ids::DeviceIndex;
 use crate::ids::ListenIndex;
 use crate::ids::MediaIndex;
 use crate::ids::TrunkIndex;
@@ -38,7 +39,9 @@ pub struct Settings {
 pub struct InterfaceSettings {
     /// Its name in the configuration.
     pub name: String,
-    /// The tags of its frames.
+    /// The device that its frames come and leave by.
+    pub device: DeviceIndex,
+    /// The tags of its frames, by which it differs from the others of its device.
     pub vlan: VlanStack,
     /// How the UDP checksum of a relayed packet is mended.
     pub checksum: ChecksumPolicy,

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::counters::Counter;
+use crate::ids::DeviceIndex;
+use crate::ids::InterfaceIndex;
 use crate::ids::ListenIndex;
+use crate::interfaces::Interfaces;
 use crate::media::FlowTable;
 use crate::media::MediaDrop;
 use crate::wire;
@@ -13,23 +16,33 @@ use crate::wire::WireError;
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// For a port of a media range.
-    Media(Datagram),
+    /// For a port of a media range, by this interface.
+    Media(InterfaceIndex, Datagram),
     /// For a listen.
-    Sip(ListenIndex, Datagram),
+    Sip(InterfaceIndex, ListenIndex, Datagram),
     /// Neither.
     Drop(Counter),
 }
 
-/// Looks at a frame's headers and destination.
+/// Looks at the headers and the destination of a frame that came by `device`.
 #[must_use]
-pub fn triage(frame: &[u8], listens: &[SocketAddr], flows: &FlowTable) -> Verdict {
+pub fn triage(
+    frame: &[u8],
+    device: DeviceIndex,
+    interfaces: &Interfaces,
+    listens: &[SocketAddr],
+    flows: &FlowTable,
+) -> Verdict {
     let datagram = match wire::parse(frame) {
         Ok(datagram) => datagram,
         Err(error) => return Verdict::Drop(wire_drop(error)),
     };
+    // The XDP program has looked at the tags as well, as long as it is of this start.
+    let Some(interface) = interfaces.of_frame(device, &datagram.vlan) else {
+        return Verdict::Drop(Counter::WireVlan);
+    };
     if flows.covers(datagram.dst) {
-        return Verdict::Media(datagram);
+        return Verdict::Media(interface, datagram);
     }
     match listen_at(listens, datagram.dst) {
         // The sum may be partial where the sender is a kernel at the other end of a
@@ -37,7 +50,7 @@ pub fn triage(frame: &[u8], listens: &[SocketAddr], flows: &FlowTable) -> Verdic
         Some(_) if !wire::udp_checksum_ok(frame, &datagram) => {
             Verdict::Drop(Counter::SipUdpChecksum)
         }
-        Some(listen) => Verdict::Sip(listen, datagram),
+        Some(listen) => Verdict::Sip(interface, listen, datagram),
         None => Verdict::Drop(Counter::WireNotOurs),
     }
 }

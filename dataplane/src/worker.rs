@@ -16,6 +16,7 @@ use crate::frame::Frame;
 use crate::ids::InterfaceIndex;
 use crate::ids::Lane;
 use crate::ids::WorkerId;
+use crate::interfaces::Interfaces;
 use crate::limits::BATCH;
 use crate::limits::DATAGRAM_LEN_MAX;
 use crate::limits::HOUSEKEEPING_NS;
@@ -26,7 +27,6 @@ use crate::limits::TIMERS_PER_TURN;
 use crate::mailbox::Mail;
 use crate::mailbox::Origin;
 use crate::mailbox::SipMail;
-use crate::media::ChecksumPolicy;
 use crate::media::FlowTable;
 use crate::media::GROWTH_MAX;
 use crate::media::RangeError;
@@ -53,7 +53,6 @@ use crate::triage::Verdict;
 use crate::triage::media_drop;
 use crate::triage::triage;
 use crate::wire::Datagram;
-use crate::wire::VlanStack;
 
 mod act;
 mod capture;
@@ -77,9 +76,7 @@ pub enum Poll {
 pub struct Worker<R: Rings> {
     listens: Vec<SocketAddr>,
     advertised: Vec<SocketAddr>,
-    checksums: Vec<ChecksumPolicy>,
-    /// The tags of each interface.
-    vlans: Vec<VlanStack>,
+    interfaces: Interfaces,
     rings: R,
     batch: Vec<Received>,
     proxy: Proxy,
@@ -113,11 +110,7 @@ impl<R: Rings> Worker<R> {
             .iter()
             .map(|range| (range.address, range.ports.clone()))
             .collect();
-        let vlans: Vec<_> = settings
-            .interfaces
-            .iter()
-            .map(|interface| interface.vlan)
-            .collect();
+        let interfaces = Interfaces::new(&settings.interfaces);
         Ok(Worker {
             listens: settings
                 .listens
@@ -129,16 +122,11 @@ impl<R: Rings> Worker<R> {
                 .iter()
                 .map(|listen| listen.advertised)
                 .collect(),
-            checksums: settings
-                .interfaces
-                .iter()
-                .map(|interface| interface.checksum)
-                .collect(),
             rings,
             batch: Vec::with_capacity(BATCH),
             proxy: Proxy::new(id, settings),
-            flows: FlowTable::new(&ranges, &vlans)?,
-            vlans,
+            flows: FlowTable::new(&ranges, &interfaces.vlans())?,
+            interfaces,
             network,
             post,
             effects: Effects::default(),
@@ -231,23 +219,17 @@ impl<R: Rings> Worker<R> {
 
     /// What a frame is decides what becomes of it; each ends in one outcome.
     fn take_up(&mut self, received: Received, now: Tick) {
-        let Received { frame, interface } = received;
+        let Received { frame, device } = received;
         self.counters.count(Counter::Rx);
-        let verdict = triage(self.rings.bytes(&frame), &self.listens, &self.flows);
-        match verdict {
-            Verdict::Media(datagram) | Verdict::Sip(_, datagram)
-                if datagram.vlan != self.vlan_of(interface) =>
-            {
-                self.counters.count(Counter::WireVlan);
-                self.rings.free(frame);
-            }
-            Verdict::Media(datagram) => {
+        let bytes = self.rings.bytes(&frame);
+        match triage(bytes, device, &self.interfaces, &self.listens, &self.flows) {
+            Verdict::Media(interface, datagram) => {
                 self.stopwatch.start();
                 self.relay(frame, interface, &datagram, now);
                 self.stopwatch.lap(Stage::MediaRelay);
                 self.stopwatch.media();
             }
-            Verdict::Sip(listen, datagram) => {
+            Verdict::Sip(interface, listen, datagram) => {
                 let arrival = Arrival {
                     source: datagram.src,
                     listen,
@@ -269,11 +251,6 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    fn vlan_of(&self, interface: InterfaceIndex) -> VlanStack {
-        let vlan = self.vlans.get(usize::from(interface.0));
-        vlan.copied().unwrap_or_default()
-    }
-
     /// Rewrites a media packet where it is and sends the same frame on.
     fn relay(&mut self, mut frame: Frame, from: InterfaceIndex, datagram: &Datagram, now: Tick) {
         let captures = if self.post.tap.takes_media() {
@@ -281,11 +258,7 @@ impl<R: Rings> Worker<R> {
         } else {
             Captures::default()
         };
-        let checksum = self
-            .checksums
-            .get(usize::from(from.0))
-            .copied()
-            .unwrap_or_default();
+        let checksum = self.interfaces.get(from).checksum;
         // The kernel leaves far more than that before each frame.
         if !frame.grow_front(GROWTH_MAX) {
             self.counters.count(Counter::MediaTooLarge);
@@ -308,7 +281,8 @@ impl<R: Rings> Worker<R> {
                     self.capture_relayed(captures, &frame, interface, now);
                 }
                 let lane = Lane::of_media(datagram.dst.port());
-                match self.rings.transmit(interface, lane, frame) {
+                let device = self.interfaces.get(interface).device;
+                match self.rings.transmit(device, lane, frame) {
                     Ok(()) if is_rtcp => self.counters.count(Counter::RtcpForwarded),
                     Ok(()) => self.counters.count(Counter::RtpForwarded),
                     Err(frame) => {

@@ -18,10 +18,10 @@ use bench::CALLEE;
 use bench::CALLER;
 use bench::CORE;
 use bench::answer;
+use bench::device_of;
 use bench::frame;
 use bench::header;
 use bench::invite;
-use bench::link_of;
 use bench::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
@@ -97,8 +97,8 @@ fn replay(bench: &mut Bench, steps: &mut [Step]) -> u64 {
                     source,
                     frame,
                 } => {
-                    let interface = link_of(source.ip());
-                    assert!(bench.workers[*worker].rings_mut().inject(interface, frame));
+                    let device = device_of(source.ip());
+                    assert!(bench.workers[*worker].rings_mut().inject(device, frame));
                     bench.now
                 }
                 Step::Pass(ms) => bench.now.plus_ms(*ms),
@@ -121,7 +121,7 @@ fn replay(bench: &mut Bench, steps: &mut [Step]) -> u64 {
     counted
 }
 
-fn turn(bench: &mut Bench, seen: &mut dyn FnMut(trunkline_dataplane::ids::InterfaceIndex, &[u8])) {
+fn turn(bench: &mut Bench, seen: &mut dyn FnMut(trunkline_dataplane::ids::DeviceIndex, &[u8])) {
     let mut worked = true;
     while worked {
         worked = false;

@@ -14,7 +14,7 @@ use bench::call::rtp;
 use bench::call::status;
 use bench::header;
 use trunkline_dataplane::counters::Counter;
-use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::lab::MEDIA_PORTS;
 use trunkline_dataplane::lab::Side;
@@ -42,6 +42,13 @@ const PLAIN6: Side = Side {
     ipv6: true,
     vlan: VlanStack::NONE,
 };
+
+const fn within(sides: [Side; 2]) -> Lab {
+    Lab {
+        sides,
+        shared: false,
+    }
+}
 
 /// An address as a URI names it.
 fn host(address: IpAddr) -> String {
@@ -183,6 +190,26 @@ fn a_call_passes_between_every_pair_of_families_and_tags() {
             println!("{access:?} {core:?}");
             call(Lab {
                 sides: [access, core],
+                shared: false,
+            });
+        }
+    }
+}
+
+/// One NIC, one VLAN of it for access and another for core.
+#[test]
+fn a_call_passes_between_two_interfaces_of_one_device() {
+    let pairs = [
+        [STACKS[0], STACKS[1]],
+        [STACKS[1], STACKS[2]],
+        [VlanStack::one(7), STACKS[1]],
+    ];
+    for [access, core] in pairs {
+        for (from, to) in [(false, false), (false, true), (true, true)] {
+            let side = |ipv6, vlan| Side { ipv6, vlan };
+            call(Lab {
+                sides: [side(from, access), side(to, core)],
+                shared: true,
             });
         }
     }
@@ -219,15 +246,15 @@ fn other_tags_than_the_interface_has_are_dropped_by_name() {
             },
         ),
     ] {
-        let mut bench = Bench::within(Lab { sides: [ours; 2] }, 1);
-        let lab = Lab { sides: [theirs; 2] };
+        let mut bench = Bench::within(within([ours; 2]), 1);
+        let lab = within([theirs; 2]);
         for to in [
             lab.listen(0),
             SocketAddr::new(lab.host(0, 1), MEDIA_PORTS[0].0),
         ] {
             let frame = bench::frame_in(&lab, lab.peer(0), to, b"x");
             let rings = bench.workers[0].rings_mut();
-            assert!(rings.inject(InterfaceIndex(0), &frame));
+            assert!(rings.inject(DeviceIndex(0), &frame));
             bench.turn();
         }
         assert_eq!(bench.count(Counter::WireVlan), 2);
@@ -236,7 +263,7 @@ fn other_tags_than_the_interface_has_are_dropped_by_name() {
 
 #[test]
 fn bad_ipv6_ends_by_its_name() {
-    let lab = Lab { sides: [PLAIN6; 2] };
+    let lab = within([PLAIN6; 2]);
     let mut bench = Bench::within(lab, 1);
     let frame = bench::frame_in(&lab, lab.peer(0), lab.listen(0), b"x");
     type Damage = fn(&mut Vec<u8>);
@@ -249,11 +276,7 @@ fn bad_ipv6_ends_by_its_name() {
     for (counter, damage) in cases {
         let mut frame = frame.clone();
         damage(&mut frame);
-        assert!(
-            bench.workers[0]
-                .rings_mut()
-                .inject(InterfaceIndex(0), &frame)
-        );
+        assert!(bench.workers[0].rings_mut().inject(DeviceIndex(0), &frame));
         bench.turn();
         assert_eq!(bench.count(counter), 1, "{}", counter.info().name);
     }
@@ -263,13 +286,13 @@ fn bad_ipv6_ends_by_its_name() {
 #[test]
 fn media_that_our_relay_cannot_reach_is_refused() {
     for side in [PLAIN4, PLAIN6] {
-        let lab = Lab { sides: [side; 2] };
-        let other = Lab {
-            sides: [Side {
+        let lab = within([side; 2]);
+        let other = within(
+            [Side {
                 ipv6: !side.ipv6,
                 ..side
             }; 2],
-        };
+        );
         let mut bench = Bench::within(lab, 1);
         let ours = host(lab.listen(0).ip());
         let parties = format!("From: <sip:1@{ours}>;tag=caller\r\nTo: <sip:2@{ours}>\r\n");
@@ -284,9 +307,7 @@ fn media_that_our_relay_cannot_reach_is_refused() {
 
 #[test]
 fn growth_from_ipv4_to_ipv6_counts_against_the_mtu() {
-    let lab = Lab {
-        sides: [PLAIN4, PLAIN6],
-    };
+    let lab = within([PLAIN4, PLAIN6]);
     let network = lab.network(1, 600, &lab.everybody());
     let mut bench = Bench::with(&lab.settings(1), FakeConfig::default(), &network);
     bench.lab = lab;

@@ -30,6 +30,7 @@ use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Kind;
 use trunkline_dataplane::counters::TABLE;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::limits;
@@ -104,8 +105,8 @@ fn a_frame_that_is_not_what_xdp_took_it_for_is_dropped_by_name() {
         let mut bytes = frame(CALLER, ACCESS, &[b'x'; 100]);
         damage(&mut bytes);
         let dropped = grown(&mut bench, |bench| {
-            let interface = InterfaceIndex(0);
-            assert!(bench.workers[0].rings_mut().inject(interface, &bytes));
+            let device = DeviceIndex(0);
+            assert!(bench.workers[0].rings_mut().inject(device, &bytes));
             bench.turn();
         });
         assert_eq!(dropped, [counter]);

@@ -97,6 +97,7 @@ fn what_fits_a_packet_of_ipv4_may_not_fit_one_of_ipv6() {
         let mut bench = Bench::within(
             Lab {
                 sides: [side(false), side(ipv6)],
+                shared: false,
             },
             1,
         );

@@ -30,7 +30,7 @@ use bench::invite;
 use bench::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
-use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::ring::RingLens;
@@ -572,7 +572,7 @@ fn more_queues_than_workers_share_what_leaves() {
     }
     let mut sent = Vec::new();
     bench.workers[0].rings_mut().statistics(&mut |socket| {
-        if socket.interface.0 == 1 {
+        if socket.device.0 == 1 {
             sent.push(socket.tx);
         }
     });
@@ -587,9 +587,7 @@ fn a_damaged_sip_datagram_and_a_foreign_port_are_dropped_by_name() {
     *frame.last_mut().unwrap() ^= 1;
     let elsewhere = bench::frame(CALLER, SocketAddr::new(ACCESS.ip(), 5061), b"x");
     for frame in [&frame[..], &elsewhere, &frame[..40], &[0; 13]] {
-        bench.workers[0]
-            .rings_mut()
-            .inject(InterfaceIndex(0), frame);
+        bench.workers[0].rings_mut().inject(DeviceIndex(0), frame);
         bench.turn();
     }
     assert_eq!(bench.count(Counter::SipUdpChecksum), 1);

@@ -151,6 +151,7 @@ fn simulate(args: &SimArgs) -> ExitCode {
             seed,
             calls: args.calls,
             workers: args.workers,
+            lab: None,
             spread_ms: args.spread,
             weather,
             mtu: args.mtu,

@@ -97,8 +97,11 @@ pub struct WorkerStatus {
 pub struct InterfaceStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// The kernel's name.
+    /// The kernel's name of its device.
     pub device: String,
+    /// The tags of its frames, outer first: `100`, `200.100`; none without.
+    #[serde(default)]
+    pub vlan: Option<String>,
     /// `up`, `down`, or `gone`: the device is there no more.
     pub link: String,
     /// How the XDP program is attached: `native` or `generic`.

@@ -2,6 +2,7 @@
 //! that must not be taken twice.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -15,6 +16,7 @@ use trunkline_dataplane::ring::RingLens;
 use trunkline_dataplane::ring::frames_needed;
 
 use super::file::File;
+use super::file::Interface;
 use super::file::Name;
 use super::problem::Problem;
 use super::section::nearest;
@@ -87,14 +89,12 @@ impl Check<'_> {
             "interface",
             file.interfaces.iter().map(|interface| &interface.name),
         );
-        let devices = file
-            .interfaces
-            .iter()
-            .filter_map(|interface| interface.device.as_ref());
-        self.unique(
-            "device",
-            devices.map(|device| (device.span(), device.get_ref().0.clone())),
+        self.count(
+            "interface",
+            file.interfaces.len(),
+            file.interfaces.get(255).map(|entry| entry.name.span()),
         );
+        self.devices(file);
         self.frames(file);
         // All sockets of a worker share one UMEM, and so one mode.
         let wants = |wish| {
@@ -112,10 +112,69 @@ impl Check<'_> {
         }
     }
 
+    /// Interfaces of one device differ in their tags, and in nothing else that is the device's.
+    fn devices(&mut self, file: &File) {
+        for (at, interface) in file.interfaces.iter().enumerate() {
+            let Some(device) = &interface.device else {
+                continue;
+            };
+            let tags = interface.vlan.as_ref().map_or(0, |ids| ids.get_ref().len());
+            if let Some(outer) = interface.vlan_outer.as_ref().filter(|_| tags < 2) {
+                let help =
+                    "it says how the outer of two tags is announced, as in vlan = [200, 100]";
+                self.wrong(outer.span(), "`vlan_outer` without two tags", help);
+            }
+            let same = |other: &&Interface| {
+                let other = other.device.as_ref().map(|device| device.get_ref());
+                other == Some(device.get_ref())
+            };
+            let before = file.interfaces.get(..at).unwrap_or_default();
+            let Some(other) = before.iter().find(same) else {
+                continue;
+            };
+            let stack = interface.stack();
+            if before
+                .iter()
+                .filter(same)
+                .any(|other| other.stack() == stack)
+            {
+                let message = match stack.is_empty() {
+                    true => format!("device \"{}\" is given twice", device.get_ref().0),
+                    false => format!("VLAN {stack} of \"{}\" is given twice", device.get_ref().0),
+                };
+                let help = "each may stand there once; interfaces of one device differ in `vlan`";
+                self.wrong(device.span(), message, help);
+            }
+            let differs = [
+                ("mode", interface.mode != other.mode),
+                (
+                    "zero_copy",
+                    interface.zero_copy.get_ref() != other.zero_copy.get_ref(),
+                ),
+                ("busy_poll", interface.busy_poll != other.busy_poll),
+            ];
+            for (key, _) in differs.into_iter().filter(|(_, differs)| *differs) {
+                let name = &other.name.get_ref().0;
+                let message =
+                    format!("`{key}` is not that of \"{name}\", which is of this device too");
+                self.wrong(
+                    device.span(),
+                    message,
+                    "it is the device's: say the same for both",
+                );
+            }
+        }
+    }
+
     /// The frames must suffice where each worker has the fewest queues that it can have.
     fn frames(&mut self, file: &File) {
         let (rx, tx) = (*file.ring_rx.get_ref(), *file.ring_tx.get_ref());
-        let lens = vec![RingLens::new(rx, tx, 0); file.interfaces.len()];
+        let devices: HashSet<_> = file
+            .interfaces
+            .iter()
+            .filter_map(|interface| Some(&interface.device.as_ref()?.get_ref().0))
+            .collect();
+        let lens = vec![RingLens::new(rx, tx, 0); devices.len()];
         let needed = frames_needed(&lens);
         let frames = *file.umem_frames.get_ref();
         if frames > 0 && frames < needed {

@@ -15,9 +15,14 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::DeTable;
 use trunkline_bpf::ModeWish as XdpMode;
+use trunkline_bpf::VIDS;
 use trunkline_dataplane::media::ChecksumPolicy;
 use trunkline_dataplane::ring::ModeWish as ZeroCopy;
 use trunkline_dataplane::sys::memory::Hugepages;
+use trunkline_dataplane::wire::VlanStack;
+use trunkline_dataplane::wire::vlan::TAGS_MAX;
+use trunkline_dataplane::wire::vlan::TPID_8021AD;
+use trunkline_dataplane::wire::vlan::TPID_8021Q;
 use trunkline_dataplane::worker::Poll;
 
 use super::BusyPollWish;
@@ -62,6 +67,10 @@ pub(super) struct File {
 pub(super) struct Interface {
     pub name: Spanned<Name>,
     pub device: Option<Spanned<Device>>,
+    /// Its tags, outer first.
+    pub vlan: Option<Spanned<Vec<u16>>>,
+    /// The protocol of the outer of two.
+    pub vlan_outer: Option<Spanned<OuterTag>>,
     pub mode: XdpMode,
     pub zero_copy: Spanned<ZeroCopy>,
     pub busy_poll: BusyPollWish,
@@ -132,6 +141,38 @@ impl FromStr for Device {
         let fits =
             (1..16).contains(&text.len()) && !text.contains(odd) && text != "." && text != "..";
         fits.then(|| Device(text.to_owned())).ok_or(())
+    }
+}
+
+impl Interface {
+    /// The tags of its frames.
+    pub fn stack(&self) -> VlanStack {
+        match self.vlan.as_ref().map(|ids| ids.get_ref().as_slice()) {
+            Some(&[id]) => VlanStack::one(id),
+            Some(&[outer, inner]) => VlanStack::two(self.outer_tpid(), outer, inner),
+            _ => VlanStack::NONE,
+        }
+    }
+
+    fn outer_tpid(&self) -> u16 {
+        let outer = self.vlan_outer.as_ref().map(Spanned::get_ref);
+        outer.map_or(TPID_8021AD, |outer| outer.0)
+    }
+}
+
+/// The tag protocol identifier of the outer of two tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OuterTag(pub u16);
+
+impl FromStr for OuterTag {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<OuterTag, ()> {
+        match text {
+            "802.1ad" => Ok(OuterTag(TPID_8021AD)),
+            "802.1q" => Ok(OuterTag(TPID_8021Q)),
+            _ => Err(()),
+        }
     }
 }
 
@@ -333,6 +374,8 @@ fn interface(section: &mut Section<'_>) -> Option<Interface> {
     let name = section.required("name", NAME);
     let interface = Interface {
         device: section.required("device", "the name of a network device, as in \"eth0\""),
+        vlan: section.one_or_more("vlan", &VIDS, TAGS_MAX),
+        vlan_outer: section.parsed("vlan_outer", "\"802.1ad\" or \"802.1q\""),
         mode: *section.choice("mode", &modes, XdpMode::Auto).get_ref(),
         zero_copy: section.choice("zero_copy", &copies, ZeroCopy::Auto),
         busy_poll: *section

@@ -21,6 +21,7 @@ pub use problem::Problem;
 pub use problem::Problems;
 pub(crate) use section::nearest;
 use toml::de::DeTable;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::MediaIndex;
 use trunkline_dataplane::ids::TrunkIndex;
@@ -86,13 +87,17 @@ pub struct Config {
     pub routes: Vec<DialRoute>,
 }
 
-/// A network device that the box drives.
+/// A network device that the box drives, or a VLAN of one.
 #[derive(Clone, Debug)]
 pub struct Interface {
     /// Its name in the configuration.
     pub name: String,
-    /// The kernel's name for it.
+    /// The kernel's name for its device.
     pub device: String,
+    /// Which of the devices that is: the first that is named is 0.
+    pub device_index: DeviceIndex,
+    /// The tags of its frames.
+    pub vlan: VlanStack,
     /// How the XDP program is attached.
     pub mode: trunkline_bpf::ModeWish,
     /// Whether frames are shared with the driver.
@@ -177,12 +182,24 @@ impl Config {
         Err(Problems::new(path, source, problems))
     }
 
+    /// The first interface of each device, by [`DeviceIndex`], and its place among all.
+    pub fn devices(&self) -> impl Iterator<Item = (usize, &Interface)> {
+        let first = |&(at, interface): &(usize, &Interface)| {
+            let before = self.interfaces.get(..at).unwrap_or_default();
+            before
+                .iter()
+                .all(|other| other.device_index != interface.device_index)
+        };
+        self.interfaces.iter().enumerate().filter(first)
+    }
+
     /// What each worker is told at its start.
     #[must_use]
     pub fn settings(&self, boot: u16, secrets: Secrets) -> Settings {
         let interface = |interface: &Interface| InterfaceSettings {
             name: interface.name.clone(),
-            vlan: VlanStack::NONE,
+            device: interface.device_index,
+            vlan: interface.vlan,
             checksum: interface.checksum,
         };
         Settings {
@@ -244,7 +261,7 @@ fn resolve(file: file::File) -> Config {
             calls: file.calls,
             kept: file.kept,
         },
-        interfaces: file.interfaces.into_iter().filter_map(interface).collect(),
+        interfaces: interfaces(file.interfaces),
         listens: file.listens.into_iter().filter_map(listen).collect(),
         media: file.media.into_iter().filter_map(media).collect(),
         trunks: file
@@ -260,10 +277,30 @@ fn resolve(file: file::File) -> Config {
     }
 }
 
-fn interface(entry: file::Interface) -> Option<Interface> {
+fn interfaces(entries: Vec<file::Interface>) -> Vec<Interface> {
+    let mut devices: Vec<String> = Vec::new();
+    let mut interfaces = Vec::new();
+    for entry in entries {
+        let Some(device) = entry.device.as_ref().map(|device| &device.get_ref().0) else {
+            continue;
+        };
+        let known = devices.iter().position(|known| known == device);
+        let at = known.unwrap_or_else(|| {
+            devices.push(device.clone());
+            devices.len() - 1
+        });
+        interfaces.extend(interface(entry, DeviceIndex(narrow(at))));
+    }
+    interfaces
+}
+
+fn interface(entry: file::Interface, device_index: DeviceIndex) -> Option<Interface> {
+    let vlan = entry.stack();
     Some(Interface {
         name: entry.name.into_inner().0,
         device: entry.device?.into_inner().0,
+        device_index,
+        vlan,
         mode: entry.mode,
         zero_copy: entry.zero_copy.into_inner(),
         busy_poll: entry.busy_poll,

@@ -129,6 +129,37 @@ impl<'a> Section<'a> {
         (numbers.len() == list.get_ref().len()).then(|| Spanned::new(list.span(), numbers))
     }
 
+    /// A whole number within `allowed`, or a list of up to `max` of them: what stands there,
+    /// if all of it can be read.
+    pub(super) fn one_or_more(
+        &mut self,
+        key: &'static str,
+        allowed: &RangeInclusive<u16>,
+        max: usize,
+    ) -> Option<Spanned<Vec<u16>>> {
+        let value = self.value(key)?;
+        let (first, last) = (allowed.start(), allowed.end());
+        let expected = format!("a whole number from {first} to {last}, or a list of up to {max}");
+        let items = match value.get_ref().as_array() {
+            Some(list) => list.iter().collect(),
+            None => vec![value],
+        };
+        let fits = |item: &Value<'_>| {
+            let number = u16::try_from(whole_number(item)?).ok();
+            number.filter(|number| allowed.contains(number))
+        };
+        let numbers: Option<Vec<u16>> = items.iter().map(fits).collect();
+        match numbers {
+            Some(numbers) if (1..=max).contains(&numbers.len()) => {
+                Some(Spanned::new(value.span(), numbers))
+            }
+            _ => {
+                self.wrong(value, format!("`{key}` cannot be that"), &expected);
+                None
+            }
+        }
+    }
+
     fn list(&mut self, key: &'static str, expected: &str) -> Option<Spanned<Vec<Value<'a>>>> {
         let value = self.value(key)?;
         match value.get_ref().as_array() {

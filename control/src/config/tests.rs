@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use trunkline_dataplane::wire::vlan::TPID_8021AD;
+use trunkline_dataplane::wire::vlan::TPID_8021Q;
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -132,7 +135,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        16 + 2 + 1 + 2 + 5 + 6 + 3 + 4 + 5 + 3,
+        16 + 2 + 1 + 2 + 5 + 8 + 3 + 4 + 5 + 3,
         "a table was not probed:\n{refusal}"
     );
 }
@@ -251,6 +254,59 @@ fn addresses_that_do_not_go_together_or_say_nothing() {
     ] {
         let good = good6();
         assert!(good.contains(from), "{from}");
+        refusals += &refusal(&good.replacen(from, to, 1));
+        refusals += "\n\n";
+    }
+    insta::assert_snapshot!(refusals);
+}
+
+/// One NIC, VLAN 10 for access and VLAN 20 for core.
+const VLANS: &str = r#"
+[[interface]]
+name = "core"
+device = "access0"
+vlan = 20
+
+[[interface]]
+name = "far"
+device = "far0"
+vlan = [200, 100]
+vlan_outer = "802.1q"
+"#;
+
+#[test]
+fn interfaces_of_one_device_are_told_by_their_tags() {
+    let good = GOOD.replace("device = \"access0\"", "device = \"access0\"\nvlan = 10") + VLANS;
+    let config = parse(&good).unwrap_or_else(|problems| panic!("{problems}"));
+    let of = |at: usize| {
+        let interface = &config.interfaces[at];
+        (interface.device_index.0, interface.vlan)
+    };
+    assert_eq!(of(0), (0, VlanStack::one(10)));
+    assert_eq!(of(1), (0, VlanStack::one(20)));
+    assert_eq!(of(2), (1, VlanStack::two(TPID_8021Q, 200, 100)));
+    let devices: Vec<_> = config.devices().map(|(at, _)| at).collect();
+    assert_eq!(devices, [0, 2]);
+    let without = good.replace("vlan_outer = \"802.1q\"\n", "");
+    let config = parse(&without).expect("good");
+    assert_eq!(
+        config.interfaces[2].vlan,
+        VlanStack::two(TPID_8021AD, 200, 100)
+    );
+
+    let mut refusals = String::new();
+    for (from, to) in [
+        ("vlan = 20", "vlan = 10"),
+        ("vlan = 20", "vlan = 0"),
+        ("vlan = 20", "vlan = [1, 2, 3]"),
+        ("vlan = 20", "vlan = \"20\""),
+        ("vlan = 20", "vlan = 20\nvlan_outer = \"802.1ad\""),
+        (
+            "vlan = 20",
+            "vlan = 20\nmode = \"native\"\nzero_copy = \"off\"",
+        ),
+        ("802.1q", "qinq"),
+    ] {
         refusals += &refusal(&good.replacen(from, to, 1));
         refusals += "\n\n";
     }

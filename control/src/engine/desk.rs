@@ -462,7 +462,7 @@ impl Desk {
     /// Ends: takes the XDP programs off, lets what is in the rings end, stops the
     /// workers and works out the sums.
     pub async fn stop(mut self) -> Final {
-        for (program, interface) in self.programs.iter_mut().zip(&self.facts.interfaces) {
+        for (program, (_, interface)) in self.programs.iter_mut().zip(self.facts.devices()) {
             if let Err(error) = program.detach() {
                 tracing::error!("{}: {error}", interface.device);
             }

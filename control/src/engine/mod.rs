@@ -33,7 +33,9 @@ pub use kernel::Kernel;
 pub use queries::Answers;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::wire::VlanStack;
 pub use workers::WorkerError;
 pub use workers::Workers;
 
@@ -63,6 +65,25 @@ pub struct Facts {
     pub warnings: Vec<String>,
 }
 
+impl Facts {
+    /// By device: the names of its interfaces, and the first of them.
+    #[must_use]
+    pub fn devices(&self) -> Vec<(String, &InterfaceFacts)> {
+        let mut devices: Vec<(String, &InterfaceFacts)> = Vec::new();
+        for interface in &self.interfaces {
+            let at = usize::from(interface.device_index.0);
+            match devices.get_mut(at) {
+                Some((names, _)) => {
+                    names.push('+');
+                    names.push_str(&interface.name);
+                }
+                None => devices.push((interface.name.clone(), interface)),
+            }
+        }
+        devices
+    }
+}
+
 /// What does not change of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerFacts {
@@ -79,8 +100,12 @@ pub struct WorkerFacts {
 pub struct InterfaceFacts {
     /// Its name in the configuration.
     pub name: String,
-    /// The kernel's name.
+    /// The kernel's name of its device.
     pub device: String,
+    /// Which device that is.
+    pub device_index: DeviceIndex,
+    /// The tags of its frames.
+    pub vlan: VlanStack,
     /// The kernel's number.
     pub ifindex: u32,
     /// `native` or `generic`.

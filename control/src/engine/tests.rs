@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::counters::trunks::TrunkCounters;
-use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::TrunkIndex;
@@ -257,7 +257,7 @@ fn honest(worker: u8, post: &mut WorkerPost, mail: Mail) {
         }
         Ask::Sockets => {
             let mut socket = SocketStatistics {
-                interface: InterfaceIndex(0),
+                device: DeviceIndex(0),
                 queue: QueueId(u16::from(worker)),
                 busy_poll: [BusyPoll::Active, BusyPoll::NoEffect][usize::from(worker)],
                 ..SocketStatistics::default()

@@ -13,6 +13,7 @@ use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::counters::Kind;
 use trunkline_dataplane::counters::TABLE;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::media::FlowKind;
 use trunkline_dataplane::media::FlowReport;
@@ -60,7 +61,7 @@ pub(super) struct Snapshot {
     /// What keeps the devices from their whole work.
     devices: Vec<String>,
     counters: Vec<Counters>,
-    /// By interface; why not where they cannot be read.
+    /// By device; why not where they cannot be read.
     verdicts: Vec<Result<Verdicts, String>>,
     operator: OperatorStats,
     latency: Latency,
@@ -130,12 +131,13 @@ impl Snapshot {
 
     /// Who insisted on busy polling, and the first packets have shown that there is none.
     fn without_busy_polling(&self, sockets: &Answers) -> Vec<String> {
-        let wanting = (0..).zip(&self.facts.interfaces);
-        wanting
-            .filter(|(index, facts)| {
-                facts.busy_poll == BusyPollWish::On && busy_poll(sockets, *index) == NO_EFFECT
+        let interfaces = self.facts.interfaces.iter();
+        interfaces
+            .filter(|facts| {
+                let said = || busy_poll(sockets, facts.device_index);
+                facts.busy_poll == BusyPollWish::On && said() == NO_EFFECT
             })
-            .map(|(_, facts)| {
+            .map(|facts| {
                 format!(
                     "busy_poll = \"on\" of interface \"{}\" takes no effect: the kernel knows no NAPI of its queues",
                     facts.name
@@ -158,11 +160,10 @@ impl Snapshot {
         if !sockets.complete && sockets.silent.is_empty() {
             warnings.push("the workers could not be asked in time".to_owned());
         }
-        for (facts, verdicts) in self.facts.interfaces.iter().zip(&self.verdicts) {
+        for ((name, _), verdicts) in self.facts.devices().iter().zip(&self.verdicts) {
             if let Err(error) = verdicts {
                 warnings.push(format!(
-                    "the XDP program's counts on {} cannot be read: {error}",
-                    facts.name
+                    "the XDP program's counts on {name} cannot be read: {error}"
                 ));
             }
         }
@@ -192,11 +193,12 @@ impl Snapshot {
     }
 
     fn interfaces(&self, sockets: &Answers) -> Vec<InterfaceStatus> {
-        let rows = (0..).zip(&self.facts.interfaces).zip(&self.links);
+        let rows = self.facts.interfaces.iter().zip(&self.links);
         let rows = rows.zip(&self.gone);
-        rows.map(|(((index, facts), (up, mtu)), gone)| InterfaceStatus {
+        rows.map(|((facts, (up, mtu)), gone)| InterfaceStatus {
             name: facts.name.clone(),
             device: facts.device.clone(),
+            vlan: (!facts.vlan.is_empty()).then(|| facts.vlan.to_string()),
             link: match (gone, up) {
                 (true, _) => "gone",
                 (false, true) => "up",
@@ -207,7 +209,7 @@ impl Snapshot {
             mode_because: facts.mode_because.clone(),
             frames: facts.frames.clone(),
             frames_because: facts.frames_because.clone(),
-            busy_poll: busy_poll(sockets, index),
+            busy_poll: busy_poll(sockets, facts.device_index),
             busy_poll_because: facts.busy_poll_because.clone(),
             queues: facts.queues,
             mtu: *mtu,
@@ -231,14 +233,13 @@ impl Snapshot {
                 workers,
             }
         });
-        let xdp = self.facts.interfaces.iter().zip(&self.verdicts);
+        let devices = self.facts.devices();
+        let xdp = devices.iter().zip(&self.verdicts);
         let (sums, unchecked) = self.sums(sockets);
         Stats {
             counters: counters.collect(),
             xdp: xdp
-                .filter_map(|(facts, verdicts)| {
-                    Some(xdp_stats(&facts.name, verdicts.as_ref().ok()?))
-                })
+                .filter_map(|((name, _), verdicts)| Some(xdp_stats(name, verdicts.as_ref().ok()?)))
                 .collect(),
             sockets: self.sockets(sockets),
             operator: self.operator,
@@ -250,15 +251,14 @@ impl Snapshot {
     }
 
     fn sockets(&self, answers: &Answers) -> Vec<SocketStats> {
+        let devices = self.facts.devices();
         let mut rows: Vec<_> = answers
             .sockets
             .iter()
             .map(|(worker, socket)| SocketStats {
-                interface: self
-                    .facts
-                    .interfaces
-                    .get(usize::from(socket.interface.0))
-                    .map_or_else(String::new, |facts| facts.name.clone()),
+                interface: devices
+                    .get(usize::from(socket.device.0))
+                    .map_or_else(String::new, |(names, _)| names.clone()),
                 queue: socket.queue.0,
                 worker: worker.0,
                 rx_dropped: socket.kernel.rx_dropped,
@@ -288,8 +288,8 @@ impl Snapshot {
         let mut sums = Vec::new();
         let mut unchecked = Vec::new();
         let mut redirected = 0;
-        for (facts, verdicts) in self.facts.interfaces.iter().zip(&self.verdicts) {
-            let name = format!("XDP on {}: seen = pass + drop + redirect", facts.name);
+        for ((names, _), verdicts) in self.facts.devices().iter().zip(&self.verdicts) {
+            let name = format!("XDP on {names}: seen = pass + drop + redirect");
             let Ok(verdicts) = verdicts else {
                 unchecked.push(name);
                 continue;
@@ -367,12 +367,12 @@ impl Snapshot {
 
 const NO_EFFECT: &str = "no effect";
 
-/// What the sockets of one interface say of busy polling, in a few words.
-fn busy_poll(sockets: &Answers, interface: u8) -> String {
+/// What the sockets of one device say of busy polling, in a few words.
+fn busy_poll(sockets: &Answers, device: DeviceIndex) -> String {
     let mut all = 0;
     let [mut active, mut waiting, mut vain] = [0; 3];
     for (_, socket) in &sockets.sockets {
-        if socket.interface.0 != interface {
+        if socket.device != device {
             continue;
         }
         all += 1;

@@ -222,7 +222,7 @@ mod tests {
     use trunkline_dataplane::counters::Counter;
     use trunkline_dataplane::frame::Frame;
     use trunkline_dataplane::frame::Ledger;
-    use trunkline_dataplane::ids::InterfaceIndex;
+    use trunkline_dataplane::ids::DeviceIndex;
     use trunkline_dataplane::ids::Lane;
     use trunkline_dataplane::ring::Fake;
     use trunkline_dataplane::ring::FakeConfig;
@@ -255,7 +255,7 @@ mod tests {
             unreachable!()
         }
         fn free(&mut self, _: Frame) {}
-        fn transmit(&mut self, _: InterfaceIndex, _: Lane, _: Frame) -> Result<(), Frame> {
+        fn transmit(&mut self, _: DeviceIndex, _: Lane, _: Frame) -> Result<(), Frame> {
             unreachable!()
         }
         fn flush(&mut self) {}

@@ -26,11 +26,12 @@ impl Tables {
     /// by [`InterfaceIndex`].
     #[must_use]
     pub fn new(dump: &Dump, ifindexes: &[u32]) -> Tables {
-        let links = dump.links.iter().filter_map(|link| {
-            let index = index(ifindexes, link.ifindex)?;
+        // Several interfaces may be of one device.
+        let links = (0..).zip(ifindexes).filter_map(|(index, ifindex)| {
+            let link = dump.links.iter().find(|link| link.ifindex == *ifindex)?;
             let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
             Some(Link {
-                index,
+                index: InterfaceIndex(index),
                 mac: link.mac?,
                 mtu,
                 up: link.up,

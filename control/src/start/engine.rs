@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use trunkline_bpf::AttachError;
 use trunkline_bpf::LoadError;
 use trunkline_bpf::MapError;
+use trunkline_bpf::OuterTag;
 use trunkline_bpf::Program;
 use trunkline_bpf::VlanStack;
 use trunkline_dataplane::ids::CoreId;
@@ -18,12 +19,14 @@ use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sys::affinity;
 use trunkline_dataplane::sys::memory::Pages;
+use trunkline_dataplane::wire::vlan::TPID_8021AD;
 use trunkline_dataplane::worker::Poll;
 
 use super::interfaces::Device;
 use super::rings;
 use super::rings::Opened;
 use crate::config::Config;
+use crate::config::Interface;
 use crate::engine::Facts;
 use crate::engine::InterfaceFacts;
 use crate::engine::TrunkFacts;
@@ -88,10 +91,16 @@ pub(super) fn start(
     let mut warnings = Vec::new();
     let cores = choose_cores(config, &mut warnings)?;
     let mut programs = Vec::new();
-    for (interface, device) in config.interfaces.iter().zip(&mut *devices) {
+    for (at, interface) in config.devices() {
+        let Some(device) = devices.get_mut(at) else {
+            continue;
+        };
         let mut program = Program::load(device.queues_max)?;
-        for (address, (sip, media)) in addresses(config) {
-            program.set_address(VlanStack::Untagged, address, &sip, &media)?;
+        let of_device = |other: &&Interface| other.device_index == interface.device_index;
+        for sharing in config.interfaces.iter().filter(of_device) {
+            for (address, (sip, media)) in addresses(config) {
+                program.set_address(stack(sharing), address, &sip, &media)?;
+            }
         }
         let name = interface.name.clone();
         let attached = program.attach(device.ifindex, interface.mode);
@@ -106,11 +115,17 @@ pub(super) fn start(
         if let Some(queues) = device.queues_now() {
             device.queues = queues.min(device.queues_max);
         }
+        let queues = device.queues;
+        for (sharing, device) in config.interfaces.iter().zip(&mut *devices) {
+            if sharing.device_index == interface.device_index {
+                device.queues = queues;
+            }
+        }
         programs.push(program);
     }
     let opened = rings::open(config, devices)?;
     for socket in opened.rings.iter().flat_map(Xsk::sockets) {
-        if let Some(program) = programs.get(usize::from(socket.interface.0)) {
+        if let Some(program) = programs.get(usize::from(socket.device.0)) {
             program.insert_socket(u32::from(socket.queue.0), socket.fd)?;
         }
     }
@@ -167,8 +182,21 @@ fn choose_cores(config: &Config, warnings: &mut Vec<String>) -> Result<Vec<CoreI
 
 type Ports = (Vec<u16>, Vec<RangeInclusive<u16>>);
 
-/// What is ours at each address. Every program knows all of them: a packet may come in
-/// by any interface.
+/// The tags of an interface as the XDP program wants to know them.
+fn stack(interface: &Interface) -> VlanStack {
+    let tag = match interface.vlan.outer_tpid() {
+        TPID_8021AD => OuterTag::Dot1Ad,
+        _ => OuterTag::Dot1Q,
+    };
+    match interface.vlan.ids().collect::<Vec<_>>()[..] {
+        [vid] => VlanStack::Single(vid),
+        [outer, inner] => VlanStack::Double { tag, outer, inner },
+        _ => VlanStack::Untagged,
+    }
+}
+
+/// What is ours at each address. Every program knows all of them, under the tags of each of
+/// its interfaces: a packet may come in by any.
 fn addresses(config: &Config) -> BTreeMap<IpAddr, Ports> {
     let mut addresses: BTreeMap<IpAddr, Ports> = BTreeMap::new();
     for listen in &config.listens {
@@ -217,13 +245,17 @@ fn facts(
         Mode::Copy => "copy",
     };
     let mut interfaces = Vec::new();
-    let configured = (0..).zip(&config.interfaces).zip(devices).zip(programs);
-    for (((index, interface), device), program) in configured {
-        let busy = rings::busy_polling((index, interface), device, opened)?;
+    for (interface, device) in config.interfaces.iter().zip(devices) {
+        let Some(program) = programs.get(usize::from(interface.device_index.0)) else {
+            continue;
+        };
+        let busy = rings::busy_polling(interface, device, opened)?;
         warnings.extend(busy.warning);
         interfaces.push(InterfaceFacts {
             name: interface.name.clone(),
             device: interface.device.clone(),
+            device_index: interface.device_index,
+            vlan: interface.vlan,
             ifindex: device.ifindex,
             mode: program
                 .mode()
@@ -303,10 +335,32 @@ fn peers(config: &Config) -> Vec<IpAddr> {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use trunkline_dataplane::wire::vlan::TPID_8021Q;
+
     use super::*;
 
     fn config() -> Config {
         Config::parse(std::path::Path::new("default.toml"), crate::config::DEFAULT).unwrap()
+    }
+
+    #[test]
+    fn the_program_and_the_workers_mean_the_same_tags() {
+        let mut interface = config().interfaces.remove(0);
+        let mut as_program = |vlan| {
+            interface.vlan = vlan;
+            stack(&interface)
+        };
+        use trunkline_dataplane::wire::VlanStack as Tags;
+        assert_eq!(as_program(Tags::NONE), VlanStack::Untagged);
+        assert_eq!(as_program(Tags::one(100)), VlanStack::Single(100));
+        for (tpid, tag) in [
+            (TPID_8021AD, OuterTag::Dot1Ad),
+            (TPID_8021Q, OuterTag::Dot1Q),
+        ] {
+            let (outer, inner) = (200, 100);
+            let expected = VlanStack::Double { tag, outer, inner };
+            assert_eq!(as_program(Tags::two(tpid, outer, inner)), expected);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::netlink::LinkFacts;
 const NATIVE_MTU_MAX: u32 = 3498;
 
 /// A device that is fit for use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     /// The kernel's name for it.
     pub name: String,

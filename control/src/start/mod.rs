@@ -31,6 +31,7 @@ use trunkline_dataplane::ring::RingError;
 use crate::api::socket::OperatorSocket;
 use crate::config::BusyPollWish;
 use crate::config::Config;
+use crate::config::Interface;
 use crate::engine::Desk;
 use crate::engine::Final;
 use crate::engine::InterfaceFacts;
@@ -159,7 +160,7 @@ impl Started {
         let kernel_sockets = ports::bind(&config.listens)?;
         let kernel_sockets: Vec<_> = kernel_sockets.into_iter().map(Arc::new).collect();
         ports::check_media(&config.media)?;
-        let places = places(&devices);
+        let places = places(config, &devices);
         let mirrored = mirrored(&dump, &places, true);
         let network = mirrored.tables.network(1);
         let settings = config.settings(boot, secrets);
@@ -372,14 +373,18 @@ fn needed(config: &Config) -> needed::Start {
     }
 }
 
-/// Where each interface is: one a device, without tags.
-fn places(devices: &[Device]) -> Vec<Place> {
-    let place = |device: &Device| Place {
-        ifindex: device.ifindex,
-        tags: Vec::new(),
-        alone: true,
+/// Where each interface is.
+fn places(config: &Config, devices: &[Device]) -> Vec<Place> {
+    let interfaces = config.interfaces.iter();
+    let place = |(interface, device): (&Interface, &Device)| {
+        let shares = |other: &&Interface| other.device_index == interface.device_index;
+        Place {
+            ifindex: device.ifindex,
+            tags: interface.vlan.tags().collect(),
+            alone: config.interfaces.iter().filter(shares).count() == 1,
+        }
     };
-    devices.iter().map(place).collect()
+    interfaces.zip(devices).map(place).collect()
 }
 
 /// Asks for everything, and again for as long as an address of ours may not be used yet: at
@@ -469,7 +474,34 @@ async fn keep_neighbours(
 mod tests {
     use std::path::Path;
 
+    use trunkline_dataplane::wire::VlanStack;
+    use trunkline_dataplane::wire::vlan::TPID_8021AD;
+
     use super::*;
+
+    #[test]
+    fn interfaces_are_placed_by_device_and_tags() {
+        let mut config = Config::parse(Path::new("default.toml"), crate::config::DEFAULT).unwrap();
+        let device = |ifindex| Device {
+            ifindex,
+            ..Device::default()
+        };
+        let alone = places(&config, &[device(3), device(5)]);
+        assert!(
+            alone
+                .iter()
+                .all(|place| place.alone && place.tags.is_empty())
+        );
+        config.interfaces[1].device_index = config.interfaces[0].device_index;
+        config.interfaces[1].vlan = VlanStack::two(TPID_8021AD, 200, 100);
+        let shared = places(&config, &[device(3), device(3)]);
+        assert!(
+            shared
+                .iter()
+                .all(|place| !place.alone && place.ifindex == 3)
+        );
+        assert_eq!(shared[1].tags, [(TPID_8021AD, 200), (0x8100, 100)]);
+    }
 
     #[test]
     fn the_frames_of_all_workers_are_locked() {

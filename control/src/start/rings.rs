@@ -3,7 +3,6 @@
 //! All sockets of a worker share one UMEM, and so one mode. Zero-copy holds where every
 //! interface takes it, and else for none: the configuration of each says what to do then.
 
-use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ring::BusyPoll;
 use trunkline_dataplane::ring::Mode;
@@ -140,10 +139,13 @@ fn explain(config: &Config, worker: u8, error: RingError) -> EngineError {
 }
 
 /// The sockets of `worker`: the queues q with q mod workers = its number, on every
-/// interface.
+/// device.
 fn xsk_config(config: &Config, devices: &[Device], worker: u8, mode: ModeWish) -> XskConfig {
     let mut sockets = Vec::new();
-    for ((index, interface), device) in (0..).zip(&config.interfaces).zip(devices) {
+    for (at, interface) in config.devices() {
+        let Some(device) = devices.get(at) else {
+            continue;
+        };
         let nic_rx = match mode {
             ModeWish::Copy => 0,
             ModeWish::Auto | ModeWish::ZeroCopy => device.nic_rx,
@@ -152,7 +154,7 @@ fn xsk_config(config: &Config, devices: &[Device], worker: u8, mode: ModeWish) -
         let queues = u16::try_from(device.queues).unwrap_or(u16::MAX);
         for queue in (u16::from(worker)..queues).step_by(usize::from(config.workers)) {
             sockets.push(SocketConfig {
-                interface: InterfaceIndex(index),
+                device: interface.device_index,
                 name: interface.device.clone(),
                 ifindex: device.ifindex,
                 queue: QueueId(queue),
@@ -191,12 +193,12 @@ pub(super) struct BusyPolling {
     pub warning: Option<String>,
 }
 
-/// Looks what came of the wish on interface number `index`.
+/// Looks what came of the wish on an interface.
 ///
 /// # Errors
 /// `busy_poll = "on"`, and the kernel has said that it takes no effect.
 pub(super) fn busy_polling(
-    (index, interface): (u8, &Interface),
+    interface: &Interface,
     device: &Device,
     opened: &Opened,
 ) -> Result<BusyPolling, EngineError> {
@@ -220,7 +222,7 @@ pub(super) fn busy_polling(
         BusyPollWish::Auto | BusyPollWish::On => {}
     }
     let sockets = opened.rings.iter().flat_map(Xsk::sockets);
-    let mut own = sockets.filter(|socket| socket.interface.0 == index);
+    let mut own = sockets.filter(|socket| socket.device == interface.device_index);
     if own.any(|socket| socket.busy_poll == BusyPoll::NoEffect) {
         let why = match opened.mode {
             Mode::Copy => {
@@ -242,6 +244,8 @@ pub(super) fn busy_polling(
 
 #[cfg(test)]
 mod tests {
+    use trunkline_dataplane::wire::VlanStack;
+
     use super::*;
 
     fn config() -> Config {
@@ -268,7 +272,7 @@ mod tests {
         for worker in 0..config.workers {
             for socket in xsk_config(&config, &devices, worker, ModeWish::Auto).sockets {
                 assert_eq!(socket.queue.0 % 3, u16::from(worker));
-                seen.push((socket.interface.0, socket.queue.0));
+                seen.push((socket.device.0, socket.queue.0));
             }
         }
         seen.sort_unstable();
@@ -277,6 +281,17 @@ mod tests {
             .chain((0..4).map(|queue| (1, queue)))
             .collect();
         assert_eq!(seen, all);
+    }
+
+    #[test]
+    fn interfaces_of_one_device_share_its_sockets() {
+        let mut config = config();
+        config.interfaces[1].device_index = config.interfaces[0].device_index;
+        config.interfaces[0].vlan = VlanStack::one(10);
+        config.interfaces[1].vlan = VlanStack::one(20);
+        let sockets = xsk_config(&config, &[2, 2].map(device), 0, ModeWish::Auto).sockets;
+        assert_eq!(sockets.len(), 1);
+        assert_eq!(sockets[0].device.0, 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::ids::InterfaceIndex;
+use crate::ids::DeviceIndex;
 use crate::ids::WorkerId;
 use crate::lab;
 use crate::lab::Lab;
@@ -36,6 +36,7 @@ const LABS: [Lab; 2] = [
                 vlan: VlanStack::two(TPID_8021AD, 200, 100),
             },
         ],
+        shared: true,
     },
 ];
 
@@ -131,7 +132,7 @@ impl Bench {
     fn take(&mut self, kind: u8, bytes: &[u8], len: usize) {
         match kind {
             0 | 1 => {
-                self.inject(InterfaceIndex(kind), bytes);
+                self.inject(DeviceIndex(kind), bytes);
             }
             2 | 3 => {
                 self.sip(usize::from(kind - 2), bytes);
@@ -170,11 +171,11 @@ impl Bench {
             return Vec::new();
         }
         wire::fill_udp_checksum(&mut frame);
-        self.inject(InterfaceIndex(u8::from(side != 0)), &frame)
+        self.inject(self.lab.device(side), &frame)
     }
 
-    fn inject(&mut self, interface: InterfaceIndex, frame: &[u8]) -> Vec<String> {
-        self.worker.rings_mut().inject(interface, frame);
+    fn inject(&mut self, device: DeviceIndex, frame: &[u8]) -> Vec<String> {
+        self.worker.rings_mut().inject(device, frame);
         self.turn()
     }
 

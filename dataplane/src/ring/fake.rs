@@ -27,7 +27,7 @@ use crate::frame::HEADROOM;
 use crate::frame::Ledger;
 use crate::frame::Pool;
 use crate::frame::Umem;
-use crate::ids::InterfaceIndex;
+use crate::ids::DeviceIndex;
 use crate::ids::Lane;
 use crate::ids::QueueId;
 use crate::sys::memory::Hugepages;
@@ -38,11 +38,11 @@ use crate::sys::wake::Wake;
 /// What to fake.
 #[derive(Clone, Copy, Debug)]
 pub struct FakeConfig {
-    /// Interfaces 0 to `interfaces - 1`.
-    pub interfaces: u8,
+    /// Devices 0 to `devices - 1`.
+    pub devices: u8,
     /// Sockets on each; what is injected arrives at the first.
     pub queues: u16,
-    /// The queue that the first socket of each interface says it is on; the others
+    /// The queue that the first socket of each device says it is on; the others
     /// follow it.
     pub queue: QueueId,
     /// Chunks in the UMEM; None for as many as the rings need.
@@ -52,7 +52,7 @@ pub struct FakeConfig {
 }
 
 impl Default for FakeConfig {
-    /// Two interfaces with short rings: enough for tests, quick to set up.
+    /// Two devices with short rings: enough for tests, quick to set up.
     fn default() -> FakeConfig {
         let lens = RingLens {
             rx: 256,
@@ -60,7 +60,7 @@ impl Default for FakeConfig {
             tx: 256,
         };
         FakeConfig {
-            interfaces: 2,
+            devices: 2,
             queues: 1,
             queue: QueueId(0),
             frames: None,
@@ -89,7 +89,7 @@ pub struct Fake {
     ports: Ports,
     /// One for each port, in the same order.
     nics: Vec<Nic>,
-    /// Ports of each interface.
+    /// Ports of each device.
     queues: usize,
     delay_completions: bool,
     refuse_tx: bool,
@@ -106,17 +106,17 @@ impl Fake {
         if let Some(fault) = config.lens.fault() {
             return Err(io::Error::other(fault));
         }
-        let sockets = usize::from(config.interfaces) * usize::from(config.queues);
+        let sockets = usize::from(config.devices) * usize::from(config.queues);
         let rings = vec![config.lens; sockets];
         let frames = config.frames.unwrap_or_else(|| frames_needed(&rings));
         let len = frames as usize * usize::from(CHUNK_LEN);
         let mapping = Mapping::new(len, Hugepages::Off).map_err(io::Error::other)?;
         let mut ports = Vec::with_capacity(rings.len());
         let mut nics = Vec::with_capacity(rings.len());
-        for interface in 0..config.interfaces {
+        for device in 0..config.devices {
             for queue in 0..config.queues {
                 let queue = QueueId(config.queue.0 + queue);
-                let (port, nic) = port(InterfaceIndex(interface), queue, config.lens)?;
+                let (port, nic) = port(DeviceIndex(device), queue, config.lens)?;
                 ports.push(port);
                 nics.push(nic);
             }
@@ -135,11 +135,11 @@ impl Fake {
 
     // --- The wire's side ---------------------------------------------------
 
-    /// A frame arrives on `interface`. False if it is dropped, as the kernel
+    /// A frame arrives on `device`. False if it is dropped, as the kernel
     /// would: no frame to receive into, the rx ring full, the frame longer than a
-    /// chunk holds, or no such interface.
-    pub fn inject(&mut self, interface: InterfaceIndex, bytes: &[u8]) -> bool {
-        let first = usize::from(interface.0) * self.queues;
+    /// chunk holds, or no such device.
+    pub fn inject(&mut self, device: DeviceIndex, bytes: &[u8]) -> bool {
+        let first = usize::from(device.0) * self.queues;
         let Some(nic) = self.nics.get_mut(first) else {
             return false;
         };
@@ -176,7 +176,7 @@ impl Fake {
 
     /// Sends what the worker has flushed: shows each frame to `seen` in the
     /// order of its port, and completes it.
-    pub fn take_sent(&mut self, seen: &mut dyn FnMut(InterfaceIndex, &[u8])) {
+    pub fn take_sent(&mut self, seen: &mut dyn FnMut(DeviceIndex, &[u8])) {
         let Ports { pool, ports, .. } = &mut self.ports;
         for (port, nic) in ports.iter_mut().zip(&mut self.nics) {
             while let Some(descriptor) = nic.tx.pop() {
@@ -186,7 +186,7 @@ impl Fake {
                         self.drop_count -= 1;
                         port.counts.refused += 1;
                     }
-                    Some(bytes) => seen(port.interface, bytes),
+                    Some(bytes) => seen(port.device, bytes),
                 }
                 nic.delayed.push(descriptor.addr);
             }
@@ -218,13 +218,13 @@ impl Fake {
 }
 
 /// A port of the fake, and its other ends.
-fn port(interface: InterfaceIndex, queue: QueueId, lens: RingLens) -> io::Result<(Port, Nic)> {
+fn port(device: DeviceIndex, queue: QueueId, lens: RingLens) -> io::Result<(Port, Nic)> {
     let (fill, nic_fill) = Ring::pair(lens.fill)?;
     let (nic_rx, rx) = Ring::pair(lens.rx)?;
     let (tx, nic_tx) = Ring::pair(lens.tx)?;
     let (nic_completion, completion) = Ring::pair(lens.tx)?;
     let port = Port::new(
-        interface,
+        device,
         queue,
         lens,
         Ends {
@@ -284,16 +284,11 @@ impl Rings for Fake {
         self.ports.pool.free(frame);
     }
 
-    fn transmit(
-        &mut self,
-        interface: InterfaceIndex,
-        lane: Lane,
-        frame: Frame,
-    ) -> Result<(), Frame> {
+    fn transmit(&mut self, device: DeviceIndex, lane: Lane, frame: Frame) -> Result<(), Frame> {
         if self.refuse_tx {
             return Err(frame);
         }
-        self.ports.transmit(interface, lane, frame)
+        self.ports.transmit(device, lane, frame)
     }
 
     fn flush(&mut self) {

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-const A: InterfaceIndex = InterfaceIndex(0);
-const B: InterfaceIndex = InterfaceIndex(1);
-const NOWHERE: InterfaceIndex = InterfaceIndex(2);
+const A: DeviceIndex = DeviceIndex(0);
+const B: DeviceIndex = DeviceIndex(1);
+const NOWHERE: DeviceIndex = DeviceIndex(2);
 
 /// Rings so short that everything fills up.
 fn tiny() -> Fake {
@@ -33,10 +33,10 @@ fn receive(fake: &mut Fake) -> Vec<Received> {
     batch
 }
 
-fn statistics(fake: &mut Fake, interface: InterfaceIndex) -> SocketStatistics {
+fn statistics(fake: &mut Fake, device: DeviceIndex) -> SocketStatistics {
     let mut found = SocketStatistics::default();
     fake.statistics(&mut |socket| {
-        if socket.interface == interface {
+        if socket.device == device {
             found = socket;
         }
     });
@@ -64,7 +64,7 @@ fn a_frame_goes_through_every_place_of_the_ledger() {
     let received = receive(&mut fake).pop().unwrap();
     assert_eq!(places(&fake), (15, 0, 1, 0, 0));
     assert_eq!(
-        (fake.bytes(&received.frame), received.interface),
+        (fake.bytes(&received.frame), received.device),
         (&b"INVITE"[..], A)
     );
     fake.transmit(B, Lane(0), received.frame).unwrap();
@@ -73,7 +73,7 @@ fn a_frame_goes_through_every_place_of_the_ledger() {
     fake.flush();
     assert_eq!(places(&fake), (16, 0, 0, 1, 0));
     let mut sent = Vec::new();
-    fake.take_sent(&mut |interface, bytes| sent.push((interface, bytes.to_vec())));
+    fake.take_sent(&mut |device, bytes| sent.push((device, bytes.to_vec())));
     assert_eq!(sent, [(B, b"INVITE".to_vec())]);
     assert_eq!(places(&fake), (16, 0, 0, 1, 0), "sent, not completed");
     fake.delay_completions(false);
@@ -130,7 +130,7 @@ fn a_full_tx_ring_gives_the_frame_back_and_leaves_frames_to_allocate() {
     let frame = fake.allocate(10).unwrap();
     let frame = fake.transmit(A, Lane(0), frame).unwrap_err();
     fake.transmit(B, Lane(0), frame)
-        .expect("the other interface's ring has room");
+        .expect("the other device's ring has room");
     fake.take_sent(&mut |_, _| {});
     let frame = fake.allocate(10).unwrap();
     let frame = fake.transmit(A, Lane(0), frame).unwrap_err();
@@ -183,7 +183,7 @@ fn a_flooded_interface_does_not_starve_the_other() {
         let batch = receive(&mut fake);
         assert!(batch.len() <= BATCH);
         turns += 1;
-        let done = batch.iter().any(|received| received.interface == B);
+        let done = batch.iter().any(|received| received.device == B);
         batch
             .into_iter()
             .for_each(|received| fake.free(received.frame));
@@ -199,7 +199,7 @@ fn a_flooded_interface_does_not_starve_the_other() {
 #[test]
 fn a_lane_keeps_to_its_socket_and_lanes_are_shared() {
     let mut fake = Fake::new(FakeConfig {
-        interfaces: 1,
+        devices: 1,
         queues: 2,
         lens: RingLens {
             rx: 4,
@@ -290,11 +290,11 @@ fn ring_lengths_that_do_not_go_together_are_refused() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Inject(InterfaceIndex, u8),
+    Inject(DeviceIndex, u8),
     Receive,
-    Forward(InterfaceIndex),
+    Forward(DeviceIndex),
     Free,
-    Originate(InterfaceIndex, u8),
+    Originate(DeviceIndex, u8),
     Flush,
     TakeSent,
     Delay(bool),
@@ -303,13 +303,13 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let interface = || (0_u8..3).prop_map(InterfaceIndex);
+    let device = || (0_u8..3).prop_map(DeviceIndex);
     prop_oneof![
-        8 => (interface(), any::<u8>()).prop_map(|(interface, byte)| Step::Inject(interface, byte)),
+        8 => (device(), any::<u8>()).prop_map(|(device, byte)| Step::Inject(device, byte)),
         3 => Just(Step::Receive),
-        6 => interface().prop_map(Step::Forward),
+        6 => device().prop_map(Step::Forward),
         2 => Just(Step::Free),
-        3 => (interface(), any::<u8>()).prop_map(|(interface, byte)| Step::Originate(interface, byte)),
+        3 => (device(), any::<u8>()).prop_map(|(device, byte)| Step::Originate(device, byte)),
         4 => Just(Step::Flush),
         3 => Just(Step::TakeSent),
         1 => any::<bool>().prop_map(Step::Delay),
@@ -332,23 +332,23 @@ proptest! {
         let mut sent_count = 0_u64;
         for step in steps {
             match step {
-                Step::Inject(interface, byte) => {
+                Step::Inject(device, byte) => {
                     let bytes = vec![byte; usize::from(byte) + 1];
-                    if fake.inject(interface, &bytes) {
-                        wire_in[usize::from(interface.0)].push_back(bytes);
+                    if fake.inject(device, &bytes) {
+                        wire_in[usize::from(device.0)].push_back(bytes);
                     }
                 }
                 Step::Receive => {
-                    for Received { frame, interface } in receive(&mut fake) {
-                        let expected = wire_in[usize::from(interface.0)].pop_front();
+                    for Received { frame, device } in receive(&mut fake) {
+                        let expected = wire_in[usize::from(device.0)].pop_front();
                         prop_assert_eq!(Some(fake.bytes(&frame)), expected.as_deref());
                         held.push_back((frame, expected.unwrap()));
                     }
                 }
-                Step::Forward(interface) => {
+                Step::Forward(device) => {
                     let Some((frame, bytes)) = held.pop_front() else { continue };
-                    match fake.transmit(interface, Lane(0), frame) {
-                        Ok(()) => wire_out[usize::from(interface.0)].push_back(bytes),
+                    match fake.transmit(device, Lane(0), frame) {
+                        Ok(()) => wire_out[usize::from(device.0)].push_back(bytes),
                         Err(frame) => held.push_back((frame, bytes)),
                     }
                 }
@@ -357,13 +357,13 @@ proptest! {
                         fake.free(frame);
                     }
                 }
-                Step::Originate(interface, byte) => {
+                Step::Originate(device, byte) => {
                     let Some(mut frame) = fake.allocate(usize::from(byte)) else { continue };
                     fake.bytes_mut(&mut frame).fill(byte);
-                    match fake.transmit(interface, Lane(0), frame) {
+                    match fake.transmit(device, Lane(0), frame) {
                         Ok(()) => {
                             let bytes = vec![byte; usize::from(byte)];
-                            wire_out[usize::from(interface.0)].push_back(bytes);
+                            wire_out[usize::from(device.0)].push_back(bytes);
                         }
                         Err(frame) => fake.free(frame),
                     }
@@ -371,11 +371,11 @@ proptest! {
                 Step::Flush => fake.flush(),
                 Step::TakeSent => {
                     let mut sent = Vec::new();
-                    fake.take_sent(&mut |interface, bytes| sent.push((interface, bytes.to_vec())));
+                    fake.take_sent(&mut |device, bytes| sent.push((device, bytes.to_vec())));
                     sent_count += sent.len() as u64;
-                    for (interface, bytes) in sent {
+                    for (device, bytes) in sent {
                         // Frames that the driver was told to drop are missing.
-                        let queue = &mut wire_out[usize::from(interface.0)];
+                        let queue = &mut wire_out[usize::from(device.0)];
                         let at = queue.iter().position(|expected| *expected == bytes);
                         prop_assert!(at.is_some_and(|at| at as u64 <= dropping));
                         queue.drain(..=at.unwrap());

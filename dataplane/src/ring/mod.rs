@@ -11,7 +11,7 @@
 //! ```
 //!
 //! It owns the AF_XDP sockets of one worker, one for each queue it owns on
-//! each interface, and the UMEM that they share. The worker sees [`Rings`]:
+//! each device, and the UMEM that they share. The worker sees [`Rings`]:
 //! frames and bytes, no descriptor and no socket. [`Xsk`] is the kernel's rings,
 //! [`Fake`] a pair of ends in plain memory for tests and the simulator; the
 //! bookkeeping ([`port`]) is common to both.
@@ -52,22 +52,22 @@ pub use xsk::XskConfig;
 
 use crate::frame::Frame;
 use crate::frame::Ledger;
-use crate::ids::InterfaceIndex;
+use crate::ids::DeviceIndex;
 use crate::ids::Lane;
 use crate::ids::QueueId;
 use crate::limits::BATCH;
 use crate::sys::wake::Wake;
 
-/// A frame, and the interface it came in by.
+/// A frame, and the device it came in by: its tags say the interface.
 #[derive(Debug)]
 pub struct Received {
     /// The frame, now the receiver's.
     pub frame: Frame,
     /// Where it came in.
-    pub interface: InterfaceIndex,
+    pub device: DeviceIndex,
 }
 
-/// A worker's rings: its sockets on every interface, and its frames.
+/// A worker's rings: its sockets on every device, and its frames.
 ///
 /// A turn is: `receive` once, any number of `allocate`, `transmit` and `free`,
 /// then `flush` once.
@@ -100,19 +100,14 @@ pub trait Rings {
     fn free(&mut self, frame: Frame);
 
     /// Puts the frame on the transmit ring of one of this worker's sockets on
-    /// `interface`, to be sent by the next `flush`. Frames with the same `lane`
+    /// `device`, to be sent by the next `flush`. Frames with the same `lane`
     /// take the same socket and so leave in their order; lanes are spread over the
     /// sockets.
     ///
     /// # Errors
     /// Gives the frame back if the ring is full or there is no such socket. It
     /// does not go to another ring: there it could overtake those before it.
-    fn transmit(
-        &mut self,
-        interface: InterfaceIndex,
-        lane: Lane,
-        frame: Frame,
-    ) -> Result<(), Frame>;
+    fn transmit(&mut self, device: DeviceIndex, lane: Lane, frame: Frame) -> Result<(), Frame>;
 
     /// The end of a turn: publishes what was transmitted, kicks the sockets that
     /// need it, reaps every completion and refills every fill ring.
@@ -155,8 +150,8 @@ pub struct KernelStatistics {
 /// What a socket has done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketStatistics {
-    /// The socket's interface.
-    pub interface: InterfaceIndex,
+    /// The socket's device.
+    pub device: DeviceIndex,
     /// The socket's queue there.
     pub queue: QueueId,
     /// The kernel's own counts.

@@ -22,7 +22,7 @@ use super::cursor::Producer;
 use crate::frame::Frame;
 use crate::frame::Ledger;
 use crate::frame::Pool;
-use crate::ids::InterfaceIndex;
+use crate::ids::DeviceIndex;
 use crate::ids::Lane;
 use crate::ids::QueueId;
 
@@ -107,7 +107,7 @@ pub(crate) struct Counts {
 /// One socket's rings.
 #[derive(Debug)]
 pub(crate) struct Port {
-    pub interface: InterfaceIndex,
+    pub device: DeviceIndex,
     pub queue: QueueId,
     pub counts: Counts,
     lens: RingLens,
@@ -134,12 +134,7 @@ pub(crate) struct Ends {
 }
 
 impl Port {
-    pub(crate) fn new(
-        interface: InterfaceIndex,
-        queue: QueueId,
-        lens: RingLens,
-        ends: Ends,
-    ) -> Port {
+    pub(crate) fn new(device: DeviceIndex, queue: QueueId, lens: RingLens, ends: Ends) -> Port {
         let Ends {
             fill,
             rx,
@@ -147,7 +142,7 @@ impl Port {
             completion,
         } = ends;
         Port {
-            interface,
+            device,
             queue,
             counts: Counts::default(),
             lens,
@@ -180,7 +175,7 @@ impl Port {
             self.counts.rx += 1;
             batch.push(Received {
                 frame,
-                interface: self.interface,
+                device: self.device,
             });
         }
         self.rx.release();
@@ -247,7 +242,7 @@ impl Port {
             busy_poll,
         } = self.counts;
         SocketStatistics {
-            interface: self.interface,
+            device: self.device,
             queue: self.queue,
             kernel,
             rx,
@@ -271,7 +266,7 @@ impl Port {
     }
 }
 
-/// The ports of one interface: they stand together.
+/// The ports of one device: they stand together.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     first: u16,
@@ -284,30 +279,30 @@ struct Span {
 pub(crate) struct Ports {
     pub pool: Pool,
     pub ports: Vec<Port>,
-    /// By the interface's index.
-    by_interface: Vec<Span>,
+    /// By the device's index.
+    by_device: Vec<Span>,
     /// The port that the next `receive` begins with.
     first: usize,
 }
 
 impl Ports {
     pub(crate) fn new(pool: Pool, ports: Vec<Port>) -> Ports {
-        let mut by_interface = vec![Span::default(); 256];
+        let mut by_device = vec![Span::default(); 256];
         for (index, port) in (0..).zip(&ports) {
-            let span = &mut by_interface[usize::from(port.interface.0)];
+            let span = &mut by_device[usize::from(port.device.0)];
             if span.count == 0 {
                 span.first = index;
             }
             assert!(
                 span.first + span.count == index,
-                "the sockets of an interface must be named together"
+                "the sockets of a device must be named together"
             );
             span.count += 1;
         }
         Ports {
             pool,
             ports,
-            by_interface,
+            by_device,
             first: 0,
         }
     }
@@ -339,11 +334,11 @@ impl Ports {
 
     pub(crate) fn transmit(
         &mut self,
-        interface: InterfaceIndex,
+        device: DeviceIndex,
         lane: Lane,
         frame: Frame,
     ) -> Result<(), Frame> {
-        let Span { first, count } = self.by_interface[usize::from(interface.0)];
+        let Span { first, count } = self.by_device[usize::from(device.0)];
         let index = match count {
             0 => return Err(frame),
             1 => first,
@@ -408,7 +403,7 @@ mod tests {
             tx,
             completion,
         };
-        let mut port = Port::new(InterfaceIndex(0), QueueId(0), lens, ends);
+        let mut port = Port::new(DeviceIndex(0), QueueId(0), lens, ends);
         port.refill(&mut pool);
         (port, pool, kernel_fill, kernel_rx)
     }

@@ -26,7 +26,7 @@ use super::port::Port;
 use super::syscall;
 use super::syscall::RingKind;
 use crate::frame::Umem;
-use crate::ids::InterfaceIndex;
+use crate::ids::DeviceIndex;
 use crate::ids::QueueId;
 
 /// Kicks a turn at most. One is the rule. A driver that drops each frame (EBUSY)
@@ -53,11 +53,11 @@ pub enum Mode {
 /// A socket to open: where, and how long its rings are.
 #[derive(Clone, Debug)]
 pub struct SocketConfig {
-    /// The interface, as the worker knows it.
-    pub interface: InterfaceIndex,
-    /// The interface, as errors name it.
+    /// The device, as the worker knows it.
+    pub device: DeviceIndex,
+    /// The device, as errors name it.
     pub name: String,
-    /// The interface, as the kernel knows it.
+    /// The device, as the kernel knows it.
     pub ifindex: u32,
     /// The queue.
     pub queue: QueueId,

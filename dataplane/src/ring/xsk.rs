@@ -22,7 +22,7 @@ use crate::frame::Frame;
 use crate::frame::Ledger;
 use crate::frame::Pool;
 use crate::frame::Umem;
-use crate::ids::InterfaceIndex;
+use crate::ids::DeviceIndex;
 use crate::ids::Lane;
 use crate::ids::QueueId;
 use crate::limits::BATCH;
@@ -90,11 +90,11 @@ pub struct Xsk {
 /// A socket, as the XSKMAP wants to know it.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenSocket<'a> {
-    /// The interface, as the worker knows it.
-    pub interface: InterfaceIndex,
-    /// The interface, as the kernel knows it.
+    /// The device, as the worker knows it.
+    pub device: DeviceIndex,
+    /// The device, as the kernel knows it.
     pub ifindex: u32,
-    /// The queue: the key in the interface's XSKMAP.
+    /// The queue: the key in the device's XSKMAP.
     pub queue: QueueId,
     /// Whether the worker drives its NAPI.
     pub busy_poll: BusyPoll,
@@ -179,20 +179,20 @@ impl Xsk {
         &self.pages
     }
 
-    /// The sockets, to be entered into the XSKMAP of their interface.
+    /// The sockets, to be entered into the XSKMAP of their device.
     pub fn sockets(&self) -> impl Iterator<Item = OpenSocket<'_>> {
         self.sockets
             .iter()
             .zip(self.ports.iter())
             .map(|(socket, port)| {
                 let SocketConfig {
-                    interface,
+                    device,
                     ifindex,
                     queue,
                     ..
                 } = socket.config;
                 OpenSocket {
-                    interface,
+                    device,
                     ifindex,
                     queue,
                     busy_poll: port.counts.busy_poll,
@@ -241,7 +241,7 @@ fn open_sockets(
     let mut ports = Vec::with_capacity(config.sockets.len());
     for socket_config in &config.sockets {
         let SocketConfig {
-            interface,
+            device,
             queue,
             lens,
             ..
@@ -253,7 +253,7 @@ fn open_sockets(
         }
         let ends = socket.rings()?;
         socket.bind(mode, owner, deadline)?;
-        ports.push(Port::new(interface, queue, lens, ends));
+        ports.push(Port::new(device, queue, lens, ends));
         sockets.push(socket);
     }
     Ok((sockets, ports))
@@ -317,13 +317,8 @@ impl Rings for Xsk {
         self.ports.pool.free(frame);
     }
 
-    fn transmit(
-        &mut self,
-        interface: InterfaceIndex,
-        lane: Lane,
-        frame: Frame,
-    ) -> Result<(), Frame> {
-        self.ports.transmit(interface, lane, frame)
+    fn transmit(&mut self, device: DeviceIndex, lane: Lane, frame: Frame) -> Result<(), Frame> {
+        self.ports.transmit(device, lane, frame)
     }
 
     fn flush(&mut self) {

@@ -13,8 +13,8 @@ use super::veth::veth;
 use super::*;
 use crate::sys::memory::Hugepages;
 
-const ACCESS: InterfaceIndex = InterfaceIndex(0);
-const CORE: InterfaceIndex = InterfaceIndex(1);
+const ACCESS: DeviceIndex = DeviceIndex(0);
+const CORE: DeviceIndex = DeviceIndex(1);
 const LENS: RingLens = RingLens {
     rx: 256,
     fill: 512,
@@ -26,9 +26,9 @@ const LENS: RingLens = RingLens {
 const TURN_NS: u64 = 20_000_000;
 const TURNS_MAX: usize = 500;
 
-fn socket(interface: InterfaceIndex, name: &str, ifindex: u32, queue: u16) -> SocketConfig {
+fn socket(device: DeviceIndex, name: &str, ifindex: u32, queue: u16) -> SocketConfig {
     SocketConfig {
-        interface,
+        device,
         name: name.to_owned(),
         ifindex,
         queue: QueueId(queue),
@@ -108,7 +108,7 @@ fn every_frame_crosses_from_one_interface_to_the_other() {
             &mut xsk,
             &Wake::new().unwrap(),
             &mut |xsk, mut received| {
-                assert_eq!(received.interface, ACCESS);
+                assert_eq!(received.device, ACCESS);
                 let bytes = xsk.bytes_mut(&mut received.frame);
                 bytes[0..6].copy_from_slice(&[2, 9, 9, 9, 9, 9]);
                 let lane = Lane(forwarded);

@@ -92,12 +92,21 @@ impl VlanStack {
         [a, b, e, f, c, d, g, h]
     }
 
+    /// The tag protocol identifier of the outer tag; 0 without any.
+    #[must_use]
+    pub const fn outer_tpid(&self) -> u16 {
+        self.tags[0].tpid
+    }
+
+    /// Protocol and identifier of each tag, outer first.
+    pub fn tags(&self) -> impl Iterator<Item = (u16, u16)> {
+        let tags = self.tags.into_iter().take(self.count.into());
+        tags.map(|tag| (tag.tpid, tag.id))
+    }
+
     /// The identifiers, outer first.
     pub fn ids(&self) -> impl Iterator<Item = u16> {
-        self.tags
-            .into_iter()
-            .take(self.count.into())
-            .map(|tag| tag.id)
+        self.tags().map(|(_, id)| id)
     }
 
     /// The tags of a frame, and the EtherType behind them. A third tag's TPID comes out as

@@ -9,6 +9,7 @@ use crate::counters::Counter;
 use crate::frame::FRAME_LEN_MAX;
 use crate::ids::InterfaceIndex;
 use crate::ids::Lane;
+use crate::interfaces::Row;
 use crate::mailbox::Report;
 use crate::media::FlowChange;
 use crate::media::Opened;
@@ -91,7 +92,7 @@ impl<R: Rings> Worker<R> {
             Err(Unresolved::NotUnicast) => return Counter::SipNotUnicast,
         };
         let message = self.effects.bytes(send);
-        let vlan = self.vlan_of(hop.interface);
+        let Row { vlan, device, .. } = self.interfaces.get(hop.interface);
         let headers_len = wire::headers_len(&vlan, send.to.ip());
         let packet_len = wire::ip_headers_len(send.to.ip()) + message.len();
         // A link may take larger packets than our frames hold.
@@ -120,10 +121,7 @@ impl<R: Rings> Worker<R> {
                 now,
             );
         }
-        match self
-            .rings
-            .transmit(hop.interface, Lane::of_peer(send.to), frame)
-        {
+        match self.rings.transmit(device, Lane::of_peer(send.to), frame) {
             Ok(()) => Counter::SipSent,
             Err(frame) => {
                 self.rings.free(frame);

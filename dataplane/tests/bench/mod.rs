@@ -15,6 +15,7 @@ use etherparse::PacketBuilder;
 use etherparse::SlicedPacket;
 use etherparse::TransportSlice;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::QueueId;
@@ -127,9 +128,10 @@ impl Bench {
 
     /// A datagram arrives at a worker's rings, from the interface of its source.
     pub fn arrives(&mut self, worker: usize, source: SocketAddr, to: SocketAddr, payload: &[u8]) {
-        let interface = side_of(&self.lab, to.ip());
+        let side = usize::from(side_of(&self.lab, to.ip()).0);
+        let device = self.lab.device(side);
         let frame = frame_in(&self.lab, source, to, payload);
-        let taken = self.workers[worker].rings_mut().inject(interface, &frame);
+        let taken = self.workers[worker].rings_mut().inject(device, &frame);
         assert!(taken, "the fake ring dropped it");
     }
 
@@ -153,8 +155,8 @@ impl Bench {
         let (left, lab) = (&mut self.left, &self.lab);
         self.workers[worker]
             .rings_mut()
-            .take_sent(&mut |interface, bytes| {
-                left.push_back(read(lab, interface, bytes, worker));
+            .take_sent(&mut |device, bytes| {
+                left.push_back(read(lab, device, bytes, worker));
             });
     }
 
@@ -270,9 +272,9 @@ impl Bench {
     }
 }
 
-/// The interface of the plain lab that an address of the box is on.
-pub fn link_of(address: IpAddr) -> InterfaceIndex {
-    side_of(&Lab::PLAIN, address)
+/// The device of the plain lab on whose link an address is.
+pub fn device_of(address: IpAddr) -> DeviceIndex {
+    Lab::PLAIN.device(side_of(&Lab::PLAIN, address).0.into())
 }
 
 fn side_of(lab: &Lab, address: IpAddr) -> InterfaceIndex {
@@ -306,11 +308,25 @@ fn tags_of(lab: &Lab, interface: InterfaceIndex) -> Vec<u8> {
     vlan.bytes()[..vlan.len()].to_vec()
 }
 
-fn read(lab: &Lab, interface: InterfaceIndex, bytes: &[u8], worker: usize) -> Left {
+/// Reads a frame that left by `device`. Whose network its destination is of tells its side.
+fn read(lab: &Lab, device: DeviceIndex, bytes: &[u8], worker: usize) -> Left {
+    let left = [0, 1]
+        .into_iter()
+        .filter(|&side| lab.device(usize::from(side)) == device)
+        .find_map(|side| read_of(lab, side, bytes, worker));
+    left.unwrap_or_else(|| panic!("on no side of device {}: {bytes:02x?}", device.0))
+}
+
+fn read_of(lab: &Lab, side: u8, bytes: &[u8], worker: usize) -> Option<Left> {
+    let interface = InterfaceIndex(side);
     let stations = [lab::PEER_MAC, lab::box_mac(interface)].concat();
-    assert_eq!(bytes[..12], stations[..]);
+    if bytes[..12] != stations[..] {
+        return None;
+    }
     let tags = tags_of(lab, interface);
-    assert_eq!(bytes[12..12 + tags.len()], tags[..], "the tags of its side");
+    if bytes[12..12 + tags.len()] != tags[..] {
+        return None;
+    }
     let untagged = [&bytes[..12], &bytes[12 + tags.len()..]].concat();
     let packet = SlicedPacket::from_ethernet(&untagged).unwrap();
     let Some(TransportSlice::Udp(udp)) = &packet.transport else {
@@ -335,12 +351,12 @@ fn read(lab: &Lab, interface: InterfaceIndex, bytes: &[u8], worker: usize) -> Le
         other => panic!("no IP: {other:?}"),
     };
     assert_eq!(sum.unwrap(), header.checksum);
-    Left {
+    Some(Left {
         source: SocketAddr::new(source, header.source_port),
         destination: SocketAddr::new(destination, header.destination_port),
         payload: udp.payload().to_vec(),
         worker,
-    }
+    })
 }
 
 /// The value of the first header line that begins with `name: `.

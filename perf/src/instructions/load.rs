@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
+use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::ring::Fake;
@@ -18,7 +19,7 @@ use trunkline_dataplane::worker::Worker;
 
 use crate::sim::frame;
 use crate::sim::frame::Datagram;
-use crate::sim::frame::link_of;
+use crate::sim::frame::side_of;
 use crate::sim::ladder::Side;
 use crate::sim::media;
 use crate::sim::media::Fate;
@@ -134,9 +135,10 @@ impl Bench {
     }
 
     fn inject(&mut self, datagram: &Datagram) -> anyhow::Result<()> {
-        let bytes = frame::build(datagram).map_err(anyhow::Error::msg)?;
-        let interface = link_of(datagram.source.ip());
-        let taken = self.worker.rings_mut().inject(interface, &bytes);
+        let bytes = frame::build(&Lab::PLAIN, datagram).map_err(anyhow::Error::msg)?;
+        let side = side_of(&Lab::PLAIN, datagram.source.ip());
+        let device = Lab::PLAIN.device(side as usize);
+        let taken = self.worker.rings_mut().inject(device, &bytes);
         anyhow::ensure!(taken, "the rings are full");
         Ok(())
     }
@@ -144,8 +146,9 @@ impl Bench {
     fn turn(&mut self) {
         measured_turn(&mut self.worker, self.now);
         let sent = &mut self.sent;
-        self.worker.rings_mut().take_sent(&mut |interface, bytes| {
-            sent.extend(frame::read(interface, bytes));
+        self.worker.rings_mut().take_sent(&mut |device, bytes| {
+            let read = frame::read(&Lab::PLAIN, device, bytes);
+            sent.extend(read.map(|(_, datagram)| datagram));
         });
     }
 
@@ -165,8 +168,16 @@ impl Bench {
     fn call(&mut self, number: u64) -> anyhow::Result<()> {
         let begin = self.now;
         let number = usize::try_from(number)?;
-        let mut parties = [Side::Caller, Side::Callee]
-            .map(|side| Party::new(side, number, Plan::Bare, begin, &mut self.random));
+        let mut parties = [Side::Caller, Side::Callee].map(|side| {
+            Party::new(
+                Lab::PLAIN,
+                side,
+                number,
+                Plan::Bare,
+                begin,
+                &mut self.random,
+            )
+        });
         let ended = |parties: &[Party; 2]| {
             parties
                 .iter()
@@ -195,7 +206,7 @@ impl Bench {
                 self.turn();
             }
             for datagram in std::mem::take(&mut self.sent) {
-                let side = usize::from(link_of(datagram.destination.ip()).0);
+                let side = side_of(&Lab::PLAIN, datagram.destination.ip()) as usize;
                 let sip = Sip::read(&datagram.payload).map_err(anyhow::Error::msg)?;
                 let heard = parties[side].receive(self.now, &sip, &mut out);
                 heard.map_err(anyhow::Error::msg)?;
@@ -208,7 +219,7 @@ impl Bench {
     fn media(&mut self, count: u64, batch: u64) -> anyhow::Result<()> {
         let begin = self.now;
         let mut parties = [Side::Caller, Side::Callee]
-            .map(|side| Party::new(side, 0, Plan::Bare, begin, &mut self.random));
+            .map(|side| Party::new(Lab::PLAIN, side, 0, Plan::Bare, begin, &mut self.random));
         while !parties[1].talking {
             let due = parties.iter().map(Party::due).min().unwrap_or(Tick::NEVER);
             self.pass_to(due);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::tick::Tick;
 
 /// A side of the box.
@@ -21,6 +22,12 @@ impl Side {
             Side::Caller => Side::Callee,
             Side::Callee => Side::Caller,
         }
+    }
+
+    /// The interface there.
+    #[must_use]
+    pub const fn interface(self) -> InterfaceIndex {
+        InterfaceIndex(self as u8)
     }
 }
 

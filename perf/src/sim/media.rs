@@ -1,8 +1,11 @@
 //! SDP and media packets, as simple as they can be.
 
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
-use trunkline_dataplane::lab;
+use trunkline_dataplane::lab::Lab;
 
 use super::ladder::Side;
 
@@ -30,17 +33,24 @@ pub struct Label {
 
 /// Where the party of call `number` on `side` takes its media.
 #[must_use]
-pub fn address_of(side: Side, number: usize) -> SocketAddr {
+pub fn address_of(lab: &Lab, side: Side, number: usize) -> SocketAddr {
     let port = 40_000 + 2 * u16::try_from(number % 10_000).unwrap_or(0);
-    SocketAddr::new(lab::PEERS[side as usize].ip(), port)
+    SocketAddr::new(lab.host(side as usize, 2), port)
+}
+
+fn connection(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("IN IP4 {address}"),
+        IpAddr::V6(address) => format!("IN IP6 {address}"),
+    }
 }
 
 /// A session description of one G.711 stream.
 #[must_use]
 pub fn sdp(address: SocketAddr, version: u32, direction: &str) -> String {
-    let (ip, port) = (address.ip(), address.port());
+    let (connection, port) = (connection(address.ip()), address.port());
     format!(
-        "v=0\r\no=- 77 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+        "v=0\r\no=- 77 {version} {connection}\r\ns=-\r\nc={connection}\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP 8 0\r\na=rtpmap:8 PCMA/8000\r\na=ptime:20\r\na={direction}\r\n"
     )
 }
@@ -51,7 +61,19 @@ pub fn sdp(address: SocketAddr, version: u32, direction: &str) -> String {
 /// Where it names none.
 pub fn address_in(body: &str) -> Result<SocketAddr, String> {
     let value = |start: &str| body.lines().find_map(|line| line.strip_prefix(start));
-    let ip = value("c=IN IP4 ").and_then(|ip| ip.parse().ok());
+    let ip4 = || {
+        value("c=IN IP4 ")?
+            .parse::<Ipv4Addr>()
+            .ok()
+            .map(IpAddr::from)
+    };
+    let ip6 = || {
+        value("c=IN IP6 ")?
+            .parse::<Ipv6Addr>()
+            .ok()
+            .map(IpAddr::from)
+    };
+    let ip = ip4().or_else(ip6);
     let port = value("m=audio ").and_then(|m| m.split(' ').next()?.parse().ok());
     ip.zip(port)
         .map(|(ip, port)| SocketAddr::new(ip, port))
@@ -67,8 +89,8 @@ pub fn rewritten(came: &str, left: &str) -> Result<String, String> {
     let (old, new) = (address_in(came)?, address_in(left)?);
     Ok(came
         .replace(
-            &format!("c=IN IP4 {}", old.ip()),
-            &format!("c=IN IP4 {}", new.ip()),
+            &format!("c={}", connection(old.ip())),
+            &format!("c={}", connection(new.ip())),
         )
         .replace(
             &format!("m=audio {} ", old.port()),

@@ -33,6 +33,7 @@ use std::panic::AssertUnwindSafe;
 
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
+use trunkline_dataplane::lab::Lab;
 
 use self::network::Weather;
 use self::oracle::Fault;
@@ -47,6 +48,8 @@ pub struct Options {
     pub calls: usize,
     /// How many workers.
     pub workers: u8,
+    /// What stands around the box; `None`: drawn from the seed.
+    pub lab: Option<Lab>,
     /// All calls begin within so long.
     pub spread_ms: u64,
     /// The network.
@@ -65,6 +68,7 @@ impl Default for Options {
             seed: 1,
             calls: 24,
             workers: 2,
+            lab: None,
             spread_ms: 10_000,
             weather: Weather::FAIR,
             mtu: 1500,

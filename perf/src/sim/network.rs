@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::tick::Tick;
 
 use super::frame::Datagram;
@@ -41,8 +41,8 @@ impl Weather {
 pub enum Arrival {
     /// A frame at the box.
     AtBox {
-        /// By which interface.
-        interface: InterfaceIndex,
+        /// By which device.
+        device: DeviceIndex,
         /// The frame.
         frame: Vec<u8>,
         /// What it was before any damage.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 
 use trunkline_dataplane::lab;
+use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::tick::Tick;
 
 use super::frame::Datagram;
@@ -13,6 +14,7 @@ use super::media;
 use super::media::Fate;
 use super::sip::Sip;
 use super::sip::bracketed;
+use super::sip::host;
 use super::sip::param;
 use super::sip::tag;
 
@@ -33,6 +35,7 @@ struct History {
 /// The oracle.
 #[derive(Debug, Default)]
 pub struct Oracle {
+    lab: Lab,
     entered: HashMap<Key, Sip>,
     /// Requests that left, by the branch of our Via.
     requests: HashMap<String, Vec<u8>>,
@@ -62,6 +65,15 @@ pub struct Fault {
 }
 
 impl Oracle {
+    /// One that knows what stands around the box.
+    #[must_use]
+    pub fn new(lab: Lab) -> Oracle {
+        Oracle {
+            lab,
+            ..Oracle::default()
+        }
+    }
+
     /// A datagram reaches the box.
     pub fn enters(&mut self, side: Side, datagram: &Datagram) {
         if datagram.destination.port() == 5060 {
@@ -137,7 +149,7 @@ impl Oracle {
         self.media_count += 1;
         let (first, last) = lab::MEDIA_PORTS[side as usize];
         let relay = datagram.source;
-        if relay.ip() != lab::LISTENS[side as usize].ip() || !(first..=last).contains(&relay.port())
+        if relay.ip() != self.lab.host(side as usize, 1) || !(first..=last).contains(&relay.port())
         {
             return Err(format!("media from {relay}, which is no relay port"));
         }
@@ -149,7 +161,7 @@ impl Oracle {
             return Err("media came back to its side".to_owned());
         }
         let parity = relay.port() & 1;
-        let named = media::address_of(side, label.call);
+        let named = media::address_of(&self.lab, side, label.call);
         let expected = std::net::SocketAddr::new(named.ip(), named.port() + parity);
         if datagram.destination != expected {
             return Err(format!("media to {}, not {expected}", datagram.destination));
@@ -188,10 +200,10 @@ impl Oracle {
         sip: &Sip,
     ) -> Result<(), String> {
         self.sip_count += 1;
-        if datagram.source != lab::LISTENS[side as usize] {
+        if datagram.source != self.lab.listen(side as usize) {
             return Err(format!("from {}", datagram.source));
         }
-        if datagram.destination != lab::PEERS[side as usize] {
+        if datagram.destination != self.lab.peer(side as usize) {
             return Err(format!("to {}", datagram.destination));
         }
         match sip.status() {
@@ -202,7 +214,7 @@ impl Oracle {
 
     fn request_leaves(&mut self, side: Side, datagram: &Datagram, sip: &Sip) -> Result<(), String> {
         let via = sip.one("Via")?;
-        let listen = lab::LISTENS[side as usize].ip();
+        let listen = host(self.lab.host(side as usize, 1));
         let branch = param(via, "branch").unwrap_or_default();
         if via != format!("SIP/2.0/UDP {listen};branch={branch}") || !is_our_branch(branch) {
             return Err(format!("top Via is {via}"));
@@ -234,7 +246,12 @@ impl Oracle {
         if sip.all("Via").count() == 1 {
             self.our_own_request(branch, sip)?;
         } else {
-            forwarded(came.ok_or("nobody sent this request")?, sip, side)?;
+            forwarded(
+                &self.lab,
+                came.ok_or("nobody sent this request")?,
+                sip,
+                side,
+            )?;
         }
         self.requests.insert(key, datagram.payload.clone());
         Ok(())
@@ -276,7 +293,7 @@ impl Oracle {
         if sip.all("Via").count() != 1 {
             return Err("not exactly one Via".to_owned());
         }
-        stamped(asked.get("Via"), sip.get("Via"), side)?;
+        stamped(&self.lab, asked.get("Via"), sip.get("Via"), side)?;
         for name in ["From", "Call-ID"] {
             if sip.one(name) != asked.one(name) {
                 return Err(format!("{name} is not the request's"));
@@ -288,7 +305,7 @@ impl Oracle {
             .entered
             .get(&(call, cseq.clone(), status, side.other()));
         match came {
-            Some(came) if came.all("Via").count() == 2 => passed_back(came, sip, side)?,
+            Some(came) if came.all("Via").count() == 2 => passed_back(&self.lab, came, sip, side)?,
             _ => our_own_response(status, sip)?,
         }
         if sip.method() == "CANCEL" {
@@ -351,8 +368,8 @@ fn is_our_branch(branch: &str) -> bool {
 
 /// RFC 3261 §18.2.1, RFC 3581 §4: `received` and `rport` in the Via of who asked, all else
 /// as it was.
-fn stamped(came: &str, left: &str, asker: Side) -> Result<(), String> {
-    let source = lab::PEERS[asker as usize];
+fn stamped(lab: &Lab, came: &str, left: &str, asker: Side) -> Result<(), String> {
+    let source = lab.peer(asker as usize);
     let (received, rport) = (source.ip().to_string(), source.port().to_string());
     if param(left, "received") != Some(&received) || param(left, "rport") != Some(&rport) {
         return Err(format!("no source in {left}"));
@@ -368,9 +385,10 @@ fn stamped(came: &str, left: &str, asker: Side) -> Result<(), String> {
 }
 
 /// RFC 3261 §16.6: what a request must look like behind the box.
-fn forwarded(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
+fn forwarded(lab: &Lab, came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
     let mut vias = left.all("Via").skip(1);
     stamped(
+        lab,
         came.get("Via"),
         vias.next().unwrap_or_default(),
         side.other(),
@@ -389,17 +407,17 @@ fn forwarded(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
         return Err(format!("Record-Route: {routes:?}"));
     }
     // The value of the callee's side on top, and the same cookie in both.
-    for (route, listen) in routes.iter().zip([
-        lab::LISTENS[side as usize],
-        lab::LISTENS[side.other() as usize],
-    ]) {
+    for (route, listen) in routes
+        .iter()
+        .zip([lab.listen(side as usize), lab.listen(side.other() as usize)])
+    {
         let cookie = param(bracketed(route), "tl").unwrap_or_default();
-        if *route != format!("<sip:{};lr;tl={cookie}>", listen.ip()) || cookie.len() != 16 {
+        if *route != format!("<sip:{};lr;tl={cookie}>", host(listen.ip())) || cookie.len() != 16 {
             return Err(format!("Record-Route: {routes:?}"));
         }
     }
-    let theirs = lab::LISTENS[side.other() as usize].ip().to_string();
-    let next = lab::PEERS[side as usize].ip().to_string();
+    let theirs = host(lab.host(side.other() as usize, 1));
+    let next = host(lab.host(side as usize, 2));
     let uri = if tag(left.get("To")).is_none() {
         came.uri().replace(&theirs, &next)
     } else {
@@ -409,23 +427,29 @@ fn forwarded(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
         return Err(format!("Request-URI {}, not {uri}", left.uri()));
     }
     let changes = ["Via", "Max-Forwards", "Record-Route", "Route"];
-    untouched(came, left, side, &changes)
+    untouched(lab, came, left, side, &changes)
 }
 
 /// RFC 3261 §16.7: what a response must look like in front of the box.
-fn passed_back(came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
+fn passed_back(lab: &Lab, came: &Sip, left: &Sip, side: Side) -> Result<(), String> {
     if came.start != left.start {
         return Err(format!("{:?} became {:?}", came.start, left.start));
     }
     if came.all("Via").nth(1) != Some(left.get("Via")) {
         return Err("the Via below ours is not the one on top".to_owned());
     }
-    untouched(came, left, side, &["Via"])
+    untouched(lab, came, left, side, &["Via"])
 }
 
 /// All headers but those in `changes` are as they came, in their order; so is the body, but
 /// for the addresses of its media, which are ours.
-fn untouched(came: &Sip, left: &Sip, side: Side, changes: &[&str]) -> Result<(), String> {
+fn untouched(
+    lab: &Lab,
+    came: &Sip,
+    left: &Sip,
+    side: Side,
+    changes: &[&str],
+) -> Result<(), String> {
     let rest = |sip: &Sip| -> Vec<(String, String)> {
         sip.headers
             .iter()
@@ -441,7 +465,7 @@ fn untouched(came: &Sip, left: &Sip, side: Side, changes: &[&str]) -> Result<(),
     }
     let relay = media::address_in(&left.body)?;
     let (first, last) = lab::MEDIA_PORTS[side as usize];
-    let ours = relay.ip() == lab::LISTENS[side as usize].ip();
+    let ours = relay.ip() == lab.host(side as usize, 1);
     if !ours || !(first..=last).contains(&relay.port()) || relay.port() % 2 != 0 {
         return Err(format!("the SDP names {relay}"));
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use trunkline_dataplane::lab;
+use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::tick::Tick;
 
 use super::frame::Datagram;
@@ -13,6 +13,7 @@ use super::plan::Plan;
 use super::random::Random;
 use super::sip::Sip;
 use super::sip::bracketed;
+use super::sip::host;
 use super::sip::param;
 use super::sip::tag;
 use super::transaction::Client;
@@ -39,6 +40,7 @@ enum Alarm {
 /// A party of a call.
 #[derive(Clone, Debug)]
 pub struct Party {
+    lab: Lab,
     /// Where it sits.
     pub side: Side,
     /// The call's number.
@@ -71,9 +73,17 @@ pub struct Party {
 impl Party {
     /// The party of call `number` on `side`; the caller begins at `start`.
     #[must_use]
-    pub fn new(side: Side, number: usize, plan: Plan, start: Tick, random: &mut Random) -> Party {
+    pub fn new(
+        lab: Lab,
+        side: Side,
+        number: usize,
+        plan: Plan,
+        start: Tick,
+        random: &mut Random,
+    ) -> Party {
         let salt = random.next();
         let mut party = Party {
+            lab,
             side,
             number,
             plan,
@@ -82,7 +92,7 @@ impl Party {
             remote_tag: String::new(),
             cseq: 0,
             routes: Vec::new(),
-            target: format!("sip:1{number}@{}", lab::LISTENS[0].ip()),
+            target: format!("sip:1{number}@{}", host(lab.host(0, 1))),
             media_to: None,
             sdp_version: 0,
             clients: Vec::new(),
@@ -103,7 +113,7 @@ impl Party {
     }
 
     fn address(&self) -> SocketAddr {
-        lab::PEERS[self.side as usize]
+        self.lab.peer(self.side as usize)
     }
 
     /// When it wants to do something.
@@ -201,7 +211,7 @@ impl Party {
     fn start(&mut self, now: Tick, out: &mut Vec<Datagram>) {
         let method = match self.plan {
             Plan::OptionsBox => {
-                self.target = format!("sip:{}", lab::LISTENS[0].ip());
+                self.target = format!("sip:{}", host(self.lab.host(0, 1)));
                 "OPTIONS"
             }
             Plan::OptionsThrough => "OPTIONS",
@@ -259,7 +269,7 @@ impl Party {
     }
 
     fn send(&self, message: &Sip, out: &mut Vec<Datagram>) {
-        let destination = lab::LISTENS[self.side as usize];
+        let destination = self.lab.listen(self.side as usize);
         out.push(Datagram {
             source: self.address(),
             destination,
@@ -616,7 +626,7 @@ impl Party {
     /// Where this party takes its media.
     #[must_use]
     pub fn media_address(&self) -> SocketAddr {
-        media::address_of(self.side, self.number)
+        media::address_of(&self.lab, self.side, self.number)
     }
 
     fn schedule_media(&mut self, now: Tick) {
@@ -676,7 +686,7 @@ impl Party {
         let Some(destination) = self.media_to else {
             return;
         };
-        let address = lab::STRANGERS[self.side as usize];
+        let address = self.lab.stranger(self.side as usize);
         let source = SocketAddr::new(address, self.media_address().port());
         let payload = media::rtp(Fate::Never, self.number, self.side, 0);
         out.push(Datagram {

@@ -2,6 +2,16 @@
 //! code under test is used.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
+
+/// An address as a URI or a Via names it: IPv6 in brackets.
+#[must_use]
+pub fn host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
 
 /// A message: start line, header lines in order, body.
 #[derive(Clone, Debug, PartialEq, Eq)]

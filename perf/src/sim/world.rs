@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
-use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
+use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::limits::SIP_LEN_MAX;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
@@ -16,12 +17,14 @@ use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::ring::Rings as _;
 use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
+use trunkline_dataplane::wire::VlanStack;
+use trunkline_dataplane::wire::vlan::TPID_8021AD;
 use trunkline_dataplane::worker::Worker;
 
 use super::Options;
 use super::frame;
 use super::frame::Datagram;
-use super::frame::link_of;
+use super::frame::side_of;
 use super::ladder::Rung;
 use super::ladder::Side;
 use super::media;
@@ -48,6 +51,7 @@ const ROUNDS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct World {
     options: Options,
+    lab: Lab,
     now: Tick,
     steps: u64,
     workers: Vec<Worker<Fake>>,
@@ -69,13 +73,14 @@ impl World {
     /// Where the box cannot be made.
     pub fn new(options: Options) -> Result<World, String> {
         let mut random = Random::new(options.seed);
-        let (workers, posts) = make_workers(&options)?;
+        let lab = options.lab.unwrap_or_else(|| lab_of(options.seed));
+        let (workers, posts) = make_workers(&options, &lab)?;
         let parties: Vec<[Party; 2]> = (0..options.calls)
             .map(|number| {
                 let plan = Plan::draw(&mut random);
                 let start = Tick::ms(1_000 + random.between(0, options.spread_ms));
                 [Side::Caller, Side::Callee]
-                    .map(|side| Party::new(side, number, plan, start, &mut random))
+                    .map(|side| Party::new(lab, side, number, plan, start, &mut random))
             })
             .collect();
         Ok(World {
@@ -86,7 +91,8 @@ impl World {
             network: Network::new(options.weather, random.next()),
             rungs: vec![Vec::new(); options.calls],
             parties,
-            oracle: Oracle::default(),
+            oracle: Oracle::new(lab),
+            lab,
             rss: random.next(),
             random,
             trace: TraceHash::default(),
@@ -187,16 +193,17 @@ impl World {
     fn arrive(&mut self, arrival: Arrival, out: &mut Vec<Datagram>) -> Result<(), Fault> {
         match arrival {
             Arrival::AtBox {
-                interface,
+                device,
                 frame,
                 datagram,
                 damaged,
             } => {
                 self.trace.add(&frame);
                 let worker = self.worker_for(&datagram);
-                let taken = self.workers[worker].rings_mut().inject(interface, &frame);
+                let taken = self.workers[worker].rings_mut().inject(device, &frame);
                 if taken && !damaged {
-                    self.oracle.enters(side_of(interface), &datagram);
+                    let side = side_of(&self.lab, datagram.source.ip());
+                    self.oracle.enters(side, &datagram);
                 }
                 Ok(())
             }
@@ -209,7 +216,7 @@ impl World {
         datagram: &Datagram,
         out: &mut Vec<Datagram>,
     ) -> Result<(), Fault> {
-        let side = side_of(link_of(datagram.destination.ip()));
+        let side = side_of(&self.lab, datagram.destination.ip());
         if datagram.destination.port() != 5060 {
             let Some(label) = media::read(&datagram.payload) else {
                 return Ok(());
@@ -241,7 +248,7 @@ impl World {
     fn send_all(&mut self, out: Vec<Datagram>) -> Result<(), Fault> {
         for datagram in out {
             self.last_word = self.now;
-            let interface = link_of(datagram.source.ip());
+            let side = side_of(&self.lab, datagram.source.ip());
             let sip = (datagram.destination.port() == 5060)
                 .then(|| Sip::read(&datagram.payload))
                 .transpose()
@@ -249,16 +256,17 @@ impl World {
                     call: None,
                     why: format!("a party sent no SIP: {why}"),
                 })?;
-            let frame = frame::build(&datagram).map_err(|why| Fault { call: None, why })?;
+            let frame =
+                frame::build(&self.lab, &datagram).map_err(|why| Fault { call: None, why })?;
             let arrival = Arrival::AtBox {
-                interface,
+                device: self.lab.device(side as usize),
                 frame,
                 datagram,
                 damaged: false,
             };
             let fate = self.network.send(self.now, arrival);
             if let Some(sip) = sip {
-                self.draw(&sip, side_of(interface), false, fate);
+                self.draw(&sip, side, false, fate);
             }
         }
         Ok(())
@@ -310,18 +318,19 @@ impl World {
     }
 
     fn take_sent(&mut self, worker: usize) -> Result<(), Fault> {
-        let mut sent: Vec<(InterfaceIndex, Vec<u8>)> = Vec::new();
+        let mut sent: Vec<(DeviceIndex, Vec<u8>)> = Vec::new();
         self.workers[worker]
             .rings_mut()
-            .take_sent(&mut |interface, bytes| sent.push((interface, bytes.to_vec())));
-        for (interface, bytes) in sent {
+            .take_sent(&mut |device, bytes| sent.push((device, bytes.to_vec())));
+        for (device, bytes) in sent {
             self.trace.add(&self.now.0.to_be_bytes());
             self.trace.add(&bytes);
-            let datagram = frame::read(interface, &bytes).map_err(|why| Fault {
+            let read = frame::read(&self.lab, device, &bytes);
+            let (side, datagram) = read.map_err(|why| Fault {
                 call: None,
                 why: format!("a frame left: {why}"),
             })?;
-            self.leave(interface, datagram)?;
+            self.leave(side, datagram)?;
         }
         self.take_sent_by_kernel(worker)
     }
@@ -333,17 +342,17 @@ impl World {
             self.trace.add(&self.now.0.to_be_bytes());
             self.trace.add(message);
             let datagram = Datagram {
-                source: lab::LISTENS[usize::from(send.listen.0)],
+                source: self.lab.listen(usize::from(send.listen.0)),
                 destination: send.to,
                 payload: message.to_vec(),
             };
-            self.leave(link_of(send.to.ip()), datagram)?;
+            let side = side_of(&self.lab, send.to.ip());
+            self.leave(side, datagram)?;
         }
         Ok(())
     }
 
-    fn leave(&mut self, interface: InterfaceIndex, datagram: Datagram) -> Result<(), Fault> {
-        let side = side_of(interface);
+    fn leave(&mut self, side: Side, datagram: Datagram) -> Result<(), Fault> {
         let sip = (datagram.source.port() == 5060).then(|| Sip::read(&datagram.payload));
         let seen = self.oracle.leaves(self.now, side, &datagram);
         let fate = self.network.send(self.now, Arrival::AtParty(datagram));
@@ -433,8 +442,11 @@ impl World {
     }
 }
 
-fn make_workers(options: &Options) -> Result<(Vec<Worker<Fake>>, Vec<ControlPost>), String> {
-    let settings = lab::settings(options.workers);
+fn make_workers(
+    options: &Options,
+    lab: &Lab,
+) -> Result<(Vec<Worker<Fake>>, Vec<ControlPost>), String> {
+    let settings = lab.settings(options.workers);
     let control = Arc::new(Wake::new().map_err(|error| error.to_string())?);
     let (posts, ends) = post::connect(options.workers, settings.trunks.len(), &control)
         .map_err(|error| error.to_string())?;
@@ -445,18 +457,34 @@ fn make_workers(options: &Options) -> Result<(Vec<Worker<Fake>>, Vec<ControlPost
             ..FakeConfig::default()
         };
         let rings = Fake::new(config).map_err(|error| error.to_string())?;
-        let network = Box::new(lab::network(1, options.mtu, &lab::everybody()));
+        let network = Box::new(lab.network(1, options.mtu, &lab.everybody()));
         let worker = Worker::new(WorkerId(id), &settings, rings, network, post);
         workers.push(worker.map_err(|error| error.to_string())?);
     }
     Ok((workers, ends))
 }
 
-const fn side_of(interface: InterfaceIndex) -> Side {
-    if interface.0 == 0 {
-        Side::Caller
-    } else {
-        Side::Callee
+/// Half of the seeds run in the plain lab, the others with IPv6 or tags on either side, and
+/// some of those with both sides on one device.
+fn lab_of(seed: u64) -> Lab {
+    // Chance of its own: what is drawn for the calls does not depend on the lab.
+    let mut random = Random::new(seed ^ 0x6c61_6273);
+    if random.between(0, 1) == 0 {
+        return Lab::PLAIN;
+    }
+    let mut side = || lab::Side {
+        ipv6: random.between(0, 1) == 1,
+        vlan: match random.between(0, 3) {
+            0 => VlanStack::one(100),
+            1 => VlanStack::one(200),
+            2 => VlanStack::two(TPID_8021AD, 200, 100),
+            _ => VlanStack::NONE,
+        },
+    };
+    let sides = [side(), side()];
+    Lab {
+        sides,
+        shared: sides[0].vlan != sides[1].vlan && random.between(0, 1) == 1,
     }
 }
 

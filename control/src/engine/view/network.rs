@@ -36,7 +36,11 @@ impl Interfaces {
     /// Every interface with its addresses and what its XDP program did.
     pub fn tell(&self, sockets: &Answers) -> types::Interfaces {
         let rows = self.snapshot.interfaces(sockets).into_iter().enumerate();
-        let verdicts = |at: usize| self.snapshot.verdicts.get(at)?.as_ref().ok();
+        let verdicts = |at: usize| {
+            let device = self.snapshot.facts.interfaces.get(at)?.device_index;
+            let verdicts = self.snapshot.verdicts.get(usize::from(device.0))?;
+            verdicts.as_ref().ok()
+        };
         let addresses = |at: usize| self.addresses.get(at).into_iter().flatten();
         let interfaces = rows.map(|(at, status)| types::InterfaceDetail {
             status,
