@@ -26,12 +26,21 @@ impl Place {
     /// not alone: whose they are could not be told.
     #[must_use]
     pub fn link(&self, dump: &Dump) -> Option<u32> {
+        self.exact(dump)
+            .or_else(|| self.alone.then_some(self.ifindex))
+    }
+
+    /// True where the kernel has a link for just these tags.
+    #[must_use]
+    pub fn is_exact(&self, dump: &Dump) -> bool {
+        self.exact(dump).is_some()
+    }
+
+    fn exact(&self, dump: &Dump) -> Option<u32> {
         let mut at = self.ifindex;
         for tag in &self.tags {
-            match dump.links.iter().find(|link| carries(link, at, *tag)) {
-                Some(link) => at = link.ifindex,
-                None => return self.alone.then_some(self.ifindex),
-            }
+            let mut links = dump.links.iter();
+            at = links.find(|link| carries(link, at, *tag))?.ifindex;
         }
         Some(at)
     }

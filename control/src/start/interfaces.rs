@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use trunkline_bpf::ModeWish;
 use trunkline_dataplane::ring::nic_rx_descriptors;
+use trunkline_dataplane::ring::nic_strips_vlan_tags;
 
 use crate::config::Config;
 use crate::config::Interface;
@@ -121,6 +122,17 @@ pub enum InterfaceError {
         parent: String,
         /// The tag.
         id: u16,
+    },
+    /// Its NIC takes the tags out of the frames.
+    #[error(
+        "interface \"{name}\": {device} takes VLAN tags out of the frames before the XDP program sees them. Turn that \
+         off: ethtool -K {device} rxvlan off"
+    )]
+    StripsTags {
+        /// The interface.
+        name: String,
+        /// The device.
+        device: String,
     },
     /// An address of ours is another host's.
     #[error(
@@ -242,6 +254,11 @@ fn check_kind(interface: &Interface, link: &LinkFacts, dump: &Dump) -> Result<()
             kind: kind.map_or_else(String::new, |kind| format!(" ({kind})")),
         });
     }
+    // A veth hands on what its peer sends, whatever its flags say.
+    let is_veth = link.kind.as_deref() == Some("veth");
+    if !interface.vlan.is_empty() && !is_veth && nic_strips_vlan_tags(&device) {
+        return Err(InterfaceError::StripsTags { name, device });
+    }
     // A bond hands an XDP program on to its members, and the sockets on it would then get
     // nothing: the frames are its members'. In generic mode they are its own.
     let kind = link.kind.as_deref().unwrap_or_default();
@@ -342,7 +359,11 @@ mod tests {
             ..Dump::default()
         };
         match check(&config, &dump) {
-            Ok(devices) => format!("{devices:?}"),
+            Ok(mut devices) => {
+                // That of this machine's eth0, if it has one.
+                devices[0].nic_rx = 0;
+                format!("{devices:?}")
+            }
             Err(error) => error.to_string(),
         }
     }

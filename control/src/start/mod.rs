@@ -165,6 +165,10 @@ impl Started {
         let network = mirrored.tables.network(1);
         let settings = config.settings(boot, secrets);
         let mut engine = engine::start(config, &settings, &mut devices, &network)?;
+        engine
+            .facts
+            .warnings
+            .extend(without_vlan(config, &places, &dump));
         engine.facts.warnings.extend(warning);
         // All that takes privileges has been done; nothing has been read from a stranger.
         let wish = config.confinement;
@@ -385,6 +389,24 @@ fn places(config: &Config, devices: &[Device]) -> Vec<Place> {
         }
     };
     interfaces.zip(devices).map(place).collect()
+}
+
+/// What is to be said of interfaces for whose tags the kernel has no VLAN.
+fn without_vlan(config: &Config, places: &[Place], dump: &Dump) -> Vec<String> {
+    let rows = config.interfaces.iter().zip(places);
+    let missing = rows.filter(|(_, place)| !place.is_exact(dump));
+    let said = missing.map(|(interface, place)| {
+        let (name, device, vlan) = (&interface.name, &interface.device, interface.vlan);
+        let then = match place.alone {
+            true => format!("those of {device} itself are taken"),
+            false => "nothing leaves by it".to_owned(),
+        };
+        format!(
+            "interface \"{name}\": the kernel has no VLAN {vlan} on {device} whose addresses, routes and neighbours it \
+             could have; {then}. As in: ip link add link {device} name {device}.{vlan} type vlan id {vlan}"
+        )
+    });
+    said.collect()
 }
 
 /// Asks for everything, and again for as long as an address of ours may not be used yet: at

@@ -41,6 +41,7 @@ pub use error::RingError;
 pub use fake::Fake;
 pub use fake::FakeConfig;
 pub use nic::nic_rx_descriptors;
+pub use nic::nic_strips_vlan_tags;
 pub use port::RingLens;
 pub use port::frames_needed;
 pub use socket::Mode;
