@@ -63,6 +63,12 @@ impl Captures {
         self.0 == 0
     }
 
+    /// These and those.
+    #[must_use]
+    pub const fn with(self, others: Captures) -> Captures {
+        Captures(self.0 | others.0)
+    }
+
     /// True where the one in `slot` is meant.
     #[must_use]
     pub const fn has(self, slot: u8) -> bool {
@@ -109,6 +115,9 @@ pub struct Captured {
     len: u32,
 }
 
+/// Calls that are remembered for orders that have not come yet.
+const EARLY: usize = CAPTURES * CAPTURE_CALLS;
+
 #[derive(Debug, Default)]
 struct Slot {
     order: Option<Box<Order>>,
@@ -117,6 +126,22 @@ struct Slot {
     calls_next: usize,
     /// The next of the worker's call slots to look at, for calls that were up before.
     walk: u32,
+}
+
+impl Slot {
+    fn wants_media(&self) -> bool {
+        self.order.as_deref().is_some_and(|order| order.media)
+    }
+
+    /// Takes the media of `call`; gives the order where that is news.
+    fn add(&mut self, call: CallRef) -> Option<u32> {
+        if !self.wants_media() || self.calls.contains(&Some(call)) {
+            return None;
+        }
+        self.calls[self.calls_next] = Some(call);
+        self.calls_next = (self.calls_next + 1) % CAPTURE_CALLS;
+        self.order.as_deref().map(|order| order.id)
+    }
 }
 
 /// A worker's end: the orders, and the way to control.
@@ -128,6 +153,9 @@ pub struct Tap {
     media: bool,
     /// Who wants the message that is being taken up.
     heard: Captures,
+    /// Calls of captures whose order is still on its way: another worker had it before.
+    early: [Option<(u32, CallRef)>; EARLY],
+    early_next: usize,
     packets: Producer<Captured>,
     bytes: Producer<u8>,
 }
@@ -149,6 +177,8 @@ pub fn tap() -> (Tap, Reader) {
         on: false,
         media: false,
         heard: Captures::default(),
+        early: [None; EARLY],
+        early_next: 0,
         packets,
         bytes,
     };
@@ -177,6 +207,7 @@ impl Tap {
         let Some(slot) = self.slots.get_mut(usize::from(order.slot)) else {
             return Some(order);
         };
+        let id = order.id;
         let before = std::mem::replace(
             slot,
             Slot {
@@ -185,6 +216,11 @@ impl Tap {
             },
         );
         self.look();
+        for at in 0..EARLY {
+            if let Some((_, call)) = self.early[at].take_if(|(order, _)| *order == id) {
+                self.learn(id, call);
+            }
+        }
         before.order
     }
 
@@ -290,29 +326,33 @@ impl Tap {
         captures
     }
 
-    /// Takes the media of `call` for `captures`, where they want media at all. True where
-    /// one of them has just learned of it: the other workers must learn of it too.
-    pub fn add_call(&mut self, captures: Captures, call: CallRef) -> bool {
-        let mut news = false;
-        for (bit, slot) in (0..).zip(&mut self.slots) {
-            let wants = slot.order.as_deref().is_some_and(|order| order.media);
-            if !captures.has(bit) || !wants || slot.calls.contains(&Some(call)) {
-                continue;
-            }
-            slot.calls[slot.calls_next] = Some(call);
-            slot.calls_next = (slot.calls_next + 1) % CAPTURE_CALLS;
-            news = true;
-        }
-        news
+    /// Takes the media of `call` for the capture in `slot`, if `captures` says so and it wants
+    /// media at all. Gives its order where that is news: the other workers must learn of it.
+    pub fn add_call(&mut self, captures: Captures, slot: usize, call: CallRef) -> Option<u32> {
+        let wanted = u8::try_from(slot).is_ok_and(|bit| captures.has(bit));
+        let slot = self.slots.get_mut(slot).filter(|_| wanted)?;
+        slot.add(call)
     }
 
-    /// The next slot of `calls` that a capture has not been held against yet; it is
-    /// then. None where every capture has seen every call.
+    /// Another worker says that the capture of this order takes the media of `call`. Where the
+    /// order itself has not come yet it is remembered.
+    pub fn learn(&mut self, order: u32, call: CallRef) {
+        let is_its = |slot: &&mut Slot| slot.order.as_ref().is_some_and(|its| its.id == order);
+        if let Some(slot) = self.slots.iter_mut().find(is_its) {
+            slot.add(call);
+        } else {
+            self.early[self.early_next] = Some((order, call));
+            self.early_next = (self.early_next + 1) % EARLY;
+        }
+    }
+
+    /// The next slot of `calls` that a capture with room for more calls has not been held
+    /// against yet; it is then. None where there is nothing left to look at.
     pub fn walk(&mut self, calls: usize) -> Option<u32> {
         let next = self
             .slots
             .iter_mut()
-            .filter(|slot| slot.order.as_deref().is_some_and(|order| order.media))
+            .filter(|slot| slot.wants_media() && slot.calls.contains(&None))
             .map(|slot| &mut slot.walk)
             .find(|walk| (**walk as usize) < calls)?;
         let at = *next;

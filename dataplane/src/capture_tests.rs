@@ -88,12 +88,38 @@ fn the_oldest_of_too_many_calls_gives_way() {
     tap.begin(order(1, 0, user("a")));
     let captures = Captures(1);
     for slot in 0..=CAPTURE_CALLS as u32 {
-        assert!(tap.add_call(captures, call(slot)));
-        assert!(!tap.add_call(captures, call(slot)), "it is known");
+        assert_eq!(tap.add_call(captures, 1, call(slot)), None, "another place");
+        assert_eq!(tap.add_call(captures, 0, call(slot)), Some(1));
+        assert_eq!(tap.add_call(captures, 0, call(slot)), None, "it is known");
     }
     assert!(tap.wanting_media(call(0)).is_empty());
     assert!(tap.wanting_media(call(1)).has(0));
     assert!(tap.wanting_media(call(CAPTURE_CALLS as u32)).has(0));
+}
+
+#[test]
+fn a_call_is_learned_though_its_order_comes_later_and_only_for_that_order() {
+    let (mut tap, _reader) = tap();
+    tap.learn(5, call(1));
+    tap.learn(6, call(2));
+    tap.begin(order(6, 0, user("a")));
+    assert!(tap.wanting_media(call(2)).has(0));
+    assert!(tap.wanting_media(call(1)).is_empty());
+    tap.end(6);
+    tap.begin(order(5, 0, user("a")));
+    assert!(tap.wanting_media(call(1)).has(0));
+    assert!(tap.wanting_media(call(2)).is_empty());
+}
+
+#[test]
+fn no_call_is_looked_at_for_a_capture_that_has_its_fill() {
+    let (mut tap, _reader) = tap();
+    tap.begin(order(1, 0, user("a")));
+    assert_eq!(tap.walk(100), Some(0));
+    for slot in 0..CAPTURE_CALLS as u32 {
+        tap.learn(1, call(slot));
+    }
+    assert_eq!(tap.walk(100), None);
 }
 
 #[test]

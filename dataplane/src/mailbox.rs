@@ -11,7 +11,6 @@ use rtrb::Consumer;
 use rtrb::Producer;
 use rtrb::RingBuffer;
 
-use crate::capture::Captures;
 use crate::capture::Order;
 use crate::ids::InterfaceIndex;
 use crate::ids::ListenIndex;
@@ -48,8 +47,8 @@ pub enum Mail {
     /// A captured call's media is to be captured too; from its owner, before the message
     /// that names its ports.
     CaptureCall {
-        /// Which captures want it.
-        captures: Captures,
+        /// The order of the capture that wants it.
+        order: u32,
         /// The call.
         call: CallRef,
     },

@@ -346,9 +346,7 @@ impl<R: Rings> Worker<R> {
                     Mail::Query(query) => self.operator.ask(query),
                     Mail::Capture(order) => self.begin_capture(order),
                     Mail::CaptureEnd { id } => self.end_capture(id),
-                    Mail::CaptureCall { captures, call } => {
-                        self.post.tap.add_call(captures, call);
-                    }
+                    Mail::CaptureCall { order, call } => self.post.tap.learn(order, call),
                     Mail::Samples(empty) => self.hand_over_samples(empty),
                     Mail::Stop => self.stopped = true,
                 }
@@ -439,7 +437,7 @@ impl<R: Rings> Worker<R> {
         self.post.published.publish(&self.counters);
         self.post
             .published_trunks
-            .publish(self.proxy.trunk_counters());
+            .publish(self.proxy.trunk_counters_mut());
     }
 
     fn gauge(&mut self) {

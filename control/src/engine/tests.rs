@@ -485,7 +485,7 @@ async fn workers_interfaces_frames_and_trunks_are_told() {
     let count_trunks = |worker: u8, post: &mut WorkerPost, mail: Mail| {
         let mut trunks = TrunkCounters::new(2);
         trunks.call_began([Some(TrunkIndex(0)), Some(TrunkIndex(1))]);
-        post.published_trunks.publish(&trunks);
+        post.published_trunks.publish(&mut trunks);
         honest(worker, post, mail);
     };
     let (workers, interfaces, frames, trunks) = Stage::new()

@@ -80,23 +80,41 @@ impl TrunkCounts {
     }
 }
 
-/// A worker's own counts of every trunk.
+/// A worker's own counts of every trunk. Which have changed is noted, so that publishing
+/// costs what happened and not how many trunks there are.
 #[derive(Debug)]
-pub struct TrunkCounters(Box<[TrunkCounts]>);
+pub struct TrunkCounters {
+    counts: Box<[TrunkCounts]>,
+    is_changed: Box<[bool]>,
+    changed: Vec<u16>,
+}
 
 impl TrunkCounters {
     /// All zero, for so many trunks.
     #[must_use]
     pub fn new(trunks: usize) -> TrunkCounters {
-        TrunkCounters(vec![TrunkCounts::default(); trunks].into_boxed_slice())
+        TrunkCounters {
+            counts: vec![TrunkCounts::default(); trunks].into_boxed_slice(),
+            is_changed: vec![false; trunks].into_boxed_slice(),
+            changed: Vec::with_capacity(trunks),
+        }
     }
 
     /// Counts one.
     #[inline]
     pub fn count(&mut self, trunk: TrunkIndex, counter: TrunkCounter) {
-        if let Some(counts) = self.0.get_mut(usize::from(trunk.0)) {
+        if let Some(counts) = self.change(trunk) {
             counts.0[counter as usize] += 1;
         }
+    }
+
+    fn change(&mut self, trunk: TrunkIndex) -> Option<&mut TrunkCounts> {
+        let at = usize::from(trunk.0);
+        if !std::mem::replace(self.is_changed.get_mut(at)?, true) {
+            // Each trunk stands in it once, so it never grows.
+            self.changed.push(trunk.0);
+        }
+        self.counts.get_mut(at)
     }
 
     /// A call of these two trunks (caller's and callee's, where they are known) has begun.
@@ -130,7 +148,7 @@ impl TrunkCounters {
         let [caller, callee] = trunks;
         let callee = callee.filter(|&callee| caller != Some(callee));
         for trunk in [caller, callee].into_iter().flatten() {
-            if let Some(counts) = self.0.get_mut(usize::from(trunk.0)) {
+            if let Some(counts) = self.change(trunk) {
                 let now = &mut counts.0[TrunkCounter::CallsNow as usize];
                 debug_assert!(*now > 0, "a call ends that never began");
                 *now = now.saturating_sub(1);
@@ -141,7 +159,7 @@ impl TrunkCounters {
     /// The counts of a trunk; all zero for one that there is not.
     #[must_use]
     pub fn get(&self, trunk: TrunkIndex) -> TrunkCounts {
-        let counts = self.0.get(usize::from(trunk.0));
+        let counts = self.counts.get(usize::from(trunk.0));
         counts.copied().unwrap_or_default()
     }
 }
@@ -158,11 +176,15 @@ impl PublishedTrunks {
         PublishedTrunks((0..trunks).map(|_| zero()).collect())
     }
 
-    /// Copies the worker's counts here.
-    pub fn publish(&self, counters: &TrunkCounters) {
-        for (cells, counts) in self.0.iter().zip(&counters.0) {
-            for (cell, count) in cells.iter().zip(counts.0) {
-                cell.store(count, Ordering::Relaxed);
+    /// Copies those of the worker's counts here that have changed since the last time.
+    pub fn publish(&self, counters: &mut TrunkCounters) {
+        for trunk in counters.changed.drain(..) {
+            let at = usize::from(trunk);
+            counters.is_changed[at] = false;
+            if let Some(cells) = self.0.get(at) {
+                for (cell, count) in cells.iter().zip(counters.counts[at].0) {
+                    cell.store(count, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -221,12 +243,18 @@ mod tests {
         counters.count(TrunkIndex(2), TrunkCounter::Rejected);
         counters.count(TrunkIndex(3), TrunkCounter::Rejected);
         let published = PublishedTrunks::new(3);
-        published.publish(&counters);
+        published.publish(&mut counters);
         let read: Vec<_> = published.read().collect();
         assert_eq!(read[2].get(TrunkCounter::Rejected), 1);
         assert_eq!(read[..2], [TrunkCounts::default(); 2]);
         let mut sum = TrunkCounts::default();
         read.iter().for_each(|counts| sum.merge(counts));
         assert_eq!(sum, read[2]);
+        for _ in 0..2 {
+            counters.count(TrunkIndex(2), TrunkCounter::Rejected);
+        }
+        published.publish(&mut counters);
+        let read = published.read().nth(2);
+        assert_eq!(read, Some(counters.get(TrunkIndex(2))));
     }
 }

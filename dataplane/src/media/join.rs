@@ -15,6 +15,7 @@
 use std::net::SocketAddr;
 
 use super::drop::MediaDrop;
+use super::flow::CallRef;
 use super::relay::Arrival;
 use super::relay::ChecksumPolicy;
 use super::relay::Refusal;
@@ -94,6 +95,15 @@ impl FlowTable {
                 Relayed::Drop { reason, solicit }
             }
         }
+    }
+
+    /// The call of the flow on `local`, and that of the flow which sends what arrives there:
+    /// the same, or another where the two are joined.
+    #[must_use]
+    pub fn calls_on(&mut self, local: SocketAddr) -> Option<[CallRef; 2]> {
+        let first = self.call_on(local)?;
+        let last = self.last_of(local);
+        Some([first, self.call_on(last).unwrap_or(first)])
     }
 
     /// The port of the flow that sends what arrives on `local`: that one, or the one that it

@@ -11,6 +11,7 @@ use crate::counters::Counters;
 use crate::frame::Frame;
 use crate::ids::InterfaceIndex;
 use crate::limits::CAPTURE_MEDIA_SNAP;
+use crate::limits::CAPTURES;
 use crate::limits::SLOTS_PER_TURN;
 use crate::mailbox::Mail;
 use crate::mailbox::Report;
@@ -101,12 +102,14 @@ impl<R: Rings> Worker<R> {
     }
 
     fn capture_call(&mut self, captures: Captures, call: CallRef) {
-        if !self.post.tap.add_call(captures, call) {
-            return;
-        }
-        for outbox in self.post.outboxes.iter_mut().flatten() {
-            if !outbox.post_in_order(Mail::CaptureCall { captures, call }) {
-                self.counters.count(Counter::FlowMailsLost);
+        for slot in 0..CAPTURES {
+            let Some(order) = self.post.tap.add_call(captures, slot, call) else {
+                continue;
+            };
+            for outbox in self.post.outboxes.iter_mut().flatten() {
+                if !outbox.post_in_order(Mail::CaptureCall { order, call }) {
+                    self.counters.count(Counter::FlowMailsLost);
+                }
             }
         }
     }
@@ -137,8 +140,10 @@ impl<R: Rings> Worker<R> {
         now: Tick,
     ) -> Captures {
         let tap = &mut self.post.tap;
-        let call = self.flows.call_on(datagram.dst);
-        let captures = call.map_or(Captures::default(), |call| tap.wanting_media(call));
+        let captures = self.flows.calls_on(datagram.dst);
+        let captures = captures.map_or(Captures::default(), |[first, last]| {
+            tap.wanting_media(first).with(tap.wanting_media(last))
+        });
         if !captures.is_empty() {
             let (layer, bytes) = (Layer::Frame(interface), self.rings.bytes(frame));
             if !tap.copy(

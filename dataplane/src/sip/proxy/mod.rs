@@ -270,6 +270,11 @@ impl Proxy {
         &self.trunks
     }
 
+    /// The same, to be published.
+    pub fn trunk_counters_mut(&mut self) -> &mut TrunkCounters {
+        &mut self.trunks
+    }
+
     /// The call in `slot`, if there is one.
     #[must_use]
     pub fn call_report(&self, slot: u32) -> Option<CallReport> {
