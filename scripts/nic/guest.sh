@@ -6,7 +6,7 @@
 
 NIC_QEMU_PID=""
 # A guest that emulation makes this slow is stuck.
-NIC_BOOT_SECONDS=120
+NIC_BOOT_SECONDS=240
 NIC_ANSWER_SECONDS=60
 
 # nic_device KIND NAME MAC ADDRESS: QEMU's arguments for one NIC with two queues.

@@ -52,16 +52,15 @@ impl Default for RingLens {
 impl RingLens {
     /// Rings for `rx` frames that may wait for the worker and `tx` that may wait for
     /// the NIC, whose own receive ring has `nic_rx` descriptors. In zero-copy those
-    /// hold frames of ours. With the rx ring full, the NIC's ring full and a batch in
-    /// the worker's hands there is still one in the fill ring: a driver that finds it
-    /// dry loses packets, and igb loses its place (decision 013).
+    /// hold frames of ours. With the rx ring and the NIC's ring full there is still
+    /// one in the fill ring: a driver that finds it dry loses packets, and igb loses
+    /// its place (decision 013).
     #[must_use]
     pub fn new(rx: u32, tx: u32, nic_rx: u32) -> RingLens {
-        let batch = u32::try_from(BATCH).unwrap_or(u32::MAX);
-        let all = rx.saturating_add(nic_rx).saturating_add(batch);
+        let both = rx.saturating_add(nic_rx).next_power_of_two();
         RingLens {
             rx,
-            fill: rx.saturating_mul(2).max(all.next_power_of_two()),
+            fill: rx.saturating_mul(2).max(both),
             tx,
         }
     }
@@ -156,7 +155,9 @@ impl Port {
         }
     }
 
-    /// Appends at most `limit` received frames to `batch`.
+    /// Appends at most `limit` received frames to `batch`. Their places in the rx
+    /// ring are the kernel's again only after the next refill, so that frames in the
+    /// worker's hands count as waiting: the fill ring is sized by that.
     ///
     /// # Panics
     /// If the kernel shows more frames than it was given: then one has come twice,
@@ -178,7 +179,6 @@ impl Port {
                 device: self.device,
             });
         }
-        self.rx.release();
     }
 
     /// Puts the frame on the tx ring, unseen by the kernel until the next flush.
@@ -228,6 +228,7 @@ impl Port {
             self.fill_outstanding += 1;
         }
         self.fill.publish();
+        self.rx.release();
     }
 
     /// The port's statistics, given the kernel's part.
@@ -383,8 +384,8 @@ mod tests {
     use crate::sys::memory::Hugepages;
     use crate::sys::memory::Mapping;
 
-    /// A port whose rings have four entries, its pool, and the kernel's ends of the
-    /// fill and the rx ring.
+    /// A port whose rings have four entries, the rx ring eight, its pool, and the
+    /// kernel's ends of the fill and the rx ring.
     fn port() -> (Port, Pool, Consumer<u64>, Producer<libc::xdp_desc>) {
         let lens = RingLens {
             rx: 4,
@@ -394,7 +395,7 @@ mod tests {
         let mapping = Mapping::new(8 * usize::from(CHUNK_LEN), Hugepages::Off).unwrap();
         let mut pool = Pool::new(Umem::new(mapping));
         let (fill, kernel_fill) = Ring::pair(4).unwrap();
-        let (kernel_rx, rx) = Ring::pair(4).unwrap();
+        let (kernel_rx, rx) = Ring::pair(8).unwrap();
         let (tx, _kernel_tx) = Ring::pair(4).unwrap();
         let (_kernel_completion, completion) = Ring::pair(4).unwrap();
         let ends = Ends {
@@ -441,7 +442,8 @@ mod tests {
         for (rx, nic_rx, fill) in [
             (2048, 0, 4096),
             (2048, 256, 4096),
-            (2048, 2048, 8192),
+            (2048, 2048, 4096),
+            (2048, 4096, 8192),
             (64, 256, 512),
             (64, 0, 128),
         ] {

@@ -2,7 +2,7 @@
 //! q mod n = w, so each interface needs at least as many as there are workers.
 //!
 //! Many more are no gain: each queue's fill ring keeps twice `rings.rx` of its worker's
-//! frames, and its transmit ring up to `rings.tx`, which then must be there.
+//! frames, or more where the NIC's own ring is longer than that, and its transmit ring up to `rings.tx`, which then must be there.
 
 use crate::ethtool::Channels;
 use crate::links::Link;
@@ -15,8 +15,14 @@ use crate::wanted::Wanted;
 
 /// Frames that the rings of the busiest worker can hold, over all interfaces.
 pub fn frames_needed<'a>(links: impl Iterator<Item = &'a Link>, wanted: &Wanted) -> u64 {
-    let sockets = links.map(|link| u64::from(link.rx_queues().div_ceil(wanted.workers.max(1))));
-    sockets.sum::<u64>() * (2 * u64::from(wanted.ring_rx) + u64::from(wanted.ring_tx))
+    links.map(|link| frames_of_link(link, wanted)).sum()
+}
+
+fn frames_of_link(link: &Link, wanted: &Wanted) -> u64 {
+    let sockets = u64::from(link.rx_queues().div_ceil(wanted.workers.max(1)));
+    let (rx, tx) = (u64::from(wanted.ring_rx), u64::from(wanted.ring_tx));
+    let nic_rx = link.rings.map_or(0, |rings| u64::from(rings.rx));
+    sockets * ((2 * rx).max((rx + nic_rx).next_power_of_two()) + tx)
 }
 
 /// One row, and for a veth another one about its far side. `frames` is
