@@ -21,6 +21,7 @@ e2e_clean() {
     trap '' INT TERM HUP
     if [ $code -ne 0 ] && [ -s "$BOX_DIR/trunklined.log" ]; then
         sed 's/^/trunklined: /' "$BOX_DIR/trunklined.log"
+        [ -z "$BOX_DAEMON" ] || box_ctl stats 2>&1 | sed 's/^/stats: /'
     fi
     e2e_restore
     box_clean || code=1
