@@ -10,6 +10,9 @@ BOX_PIDS=()
 BOX_DAEMON=""
 BOX_CALLEE=""
 BOX_CONFIG=""
+# Where the scenarios are, and the user that is called: a route can choose by it.
+BOX_SCENARIOS=$LIB_ROOT/perf/sipp
+BOX_SERVICE=2000
 
 box_bin() {
     echo "${CARGO_TARGET_DIR:-$LIB_ROOT/target}/release/$1"
@@ -93,7 +96,7 @@ box_stop() {
 
 # SIPp's arguments that both sides share: scenario, own address, calls, seconds.
 box_sipp_options() {
-    echo "-sf $LIB_ROOT/perf/sipp/$1.xml -i $2 -mi $2 -p 5060 -mp 30000 -t u1 -nostdin" \
+    echo "-sf $BOX_SCENARIOS/$1.xml -i $2 -mi $2 -p 5060 -mp 30000 -t u1 -nostdin" \
         "-buff_size 4000000 -m $3 -timeout ${4}s -timeout_error -trace_err"
 }
 
@@ -119,7 +122,7 @@ box_caller() {
     local options
     read -ra options < <(box_sipp_options "uac_$1" "$LAB_CALLER_ADDRESS" "$2" "$4")
     rm -f "$BOX_DIR/caller.csv"
-    box_run caller caller.log sipp "$LAB_ACCESS_ADDRESS:5060" -s 2000 -r "$3" "${options[@]}" \
+    box_run caller caller.log sipp "$LAB_ACCESS_ADDRESS:5060" -s "$BOX_SERVICE" -r "$3" "${options[@]}" \
         -trace_stat -stf caller.csv -fd 1
     BOX_CALLER=$BOX_LAST
 }
@@ -137,7 +140,7 @@ box_wait() {
 # box_calls SCENARIO CALLS RATE SECONDS: both sides, until both have ended.
 box_calls() {
     local code=0
-    if [ -e "$LIB_ROOT/perf/sipp/uas_$1.xml" ]; then
+    if [ -e "$BOX_SCENARIOS/uas_$1.xml" ]; then
         box_callee "$1" "$2" "$4" || return
     else
         BOX_CALLEE=""
