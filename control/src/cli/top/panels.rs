@@ -49,6 +49,7 @@ pub(super) fn title(model: &Model) -> Line<'static> {
         Span::raw(format!("  process {}  up {up}  ", status.pid)),
     ];
     match (look.health.ready, look.health.reasons.first()) {
+        _ if model.lost.is_some() => spans.push("NO ANSWER".red().bold()),
         (true, _) => spans.push(Span::raw("ready")),
         (false, reason) => {
             let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
@@ -64,7 +65,7 @@ pub(super) fn title(model: &Model) -> Line<'static> {
 /// The second line: what is wrong with the picture.
 pub(super) fn notice(model: &Model) -> Line<'static> {
     if let Some(lost) = &model.lost {
-        return Line::from(format!("{lost} (asking again every second)").red());
+        return Line::from(format!("asking again every second: {lost}").red());
     }
     match &model.look {
         None => Line::from("waiting for trunklined"),
@@ -75,10 +76,8 @@ pub(super) fn notice(model: &Model) -> Line<'static> {
             [] => Line::default(),
             [one] => Line::from(format!("warning: {one}")),
             [first, rest @ ..] => {
-                let more = rest.len();
-                Line::from(format!(
-                    "warning: {first} (and {more} more: trunkctl status)"
-                ))
+                let all = rest.len() + 1;
+                Line::from(format!("{all} warnings, all in `trunkctl status`: {first}"))
             }
         },
     }
@@ -317,15 +316,20 @@ fn frames(model: &Model, _width: usize) -> Vec<Line<'static>> {
         lines.push(Line::from(format!("{title:<7}{}", parts.join("  "))));
     }
     lines.push(heading(format!("{:<20}{:>18}", "sum", "difference")));
-    for sum in &look.status.sums {
+    let (exact, off): (Vec<_>, Vec<_>) = look.status.sums.iter().partition(|sum| sum.is_exact());
+    for sum in off {
         // What is summed stands before the colon; the whole is in `trunkctl status`.
         let name = sum.name.split(':').next().unwrap_or_default();
+        let apart = number(sum.difference.unsigned_abs());
         let verdict = match sum.difference {
-            0 => "exact".to_owned(),
-            more @ 1.. => format!("{} under way", number(more.unsigned_abs())),
-            less => format!("{} too many", number(less.unsigned_abs())),
+            0.. => format!("{apart} under way"),
+            _ => format!("{apart} too many"),
         };
         lines.push(Line::from(format!("{:<20}{verdict:>18}", cut(name, 19))));
+    }
+    if !exact.is_empty() {
+        let title = format!("{} sums", exact.len());
+        lines.push(Line::from(format!("{title:<20}{:>18}", "exact")));
     }
     lines
 }
