@@ -213,10 +213,7 @@ impl WorkerPost {
     /// True where a flow change still waits for room in a mailbox.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
-        self.outboxes
-            .iter()
-            .flatten()
-            .any(|outbox| !outbox.backlog.is_empty())
+        self.outboxes.iter().flatten().any(Outbox::has_backlog)
     }
 }
 
@@ -250,6 +247,12 @@ impl Outbox {
         }
         self.backlog.push_back(mail);
         true
+    }
+
+    /// True where what was posted last waits for room in the mailbox.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
     }
 
     fn flush(&mut self) {

@@ -4,6 +4,7 @@
 //! fire timers, push. Mail is read after the batch was taken, so that no packet that a
 //! message caused can meet a worker that does not know its flow.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use crate::capture::Captures;
@@ -234,7 +235,10 @@ impl<R: Rings> Worker<R> {
                     source: datagram.src,
                     listen,
                 };
-                let outcome = self.take_up_sip(&frame, interface, &datagram, arrival, now);
+                let outcome = match self.is_ours(arrival.source.ip()) {
+                    true => Counter::SipSourceOurs,
+                    false => self.take_up_sip(&frame, interface, &datagram, arrival, now),
+                };
                 let dropped = outcome.info().kind == Kind::Dropped;
                 self.stopwatch.heard(arrival.source.ip(), dropped);
                 // What is handed over goes on at its owner's.
@@ -249,6 +253,12 @@ impl<R: Rings> Worker<R> {
                 self.rings.free(frame);
             }
         }
+    }
+
+    /// True for an address of this host. What it sends to itself never was a frame, and the kernel,
+    /// which drops such frames as martians, is not asked: nobody on the wire speaks as us.
+    fn is_ours(&self, source: IpAddr) -> bool {
+        self.listens.iter().any(|listen| listen.ip() == source) || self.network.is_our_own(source)
     }
 
     /// Rewrites a media packet where it is and sends the same frame on.

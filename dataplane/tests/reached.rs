@@ -41,6 +41,7 @@ use trunkline_dataplane::route::Neighbour;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::route::Out;
 use trunkline_dataplane::route::Route;
+use trunkline_dataplane::settings::Capacity;
 
 /// The counters of drops and unsent messages that grew while `act` was done.
 fn grown(bench: &mut Bench, act: impl FnOnce(&mut Bench)) -> Vec<Counter> {
@@ -303,6 +304,39 @@ fn flows_are_counted_from_their_opening_to_their_end() {
     bench.pass_ms(1000);
     assert_eq!(bench.count(Counter::FlowsClosed), opened);
     assert_eq!(bench.count(Counter::FlowsClosedWithDrops), 1);
+}
+
+#[test]
+fn flows_that_wait_for_room_in_a_mailbox_are_counted_and_arrive() {
+    const CALLS: usize = limits::MAILBOX_MAILS / 4 + 50;
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut settings = lab::settings(2);
+    settings.capacity = Capacity {
+        transactions: 8192,
+        calls: 4096,
+        kept: [8192, 16, 4],
+    };
+    for range in &mut settings.media {
+        range.ports = 20_000..=39_999;
+    }
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mine = (0..).filter(|n| bench.owner(&format!("call-{n}")) == 0);
+    let mine: Vec<usize> = mine.take(CALLS).collect();
+    // The second worker does not turn meanwhile.
+    for n in mine {
+        bench.arrives(0, CALLER, ACCESS, another(n).as_bytes());
+        let now = bench.now;
+        let worker = &mut bench.workers[0];
+        worker.turn(now);
+        worker.rings_mut().take_sent(&mut |_, _| {});
+    }
+    let flows = 4 * CALLS as u64;
+    let waited = flows - limits::MAILBOX_MAILS as u64;
+    assert_eq!(bench.count(Counter::FlowsNow), flows);
+    assert_eq!(bench.count(Counter::FlowMailsDelayed), waited);
+    bench.turn();
+    assert_eq!(bench.count(Counter::FlowsNow), 2 * flows);
+    assert_eq!(bench.count(Counter::FlowMailsLost), 0);
 }
 
 #[test]

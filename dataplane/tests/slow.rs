@@ -4,6 +4,8 @@
 
 mod bench;
 
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 
 use bench::ACCESS;
@@ -382,6 +384,7 @@ fn a_request_too_large_for_the_path_is_sent_again_by_the_kernel() {
     assert_eq!(to_callee(&bench.by_kernel()), sent);
     assert_eq!(bench.count(Counter::PathMtuErrors), 1);
     assert_eq!(bench.count(Counter::SipPathMtu), 2);
+    assert_eq!(bench.count(Counter::IcmpLate), 1);
     let ok = answer(&sent, "200 OK", CONTACT, "");
     assert_eq!(status(&to_caller(&bench.callee(0, &ok))), "200");
 }
@@ -477,11 +480,11 @@ fn a_loop_through_ourselves_ends() {
     // It grows by a Via each time round.
     settings.capacity.kept = [512, 128, 64];
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
-    // RFC 3261 §16.3: by Max-Forwards.
-    let left = bench.caller(0, &request("OPTIONS", "loop", "1", "o1", "", ""));
-    assert_eq!(status(&to_caller(&left)), "483");
-    assert_eq!(bench.count(Counter::Requests), 71);
-    // An INVITE that comes round between the same listens is known again.
+    // RFC 3261 §16.3 step 4: once it comes round to where it was, whatever it may yet go.
+    let endless = request("MESSAGE", "loop", "1", "m1", "", "").replace(": 70", ": 255");
+    let left = bench.caller(0, &endless);
+    assert_eq!(status(&to_caller(&left)), "482");
+    assert_eq!(bench.count(Counter::Requests), 3);
     let left = bench.caller(0, &invite("round", ""));
     let finals: Vec<_> = left.iter().filter(|l| status(&l.text()) != "100").collect();
     assert_eq!(status(&finals[0].text()), "482");
@@ -489,6 +492,169 @@ fn a_loop_through_ourselves_ends() {
     bench.caller(0, &request("ACK", "round", "1", "b1", &to, ""));
     bench.pass_ms(40_000);
     bench.assert_at_rest();
+}
+
+#[test]
+fn a_loop_by_way_of_two_listens_ends() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut settings = settings_with_a_spiral(1, TrunkIndex(3));
+    settings.trunks.push(Trunk {
+        name: "back".to_owned(),
+        sources: vec![(ACCESS.ip(), 32)],
+        target: Some(ACCESS),
+        listen: ListenIndex(0),
+        media: MediaIndex(0),
+    });
+    settings.routes.push(DialRoute {
+        from: Some(TrunkIndex(3)),
+        prefix: None,
+        to: TrunkIndex(2),
+    });
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let left = bench.caller(0, &request("MESSAGE", "round", "1", "m1", "", ""));
+    assert_eq!(status(&to_caller(&left)), "482");
+    assert_eq!(bench.count(Counter::Requests), 4);
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn media_through_three_calls_of_the_box_is_dropped_by_name() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut settings = settings_with_a_spiral(1, TrunkIndex(3));
+    settings.trunks.push(Trunk {
+        name: "again".to_owned(),
+        sources: vec![(ACCESS.ip(), 32)],
+        target: Some(CORE),
+        listen: ListenIndex(0),
+        media: MediaIndex(0),
+    });
+    settings.routes.push(DialRoute {
+        from: Some(TrunkIndex(3)),
+        prefix: None,
+        to: TrunkIndex(1),
+    });
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let (_, answered) = bench::call::establish(&mut bench, 0, "three");
+    assert_eq!(bench.count(Counter::CallsAnswered), 3);
+    bench.arrives(0, CALLER_MEDIA, media_in(&answered), &rtp(8));
+    bench.turn();
+    assert_eq!(bench.count(Counter::MediaJoinedTwice), 1);
+}
+
+#[test]
+fn a_spiral_whose_request_uri_stays_the_same_is_no_loop() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let settings = settings_with_a_spiral(1, TrunkIndex(1));
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let text = request("MESSAGE", "same", "1", "m1", "", "")
+        .replace("sip:100@10.77.1.1 SIP", "sip:100@example.com SIP")
+        .replace("Max-Forwards: 70", "Max-Forwards: 255");
+    let sent = to_callee(&bench.caller(0, &text));
+    assert!(sent.starts_with("MESSAGE sip:100@example.com SIP/2.0\r\n"));
+    assert_eq!(header(&sent, "Max-Forwards"), "69", "70 and one less");
+    let left = bench.callee(0, &answer(&sent, "200 OK", "", ""));
+    assert_eq!(status(&to_caller(&left)), "200");
+}
+
+#[test]
+fn a_call_through_our_own_listen_passes_though_the_world_knows_us_by_other_addresses() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut settings = settings_with_a_spiral(1, TrunkIndex(1));
+    let public = |side: u8| IpAddr::V4(Ipv4Addr::new(203, 0, 113, side + 1));
+    for side in [0, 1] {
+        let at = usize::from(side);
+        settings.listens[at].advertised = SocketAddr::new(public(side), 5070 + u16::from(side));
+        settings.media[at].advertised = public(side);
+    }
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let (sent, answered) = bench::call::establish(&mut bench, 0, "nat");
+    let (at_core, at_access) = (media_in(&sent), media_in(&answered));
+    assert_eq!((at_access.ip(), at_core.ip()), (public(0), public(1)));
+    // What the NAT before us has made of it when it arrives.
+    let inside = |ours: SocketAddr, port: SocketAddr| SocketAddr::new(ours.ip(), port.port());
+    let (at_access, at_core) = (inside(ACCESS, at_access), inside(CORE, at_core));
+    for (from, by, out, to) in [
+        (CALLER_MEDIA, at_access, at_core, CALLEE_MEDIA),
+        (CALLEE_MEDIA, at_core, at_access, CALLER_MEDIA),
+    ] {
+        bench.left.clear();
+        bench.arrives(0, from, by, &rtp(8));
+        bench.turn();
+        let left = bench.left.pop_front().unwrap();
+        assert_eq!((left.source, left.destination), (out, to));
+    }
+    assert_eq!(bench.count(Counter::RtpForwarded), 2);
+    let bye = to_callee(&bench.caller(0, &in_dialog("BYE", "nat", "2", "b3", &answered)));
+    let left = bench.callee(0, &answer(&bye, "200 OK", "", ""));
+    assert_eq!(status(&to_caller(&left)), "200");
+    assert_eq!(bench.count(Counter::CallsEnded), 2);
+    assert!(bench.by_kernel().is_empty());
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn what_we_send_to_ourselves_says_nothing_of_where_a_party_is() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut settings = settings_with_a_spiral(1, TrunkIndex(1));
+    // The caller's trunk takes in our own addresses, and calls the callee's directly.
+    settings.trunks[0].sources = vec![("10.77.0.0".parse().unwrap(), 16)];
+    settings.routes[0].to = TrunkIndex(1);
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let (sent, answered) = bench::call::establish(&mut bench, 0, "moved");
+    // A party that puts our Route value twice has its request come round once.
+    let info = in_dialog("INFO", "moved", "2", "b2", &answered);
+    let last = header(&answered, "Record-Route");
+    let round = format!("Route: {last}\r\nCall-ID:");
+    let info = info.replacen("Call-ID:", &round, 1);
+    let passed = to_callee(&bench.caller(0, &info));
+    assert_eq!(bench.count(Counter::OwnIn), 1);
+    bench.callee(0, &answer(&passed, "200 OK", "", ""));
+    // The callee names its party by a name: it goes to where that spoke from.
+    let routes: String = sent
+        .lines()
+        .filter_map(|line| line.strip_prefix("Record-Route: "))
+        .map(|route| format!("Route: {route}\r\n"))
+        .collect();
+    let back = format!(
+        "INFO sip:caller@example.com SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 10.77.2.2;branch=z9hG4bKback\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:100@10.77.1.1>;tag=callee\r\n\
+         To: <sip:caller@10.77.1.2>;tag=caller\r\n\
+         {routes}Call-ID: moved\r\nCSeq: 1 INFO\r\nContent-Length: 0\r\n\r\n"
+    );
+    let left = bench.callee(0, &back);
+    assert!(to_caller(&left).starts_with("INFO sip:caller@example.com"));
+}
+
+#[test]
+fn nobody_on_the_wire_speaks_in_our_name() {
+    let other = IpAddr::V4(Ipv4Addr::new(10, 77, 1, 77));
+    let link = Link {
+        index: InterfaceIndex(0),
+        mac: lab::box_mac(InterfaceIndex(0)),
+        mtu: 1500,
+        up: true,
+    };
+    let addresses = [ACCESS.ip(), CORE.ip(), other];
+    let network = Network::new(1, &[link], &addresses, &[], &[]);
+    let settings = settings_with_a_spiral(1, TrunkIndex(1));
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let text = request("MESSAGE", "forged", "1", "m1", "", "");
+    // A listen, another port of its address, and an address that only the kernel knows.
+    let ours = [
+        CORE,
+        SocketAddr::new(CORE.ip(), 9),
+        SocketAddr::new(other, 5060),
+    ];
+    for (number, source) in (1..).zip(ours) {
+        assert!(bench.say(0, source, ACCESS, &text).is_empty());
+        assert_eq!(bench.count(Counter::SipSourceOurs), number);
+    }
+    assert_eq!(bench.count(Counter::Requests), 0);
+    assert!(bench.by_kernel().is_empty());
 }
 
 #[test]

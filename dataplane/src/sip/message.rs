@@ -176,6 +176,26 @@ impl<'m> Message<'m> {
         })
     }
 
+    /// The values of Via from the top one down, across lines and commas, up to one that cannot
+    /// be read.
+    pub fn vias(&self) -> impl Iterator<Item = Via> + use<'m> {
+        let bytes = self.bytes;
+        let mut fields = self
+            .headers_from(self.via_line.end)
+            .filter(|header| header.kind == HeaderName::Via);
+        let top = (self.via, self.via_line.end);
+        let values = std::iter::successors(Some(top), move |&(via, end)| {
+            let (at, end) = match via.next {
+                Some(next) => (next, end),
+                None => fields
+                    .next()
+                    .map(|field| (field.value.start, field.value.end))?,
+            };
+            Some((Via::read(bytes, at.into(), end.into()).ok()?, end))
+        });
+        values.map(|(via, _)| via)
+    }
+
     /// From.
     #[must_use]
     pub const fn from(&self) -> Address {

@@ -26,7 +26,8 @@ const FRAME_BYTES_MAX: usize = FRAME_LEN_MAX as usize;
 
 impl<R: Rings> Worker<R> {
     /// Carries out all effects of one input. The others learn of a new flow before the
-    /// message that names its port leaves.
+    /// message that names its port leaves, unless a mailbox is full: then the message goes
+    /// first, and that is counted.
     pub(super) fn carry_out(&mut self, now: Tick) {
         if self.post.tap.is_on() {
             self.tell_captured_call();
@@ -37,6 +38,8 @@ impl<R: Rings> Worker<R> {
             for outbox in self.post.outboxes.iter_mut().flatten() {
                 if !outbox.post_flow(change) {
                     self.counters.count(Counter::FlowMailsLost);
+                } else if outbox.has_backlog() {
+                    self.counters.count(Counter::FlowMailsDelayed);
                 }
             }
         }

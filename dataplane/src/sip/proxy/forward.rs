@@ -7,7 +7,6 @@ use super::Arrival;
 use super::Proxy;
 use super::SENT_BY_LEN;
 use super::Step;
-use super::reply_to;
 use super::request::COOKIE_PARAM;
 use super::sent_by;
 use super::unedited;
@@ -27,7 +26,8 @@ use crate::sip::transaction::Server;
 use crate::span::Span;
 use crate::text::Text;
 
-/// What a proxy sets where there is no Max-Forwards (RFC 3261 §16.6 step 3).
+/// What a proxy sets where there is no Max-Forwards (RFC 3261 §16.6 step 3), and the most that
+/// we let pass: 255 asked for by a stranger would be as many rounds of a loop.
 const MAX_FORWARDS: u8 = 70;
 
 /// A Record-Route URI: `sip:`, our address, `;lr;`, the cookie's name and the cookie.
@@ -115,9 +115,9 @@ impl Proxy {
         let splices = &mut self.splices;
         edit::stamp_via(message, splices, arrival.source)?;
         edit::insert_via(message, splices, &host[..host_len], branch)?;
-        let hops = message
-            .max_forwards()
-            .map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
+        let hops = message.max_forwards().map_or(MAX_FORWARDS, |hops| {
+            hops.saturating_sub(1).min(MAX_FORWARDS)
+        });
         edit::set_max_forwards(message, splices, hops)?;
         if way.routes > 0 {
             edit::remove_routes(message, splices, way.routes)?;
@@ -147,9 +147,8 @@ impl Proxy {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         };
-        let branch = self
-            .identity
-            .branch(Kind::Stateful, client_id, self.loop_hash(message));
+        let loop_hash = self.loop_hash(message, arrival);
+        let branch = self.identity.branch(Kind::Stateful, client_id, loop_hash);
         self.edit_request(message, arrival, way, &branch)
             .map_err(unedited_status)?;
         let room = step.effects.room();
@@ -164,7 +163,7 @@ impl Proxy {
         step.effects.send(len, way.to, way.listen);
 
         let invite = message.method() == Method::Invite;
-        let reply_to = reply_to(message, arrival.source);
+        let reply_to = self.reply_to(message, arrival.source);
         let mut server = Server::new(key, invite, arrival.source, reply_to, arrival.listen);
         let mut client = Client::new(message.method(), way.to, way.listen, kept, step.now);
         server.client = Some(client_id);
@@ -196,30 +195,54 @@ impl Proxy {
         let Ok(len) = build::response(message, &response, step.effects.room()) else {
             return;
         };
-        let bytes = step
-            .effects
-            .send(len, reply_to(message, arrival.source), arrival.listen);
+        let to = self.reply_to(message, arrival.source);
+        let bytes = step.effects.send(len, to, arrival.listen);
         if let Some(server) = self.servers.get_mut(server) {
             server.response = self.kept.put(bytes);
         }
     }
 
-    /// The fields that decide where a request goes (RFC 3261 §16.6 step 8), the method
-    /// excluded so that CANCEL and ACK have their INVITE's.
+    /// What decides where a request goes (RFC 3261 §16.6 step 8): the trunk that it comes from,
+    /// Request-URI and Routes; and what tells it from others. The method is excluded so that
+    /// CANCEL and ACK have their INVITE's.
     #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
-    fn loop_hash(&self, message: &Message<'_>) -> u32 {
+    fn loop_hash(&self, message: &Message<'_>, arrival: Arrival) -> u32 {
         let uri = message
             .request_uri()
             .map_or(&[][..], |uri| message.text(uri));
         let (cseq, ..) = message.cseq();
+        // A request of a dialog takes its Routes off one by one: the same one on top is not yet
+        // the same way.
+        let mut routes = message.routes().map_while(Result::ok);
+        let route = routes.next().map(|route| message.text(route.address.uri));
+        let routes_below = routes.count();
+        let trunk = self.dial.trunk_of(arrival.source.ip());
         self.identity.hash(&[
             b"loop",
+            &trunk.map_or([0xff; 2], |trunk| trunk.0.to_be_bytes()),
+            route.unwrap_or_default(),
+            &routes_below.to_be_bytes(),
             uri,
             message.from_tag().unwrap_or_default(),
             message.to_tag().unwrap_or_default(),
             message.call_id(),
             &cseq.to_be_bytes(),
         ]) as u32
+    }
+
+    /// RFC 3261 §16.3 step 4: true for a request that we sent to ourselves and have passed on
+    /// before, just as it is now. One that goes another way this time is a spiral and passes.
+    /// Who brings back what left the box ends by Max-Forwards.
+    pub(super) fn is_loop(&self, message: &Message<'_>, arrival: Arrival) -> bool {
+        if !self.is_listen(arrival.source) {
+            return false;
+        }
+        let loop_hash = self.loop_hash(message, arrival);
+        // No way of ours is longer, whatever Vias somebody has stacked up below.
+        let vias = message.vias().take(MAX_FORWARDS.into());
+        let mut branches =
+            vias.map_while(|via| self.identity.read_branch(message.text(via.branch?)).ok());
+        branches.any(|branch| branch.loop_hash == loop_hash)
     }
 
     /// Forwards without a transaction: an ACK to a 2xx (RFC 3261 §16.11).
@@ -237,9 +260,8 @@ impl Proxy {
             slot: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
             generation: u16::from_be_bytes([bytes[4], bytes[5]]),
         };
-        let branch = self
-            .identity
-            .branch(Kind::Stateless, id, self.loop_hash(message));
+        let loop_hash = self.loop_hash(message, arrival);
+        let branch = self.identity.branch(Kind::Stateless, id, loop_hash);
         if let Err(refused) = self.edit_request(message, arrival, way, &branch) {
             return unedited(refused);
         }

@@ -1,6 +1,7 @@
 //! Offers and answers on their way through: the receiver is told our relay ports, the
 //! flows are told the sender's.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use super::Proxy;
@@ -16,6 +17,7 @@ use crate::media::Ports;
 use crate::media::ports;
 use crate::sdp;
 use crate::sdp::Unanchored;
+use crate::settings::MediaRange;
 use crate::settings::Settings;
 use crate::sip::anchor::Leg;
 use crate::sip::anchor::Peer;
@@ -31,7 +33,7 @@ use crate::span::Span;
 
 /// This worker's slice of each media range.
 pub(super) fn pools(worker: WorkerId, settings: &Settings) -> Vec<Ports> {
-    let slice = |range: &crate::settings::MediaRange| {
+    let slice = |range: &MediaRange| {
         Ports::new(
             ports::slice(&range.ports, worker, settings.workers),
             PORT_QUARANTINE_MS,
@@ -93,6 +95,7 @@ impl Proxy {
         let mut relays = [None; sdp::STREAMS_MAX];
         for (number, stream) in session.streams().enumerate() {
             let peer = peer_of(&session, stream).map_err(|_| 488_u16)?;
+            let peer = self.behind_nat(peer);
             match (said.get_mut(number), peer) {
                 (Some(place), _) => *place = peer,
                 // RFC 3264 §8.2: a line that is dead stays, and needs no place.
@@ -123,6 +126,31 @@ impl Proxy {
             return Err(513);
         }
         Ok(Some(said))
+    }
+
+    /// What a party says, but where it names a relay port of ours as the world sees it, by the
+    /// range's advertised address, with the address that the port has here: the flows of two
+    /// calls of the box join there, and media to ourselves never leaves.
+    fn behind_nat(&self, said: Said) -> Said {
+        let ours = |at: SocketAddr| {
+            let named = |address: fn(&MediaRange) -> IpAddr| {
+                self.media
+                    .iter()
+                    .find(|range| address(range) == at.ip() && range.ports.contains(&at.port()))
+            };
+            // What one range has as its own another may advertise.
+            named(|range| range.address)
+                .or_else(|| named(|range| range.advertised))
+                .map_or(at, |range| SocketAddr::new(range.address, at.port()))
+        };
+        match said {
+            Said::Peer(peer) => Said::Peer(Peer {
+                rtp: peer.rtp.map(ours),
+                rtcp: peer.rtcp.map(ours),
+                ..peer
+            }),
+            other => other,
+        }
     }
 
     /// What the other party is told of a stream. Where there are no ports for it yet they are

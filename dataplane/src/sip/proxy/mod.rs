@@ -325,8 +325,8 @@ impl Proxy {
         };
         match build::response(message, &response, step.effects.room()) {
             Ok(len) => {
-                step.effects
-                    .send(len, reply_to(message, arrival.source), arrival.listen);
+                let to = self.reply_to(message, arrival.source);
+                step.effects.send(len, to, arrival.listen);
                 Counter::SipAnswered
             }
             Err(_) => Counter::SipTooLong,
@@ -453,6 +453,25 @@ impl Proxy {
         }
     }
 
+    /// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): to where it came
+    /// from, and to the port it came from if it asked for that, else to the one it names. What
+    /// we sent to ourselves is answered to the listen it left by: its Via names an advertised
+    /// port, which may be that of a NAT before us.
+    fn reply_to(&self, message: &Message<'_>, source: SocketAddr) -> SocketAddr {
+        let via = message.via();
+        let port = if via.rport.is_some() || self.is_listen(source) {
+            source.port()
+        } else {
+            via.port.unwrap_or(5060)
+        };
+        SocketAddr::new(source.ip(), port)
+    }
+
+    /// True for the address of a listen: what comes from there we sent ourselves.
+    fn is_listen(&self, source: SocketAddr) -> bool {
+        self.listens.iter().any(|listen| listen.address == source)
+    }
+
     /// Writes the message with the splices collected so far and sends it.
     fn send_spliced<'e>(
         &self,
@@ -466,18 +485,6 @@ impl Proxy {
             Err(_) => Err(Counter::SipTooLong),
         }
     }
-}
-
-/// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): to where it came
-/// from, and to the port it came from if it asked for that, else to the one it names.
-fn reply_to(message: &Message<'_>, source: SocketAddr) -> SocketAddr {
-    let via = message.via();
-    let port = if via.rport.is_some() {
-        source.port()
-    } else {
-        via.port.unwrap_or(5060)
-    };
-    SocketAddr::new(source.ip(), port)
 }
 
 /// Brackets, 39 digits and colons, a colon and 5 digits: the longest address and port.

@@ -88,6 +88,9 @@ impl Proxy {
         if message.max_forwards() == Some(0) {
             return Err(483);
         }
+        if self.is_loop(message, arrival) {
+            return Err(482);
+        }
         match self.in_dialog(message, arrival.source.ip()) {
             Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
             // A To tag without our cookie: no dialog that ever passed here.
@@ -129,7 +132,7 @@ impl Proxy {
         Counter::SipAbsorbed
     }
 
-    /// RFC 3261 §16.3 but for Max-Forwards; the error is the status of the answer.
+    /// RFC 3261 §16.3 but for Max-Forwards and loops; the error is the status of the answer.
     fn validate(&self, message: &Message<'_>) -> Result<(), u16> {
         let uri = message.request_uri().ok_or(400_u16)?;
         match Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?.scheme {
@@ -247,8 +250,11 @@ impl Proxy {
         if adopts {
             call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
         }
+        // What comes from ourselves says nothing of where a party is.
+        let moved = Some(arrival.source).filter(|source| !self.is_listen(*source));
         if let Some(call) = call.and_then(|id| self.calls.get_mut(id)) {
-            call.parties[dialog.from as usize] = Some(arrival.source);
+            let party = &mut call.parties[dialog.from as usize];
+            *party = moved.or(*party);
         }
         let before = self.peers_of(call);
         let sent = self

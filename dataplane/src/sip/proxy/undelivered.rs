@@ -52,10 +52,12 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        // The kernel's own fragments were too large still: it learns, the timer repeats.
-        if !std::mem::replace(&mut client.by_kernel, true) {
-            step.counters.count(Counter::PathMtuErrors);
-            self.resend_request(id, step);
+        if std::mem::replace(&mut client.by_kernel, true) {
+            // The kernel's own fragments were too large still: it learns, the timer repeats.
+            step.counters.count(Counter::IcmpLate);
+            return;
         }
+        step.counters.count(Counter::PathMtuErrors);
+        self.resend_request(id, step);
     }
 }
