@@ -42,14 +42,18 @@ impl Interfaces {
     }
 
     /// The interface of `device` whose frames have these tags. There are few: a walk beats a
-    /// hash.
+    /// hash. Where each has a device of its own, interface n is of device n: that one is
+    /// looked at first.
+    #[inline]
     #[must_use]
     #[allow(clippy::cast_possible_truncation)] // Control refuses more than an index counts.
     pub fn of_frame(&self, device: DeviceIndex, vlan: &VlanStack) -> Option<InterfaceIndex> {
-        self.rows
-            .iter()
-            .position(|row| row.device == device && row.vlan == *vlan)
-            .map(|at| InterfaceIndex(at as u8))
+        let is_it = |row: &Row| row.device == device && row.vlan == *vlan;
+        if self.rows.get(usize::from(device.0)).is_some_and(is_it) {
+            return Some(InterfaceIndex(device.0));
+        }
+        let at = self.rows.iter().position(is_it)?;
+        Some(InterfaceIndex(at as u8))
     }
 
     /// An interface; one that is not there has no tags.

@@ -9,6 +9,7 @@ use crate::ids::ListenIndex;
 use crate::interfaces::Interfaces;
 use crate::media::FlowTable;
 use crate::media::MediaDrop;
+use crate::media::Slot;
 use crate::wire;
 use crate::wire::Datagram;
 use crate::wire::WireError;
@@ -17,7 +18,7 @@ use crate::wire::WireError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// For a port of a media range, by this interface.
-    Media(InterfaceIndex, Datagram),
+    Media(InterfaceIndex, Slot, Datagram),
     /// For a listen.
     Sip(InterfaceIndex, ListenIndex, Datagram),
     /// Neither.
@@ -25,6 +26,7 @@ pub enum Verdict {
 }
 
 /// Looks at the headers and the destination of a frame that came by `device`.
+#[inline]
 #[must_use]
 pub fn triage(
     frame: &[u8],
@@ -41,10 +43,10 @@ pub fn triage(
     let Some(interface) = interfaces.of_frame(device, &datagram.vlan) else {
         return Verdict::Drop(Counter::WireVlan);
     };
-    if flows.covers(datagram.dst) {
-        return Verdict::Media(interface, datagram);
+    if let Some(slot) = flows.place(datagram.dst()) {
+        return Verdict::Media(interface, slot, datagram);
     }
-    match listen_at(listens, datagram.dst) {
+    match listen_at(listens, datagram.dst()) {
         // The sum may be partial where the sender is a kernel at the other end of a
         // virtual link: wire knows that form as well.
         Some(_) if !wire::udp_checksum_ok(frame, &datagram) => {

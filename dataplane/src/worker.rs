@@ -32,6 +32,7 @@ use crate::media::FlowTable;
 use crate::media::GROWTH_MAX;
 use crate::media::RangeError;
 use crate::media::Relayed;
+use crate::media::Slot;
 use crate::media::rtcp;
 use crate::post::WorkerPost;
 use crate::ring::Received;
@@ -224,15 +225,15 @@ impl<R: Rings> Worker<R> {
         self.counters.count(Counter::Rx);
         let bytes = self.rings.bytes(&frame);
         match triage(bytes, device, &self.interfaces, &self.listens, &self.flows) {
-            Verdict::Media(interface, datagram) => {
+            Verdict::Media(interface, slot, datagram) => {
                 self.stopwatch.start();
-                self.relay(frame, interface, &datagram, now);
+                self.relay(frame, (interface, slot), &datagram, now);
                 self.stopwatch.lap(Stage::MediaRelay);
                 self.stopwatch.media();
             }
             Verdict::Sip(interface, listen, datagram) => {
                 let arrival = Arrival {
-                    source: datagram.src,
+                    source: datagram.src(),
                     listen,
                 };
                 let outcome = match self.is_ours(arrival.source.ip()) {
@@ -262,7 +263,13 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Rewrites a media packet where it is and sends the same frame on.
-    fn relay(&mut self, mut frame: Frame, from: InterfaceIndex, datagram: &Datagram, now: Tick) {
+    fn relay(
+        &mut self,
+        mut frame: Frame,
+        (from, slot): (InterfaceIndex, Slot),
+        datagram: &Datagram,
+        now: Tick,
+    ) {
         let captures = if self.post.tap.takes_media() {
             self.capture_media(&frame, from, datagram, now)
         } else {
@@ -276,7 +283,8 @@ impl<R: Rings> Worker<R> {
             return;
         }
         let room = self.rings.bytes_mut(&mut frame);
-        match self.flows.relay(room, datagram, &self.network, checksum) {
+        let network = &self.network;
+        match self.flows.relay_at(slot, room, datagram, network, checksum) {
             Relayed::Forward {
                 interface,
                 start,
@@ -290,7 +298,7 @@ impl<R: Rings> Worker<R> {
                 if !captures.is_empty() {
                     self.capture_relayed(captures, &frame, interface, now);
                 }
-                let lane = Lane::of_media(datagram.dst.port());
+                let lane = Lane::of_media(datagram.dst().port());
                 let device = self.interfaces.get(interface).device;
                 match self.rings.transmit(device, lane, frame) {
                     Ok(()) if is_rtcp => self.counters.count(Counter::RtcpForwarded),

@@ -201,7 +201,7 @@ impl Bench {
                 panic!("a frame left that does not parse");
             };
             // What came as damaged media leaves as that; what we made is right.
-            if datagram.src.port() == 5060 {
+            if datagram.src().port() == 5060 {
                 assert!(wire::udp_checksum_ok(bytes, &datagram));
             }
             left.push(String::from_utf8_lossy(datagram.payload(bytes)).into_owned());

@@ -127,7 +127,7 @@ enum Arriving {
 
 fn arrive(frame: &mut [u8], arriving: Arriving) {
     let datagram = wire::parse(frame).unwrap();
-    let addresses = checksum::pseudo_header_sum_of(datagram.src.ip(), datagram.dst.ip());
+    let addresses = checksum::pseudo_header_sum_of(datagram.src().ip(), datagram.dst().ip());
     let field = match arriving {
         Arriving::Complete => return,
         Arriving::Partial => checksum::add(addresses.unwrap(), datagram.udp_len()),

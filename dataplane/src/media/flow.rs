@@ -120,7 +120,7 @@ const OUT_TAGGED: u16 = 1 << 8;
 pub(super) struct Flow {
     /// The way out over IPv4; its addresses are the spec's relay and destination. Over
     /// IPv6 its stations and ports alone count.
-    headers: ReadyHeaders,
+    pub(super) headers: ReadyHeaders,
     /// Who may send; over IPv6 its port alone counts.
     source: SocketAddrV4,
     /// The network snapshot that the way out was resolved under.
@@ -350,20 +350,23 @@ impl Flow {
         ethernet::HEADER_LEN + tags + self.ip_headers_len()
     }
 
-    /// Writes the headers of the way out at the start of `frame`, where the payload stands
-    /// behind [`Flow::headers_len`] already. False, and nothing is written, where they
-    /// do not fit.
+    /// True where it leaves over IPv4 without tags: its ready headers are all of its headers.
+    pub(super) fn leaves_plain(&self) -> bool {
+        self.flags & (OUT_IPV6 | OUT_TAGGED) == 0
+    }
+
+    /// Writes the headers of a way out that is not plain at the start of `frame`, where the
+    /// payload stands behind [`Flow::headers_len`] already. False, and nothing is written,
+    /// where they do not fit.
     #[must_use]
-    pub(super) fn write_headers(
+    #[inline(never)]
+    pub(super) fn write_wide_headers(
         &self,
         wide: &Wide,
         frame: &mut [u8],
         payload_len: u16,
         udp_checksum: u16,
     ) -> bool {
-        if self.flags & (OUT_IPV6 | OUT_TAGGED) == 0 {
-            return self.headers.write(frame, payload_len, udp_checksum);
-        }
         let (relay, destination) = self.way_out(wide);
         let ethernet = self.headers.ethernet();
         let len = usize::from(payload_len);

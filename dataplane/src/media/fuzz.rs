@@ -115,7 +115,7 @@ fn relay_one(
     way: Way,
     was_right: bool,
 ) {
-    let Some((mut table, spec)) = table_for(datagram.src, way) else {
+    let Some((mut table, spec)) = table_for(datagram.src(), way) else {
         return;
     };
     let mut room = vec![0xee; GROWTH_MAX];
@@ -130,7 +130,7 @@ fn relay_one(
                 panic!("a relayed frame does not parse");
             };
             assert_eq!(
-                (leaving.src, leaving.dst),
+                (leaving.src(), leaving.dst()),
                 (RELAYS[way.family], CALLEES[way.family])
             );
             assert_eq!(leaving.vlan, way.vlan);
@@ -152,7 +152,7 @@ fn relay_one(
         panic!("the flow is gone");
     };
     assert_eq!(report.spec, spec);
-    if datagram.dst == spec.local {
+    if datagram.dst() == spec.local {
         assert_eq!(
             (report.packets_in, report.packets_out, report.drops),
             (1, sent, drops)

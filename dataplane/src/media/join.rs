@@ -44,7 +44,7 @@ impl FlowTable {
             reason,
             solicit: None,
         };
-        let Some((first, wide, _)) = self.open_entry_mut(datagram.dst) else {
+        let Some((first, wide, _)) = self.open_entry_mut(datagram.dst()) else {
             return dropped(MediaDrop::PortClosed);
         };
         let (src, destination) = first.way_out(wide);
@@ -59,7 +59,7 @@ impl FlowTable {
         };
         let is_relay = self.covers(destination);
         let is_open = is_relay && self.call_on(destination).is_some();
-        if let Some((first, ..)) = self.open_entry_mut(datagram.dst) {
+        if let Some((first, ..)) = self.open_entry_mut(datagram.dst()) {
             if is_open {
                 first.packets_out += 1;
                 first.octets_out += octets;

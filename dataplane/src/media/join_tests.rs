@@ -152,7 +152,7 @@ fn a_packet_passes_both_flows_at_once_with_a_sum_that_holds() {
         ));
         let datagram = wire::parse(&left).unwrap();
         assert_eq!(
-            (datagram.src, datagram.dst),
+            (datagram.src(), datagram.dst()),
             (at("10.77.2.1:20006"), at("10.77.2.2:7000"))
         );
         assert!(wire::udp_checksum_ok(&left, &datagram));

@@ -45,6 +45,7 @@ pub use relay::Solicit;
 pub use table::FlowTable;
 pub use table::Opened;
 pub use table::RangeError;
+pub use table::Slot;
 
 #[cfg(test)]
 mod family_tests;

@@ -11,6 +11,7 @@ use super::flow::Wide;
 use super::rtcp;
 use super::rtp;
 use super::table::FlowTable;
+use super::table::Slot;
 use crate::ids::InterfaceIndex;
 use crate::route::Network;
 use crate::route::Unresolved;
@@ -77,6 +78,11 @@ pub enum Relayed {
     },
 }
 
+const CLOSED: Relayed = Relayed::Drop {
+    reason: MediaDrop::PortClosed,
+    solicit: None,
+};
+
 /// Why a flow does not forward a packet.
 pub(super) struct Refusal {
     pub reason: MediaDrop,
@@ -103,12 +109,23 @@ impl FlowTable {
         network: &Network,
         policy: ChecksumPolicy,
     ) -> Relayed {
-        let Some((flow, wide, vlans)) = self.open_entry_mut(datagram.dst) else {
-            let reason = MediaDrop::PortClosed;
-            return Relayed::Drop {
-                reason,
-                solicit: None,
-            };
+        match self.place(datagram.dst()) {
+            Some(slot) => self.relay_at(slot, room, datagram, network, policy),
+            None => CLOSED,
+        }
+    }
+
+    /// The same, where the place of its port's flow is known.
+    pub fn relay_at(
+        &mut self,
+        slot: Slot,
+        room: &mut [u8],
+        datagram: &Datagram,
+        network: &Network,
+        policy: ChecksumPolicy,
+    ) -> Relayed {
+        let Some((flow, wide, vlans)) = self.open_entry_at(slot) else {
+            return CLOSED;
         };
         let octets = u64::from(datagram.payload_len());
         flow.packets_in += 1;
@@ -139,7 +156,7 @@ impl FlowTable {
     /// Takes back that a packet was forwarded: its frame found no room on the
     /// transmit ring and was dropped. The flow counts a drop instead.
     pub fn not_sent(&mut self, datagram: &Datagram) {
-        let last = self.last_of(datagram.dst);
+        let last = self.last_of(datagram.dst());
         if let Some((flow, ..)) = self.open_entry_mut(last) {
             flow.packets_out = flow.packets_out.saturating_sub(1);
             let octets = u64::from(datagram.payload_len());
@@ -176,6 +193,7 @@ pub(super) fn start_of(datagram: &Datagram, headers_len: usize) -> usize {
 
 impl Flow {
     /// Takes a packet off the wire. Gives the length of the headers of the way out.
+    #[inline(always)]
     fn forward(
         &mut self,
         wide: &mut Wide,
@@ -185,7 +203,7 @@ impl Flow {
         policy: ChecksumPolicy,
     ) -> Result<usize, Refusal> {
         let arrival = Arrival {
-            src: datagram.src,
+            src: datagram.src(),
             checksum: datagram.udp_checksum(),
             is_partial: policy == ChecksumPolicy::Auto && self.is_partial(datagram),
         };
@@ -193,7 +211,7 @@ impl Flow {
     }
 
     /// Gives the length of the headers of the way out.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass(
         &mut self,
         wide: &mut Wide,
@@ -268,6 +286,7 @@ impl Flow {
 
     /// Writes the headers of the way out over those it came with, and into the room before
     /// them where they are longer.
+    #[inline(always)]
     fn rewrite(
         &self,
         wide: &Wide,
@@ -289,10 +308,19 @@ impl Flow {
             _ if in_full => udp::NO_CHECKSUM,
             _ => checksum::udp_form(checksum::update(arrived, self.checksum_delta)),
         };
-        let headers_len = self.headers_len(wide);
+        // Most packets leave over IPv4 without tags: known lengths, and one copy.
+        let headers_len = match self.leaves_plain() {
+            true => HEADERS_LEN,
+            false => self.headers_len(wide),
+        };
         let frame = room.get_mut(start_of(datagram, headers_len)..);
         let frame = frame.unwrap_or_default();
-        if !self.write_headers(wide, frame, datagram.payload_len(), checksum) {
+        let payload_len = datagram.payload_len();
+        let written = match self.leaves_plain() {
+            true => self.headers.write(frame, payload_len, checksum),
+            false => self.write_wide_headers(wide, frame, payload_len, checksum),
+        };
+        if !written {
             return Err(MediaDrop::TooShort.into());
         }
         if in_full {

@@ -532,7 +532,7 @@ enum Arriving {
 
 fn arrive(frame: &mut [u8], arriving: Arriving) {
     let datagram = wire::parse(frame).unwrap();
-    let (IpAddr::V4(src), IpAddr::V4(dst)) = (datagram.src.ip(), datagram.dst.ip()) else {
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (datagram.src().ip(), datagram.dst().ip()) else {
         panic!("not IPv4")
     };
     let addresses = checksum::pseudo_header_sum(src, dst);

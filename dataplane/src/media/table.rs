@@ -70,13 +70,25 @@ pub struct FlowTable {
     open_count: usize,
 }
 
+/// The place of a relay port's flow in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(usize);
+
 #[derive(Clone, Copy, Debug)]
 struct PortRange {
     address: IpAddr,
+    /// The address as a number if it is of IPv4; 0, which no packet is for, if of IPv6.
+    ipv4: u32,
     first: u16,
     last: u16,
     /// Index of the first port's flow.
     base: usize,
+}
+
+impl PortRange {
+    fn holds(&self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
 }
 
 impl FlowTable {
@@ -115,6 +127,10 @@ impl FlowTable {
             }
             table.ranges.push(PortRange {
                 address,
+                ipv4: match address {
+                    IpAddr::V4(address) => address.into(),
+                    IpAddr::V6(_) => 0,
+                },
                 first,
                 last,
                 base,
@@ -130,6 +146,12 @@ impl FlowTable {
     #[must_use]
     pub fn covers(&self, local: SocketAddr) -> bool {
         self.slot(local).is_some()
+    }
+
+    /// Where the flow of a relay address and port is, open or not.
+    #[must_use]
+    pub fn place(&self, local: SocketAddr) -> Option<Slot> {
+        self.slot(local).map(Slot)
     }
 
     /// Opens the flow, or updates it if the same call has it open.
@@ -211,7 +233,14 @@ impl FlowTable {
         &mut self,
         local: SocketAddr,
     ) -> Option<(&mut Flow, &mut Wide, &[VlanStack])> {
-        let slot = self.slot(local)?;
+        self.open_entry_at(self.place(local)?)
+    }
+
+    /// The same, where its place is known.
+    pub(super) fn open_entry_at(
+        &mut self,
+        Slot(slot): Slot,
+    ) -> Option<(&mut Flow, &mut Wide, &[VlanStack])> {
         let flow = self.flows.get_mut(slot).filter(|flow| flow.is_open())?;
         Some((flow, self.wides.get_mut(slot)?, &self.vlans))
     }
@@ -226,9 +255,22 @@ impl FlowTable {
     }
 
     fn slot(&self, local: SocketAddr) -> Option<usize> {
-        for range in &self.ranges {
-            if range.address == local.ip() && (range.first..=range.last).contains(&local.port()) {
-                return Some(range.base + usize::from(local.port() - range.first));
+        // A loop a family, so that IPv4 compares numbers of 32 bits.
+        match local {
+            SocketAddr::V4(local) => {
+                let (address, port) = (u32::from(*local.ip()), local.port());
+                for range in &self.ranges {
+                    if range.ipv4 == address && range.holds(port) {
+                        return Some(range.base + usize::from(port - range.first));
+                    }
+                }
+            }
+            SocketAddr::V6(local) => {
+                for range in &self.ranges {
+                    if range.address == *local.ip() && range.holds(local.port()) {
+                        return Some(range.base + usize::from(local.port() - range.first));
+                    }
+                }
             }
         }
         None

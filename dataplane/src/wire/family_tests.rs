@@ -32,8 +32,8 @@ fn changed(change: impl Fn(&mut Vec<u8>)) -> Result<Datagram, WireError> {
 fn an_ipv6_frame_is_read() {
     let frame = frame6(b"payload");
     let datagram = parse(&frame).unwrap();
-    assert_eq!(datagram.src, at("[2001:db8::2]:6000"));
-    assert_eq!(datagram.dst, at("[2001:db8::1]:20000"));
+    assert_eq!(datagram.src(), at("[2001:db8::2]:6000"));
+    assert_eq!(datagram.dst(), at("[2001:db8::1]:20000"));
     assert_eq!((datagram.headers_len(), datagram.payload_len()), (62, 7));
     assert_eq!(datagram.payload(&frame), b"payload");
     assert!(udp_checksum_ok(&frame, &datagram));
@@ -167,7 +167,7 @@ proptest! {
         }
         prop_assert_eq!(&frame[start - 2..], &expected[start - 2..]);
         let datagram = parse(&expected).unwrap();
-        prop_assert_eq!((datagram.src, datagram.dst, datagram.vlan), (src, dst, vlan));
+        prop_assert_eq!((datagram.src(), datagram.dst(), datagram.vlan), (src, dst, vlan));
         prop_assert_eq!(datagram.payload(&expected), &payload[..]);
         prop_assert!(udp_checksum_ok(&expected, &datagram));
     }

@@ -37,7 +37,7 @@ fn changed(change: impl Fn(&mut Vec<u8>)) -> Result<Datagram, WireError> {
 fn reads_a_sound_frame() {
     let frame = frame_of(SRC, DST, b"payload");
     let datagram = parse(&frame).unwrap();
-    assert_eq!((datagram.src, datagram.dst), (SRC.into(), DST.into()));
+    assert_eq!((datagram.src(), datagram.dst()), (SRC.into(), DST.into()));
     assert_eq!(datagram.payload(&frame), b"payload");
     assert_eq!(datagram.frame_len(), frame.len());
     assert!(udp_checksum_ok(&frame, &datagram));

@@ -27,25 +27,18 @@ pub const TPID_8021AD: u16 = 0x88a8;
 const STATIONS_LEN: usize = 2 * size_of::<MacAddress>();
 const IDENTIFIER: u16 = 0x0fff;
 
-/// A tag as far as it tells VLANs apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Tag {
-    tpid: u16,
-    id: u16,
-}
-
 /// The tags of a frame or of an interface: none, one or two, the outer first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VlanStack {
-    tags: [Tag; TAGS_MAX],
-    count: u8,
+    /// Protocol and identifier of the outer tag, then of the inner; a protocol of 0 is no
+    /// tag. Four words compare as one number.
+    words: [u16; 2 * TAGS_MAX],
 }
 
 impl VlanStack {
     /// No tag.
     pub const NONE: VlanStack = VlanStack {
-        tags: [Tag { tpid: 0, id: 0 }; TAGS_MAX],
-        count: 0,
+        words: [0; 2 * TAGS_MAX],
     };
 
     /// One tag of 802.1Q. Of `id` the lower 12 bits count.
@@ -61,47 +54,54 @@ impl VlanStack {
     }
 
     /// These tags and one more inside them. A stack of [`TAGS_MAX`] stays as it is.
-    const fn with(mut self, tpid: u16, tci: u16) -> VlanStack {
+    const fn with(self, tpid: u16, tci: u16) -> VlanStack {
         let id = tci & IDENTIFIER;
-        match self.count {
-            0 => self.tags[0] = Tag { tpid, id },
-            1 => self.tags[1] = Tag { tpid, id },
-            _ => return self,
-        }
-        self.count += 1;
-        self
+        let words = match self.words {
+            [0, ..] => [tpid, id, 0, 0],
+            [outer, outer_id, 0, _] => [outer, outer_id, tpid, id],
+            full => full,
+        };
+        VlanStack { words }
     }
 
     /// True without any tag.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.words[0] == 0
+    }
+
+    const fn count(&self) -> usize {
+        match self.words {
+            [0, ..] => 0,
+            [_, _, 0, _] => 1,
+            _ => 2,
+        }
     }
 
     /// Bytes that the tags take in a frame: 0, 4 or 8.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.count as usize * TAG_LEN
+        self.count() * TAG_LEN
     }
 
     /// The tags as they stand in a frame, priority 0; [`VlanStack::len`] bytes count.
     #[must_use]
     pub fn bytes(&self) -> [u8; TAGS_MAX * TAG_LEN] {
-        let [[a, b], [c, d]] = self.tags.map(|tag| tag.tpid.to_be_bytes());
-        let [[e, f], [g, h]] = self.tags.map(|tag| tag.id.to_be_bytes());
-        [a, b, e, f, c, d, g, h]
+        let [[a, b], [c, d], [e, f], [g, h]] = self.words.map(u16::to_be_bytes);
+        [a, b, c, d, e, f, g, h]
     }
 
     /// The tag protocol identifier of the outer tag; 0 without any.
     #[must_use]
     pub const fn outer_tpid(&self) -> u16 {
-        self.tags[0].tpid
+        self.words[0]
     }
 
     /// Protocol and identifier of each tag, outer first.
     pub fn tags(&self) -> impl Iterator<Item = (u16, u16)> {
-        let tags = self.tags.into_iter().take(self.count.into());
-        tags.map(|tag| (tag.tpid, tag.id))
+        let [outer, outer_id, inner, inner_id] = self.words;
+        let tags = [(outer, outer_id), (inner, inner_id)];
+        tags.into_iter().take(self.count())
     }
 
     /// The identifiers, outer first.
@@ -119,7 +119,7 @@ impl VlanStack {
             let (&[high, low], behind) = rest.split_first_chunk()?;
             let ethertype = u16::from_be_bytes([high, low]);
             let is_tag = matches!(ethertype, TPID_8021Q | TPID_8021AD);
-            if !is_tag || usize::from(stack.count) == TAGS_MAX {
+            if !is_tag || stack.count() == TAGS_MAX {
                 return Some((stack, ethertype));
             }
             let (&[high, low], behind) = behind.split_first_chunk()?;

@@ -140,7 +140,7 @@ impl<R: Rings> Worker<R> {
         now: Tick,
     ) -> Captures {
         let tap = &mut self.post.tap;
-        let captures = self.flows.calls_on(datagram.dst);
+        let captures = self.flows.calls_on(datagram.dst());
         let captures = captures.map_or(Captures::default(), |[first, last]| {
             tap.wanting_media(first).with(tap.wanting_media(last))
         });
