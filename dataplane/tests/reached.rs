@@ -395,6 +395,20 @@ fn forwarded_and_absorbed_messages_and_waiting_frames_are_counted() {
     assert_eq!(bench.count(Counter::FramesRx), 0);
 }
 
+/// Both parties name the relay ports that stand for them: a packet would go round for ever.
+#[test]
+fn media_between_relay_ports_alone_is_dropped_after_one_join() {
+    let mut bench = Bench::new(1);
+    let [access, core] =
+        [0, 1].map(|side| SocketAddr::new(lab::LISTENS[side].ip(), lab::MEDIA_PORTS[side].0));
+    let sent = to_callee(&bench.caller(0, &invite("reached", &sdp(access))));
+    assert_eq!(media_in(&sent), core);
+    let ok = answer(&sent, "200 OK", CONTACT, &sdp(core));
+    assert_eq!(media_in(&to_caller(&bench.callee(0, &ok))), access);
+    let dropped = media(&mut bench, access, access, &rtp(8));
+    assert_eq!(dropped, [Counter::MediaJoinedTwice]);
+}
+
 /// Counters that no test can or need name, and why.
 const UNNAMED: [(Counter, &str); 4] = [
     (
