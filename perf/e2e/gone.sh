@@ -35,6 +35,14 @@ echo "in 3 s without its device it spent $spent ticks of $(getconf CLK_TCK) a se
 e2e_that "access still answers" lab_exec caller ping -c 1 -W 1 -q "$LAB_ACCESS_ADDRESS"
 kill -0 "$BOX_DAEMON" || e2e_fail "it has ended too early"
 
+# A device comes before its addresses, and a start without them is refused.
+e2e_that "core is back without its address" ip -n "$LAB_NAME-box" link add core \
+    numtxqueues 2 numrxqueues 2 type veth peer name callee0 netns "$LAB_NAME-callee" numtxqueues 2 numrxqueues 2
+e2e_that "and up" ip -n "$LAB_NAME-box" link set core up
+e2e_that "as its far side" ip -n "$LAB_NAME-callee" link set callee0 up
+sleep 7
+kill -0 "$BOX_DAEMON" || e2e_fail "it has ended before its addresses were there"
+e2e_that "core goes again" ip -n "$LAB_NAME-box" link del core
 e2e_that "core is back" lab_join callee callee0 "$LAB_CALLEE_ADDRESS" core "$LAB_CORE_ADDRESS"
 code=0
 box_wait "$BOX_DAEMON" || code=$?

@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_secs(5);
 pub struct Devices {
     /// By interface.
     gone: Vec<bool>,
-    /// True where a start would find every device.
+    /// True where a start would find every device, and the addresses.
     fit: bool,
     /// By interface: receive queues in use; none where that is not known.
     queues: Vec<Option<u32>>,
@@ -112,8 +112,8 @@ impl Devices {
             );
         }
         format!(
-            "the device {device} of interface \"{name}\" is gone: nothing passes through it until it is back and \
-             trunklined is started anew"
+            "the device {device} of interface \"{name}\" is gone: nothing passes through it until it is back with \
+             its addresses and trunklined is started anew"
         )
     }
 }

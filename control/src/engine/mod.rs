@@ -239,6 +239,6 @@ pub struct Mirrored {
     pub ifindexes: Vec<u32>,
     /// By interface: its device is there no more.
     pub gone: Vec<bool>,
-    /// True where a start would find every device fit for use.
+    /// True where a start would find every device fit for use, and the addresses.
     pub fit: bool,
 }

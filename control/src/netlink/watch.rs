@@ -27,6 +27,9 @@ const RTMGRP_IPV4_IFADDR: u32 = 1 << 4;
 const RTMGRP_IPV4_ROUTE: u32 = 1 << 6;
 const RTMGRP_IPV6_IFADDR: u32 = 1 << 8;
 const RTMGRP_IPV6_ROUTE: u32 = 1 << 10;
+/// RTNLGRP_NEXTHOP is group 32. Where a nexthop object is deleted, the kernel says nothing of
+/// the routes of IPv4 that go with it.
+const RTMGRP_NEXTHOP: u32 = 1 << 31;
 
 /// Which tables have changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,11 +72,13 @@ impl Changes {
         const RTM_DELROUTE: u16 = 25;
         const RTM_NEWNEIGH: u16 = 28;
         const RTM_DELNEIGH: u16 = 29;
+        const RTM_NEWNEXTHOP: u16 = 104;
+        const RTM_DELNEXTHOP: u16 = 105;
         let mut changes = Changes::default();
         let mut rest = datagram;
         while let Some((&[a, b, c, d, kind, type_high], _)) = rest.split_first_chunk() {
             let found = match u16::from_ne_bytes([kind, type_high]) {
-                RTM_NEWROUTE | RTM_DELROUTE => Changes {
+                RTM_NEWROUTE | RTM_DELROUTE | RTM_NEWNEXTHOP | RTM_DELNEXTHOP => Changes {
                     routes: true,
                     ..Changes::default()
                 },
@@ -122,7 +127,8 @@ impl Watch {
             | RTMGRP_IPV4_IFADDR
             | RTMGRP_IPV4_ROUTE
             | RTMGRP_IPV6_IFADDR
-            | RTMGRP_IPV6_ROUTE;
+            | RTMGRP_IPV6_ROUTE
+            | RTMGRP_NEXTHOP;
         socket.socket_mut().set_rx_buf_sz(BACKLOG)?;
         socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
         Ok(Watch {
@@ -183,6 +189,7 @@ mod tests {
             ..Changes::default()
         };
         assert_eq!(Changes::of(&message(24, 60)), routes);
+        assert_eq!(Changes::of(&message(105, 24)), routes);
         assert_eq!(Changes::of(&message(29, 76)), neighbours);
         let both = [message(28, 76), message(25, 60)].concat();
         assert_eq!(Changes::of(&both), routes.and(neighbours));

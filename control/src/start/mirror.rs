@@ -1,6 +1,7 @@
 //! The task that follows the kernel's tables.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -27,6 +28,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// neighbours are followed meanwhile.
 const ROUTES_REST: u32 = 4;
 
+/// They are left alone no longer than this. Lower, and a box with few cycles to spare does
+/// little but read a full table; higher, and calls follow a route that is withdrawn for longer.
+const ROUTES_REST_MAX: Duration = Duration::from_secs(30);
+
 /// What follows the kernel's tables.
 #[derive(Debug)]
 pub(super) struct Mirror {
@@ -47,6 +52,9 @@ impl Mirror {
     pub async fn run(mut self, desk: mpsc::Sender<Request>) {
         let mut left = Changes::default();
         let mut routes_due = Instant::now();
+        // A start succeeded with them: another may need every one of those that the box had.
+        let ours = interfaces::addresses(&self.config);
+        let had: Vec<_> = ours.filter(|at| self.dump.addresses.contains(at)).collect();
         loop {
             tokio::select! {
                 changes = self.watch.changed() => left = left.and(changes),
@@ -59,13 +67,13 @@ impl Mirror {
             if !due.any() {
                 continue;
             }
-            let began = Instant::now();
-            look_again(&mut self.handle, &mut self.dump, due).await;
+            let took = look_again(&mut self.handle, &mut self.dump, due).await;
             if due.routes {
-                routes_due = Instant::now() + began.elapsed() * ROUTES_REST;
+                routes_due = Instant::now() + rest(took);
             }
             self.fixed.send_replace(self.dump.fixed());
-            let fit = interfaces::check(&self.config, &self.dump).is_ok();
+            let fit =
+                interfaces::check(&self.config, &self.dump).is_ok() && are_usable(&had, &self.dump);
             let mirrored = mirrored(&self.dump, &self.places, fit);
             if desk.send(Request::Mirror(mirrored)).await.is_err() {
                 return;
@@ -74,17 +82,36 @@ impl Mirror {
     }
 }
 
+/// True where the box has every one of `addresses`, and may use it. A device comes back
+/// before its addresses do, and a start without them is refused.
+fn are_usable(addresses: &[IpAddr], dump: &Dump) -> bool {
+    // Those that another host has are not among the box's.
+    let usable = |at: &IpAddr| dump.addresses.contains(at) && !dump.tentative.contains(at);
+    addresses.iter().all(usable)
+}
+
+/// How long the routes are left alone after reading the tables took so long.
+fn rest(took: Duration) -> Duration {
+    (took * ROUTES_REST).min(ROUTES_REST_MAX)
+}
+
 /// Asks for the tables that have changed until the kernel tells them: no later change may
-/// come that would be an occasion to ask again.
-async fn look_again(handle: &mut rtnetlink::Handle, dump: &mut Dump, mut changes: Changes) {
+/// come that would be an occasion to ask again. Gives how long the answer took, without the
+/// questions that failed.
+async fn look_again(
+    handle: &mut rtnetlink::Handle,
+    dump: &mut Dump,
+    mut changes: Changes,
+) -> Duration {
     let mut is_behind = false;
     loop {
+        let began = Instant::now();
         match dump.update(handle, changes).await {
             Ok(()) => {
                 if is_behind {
                     tracing::info!("the mirror of the kernel's tables has caught up");
                 }
-                return;
+                return began.elapsed();
             }
             Err(error) if !is_behind => {
                 is_behind = true;
@@ -116,8 +143,33 @@ mod tests {
             neighbours: true,
             ..Changes::default()
         };
-        look_again(&mut handle, &mut dump, neighbours).await;
+        let took = look_again(&mut handle, &mut dump, neighbours).await;
         assert!(dump.link("lo").is_some());
+        assert!(took < LOOK_AGAIN, "the wait is no part of it: {took:?}");
+    }
+
+    #[test]
+    fn routes_rest_in_proportion_and_not_for_ever() {
+        let seconds = Duration::from_secs;
+        assert_eq!(rest(seconds(2)), seconds(8));
+        assert_eq!(rest(seconds(600)), ROUTES_REST_MAX);
+    }
+
+    #[test]
+    fn a_device_that_is_back_is_fit_when_its_addresses_may_be_used() {
+        let at: IpAddr = "10.77.2.1".parse().unwrap();
+        let mut dump = Dump {
+            addresses: vec![at],
+            ..Dump::default()
+        };
+        let had = [at];
+        assert!(are_usable(&had, &dump));
+        dump.tentative = vec![at];
+        assert!(!are_usable(&had, &dump), "the kernel still asks for it");
+        dump.tentative.clear();
+        dump.addresses.clear();
+        assert!(!are_usable(&had, &dump), "it is not there yet");
+        assert!(are_usable(&[], &dump));
     }
 
     #[tokio::test]

@@ -15,7 +15,9 @@ pub mod sockets;
 pub mod state;
 
 use std::collections::HashMap;
+use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -75,6 +77,9 @@ const TENTATIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the devices' queues are counted: a directory listing each.
 const LOOK_AT_QUEUES: Duration = Duration::from_secs(1);
+
+/// Where it says 0, the kernel names a route's nexthop object and not where that leads.
+const NEXTHOP_COMPAT: &str = "/proc/sys/net/ipv4/nexthop_compat_mode";
 
 /// Why the daemon does not start, each with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +175,10 @@ impl Started {
             .warnings
             .extend(without_vlan(config, &places, &dump));
         engine.facts.warnings.extend(warning);
+        engine
+            .facts
+            .warnings
+            .extend(without_next_hops(Path::new(NEXTHOP_COMPAT)));
         // All that takes privileges has been done; nothing has been read from a stranger.
         let wish = config.confinement;
         let files = privileges::confine_control(wish, &config.state, &config.socket)?;
@@ -297,8 +306,8 @@ impl Started {
                     served = &mut served => break served,
                     answered = &mut answering => break answered,
                     // Caught and counted: calls go on without it.
-                    name = tasks.failed() => drop(failures.try_send(Request::TaskFailed(name))),
-                    name = keeper.failed() => drop(failures.try_send(Request::TaskFailed(name))),
+                    name = tasks.failed() => tell_failed(name, &failures),
+                    name = keeper.failed() => tell_failed(name, &failures),
                 }
             }
         };
@@ -312,6 +321,12 @@ impl Started {
         served.map_err(StartError::Runtime)?;
         Ok(sums)
     }
+}
+
+/// Tells the desk of a task that has failed, also where it has much to do: it says so once.
+fn tell_failed(name: &'static str, desk: &mpsc::Sender<Request>) {
+    let desk = desk.clone();
+    tokio::spawn(async move { desk.send(Request::TaskFailed(name)).await });
 }
 
 /// The tasks beside the desk.
@@ -409,6 +424,16 @@ fn without_vlan(config: &Config, places: &[Place], dump: &Dump) -> Vec<String> {
     said.collect()
 }
 
+/// What is to be said where the kernel does not tell where a route by a nexthop object leads.
+fn without_next_hops(compat: &Path) -> Option<String> {
+    let said = fs::read_to_string(compat).unwrap_or_default();
+    (said.trim() == "0").then(|| {
+        "routes by nexthop objects (ip route .. nhid) lead nowhere: the kernel names their objects alone. If there \
+         are any: sysctl -w net.ipv4.nexthop_compat_mode=1"
+            .to_owned()
+    })
+}
+
 /// Asks for everything, and again for as long as an address of ours may not be used yet: at
 /// boot the kernel still asks whether another host has it.
 async fn settled_dump(config: &Config, handle: &rtnetlink::Handle) -> Result<Dump, StartError> {
@@ -494,8 +519,6 @@ async fn keep_neighbours(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use trunkline_dataplane::wire::VlanStack;
     use trunkline_dataplane::wire::vlan::TPID_8021AD;
 
@@ -523,6 +546,18 @@ mod tests {
                 .all(|place| !place.alone && place.ifindex == 3)
         );
         assert_eq!(shared[1].tags, [(TPID_8021AD, 200), (0x8100, 100)]);
+    }
+
+    #[test]
+    fn a_kernel_that_hides_next_hops_is_told_of() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let said = |text: &str| {
+            fs::write(file.path(), text).unwrap();
+            without_next_hops(file.path())
+        };
+        assert_eq!(said("1\n"), None);
+        assert!(said("0\n").unwrap().contains("nexthop_compat_mode=1"));
+        assert_eq!(without_next_hops(Path::new("/nonexistent")), None);
     }
 
     #[test]
