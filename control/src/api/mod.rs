@@ -22,6 +22,7 @@ use axum::http::header::CONNECTION;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -32,6 +33,14 @@ use types::Refusal;
 
 /// The way to the desk.
 type Desk = mpsc::Sender<Request>;
+
+/// How many large answers are made at a time, each on a thread of its own. Lower, and one
+/// who asks for a million routes holds up all who ask for calls; higher, and so many such
+/// tables lie in memory at once, and take the cores from the workers.
+const LARGE_MAX: usize = 2;
+
+/// The turns of those who ask for a large answer.
+static LARGE: Semaphore = Semaphore::const_new(LARGE_MAX);
 
 /// The longest body of a request, in bytes: a wish is a line.
 const BODY_LEN_MAX: usize = 16 << 10;
@@ -96,11 +105,11 @@ async fn stats(State(desk): State<Desk>) -> Response {
 }
 
 async fn calls(State(desk): State<Desk>) -> Response {
-    ask(&desk, Request::Calls).await
+    ask_large(&desk, Request::Calls).await
 }
 
 async fn flows(State(desk): State<Desk>) -> Response {
-    ask(&desk, Request::Flows).await
+    ask_large(&desk, Request::Flows).await
 }
 
 async fn interfaces(State(desk): State<Desk>) -> Response {
@@ -120,11 +129,11 @@ async fn trunks(State(desk): State<Desk>) -> Response {
 }
 
 async fn routes(State(desk): State<Desk>) -> Response {
-    ask(&desk, Request::Routes).await
+    ask_large(&desk, Request::Routes).await
 }
 
 async fn neighbours(State(desk): State<Desk>) -> Response {
-    ask(&desk, Request::Neighbours).await
+    ask_large(&desk, Request::Neighbours).await
 }
 
 async fn way(State(desk): State<Desk>, Path(address): Path<String>) -> Response {
@@ -150,6 +159,10 @@ async fn talkers(State(desk): State<Desk>) -> Response {
 }
 
 async fn call(State(desk): State<Desk>, Path(id): Path<String>) -> Response {
+    // The answer is small; it is looked for among all calls.
+    let Ok(_turn) = LARGE.acquire().await else {
+        return stopping();
+    };
     let (reply, answer) = oneshot::channel();
     if desk.send(Request::Call(id.clone(), reply)).await.is_err() {
         return stopping();
@@ -181,6 +194,30 @@ async fn ask<T: serde::Serialize>(
         Ok(answer) => Json(answer).into_response(),
         Err(_) => stopping(),
     }
+}
+
+/// The same for an answer that may be large: it is turned into JSON apart from control's
+/// thread, since a message must not wait for that.
+async fn ask_large<T: serde::Serialize + Send + 'static>(
+    desk: &Desk,
+    question: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Response {
+    let Ok(turn) = LARGE.acquire().await else {
+        return stopping();
+    };
+    let (reply, answer) = oneshot::channel();
+    if desk.send(question(reply)).await.is_err() {
+        return stopping();
+    }
+    let Ok(answer) = answer.await else {
+        return stopping();
+    };
+    let made = tokio::task::spawn_blocking(move || {
+        let response = Json(answer).into_response();
+        drop(turn);
+        response
+    });
+    made.await.unwrap_or_else(|_| stopping())
 }
 
 async fn no_such_path() -> Response {

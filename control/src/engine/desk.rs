@@ -65,6 +65,8 @@ pub struct Desk {
     pub(super) started: Instant,
     pub(super) turning: Turning,
     pub(super) devices: Devices,
+    /// The tasks beside the desk that have met a bug and ended.
+    pub(super) failed: Vec<&'static str>,
     /// By interface: the kernel's number of its link.
     ifindexes: Vec<u32>,
     /// Why the daemon ends without having been told to.
@@ -123,6 +125,7 @@ impl Desk {
             started: now,
             turning: Turning::new(count, now),
             devices,
+            failed: Vec::new(),
             ifindexes: mirrored.ifindexes,
             ended_by: None,
             paces: Paces::new(count, now),
@@ -237,12 +240,12 @@ impl Desk {
             }
             Request::Calls(reply) => {
                 let trunks = self.facts.trunks.clone();
-                answer(self.ask(Ask::Calls), reply, move |answers| {
+                answer_apart(self.ask(Ask::Calls), reply, move |answers| {
                     view::calls(&answers, &trunks, clock::now())
                 });
             }
             Request::Flows(reply) => {
-                answer(self.ask(Ask::Flows), reply, |answers| view::flows(&answers))
+                answer_apart(self.ask(Ask::Flows), reply, |answers| view::flows(&answers));
             }
             Request::Call(id, reply) => {
                 let (calls, flows) = (self.ask(Ask::Calls), self.ask(Ask::Flows));
@@ -250,7 +253,10 @@ impl Desk {
                 tokio::spawn(async move {
                     let calls = calls.await.unwrap_or_default();
                     let flows = flows.await.unwrap_or_default();
-                    let _ = reply.send(view::call(&id, &calls, &flows, &trunks, clock::now()));
+                    tokio::task::spawn_blocking(move || {
+                        let call = view::call(&id, &calls, &flows, &trunks, clock::now());
+                        let _ = reply.send(call);
+                    });
                 });
             }
             Request::Scrape(reply) => {
@@ -313,7 +319,10 @@ impl Desk {
             Request::Warning(warning) => self.warn(warning),
             Request::TaskFailed(name) => {
                 self.operator.tasks_failed += 1;
-                self.warn(format!("the task \"{name}\" has met a bug and ended: restart trunklined when it suits you"));
+                self.warn(super::health::failed(name));
+                if !self.failed.contains(&name) {
+                    self.failed.push(name);
+                }
             }
         }
     }
@@ -518,6 +527,20 @@ fn answer<T: Send + 'static>(
 ) {
     tokio::spawn(async move {
         let _ = reply.send(view(answers.await.unwrap_or_default()));
+    });
+}
+
+/// The same apart from this thread, where there may be much to look at.
+fn answer_apart<T: Send + 'static>(
+    answers: oneshot::Receiver<Answers>,
+    reply: oneshot::Sender<T>,
+    view: impl FnOnce(Answers) -> T + Send + 'static,
+) {
+    tokio::spawn(async move {
+        let answers = answers.await.unwrap_or_default();
+        tokio::task::spawn_blocking(move || {
+            let _ = reply.send(view(answers));
+        });
     });
 }
 

@@ -53,8 +53,14 @@ impl Turning {
     }
 }
 
+/// What a task that is no more means for the box.
+pub(super) fn failed(name: &str) -> String {
+    format!("the task \"{name}\" has met a bug and ended: restart trunklined when it suits you")
+}
+
 impl Desk {
-    /// Whether every worker turns, every device is as at the start, and every link up.
+    /// Whether every worker turns, every device is as at the start, every link up, and every
+    /// task beside the desk at its work.
     pub(super) fn health(&self, now: Instant) -> Health {
         let stuck = self.turning.stuck(now);
         let unhealthy: Vec<_> = stuck
@@ -77,6 +83,8 @@ impl Desk {
         });
         let mut unready: Vec<_> = unhealthy.iter().cloned().chain(down).collect();
         unready.extend(self.devices.reasons(&self.facts));
+        // Calls go on without it, by tables that may be old, or without those of one listen.
+        unready.extend(self.failed.iter().copied().map(failed));
         Health {
             healthy: unhealthy.is_empty(),
             ready: unready.is_empty(),

@@ -400,22 +400,27 @@ async fn the_last_sums_say_what_could_not_be_checked() {
 
 #[tokio::test]
 async fn more_questions_than_a_worker_remembers_are_all_answered() {
-    let answers = Stage::new()
+    let (statuses, flows) = Stage::new()
         .run(honest, async |path, _| {
-            let mut asked = tokio::task::JoinSet::new();
-            for _ in 0..40 {
-                let path = path.clone();
-                asked.spawn(async move {
-                    client::get::<types::Flows>(&path, "/v1/flows")
-                        .await
-                        .unwrap()
+            let mut statuses = tokio::task::JoinSet::new();
+            // These have to wait for each other's turn.
+            let mut flows = tokio::task::JoinSet::new();
+            for _ in 0..20 {
+                let (one, other) = (path.clone(), path.clone());
+                statuses.spawn(async move {
+                    let status = client::get::<types::Status>(&one, "/v1/status").await;
+                    status.unwrap().complete
+                });
+                flows.spawn(async move {
+                    let flows = client::get::<types::Flows>(&other, "/v1/flows").await;
+                    flows.unwrap().complete
                 });
             }
-            asked.join_all().await
+            (statuses.join_all().await, flows.join_all().await)
         })
         .await;
-    assert_eq!(answers.len(), 40);
-    assert!(answers.iter().all(|flows| flows.complete));
+    assert_eq!((statuses.len(), flows.len()), (20, 20));
+    assert!(statuses.into_iter().chain(flows).all(|complete| complete));
 }
 
 #[tokio::test]
@@ -709,6 +714,27 @@ async fn a_box_whose_link_is_down_is_alive_and_not_ready() {
         "{ready}"
     );
     assert!(health.healthy && !health.ready);
+}
+
+#[tokio::test]
+async fn a_box_that_has_lost_a_task_is_alive_and_not_ready() {
+    let (health, ready) = Stage::new()
+        .run(honest, async |path, desk| {
+            for name in ["mirror", "kernel socket", "kernel socket"] {
+                desk.send(Request::TaskFailed(name)).await.unwrap();
+            }
+            let health: types::Health = client::get(&path, "/v1/health").await.unwrap();
+            (health, raw(&path, "GET /readyz").await)
+        })
+        .await;
+    assert!(health.healthy && !health.ready);
+    let tasks = ["mirror", "kernel socket"];
+    assert_eq!(health.reasons.len(), tasks.len(), "{:?}", health.reasons);
+    for (reason, task) in health.reasons.iter().zip(tasks) {
+        let said = format!("the task \"{task}\" has met a bug and ended");
+        assert!(reason.starts_with(&said), "{reason}");
+    }
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
 }
 
 #[tokio::test]
