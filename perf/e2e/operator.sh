@@ -39,6 +39,7 @@ operator_shows() {
     return 1
 }
 
+# shellcheck disable=SC2016 # A sed script.
 e2e_begin '$a [metrics]\naddress = "127.0.0.1:9470"'
 
 e2e_equal "exit code without a daemon" "$(operator_code box_ctl status)" 3

@@ -26,6 +26,7 @@ ready() {
 
 # UDP packets that the box's kernel had no port for.
 no_ports() {
+    # shellcheck disable=SC2016 # They are awk's.
     lab_exec box awk '$1 == "Udp:" && $3 ~ /^[0-9]/ { print $3 }' /proc/net/snmp
 }
 
@@ -85,9 +86,9 @@ e2e_that "and leave the box at rest" box_at_rest 10
 # queue that is added later no program (veth_enable_range_safe): there it is the kernel
 # that has no port for it.
 without=$(($(box_verdict drop_no_worker_media) + $(no_ports) - no_ports))
-missing=$((12000 - $(lab_count caller rtp_in) - $(lab_count callee rtp_in)))
-echo "media without a worker: $without; RTP that did not arrive: $missing"
-e2e_equal "what did not arrive has its name" "$missing" "$without"
+unseen=$((12000 - $(lab_count caller rtp_in) - $(lab_count callee rtp_in)))
+echo "media without a worker: $without; RTP that did not arrive: $unseen"
+e2e_equal "what did not arrive has its name" "$unseen" "$without"
 e2e_that "fewer queues than sockets are refused by the kernel" \
     sh -c "! ip netns exec $LAB_NAME-box ethtool -L core rx 1 tx 1"
 e2e_that "4 queues again" queues 4 "${PEERS[@]}" "${OURS[@]}"

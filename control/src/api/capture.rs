@@ -50,6 +50,9 @@ pub const MIB_MAX: u32 = 1024;
 /// No frame of ours is longer: 64 KiB of SIP that came over the kernel, and its headers.
 const SNAP_LEN: u32 = 65_536 + 64;
 
+/// Bytes of packets that go together; the last packet may reach beyond.
+const PIECE_LEN: usize = 1 << 18;
+
 /// What each file begins with.
 const HEADER: PcapHeader = PcapHeader {
     version_major: 2,
@@ -132,9 +135,11 @@ fn stream(
         let mut file = PcapWriter::with_header(Vec::new(), HEADER).ok()?;
         if !first {
             let mut next = Some(packets.recv().await?);
+            let mut len = 0;
             while let Some(packet) = next {
+                len += packet.bytes.len();
                 write(&mut file, packet);
-                next = packets.try_recv().ok();
+                next = (len < PIECE_LEN).then(|| packets.try_recv().ok()).flatten();
             }
         }
         let mut bytes = Bytes::from(file.into_writer());
@@ -231,6 +236,7 @@ mod tests {
             layer: Layer::Frame(InterfaceIndex(0)),
             bytes: vec![1; 60],
             wire_len: 200,
+            room: None,
         };
         sender.send(frame).await.unwrap();
         for (source, destination) in [
@@ -245,6 +251,7 @@ mod tests {
                 },
                 bytes: vec![2; 60_000],
                 wire_len: 60_000,
+                room: None,
             };
             sender.send(datagram).await.unwrap();
         }

@@ -224,10 +224,11 @@ async fn no_such_path() -> Response {
     let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/interfaces, /v1/workers, /v1/frames, /v1/trunks, \
          /v1/routes, /v1/routes/{address}, /v1/neighbours, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/latency, \
          /v1/talkers, /v1/capture, /v1/log, /metrics, /healthz, /readyz";
-    refuse(
-        StatusCode::NOT_FOUND,
-        format!("no such path; there are {paths}"),
-    )
+    let refusal = Refusal {
+        error: format!("no such path; there are {paths}"),
+        no_such_path: true,
+    };
+    (StatusCode::NOT_FOUND, Json(refusal)).into_response()
 }
 
 async fn no_such_method() -> Response {
@@ -245,5 +246,12 @@ fn stopping() -> Response {
 }
 
 fn refuse(status: StatusCode, error: String) -> Response {
-    (status, Json(Refusal { error })).into_response()
+    (
+        status,
+        Json(Refusal {
+            error,
+            no_such_path: false,
+        }),
+    )
+        .into_response()
 }

@@ -413,6 +413,9 @@ pub struct Flow {
 pub struct Refusal {
     /// What is wrong, in a sentence.
     pub error: String,
+    /// True where it is the path that is wrong, and not what it names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_such_path: bool,
 }
 
 /// `GET /v1/latency`: how long the stages of a packet's way through a worker take, sampled.

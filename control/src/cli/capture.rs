@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::fs::Permissions;
 use std::io::Read as _;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -76,6 +78,7 @@ pub async fn capture(socket: &Path, wish: &CaptureArguments) -> Result<String, F
     let mut ladder = Ladder::new(width());
     let mut reader = Reader::default();
     let mut packets = 0;
+    let mut gone = false;
     if draws {
         eprintln!(
             "capturing for {} s or {} MiB; Ctrl-C ends it",
@@ -88,9 +91,9 @@ pub async fn capture(socket: &Path, wish: &CaptureArguments) -> Result<String, F
             _ = tokio::signal::ctrl_c() => None,
         };
         let Some(piece) = piece else { break };
-        // The daemon has gone: what there is is shown all the same.
+        // What there is is shown all the same.
         let Ok(piece) = piece else {
-            eprintln!("trunkctl: trunklined ended, and the capture with it");
+            gone = true;
             break;
         };
         let Some(bytes) = piece.data_ref() else {
@@ -102,17 +105,19 @@ pub async fn capture(socket: &Path, wish: &CaptureArguments) -> Result<String, F
         let batch = reader.read(bytes)?;
         packets += batch.len();
         if draws {
-            print(&ladder.draw(&batch));
+            print(&ladder.draw(&batch)).map_err(failed(Path::new("standard output")))?;
         }
     }
-    let Some((path, _)) = file else {
-        return Ok(ladder.end());
+    let end = match file {
+        _ if !draws => String::new(),
+        None => ladder.end(),
+        Some((path, _)) => ladder.end() + &format!("\n{packets} packets in {}\n", path.display()),
     };
-    if !draws {
-        return Ok(String::new());
+    if gone {
+        print(&end).map_err(failed(Path::new("standard output")))?;
+        return Err(Failure::Error(ClientError::Closed));
     }
-    let written = format!("\n{packets} packets in {}\n", path.display());
-    Ok(ladder.end() + &written)
+    Ok(end)
 }
 
 /// Draws the ladder of a pcap file.
@@ -182,7 +187,12 @@ fn create(path: &Path) -> std::io::Result<Box<dyn Write>> {
     }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    Ok(Box::new(options.open(path)?))
+    let file = options.open(path)?;
+    // One that was there may have been for others to read; a pipe has no such mode.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(Box::new(file))
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> Failure {

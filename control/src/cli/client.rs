@@ -144,13 +144,15 @@ async fn read(socket: &Path, body: Incoming) -> Result<Bytes, ClientError> {
 /// What a status other than 200 says.
 fn refused(status: hyper::StatusCode, body: &[u8]) -> ClientError {
     let refusal = serde_json::from_slice::<Refusal>(body);
-    let error = refusal.map_or_else(
-        |_| format!("trunklined says {status}"),
-        |refusal| refusal.error,
-    );
-    match status.is_server_error() {
-        true => ClientError::Unavailable(error),
-        false => ClientError::Refused(error),
+    match refusal {
+        // Paths are this program's, not its user's: another version's daemon has others.
+        Ok(refusal) if refusal.no_such_path => ClientError::Strange(refusal.error),
+        Ok(refusal) if status.is_server_error() => ClientError::Unavailable(refusal.error),
+        Ok(refusal) => ClientError::Refused(refusal.error),
+        Err(_) if status.is_server_error() => {
+            ClientError::Unavailable(format!("trunklined says {status}"))
+        }
+        Err(_) => ClientError::Refused(format!("trunklined says {status}")),
     }
 }
 

@@ -178,14 +178,8 @@ enum ConfigCommand {
 pub async fn run(arguments: &Arguments) -> ExitCode {
     let paper = Paper { fit: true };
     match answer(arguments, paper).await {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(Failure::Said(text)) => {
-            print(&text);
-            ExitCode::FAILURE
-        }
+        Ok(text) => printed(&text, ExitCode::SUCCESS),
+        Err(Failure::Said(text)) => printed(&text, ExitCode::FAILURE),
         Err(Failure::Error(error)) => {
             eprintln!("trunkctl: {error}");
             exit::of(&error)
@@ -210,9 +204,25 @@ pub async fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Prints without a panic where the reader (`| head`) has gone.
-fn print(text: &str) {
+fn print(text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut out = std::io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Prints the answer, and gives its exit code: that of a failure where it could not be written.
+fn printed(text: &str, code: ExitCode) -> ExitCode {
+    match print(text) {
+        Ok(()) => code,
+        Err(error) => {
+            eprintln!("trunkctl: cannot write to standard output: {error}");
+            exit::of_io(&error)
+        }
+    }
 }
 
 /// How a command fails.

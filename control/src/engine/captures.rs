@@ -1,10 +1,13 @@
 //! Captures under way: the orders at the workers, and the packets on their way to whoever
 //! asked for them.
 
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use trunkline_dataplane::capture::Captured;
 use trunkline_dataplane::capture::Layer;
@@ -19,6 +22,9 @@ use trunkline_dataplane::tick::Tick;
 
 /// Packets that may wait for a slow reader; more are lost, and counted.
 const WAITING: usize = 8192;
+
+/// Their bytes: what the rings of four workers hold.
+const WAITING_BYTES: usize = 4 << 20;
 
 /// How long after its end a capture's place waits for workers that have not given the order
 /// back: one that could not report has dropped it by then.
@@ -38,7 +44,7 @@ pub struct Wish {
 }
 
 /// A captured packet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Packet {
     /// When it passed, since 1970.
     pub at: Duration,
@@ -48,6 +54,8 @@ pub struct Packet {
     pub bytes: Vec<u8>,
     /// How long it was.
     pub wire_len: u32,
+    /// Its bytes' share of what may wait; free again when the packet is dropped.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 /// No capture: so many are under way already.
@@ -60,6 +68,7 @@ struct Open {
     id: u32,
     until: Instant,
     bytes_left: u64,
+    room: Arc<Semaphore>,
     /// None once it is over and only waits for the workers.
     reader: Option<mpsc::Sender<Packet>>,
     /// By worker: it has the order.
@@ -109,6 +118,7 @@ impl Capturing {
             id: self.last,
             until: now + wish.time,
             bytes_left: wish.bytes,
+            room: Arc::new(Semaphore::new(WAITING_BYTES)),
             reader: Some(reader),
             untold: vec![false; held.len()],
             held,
@@ -185,11 +195,17 @@ impl Capturing {
                 (open.bytes_left, open.reader) = (0, None);
                 continue;
             }
+            let wanted = u32::try_from(len).unwrap_or(u32::MAX);
+            let Ok(room) = Arc::clone(&open.room).try_acquire_many_owned(wanted) else {
+                self.lost += 1;
+                continue;
+            };
             let packet = Packet {
                 at: wall.of(captured.at),
                 layer: captured.layer,
                 bytes: bytes.to_vec(),
                 wire_len: captured.wire_len,
+                room: Some(room),
             };
             match reader.try_send(packet) {
                 Ok(()) => open.bytes_left -= len,
@@ -235,8 +251,6 @@ impl Wall {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use trunkline_dataplane::capture::Direction;
     use trunkline_dataplane::ids::InterfaceIndex;
     use trunkline_dataplane::mailbox::Report;
@@ -377,6 +391,34 @@ mod tests {
             mpsc::error::TryRecvError::Disconnected
         );
         assert!(!room.capturing.is_on());
+    }
+
+    #[test]
+    fn what_a_reader_does_not_take_is_bounded_by_its_bytes_and_counted() {
+        let mut room = Room::new();
+        let mut packets = room.begin(1 << 30).unwrap();
+        room.workers_turn();
+        let big = [MESSAGE, &[b'x'; 40_000]].concat();
+        let fits = WAITING_BYTES / big.len();
+        for _ in 0..fits + 7 {
+            let tap = &mut room.workers[0].tap;
+            let captures = tap.wanting(&Message::scan(MESSAGE).unwrap());
+            let layer = Layer::Frame(InterfaceIndex(0));
+            assert!(tap.copy(
+                captures,
+                clock::now(),
+                Direction::In,
+                layer,
+                &big,
+                big.len()
+            ));
+            room.tick();
+        }
+        assert_eq!(room.capturing.lost(), 7);
+        drop(packets.try_recv().unwrap());
+        room.see(0);
+        room.tick();
+        assert_eq!(room.capturing.lost(), 7, "there is room again");
     }
 
     #[test]

@@ -433,7 +433,7 @@ async fn other_paths_and_methods_are_refused_in_json() {
         })
         .await;
     assert!(
-        matches!(path_refused, Err(ClientError::Refused(text)) if text.starts_with("no such path"))
+        matches!(path_refused, Err(ClientError::Strange(text)) if text.starts_with("no such path"))
     );
     assert!(raw.starts_with("HTTP/1.1 405"), "{raw}");
     assert!(
