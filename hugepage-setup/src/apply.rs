@@ -33,7 +33,9 @@ pub fn apply(
     let mut changes = Vec::new();
     for stage in stages {
         let mut done: Vec<(Step, Change)> = Vec::new();
-        for step in steps(View::new(host, wanted).look(*stage)) {
+        let view = View::new(host, wanted);
+        let back = view.take_back(*stage, book);
+        for step in back.into_iter().chain(steps(view.look(*stage))) {
             let change = carry_out(host, *stage, &step, book, say)?;
             if let Some(line) = change.line() {
                 say(&line);
@@ -50,7 +52,7 @@ pub fn apply(
 }
 
 /// What would be done now; nothing is changed.
-pub fn plan(host: &Host, wanted: &Wanted, stages: &[Stage]) -> Vec<Change> {
+pub fn plan(host: &Host, wanted: &Wanted, stages: &[Stage], book: &Book) -> Vec<Change> {
     let view = View::new(host, wanted);
     let of_stage = |stage: &Stage| -> Vec<Change> {
         let change = |step: Step| {
@@ -58,7 +60,8 @@ pub fn plan(host: &Host, wanted: &Wanted, stages: &[Stage]) -> Vec<Change> {
             let change = Change::new(*stage, &step.setting, &from, &step.to);
             change.ended(Outcome::Planned, "")
         };
-        steps(view.look(*stage)).into_iter().map(change).collect()
+        let back = view.take_back(*stage, book).into_iter();
+        back.chain(steps(view.look(*stage))).map(change).collect()
     };
     stages.iter().flat_map(of_stage).collect()
 }
@@ -97,12 +100,10 @@ fn carry_out(
     let now = setting.read(host).unwrap_or_else(|_| found.clone());
     match (&before, now == found) {
         // Nothing has changed, so there is nothing to put back.
-        (None, true) => {
-            if let Some(record) = book.of(setting).cloned() {
-                book.strike(&record)?;
-            }
-        }
+        (None, true) => book.strike_setting(setting)?,
         (Some(before), true) => book.note(stage, setting, &found, &before.set)?,
+        // As before the first change: then undo has nothing to do with it.
+        (Some(before), false) if before.found == now => book.strike_setting(setting)?,
         // What it has now is what undo will look for, whatever was asked.
         (_, false) => book.note(stage, setting, &found, &now)?,
     }
@@ -172,7 +173,7 @@ mod tests {
     }
 
     fn state(tree: &Tree) -> PathBuf {
-        tree.file("/var/lib/trunkline/host.json")
+        tree.file("/var/lib/trunkline-host/host.json")
     }
 
     fn run(tree: &Tree, stages: &[Stage]) -> (Vec<Change>, Vec<String>) {
@@ -213,6 +214,21 @@ mod tests {
         );
         assert_eq!(tree.host().read(RESERVED).unwrap(), "8080");
         assert!(!state(&tree).exists());
+    }
+
+    #[test]
+    fn what_is_as_it_was_found_again_needs_no_record() {
+        let tree = tree();
+        run(&tree, &[Stage::Ports]);
+        let host = tree.host();
+        let mut book = Book::open(&host, &state(&tree)).unwrap();
+        let step = Step {
+            setting: book.records()[0].setting.clone(),
+            to: "8080".to_owned(),
+        };
+        carry_out(&host, Stage::Ports, &step, &mut book, &mut |_| {}).unwrap();
+        assert_eq!(host.read(RESERVED).unwrap(), "8080");
+        assert!(book.records().is_empty());
     }
 
     #[test]
@@ -275,7 +291,8 @@ mod tests {
     #[test]
     fn a_plan_changes_nothing() {
         let tree = tree();
-        let changes = plan(&tree.host(), &wanted(), &[Stage::Ports]);
+        let book = Book::look(&tree.host(), &state(&tree)).unwrap();
+        let changes = plan(&tree.host(), &wanted(), &[Stage::Ports], &book);
         assert_eq!(changes[0].outcome, Outcome::Planned);
         assert_eq!(tree.host().read(RESERVED).unwrap(), "8080");
     }

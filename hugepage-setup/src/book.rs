@@ -5,8 +5,12 @@
 //! renamed), so that a crash at any moment loses nothing: a record of a change that
 //! was not made is seen to be one, because the setting still has what was found. What
 //! was found first stays, however often `apply` runs.
+//!
+//! `undo` writes as root what it reads there. So the directory and the file must be nobody
+//! else's, and a record of what no stage ever sets is refused.
 
 use crate::host::Host;
+use crate::private;
 use crate::setting::Setting;
 use crate::stage::Stage;
 use serde::Deserialize;
@@ -15,9 +19,6 @@ use std::fs;
 use std::fs::File;
 use std::fs::TryLockError;
 use std::io;
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -87,8 +88,7 @@ pub struct Book {
     records: Vec<Record>,
     boot: String,
     namespace: String,
-    /// Held while we may write.
-    #[allow(dead_code, reason = "it is there to be dropped")]
+    /// Its directory, locked; only there where we may write.
     lock: Option<File>,
 }
 
@@ -99,13 +99,9 @@ impl Book {
     /// What is wrong with the file or its directory, and what to do about it.
     pub fn open(host: &Host, path: &Path) -> Result<Book, BookError> {
         let directory = directory_of(path);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed("create the directory", directory))?;
         // The file itself is replaced at each write: the lock is its directory's.
-        let lock = File::open(directory).map_err(failed("open", directory))?;
+        let lock =
+            private::make_directory(directory).map_err(failed("use the directory", directory))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -125,10 +121,13 @@ impl Book {
     /// # Errors
     /// As [`Book::open`].
     pub fn look(host: &Host, path: &Path) -> Result<Book, BookError> {
-        let records = match fs::read_to_string(path) {
-            Ok(text) => parse(path, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed("read", path)(error)),
+        let directory = directory_of(path);
+        let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let records = match private::directory(directory).map(|_| private::read(path)) {
+            Ok(Ok(text)) => parse(path, &text)?,
+            Ok(Err(error)) | Err(error) if absent(&error) => Vec::new(),
+            Ok(Err(error)) => return Err(failed("read", path)(error)),
+            Err(error) => return Err(failed("use the directory", directory)(error)),
         };
         Ok(Book {
             path: path.to_owned(),
@@ -139,6 +138,12 @@ impl Book {
             namespace: host.read_link_name("/proc/self/ns/net").unwrap_or_default(),
             lock: None,
         })
+    }
+
+    /// The records that hold here and now.
+    pub fn current(&self) -> impl Iterator<Item = &Record> {
+        let records = self.records.iter();
+        records.filter(|record| !self.is_stale(record) && !self.is_elsewhere(record))
     }
 
     /// What was changed, the first change first.
@@ -159,9 +164,7 @@ impl Book {
 
     /// The record of a setting here, unless a restart has undone it.
     pub fn of(&self, setting: &Setting) -> Option<&Record> {
-        self.records.iter().find(|record| {
-            record.setting == *setting && !self.is_stale(record) && !self.is_elsewhere(record)
-        })
+        self.current().find(|record| record.setting == *setting)
     }
 
     /// Notes a change that is about to be made. What was found first stays.
@@ -206,6 +209,17 @@ impl Book {
         self.save()
     }
 
+    /// The same for the record of a setting here, if there is one.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn strike_setting(&mut self, setting: &Setting) -> Result<(), BookError> {
+        match self.of(setting).cloned() {
+            Some(record) => self.strike(&record),
+            None => Ok(()),
+        }
+    }
+
     fn save(&self) -> Result<(), BookError> {
         if self.records.is_empty() {
             return match fs::remove_file(&self.path) {
@@ -219,14 +233,12 @@ impl Book {
             version: VERSION,
             records: self.records.clone(),
         };
-        let beside = self.path.with_extension("new");
         let write = || -> io::Result<()> {
-            let mut file = private().truncate(true).open(&beside)?;
-            serde_json::to_writer_pretty(&mut file, &content)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&beside, &self.path)?;
-            File::open(directory_of(&self.path))?.sync_all()
+            let text = serde_json::to_string_pretty(&content)? + "\n";
+            match &self.lock {
+                Some(directory) => private::replace(directory, &self.path, &text),
+                None => Err(io::Error::other("it was opened to be looked at")),
+            }
         };
         write().map_err(failed("write", &self.path))
     }
@@ -237,12 +249,6 @@ fn directory_of(path: &Path) -> &Path {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),
     }
-}
-
-fn private() -> fs::OpenOptions {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
-    options
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<Record>, BookError> {
@@ -257,6 +263,15 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Record>, BookError> {
             "version {} where {VERSION} is known",
             content.version
         )));
+    }
+    for record in &content.records {
+        if !record.setting.is_ours() || !record.setting.takes(&record.found) {
+            return Err(damaged(format!(
+                "no stage of ours sets {}, or sets it to '{}'",
+                record.setting.name(),
+                record.found
+            )));
+        }
     }
     Ok(content.records)
 }
@@ -273,6 +288,7 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> B
 mod tests {
     use super::*;
     use crate::host::fixture::Tree;
+    use crate::stage::memlock::DROP_IN;
     use std::os::unix::fs::PermissionsExt;
 
     fn tree(boot: &str) -> Tree {
@@ -288,7 +304,7 @@ mod tests {
     #[test]
     fn what_was_found_first_stays() {
         let tree = tree("one\n");
-        let path = tree.file("/var/lib/trunkline/host.json");
+        let path = tree.file("/var/lib/trunkline-host/host.json");
         let mut book = Book::open(&tree.host(), &path).unwrap();
         book.note(Stage::BusyPoll, &setting(), "0", "100").unwrap();
         book.note(Stage::BusyPoll, &setting(), "100", "200")
@@ -308,7 +324,7 @@ mod tests {
         let path = before.file("/state/host.json");
         let mut book = Book::open(&before.host(), &path).unwrap();
         let text = Setting::Text {
-            path: "/etc/x".to_owned(),
+            path: DROP_IN.to_owned(),
         };
         book.note(Stage::BusyPoll, &setting(), "0", "200").unwrap();
         book.note(Stage::Memlock, &text, "", "x").unwrap();
@@ -364,6 +380,84 @@ mod tests {
             fs::write(&path, text).unwrap();
             let error = Book::open(&tree.host(), &path).unwrap_err();
             assert!(matches!(error, BookError::Damaged { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_book_that_another_could_have_written_is_refused() {
+        let tree = tree("one\n");
+        let path = tree.file("/state/host.json");
+        let mut book = Book::open(&tree.host(), &path).unwrap();
+        book.note(Stage::BusyPoll, &setting(), "0", "200").unwrap();
+        drop(book);
+        for (changed, mode) in [(path.as_path(), 0o600), (directory_of(&path), 0o700)] {
+            fs::set_permissions(changed, PermissionsExt::from_mode(mode | 0o022)).unwrap();
+            for error in [
+                Book::open(&tree.host(), &path).unwrap_err(),
+                Book::look(&tree.host(), &path).unwrap_err(),
+            ] {
+                assert!(error.to_string().contains("others may write"), "{error}");
+            }
+            fs::set_permissions(changed, PermissionsExt::from_mode(mode)).unwrap();
+        }
+        assert!(Book::open(&tree.host(), &path).is_ok());
+    }
+
+    #[test]
+    fn a_record_of_what_no_stage_sets_is_refused() {
+        let tree = tree("one\n");
+        let path = tree.file("/state/host.json");
+        drop(Book::open(&tree.host(), &path).unwrap());
+        let text = |path: &str| Setting::Text {
+            path: path.to_owned(),
+        };
+        let service = |name: &str| Setting::Service {
+            name: name.to_owned(),
+        };
+        let sysctl = |name: &str| Setting::Sysctl {
+            name: name.to_owned(),
+        };
+        let of = |setting: Setting, found: &str| Record {
+            stage: Stage::Memlock,
+            setting,
+            found: found.to_owned(),
+            set: "x".to_owned(),
+            boot: "one".to_owned(),
+            namespace: None,
+        };
+        let parsed = |record: Record| {
+            let content = Content {
+                version: VERSION,
+                records: vec![record],
+            };
+            fs::write(&path, serde_json::to_string(&content).unwrap()).unwrap();
+            Book::look(&tree.host(), &path)
+        };
+        for record in [
+            of(text("/etc/cron.d/x"), "* * * * * root sh"),
+            of(Setting::file("/etc/passwd"), "x"),
+            of(
+                Setting::file("/sys/class/net/../../kernel/uevent_helper"),
+                "/bin/x",
+            ),
+            of(Setting::file("/sys/kernel/uevent_helper"), "/bin/x"),
+            of(sysctl("kernel.core_pattern"), "|/bin/x"),
+            of(sysctl("net/../kernel/core_pattern"), "|/bin/x"),
+            of(service("ssh"), "stop"),
+            of(service("irqbalance"), "link"),
+        ] {
+            let name = record.setting.name();
+            let error = parsed(record).unwrap_err();
+            assert!(matches!(error, BookError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains(&name), "{error}");
+        }
+        for record in [
+            of(text(DROP_IN), ""),
+            of(setting(), "0"),
+            of(sysctl("net.ipv4.ip_local_reserved_ports"), ""),
+            of(service("irqbalance"), "start"),
+        ] {
+            assert!(parsed(record).is_ok());
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod host;
 pub mod links;
 pub mod netdev;
 mod netlink;
+mod private;
 pub mod report;
 pub mod row;
 pub mod setting;

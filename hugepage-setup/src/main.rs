@@ -101,11 +101,11 @@ struct Changing {
     /// Only print the commands.
     #[arg(long)]
     dry_run: bool,
-    /// Where what was found is kept.
+    /// Where what was found is kept. Nobody else may write that directory.
     #[arg(
         long,
         value_name = "FILE",
-        default_value = "/var/lib/trunkline/host.json"
+        default_value = "/var/lib/trunkline-host/host.json"
     )]
     state: PathBuf,
 }
@@ -255,7 +255,8 @@ fn apply_verb(
     json: bool,
 ) -> anyhow::Result<bool> {
     if changing.dry_run {
-        return show(&apply::plan(host, wanted, stages), &[], json);
+        let book = Book::look(host, &changing.state)?;
+        return show(&apply::plan(host, wanted, stages, &book), &[], json);
     }
     let mut book = Book::open(host, &changing.state)?;
     let mut say = speaker(json);

@@ -6,10 +6,20 @@
 use crate::ethtool;
 use crate::host::Host;
 use crate::links;
+use crate::stage::irq;
+use crate::stage::memlock;
 use nix::errno::Errno;
 use serde::Deserialize;
 use serde::Serialize;
 use std::io;
+
+/// Where the kernel keeps the files that stages write.
+const FILES: [&str; 4] = [
+    "/sys/kernel/mm/hugepages/",
+    "/sys/devices/system/node/",
+    "/sys/class/net/",
+    "/proc/irq/",
+];
 
 /// What is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,6 +298,32 @@ impl Setting {
     /// Whether a restart of the machine leaves it as it is.
     pub fn survives_reboot(&self) -> bool {
         matches!(self, Setting::Text { .. })
+    }
+
+    /// Whether a stage may have set it. What is read from a state file is held against this, since it
+    /// is written as root.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Setting::Sysctl { name } => {
+                name.starts_with("net.")
+                    && name.bytes().all(|byte| {
+                        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+                    })
+            }
+            Setting::File { path } => {
+                FILES.iter().any(|directory| path.starts_with(directory))
+                    && path.split('/').all(|part| part != "..")
+            }
+            Setting::Text { path } => path == memlock::DROP_IN,
+            Setting::Service { name } => name == irq::BALANCER,
+            // Of a device: the driver knows what it takes.
+            _ => true,
+        }
+    }
+
+    /// Whether the value is one that it can have, where nobody checks that after us.
+    pub fn takes(&self, value: &str) -> bool {
+        !matches!(self, Setting::Service { .. }) || matches!(value, "start" | "stop")
     }
 
     /// Whether it belongs to a network namespace.

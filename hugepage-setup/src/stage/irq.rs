@@ -15,6 +15,9 @@ use crate::row::Step;
 use crate::setting::Setting;
 use crate::wanted::Wanted;
 
+/// The service that moves interrupts about.
+pub const BALANCER: &str = "irqbalance";
+
 /// The interrupt of a receive queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Irq {
@@ -193,7 +196,7 @@ pub struct Balancer {
 /// Looks for it.
 pub fn balancer(host: &Host) -> Balancer {
     Balancer {
-        runs: host.runs("irqbalance"),
+        runs: host.runs(BALANCER),
         is_service: host.runs_systemd(),
     }
 }
@@ -210,7 +213,7 @@ pub fn judge_balancer(balancer: &Balancer) -> Vec<Row> {
     }
     let step = Step {
         setting: Setting::Service {
-            name: "irqbalance".to_owned(),
+            name: BALANCER.to_owned(),
         },
         to: "stop".to_owned(),
     };

@@ -20,7 +20,7 @@ const DIRECTORIES: [&str; 4] = [
     "/etc/systemd/system",
 ];
 /// Read after all others that have a number.
-const OURS: &str = "/etc/systemd/system/trunklined.service.d/90-memlock.conf";
+pub const DROP_IN: &str = "/etc/systemd/system/trunklined.service.d/90-memlock.conf";
 
 /// A limit of locked memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ fn judge_service(limit: Option<&Limit>, wanted: &Wanted) -> Row {
         Limit::Bytes(_) | Limit::Unknown => {
             let step = Step {
                 setting: Setting::Text {
-                    path: OURS.to_owned(),
+                    path: DROP_IN.to_owned(),
                 },
                 to: "[Service]\nLimitMEMLOCK=infinity".to_owned(),
             };

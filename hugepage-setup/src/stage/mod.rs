@@ -1,11 +1,13 @@
 //! The stages: what is looked at, one file each, in the order in which a person would
 //! put things right. `queues` comes before what follows from it: memory, spread, interrupts.
 
+use crate::book::Book;
 use crate::host::Host;
 use crate::links;
 use crate::links::Link;
 use crate::links::Links;
 use crate::row::Row;
+use crate::row::Step;
 use crate::wanted::Wanted;
 use serde::Deserialize;
 use serde::Serialize;
@@ -258,6 +260,19 @@ impl<'a> View<'a> {
                 self.each(|link| known::judge(link, &facts))
             }
         }
+    }
+
+    /// What a stage takes back of its own, by the state file, before anything else.
+    pub fn take_back(&self, stage: Stage, book: &Book) -> Vec<Step> {
+        if stage != Stage::Steering {
+            return Vec::new();
+        }
+        let links = self.links.named(&self.wanted.interfaces);
+        let obsolete =
+            links.flat_map(|link| steering::obsolete(link, &self.wanted, book.current()));
+        // One that is gone already, as by hand, needs no step.
+        let is_there = |step: &Step| step.setting.read(self.host).is_ok_and(|now| now != step.to);
+        obsolete.filter(is_there).collect()
     }
 
     fn each(&self, judge: impl Fn(&Link) -> Vec<Row>) -> Vec<Row> {

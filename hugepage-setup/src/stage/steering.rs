@@ -5,6 +5,7 @@
 //! share the workers evenly, and it is known where to look. The call's owner is chosen
 //! by its Call-ID in any case.
 
+use crate::book::Record;
 use crate::ethtool;
 use crate::ethtool::Rule;
 use crate::links::Link;
@@ -17,20 +18,50 @@ use crate::wanted::Wanted;
 /// The switch that must be on before a driver takes rules.
 const SWITCH: &str = "rx-ntuple-filter";
 
+/// No rule.
+const OFF: &str = "off";
+
 /// Drivers whose rules match Ethernet headers alone.
 const ETHERNET_ONLY: [&str; 2] = ["igb", "igc"];
 
 /// Each rule that is wanted, and whether it is there.
 pub fn facts(link: &Link, wanted: &Wanted) -> Vec<(Rule, bool)> {
+    let there = |rule| ethtool::has_rule(&link.name, &rule).unwrap_or(false);
+    let rules = rules(link, wanted);
+    rules.map(|rule| (rule, there(rule))).collect()
+}
+
+fn rules(link: &Link, wanted: &Wanted) -> impl Iterator<Item = Rule> {
     let queues = wanted.workers.min(link.rx_queues()).max(1);
-    (0..queues)
-        .cycle()
-        .zip(&wanted.listens)
-        .map(|(queue, to)| {
-            let rule = Rule { to: *to, queue };
-            (rule, ethtool::has_rule(&link.name, &rule).unwrap_or(false))
-        })
-        .collect()
+    let queues = (0..queues).cycle().zip(&wanted.listens);
+    queues.map(|(queue, to)| Rule { to: *to, queue })
+}
+
+/// Takes away the rules that an earlier `apply` added and that are no longer wanted: the
+/// first rule that matches wins, so an old one would keep a listen on its old queue. The
+/// records of other settings are passed over. Where no listen is named nothing is known of what is
+/// wanted.
+pub fn obsolete<'a>(
+    link: &Link,
+    wanted: &Wanted,
+    records: impl Iterator<Item = &'a Record>,
+) -> Vec<Step> {
+    let is_wanted = |text: &str| rules(link, wanted).any(|rule| rule.to_string() == text);
+    let is_obsolete = |record: &&Record| match &record.setting {
+        Setting::Rule { device, rule } => {
+            *device == link.name
+                && record.found == OFF
+                && record.set != OFF
+                && !wanted.listens.is_empty()
+                && !is_wanted(rule)
+        }
+        _ => false,
+    };
+    let off = |record: &Record| Step {
+        setting: record.setting.clone(),
+        to: OFF.to_owned(),
+    };
+    records.filter(is_obsolete).map(off).collect()
 }
 
 /// One row.
@@ -88,6 +119,7 @@ mod tests {
     use super::*;
     use crate::ethtool::Channels;
     use crate::ethtool::Feature;
+    use crate::stage::Stage;
 
     fn nic(active: bool) -> Link {
         Link {
@@ -127,6 +159,47 @@ mod tests {
              ethtool -N eth0 flow-type udp6 dst-ip 2001:db8::1 dst-port 5060 action 1; \
              ethtool -N eth0 flow-type udp4 dst-ip 192.0.2.9 dst-port 5060 action 0"
         );
+    }
+
+    #[test]
+    fn our_own_rules_that_are_no_longer_wanted_go() {
+        let rule = |device: &str, to: &str, queue: u32| Setting::Rule {
+            device: device.to_owned(),
+            rule: Rule {
+                to: to.parse().unwrap(),
+                queue,
+            }
+            .to_string(),
+        };
+        let record = |setting: Setting, found: &str, set: &str| Record {
+            stage: Stage::Steering,
+            setting,
+            found: found.to_owned(),
+            set: set.to_owned(),
+            boot: String::new(),
+            namespace: None,
+        };
+        let moved = rule("eth0", "192.0.2.1:5060", 3);
+        let gone = rule("eth0", "192.0.2.77:5060", 0);
+        let records = [
+            record(moved.clone(), "off", "on"),
+            record(gone.clone(), "off", "on"),
+            // Still wanted.
+            record(rule("eth0", "192.0.2.1:5060", 0), "off", "on"),
+            // It was there before us, it is off already, another device, another setting.
+            record(rule("eth0", "192.0.2.78:5060", 0), "on", "on"),
+            record(rule("eth0", "192.0.2.79:5060", 0), "off", "off"),
+            record(rule("eth1", "192.0.2.80:5060", 0), "off", "on"),
+            record(Setting::feature("eth0", SWITCH), "off", "on"),
+        ];
+        let off = |setting: &Setting| Step {
+            setting: setting.clone(),
+            to: "off".to_owned(),
+        };
+        let steps = obsolete(&nic(true), &wanted(), records.iter());
+        assert_eq!(steps, [off(&moved), off(&gone)]);
+        let nothing = Wanted::default();
+        assert!(obsolete(&nic(true), &nothing, records.iter()).is_empty());
     }
 
     #[test]
