@@ -39,6 +39,10 @@ fn build() -> Result<(), String> {
     let out_dir = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: run this by cargo")?;
     let mut arguments = vec!["-Wall".to_owned(), "-Werror".to_owned()];
     arguments.extend(multiarch_include());
+    // Its debug information goes into the programs: without the paths of the box that built them.
+    if let Ok(here) = env::current_dir() {
+        arguments.push(format!("-ffile-prefix-map={}=.", here.display()));
+    }
     SkeletonBuilder::new()
         .source(Path::new(SOURCE_DIR).join("trunkline.bpf.c"))
         .obj(PathBuf::from(out_dir).join("trunkline.bpf.o"))

@@ -20,7 +20,7 @@ box_bin() {
 
 # Builds both programs, as the one who called sudo where the tree is theirs.
 box_build() {
-    lib_cargo build --release --locked -p trunkline-control
+    lib_cargo_release build -p trunkline-control
 }
 
 # box_make_dir DIR: everything of this run goes into DIR, which must not be there.

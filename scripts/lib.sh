@@ -108,6 +108,18 @@ lib_cargo() {
     fi
 }
 
+# lib_cargo_release SUBCOMMAND ARGUMENT...: the programs in release, without the paths of the machine
+# that builds them. All scripts build this way, since other flags build everything anew.
+lib_cargo_release() {
+    local subcommand=$1 home flags
+    shift
+    home=${CARGO_HOME:-$(lib_home_of_caller)/.cargo}
+    flags=--remap-path-prefix=$home=cargo$'\x1f'--remap-path-prefix=$LIB_ROOT=trunkline
+    # Divided by a byte that no path has. Flags of the caller's own stay as they are.
+    if [ -z "${RUSTFLAGS:-}" ]; then local -x CARGO_ENCODED_RUSTFLAGS=$flags; fi
+    lib_cargo "$subcommand" --release --locked "$@"
+}
+
 # lib_sipp_stat FILE COLUMN: the last value of a column of SIPp's -trace_stat
 # file, as lib_sipp_stat caller.csv 'FailedCall(C)'.
 lib_sipp_stat() {
