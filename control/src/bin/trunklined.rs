@@ -77,12 +77,14 @@ impl Signals {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     // A start that is given up undoes what it has made, as one that fails does.
+    // The signal is looked for first: else the start might go on to its next step.
     let started = tokio::select! {
-        started = Started::start(config) => started?,
+        biased;
         () = signals.end() => {
             tracing::info!("stopped before the start was complete");
             return Ok(());
         }
+        started = Started::start(config) => started?,
     };
     started.announce();
     let stop = async move {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use tokio::task::yield_now;
 use trunkline_bpf::AttachError;
 use trunkline_bpf::LoadError;
 use trunkline_bpf::MapError;
@@ -81,8 +82,9 @@ pub(super) struct Engine {
     pub programs: Vec<Program>,
 }
 
-/// Attaches, opens the rings, connects them and starts the workers.
-pub(super) fn start(
+/// Attaches, opens the rings, connects them and starts the workers. Between two steps it
+/// yields: whoever waits for it may be told to end, and drops it.
+pub(super) async fn start(
     config: &Config,
     settings: &Settings,
     devices: &mut [Device],
@@ -95,6 +97,7 @@ pub(super) fn start(
         let Some(device) = devices.get_mut(at) else {
             continue;
         };
+        yield_now().await;
         let mut program = Program::load(device.queues_max)?;
         let of_device = |other: &&Interface| other.device_index == interface.device_index;
         for sharing in config.interfaces.iter().filter(of_device) {
@@ -123,7 +126,9 @@ pub(super) fn start(
         }
         programs.push(program);
     }
+    yield_now().await;
     let opened = rings::open(config, devices)?;
+    yield_now().await;
     for socket in opened.rings.iter().flat_map(Xsk::sockets) {
         if let Some(program) = programs.get(usize::from(socket.device.0)) {
             program.insert_socket(u32::from(socket.queue.0), socket.fd)?;

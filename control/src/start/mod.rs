@@ -169,7 +169,7 @@ impl Started {
         let mirrored = mirrored(&dump, &places, true);
         let network = mirrored.tables.network(1);
         let settings = config.settings(boot, secrets);
-        let mut engine = engine::start(config, &settings, &mut devices, &network)?;
+        let mut engine = engine::start(config, &settings, &mut devices, &network).await?;
         engine
             .facts
             .warnings
