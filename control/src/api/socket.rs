@@ -2,14 +2,23 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdListener;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::socket;
+use nix::sys::socket::AddressFamily;
+use nix::sys::socket::Backlog;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
+use nix::sys::socket::UnixAddr;
 use nix::sys::stat::Mode;
+use nix::sys::stat::fchmod;
 use nix::unistd::Gid;
 use nix::unistd::Group;
 use tokio::net::UnixListener;
@@ -94,11 +103,7 @@ impl OperatorSocket {
             fs::create_dir_all(directory).map_err(failed("create the directory of"))?;
         }
         clear(path)?;
-        // The file must not be wider for a moment either.
-        let before = nix::sys::stat::umask(Mode::from_bits_truncate(0o117));
-        let bound = StdListener::bind(path);
-        nix::sys::stat::umask(before);
-        let listener = bound.map_err(failed("make the socket"))?;
+        let listener = listen(path).map_err(failed("make the socket"))?;
         let socket = OperatorSocket {
             listener,
             path: path.to_owned(),
@@ -205,6 +210,18 @@ impl Drop for OperatorSocket {
         // It may be gone: an operator can remove a file.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// A listening socket whose file is never wider than 0660: Linux gives the file the mode that the
+/// socket has when it is bound, less the umask, which is everybody's in this process.
+fn listen(path: &Path) -> io::Result<StdListener> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    fchmod(&socket, Mode::from_bits_truncate(0o660))?;
+    socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    socket::listen(&socket, Backlog::MAXCONN)?;
+    Ok(StdListener::from(socket))
 }
 
 fn find_group(name: &str) -> Result<Gid, SocketError> {

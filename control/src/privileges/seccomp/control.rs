@@ -51,7 +51,6 @@ const CALLS: &[Call] = &[
     call(libc::SYS_fchmodat, "fchmodat", FILES),
     call(libc::SYS_fchown, "fchown", FILES),
     call(libc::SYS_fchownat, "fchownat", FILES),
-    call(libc::SYS_umask, "umask", FILES),
     call(libc::SYS_ftruncate, "ftruncate", FILES),
     call(libc::SYS_fallocate, "fallocate", FILES),
     call(libc::SYS_fsync, "fsync", FILES),
