@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use crate::capture::Captures;
+use crate::capture::Direction;
 use crate::capture::Layer;
 use crate::counters::Counter;
 use crate::counters::Counters;
@@ -296,7 +297,7 @@ impl<R: Rings> Worker<R> {
                 // Padding that it came with does not go on.
                 let _ = frame.shrink_front(start) && frame.set_len(frame_len);
                 if !captures.is_empty() {
-                    self.capture_relayed(captures, &frame, interface, now);
+                    self.copy_media(captures, Direction::Out, &frame, interface, now);
                 }
                 let lane = Lane::of_media(datagram.dst().port());
                 let device = self.interfaces.get(interface).device;

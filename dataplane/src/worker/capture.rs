@@ -145,39 +145,23 @@ impl<R: Rings> Worker<R> {
             tap.wanting_media(first).with(tap.wanting_media(last))
         });
         if !captures.is_empty() {
-            let (layer, bytes) = (Layer::Frame(interface), self.rings.bytes(frame));
-            if !tap.copy(
-                captures,
-                now,
-                Direction::In,
-                layer,
-                bytes,
-                CAPTURE_MEDIA_SNAP,
-            ) {
-                self.counters.count(Counter::CapturesLost);
-            }
+            self.copy_media(captures, Direction::In, frame, interface, now);
         }
         captures
     }
 
-    /// Copies a media packet's headers as it leaves.
-    pub(super) fn capture_relayed(
+    /// Copies a media packet's headers to whoever wants it.
+    pub(super) fn copy_media(
         &mut self,
         captures: Captures,
+        direction: Direction,
         frame: &Frame,
         interface: InterfaceIndex,
         now: Tick,
     ) {
         let (layer, bytes) = (Layer::Frame(interface), self.rings.bytes(frame));
         let tap = &mut self.post.tap;
-        if !tap.copy(
-            captures,
-            now,
-            Direction::Out,
-            layer,
-            bytes,
-            CAPTURE_MEDIA_SNAP,
-        ) {
+        if !tap.copy(captures, now, direction, layer, bytes, CAPTURE_MEDIA_SNAP) {
             self.counters.count(Counter::CapturesLost);
         }
     }
