@@ -25,11 +25,14 @@ use crate::route::Network;
 use crate::route::Out;
 use crate::route::Route;
 use crate::settings::Capacity;
+use crate::settings::Choice;
 use crate::settings::DialRoute;
+use crate::settings::Failover;
 use crate::settings::InterfaceSettings;
 use crate::settings::Listen;
 use crate::settings::MediaRange;
 use crate::settings::Secrets;
+use crate::settings::SessionTimer;
 use crate::settings::Settings;
 use crate::settings::Trunk;
 use crate::wire::VlanStack;
@@ -140,7 +143,8 @@ impl Lab {
             Trunk {
                 name: ["caller", "callee"][usize::from(side)].to_owned(),
                 sources: vec![(peer.ip(), prefix_len(peer.ip()))],
-                target: Some(peer),
+                targets: vec![peer],
+                failover: Failover::default(),
                 listen: ListenIndex(side),
                 media: MediaIndex(side),
             }
@@ -148,7 +152,11 @@ impl Lab {
         let route = |from, to| DialRoute {
             from: Some(TrunkIndex(from)),
             prefix: None,
-            to: TrunkIndex(to),
+            to: vec![Choice {
+                trunk: TrunkIndex(to),
+                q: 1000,
+            }],
+            stateless: false,
         };
         let names = ["access", "core"].map(str::to_owned);
         Settings {
@@ -167,6 +175,7 @@ impl Lab {
                     name: names[side].clone(),
                     address: self.listen(side),
                     advertised: self.listen(side),
+                    stateless: false,
                 })
                 .collect(),
             media: (0..2)
@@ -179,6 +188,11 @@ impl Lab {
                 .collect(),
             trunks: vec![trunk(0), trunk(1)],
             routes: vec![route(0, 1), route(1, 0)],
+            // Who tests session timers says so.
+            session: SessionTimer {
+                expires_s: 0,
+                ..SessionTimer::default()
+            },
             secrets: Secrets {
                 branch: [1; 16],
                 cookie: [[2; 16], [3; 16]],

@@ -28,6 +28,8 @@ pub struct Settings {
     pub trunks: Vec<Trunk>,
     /// The routes, in the order in which they are tried.
     pub routes: Vec<DialRoute>,
+    /// How long a session lasts without a refresh.
+    pub session: SessionTimer,
     /// The keys that make our identifiers hard to forge.
     pub secrets: Secrets,
     /// How large the tables are.
@@ -56,6 +58,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// What Via and Record-Route say.
     pub advertised: SocketAddr,
+    /// Requests that come here go on without state (RFC 3261 §16.11).
+    pub stateless: bool,
 }
 
 /// A relay address and its UDP ports.
@@ -78,12 +82,62 @@ pub struct Trunk {
     pub name: String,
     /// Networks from which its requests come: address and prefix length.
     pub sources: Vec<(IpAddr, u8)>,
-    /// Where requests to it are sent; `None`: it only calls.
-    pub target: Option<SocketAddr>,
+    /// Where requests to it are sent, each when the one before has failed; none: it only
+    /// calls.
+    pub targets: Vec<SocketAddr>,
+    /// When a target has failed.
+    pub failover: Failover,
     /// The listen from which we speak to it.
     pub listen: ListenIndex,
     /// The media range on its side.
     pub media: MediaIndex,
+}
+
+/// When a target has failed, so that the next one is tried. Where a time-out or an ICMP error
+/// ends its transaction it has failed in any case.
+#[derive(Clone, Debug)]
+pub struct Failover {
+    /// The final responses that say so, as 503.
+    pub codes: Vec<u16>,
+    /// Nothing at all was heard of it for so many milliseconds.
+    pub no_answer_ms: u64,
+}
+
+impl Default for Failover {
+    fn default() -> Failover {
+        Failover {
+            codes: vec![503],
+            no_answer_ms: 2_000,
+        }
+    }
+}
+
+/// Session timers (RFC 4028 §8).
+#[derive(Clone, Copy, Debug)]
+pub struct SessionTimer {
+    /// The Session-Expires in seconds that an INVITE gets which asks for none; 0: none.
+    pub expires_s: u32,
+    /// The least that the box agrees to, in seconds: Min-SE, and 422 for less. At least 90.
+    pub min_s: u32,
+}
+
+impl Default for SessionTimer {
+    fn default() -> SessionTimer {
+        SessionTimer {
+            expires_s: 1_800,
+            min_s: 90,
+        }
+    }
+}
+
+/// A trunk of a route, and how much it is preferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The trunk.
+    pub trunk: TrunkIndex,
+    /// From 0 to 1000: q of RFC 3261 §16.6 in thousandths. Equal ones are tried in parallel,
+    /// lower ones when all higher ones have failed.
+    pub q: u16,
 }
 
 /// Which requests go to which trunk.
@@ -93,8 +147,10 @@ pub struct DialRoute {
     pub from: Option<TrunkIndex>,
     /// Only requests whose Request-URI, without its scheme, begins so; `None`: any.
     pub prefix: Option<String>,
-    /// The trunk whose target they are sent to.
-    pub to: TrunkIndex,
+    /// The trunks that they are sent to, the most preferred first.
+    pub to: Vec<Choice>,
+    /// They go on without state (RFC 3261 §16.11), to the first trunk's first target.
+    pub stateless: bool,
 }
 
 /// The keys that make our identifiers hard to forge.

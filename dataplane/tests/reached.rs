@@ -252,7 +252,7 @@ fn sip_without_a_way_is_unsent_by_name() {
     assert_eq!(unsent, [Counter::SipLinkDown]);
 
     let mut settings = lab::settings(1);
-    settings.trunks[1].target = Some("239.1.1.1:5060".parse().unwrap());
+    settings.trunks[1].targets = vec!["239.1.1.1:5060".parse().unwrap()];
     let network = lab::network(1, 1500, &lab::everybody());
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     let unsent = grown(&mut bench, |bench| {

@@ -48,7 +48,9 @@ use trunkline_dataplane::route::Neighbour;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::route::Out;
 use trunkline_dataplane::route::Route;
+use trunkline_dataplane::settings::Choice;
 use trunkline_dataplane::settings::DialRoute;
+use trunkline_dataplane::settings::Failover;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sip::identity::Identity;
@@ -197,7 +199,7 @@ fn a_way_that_is_not_ours_and_a_program_of_this_host_are_reached_by_the_kernel()
 
     let mut settings = lab::settings(1);
     let program = SocketAddr::new(CORE.ip(), 5080);
-    settings.trunks[1].target = Some(program);
+    settings.trunks[1].targets = vec![program];
     let network = lab::network(1, 1500, &lab::everybody());
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     bench.caller(0, &invite("local", ""));
@@ -398,14 +400,16 @@ fn settings_with_a_spiral(workers: u8, then: TrunkIndex) -> Settings {
     settings.trunks.push(Trunk {
         name: "spiral".to_owned(),
         sources: vec![(CORE.ip(), 32)],
-        target: Some(CORE),
+        targets: vec![CORE],
+        failover: Failover::default(),
         listen: ListenIndex(1),
         media: MediaIndex(1),
     });
     let route = |from, to| DialRoute {
         from: Some(TrunkIndex(from)),
         prefix: None,
-        to,
+        to: vec![Choice { trunk: to, q: 1000 }],
+        stateless: false,
     };
     settings.routes = vec![route(0, TrunkIndex(2)), route(2, then)];
     settings
@@ -501,14 +505,19 @@ fn a_loop_by_way_of_two_listens_ends() {
     settings.trunks.push(Trunk {
         name: "back".to_owned(),
         sources: vec![(ACCESS.ip(), 32)],
-        target: Some(ACCESS),
+        targets: vec![ACCESS],
+        failover: Failover::default(),
         listen: ListenIndex(0),
         media: MediaIndex(0),
     });
     settings.routes.push(DialRoute {
         from: Some(TrunkIndex(3)),
         prefix: None,
-        to: TrunkIndex(2),
+        to: vec![Choice {
+            trunk: TrunkIndex(2),
+            q: 1000,
+        }],
+        stateless: false,
     });
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     let left = bench.caller(0, &request("MESSAGE", "round", "1", "m1", "", ""));
@@ -525,14 +534,19 @@ fn media_through_three_calls_of_the_box_is_dropped_by_name() {
     settings.trunks.push(Trunk {
         name: "again".to_owned(),
         sources: vec![(ACCESS.ip(), 32)],
-        target: Some(CORE),
+        targets: vec![CORE],
+        failover: Failover::default(),
         listen: ListenIndex(0),
         media: MediaIndex(0),
     });
     settings.routes.push(DialRoute {
         from: Some(TrunkIndex(3)),
         prefix: None,
-        to: TrunkIndex(1),
+        to: vec![Choice {
+            trunk: TrunkIndex(1),
+            q: 1000,
+        }],
+        stateless: false,
     });
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     let (_, answered) = bench::call::establish(&mut bench, 0, "three");
@@ -600,7 +614,7 @@ fn what_we_send_to_ourselves_says_nothing_of_where_a_party_is() {
     let mut settings = settings_with_a_spiral(1, TrunkIndex(1));
     // The caller's trunk takes in our own addresses, and calls the callee's directly.
     settings.trunks[0].sources = vec![("10.77.0.0".parse().unwrap(), 16)];
-    settings.routes[0].to = TrunkIndex(1);
+    settings.routes[0].to[0].trunk = TrunkIndex(1);
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     let (sent, answered) = bench::call::establish(&mut bench, 0, "moved");
     // A party that puts our Route value twice has its request come round once.

@@ -27,11 +27,14 @@ use trunkline_dataplane::ids::MediaIndex;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::media::ChecksumPolicy;
 use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::settings::Choice;
 use trunkline_dataplane::settings::DialRoute;
+use trunkline_dataplane::settings::Failover;
 use trunkline_dataplane::settings::InterfaceSettings;
 use trunkline_dataplane::settings::Listen;
 use trunkline_dataplane::settings::MediaRange;
 use trunkline_dataplane::settings::Secrets;
+use trunkline_dataplane::settings::SessionTimer;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sys::memory::Hugepages;
@@ -85,6 +88,8 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// The routes, in the order in which they are tried.
     pub routes: Vec<DialRoute>,
+    /// How long a session lasts without a refresh.
+    pub session: SessionTimer,
 }
 
 /// A network device that the box drives, or a VLAN of one.
@@ -210,6 +215,7 @@ impl Config {
             media: self.media.clone(),
             trunks: self.trunks.clone(),
             routes: self.routes.clone(),
+            session: self.session,
             secrets,
             capacity: self.capacity,
         }
@@ -269,6 +275,7 @@ fn resolve(file: file::File) -> Config {
             .into_iter()
             .filter_map(|entry| trunk(entry, &listen_names, &media_names))
             .collect(),
+        session: SessionTimer::default(),
         routes: file
             .routes
             .into_iter()
@@ -315,6 +322,7 @@ fn listen(entry: file::Listen) -> Option<Listen> {
         name: entry.name.into_inner().0,
         address,
         advertised,
+        stateless: false,
     })
 }
 
@@ -338,7 +346,12 @@ fn trunk(entry: file::Trunk, listens: &[file::Name], media: &[file::Name]) -> Op
     Some(Trunk {
         name: entry.name.into_inner().0,
         sources: sources.collect(),
-        target: entry.target.map(toml::Spanned::into_inner),
+        targets: entry
+            .target
+            .map(toml::Spanned::into_inner)
+            .into_iter()
+            .collect(),
+        failover: Failover::default(),
         listen: ListenIndex(narrow(position(listens, entry.listen?.get_ref())?)),
         media: MediaIndex(narrow(position(media, entry.media?.get_ref())?)),
     })
@@ -352,7 +365,11 @@ fn route(entry: file::Route, trunks: &[file::Name]) -> Option<DialRoute> {
     Some(DialRoute {
         from: entry.from.and_then(index),
         prefix: entry.prefix.map(toml::Spanned::into_inner),
-        to: entry.to.and_then(index)?,
+        to: vec![Choice {
+            trunk: entry.to.and_then(index)?,
+            q: 1000,
+        }],
+        stateless: false,
     })
 }
 

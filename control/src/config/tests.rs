@@ -58,7 +58,7 @@ fn the_default_configuration_is_good() {
         config.trunks[1].sources[1],
         ("10.77.2.128".parse().unwrap(), 25)
     );
-    assert_eq!(config.routes[0].to, TrunkIndex(1));
+    assert_eq!(config.routes[0].to[0].trunk, TrunkIndex(1));
     assert_eq!(config.trunks[1].media, MediaIndex(1));
 }
 

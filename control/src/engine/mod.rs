@@ -132,7 +132,7 @@ pub struct TrunkFacts {
     /// Networks from which its requests come.
     pub sources: Vec<String>,
     /// Where requests to it are sent.
-    pub target: Option<String>,
+    pub targets: Vec<String>,
     /// The listen's name.
     pub listen: String,
     /// The media range's name.

@@ -180,7 +180,7 @@ fn trunk(name: &str) -> TrunkFacts {
     TrunkFacts {
         name: name.to_owned(),
         sources: vec!["10.0.0.0/24".to_owned()],
-        target: Some("10.0.0.1:5060".to_owned()),
+        targets: vec!["10.0.0.1:5060".to_owned()],
         listen: "access".to_owned(),
         media: "access".to_owned(),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use tokio::task::yield_now;
@@ -311,7 +312,7 @@ fn trunk_facts(config: &Config, trunk: &Trunk) -> TrunkFacts {
     TrunkFacts {
         name: trunk.name.clone(),
         sources: sources.collect(),
-        target: trunk.target.map(|target| target.to_string()),
+        targets: trunk.targets.iter().map(ToString::to_string).collect(),
         listen: listen.map_or_else(String::new, |listen| listen.name.clone()),
         media: media.map_or_else(String::new, |media| media.name.clone()),
     }
@@ -322,7 +323,7 @@ fn trunk_facts(config: &Config, trunk: &Trunk) -> TrunkFacts {
 fn peers(config: &Config) -> Vec<IpAddr> {
     let mut peers = Vec::new();
     for trunk in &config.trunks {
-        peers.extend(trunk.target.map(|target| target.ip()));
+        peers.extend(trunk.targets.iter().map(SocketAddr::ip));
         peers.extend(
             trunk
                 .sources

@@ -224,6 +224,7 @@ mod tests {
             name: "access".to_owned(),
             address,
             advertised: address,
+            stateless: false,
         }
     }
 

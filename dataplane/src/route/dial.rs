@@ -57,10 +57,12 @@ impl Dial {
             })
             .collect();
         sources.sort_by_key(|&(_, len, _)| std::cmp::Reverse(len));
-        let targets = trunks
-            .iter()
-            .enumerate()
-            .filter_map(|(index, trunk)| Some((trunk.target?.ip(), 128, index as u16)));
+        let targets = trunks.iter().enumerate().flat_map(|(index, trunk)| {
+            trunk
+                .targets
+                .iter()
+                .map(move |target| (target.ip(), 128, index as u16))
+        });
         sources.extend(targets);
         let sources = sources
             .into_iter()
@@ -92,10 +94,10 @@ impl Dial {
             .any(|source| source.trunk == trunk && source.holds(address))
     }
 
-    /// The trunk that a request from `from` for `called` goes to: that of the first route
-    /// that fits. `called` is the Request-URI without its scheme.
+    /// The first route that fits a request from `from` for `called`, which is the Request-URI
+    /// without its scheme.
     #[must_use]
-    pub fn route(&self, from: TrunkIndex, called: &[u8]) -> Option<TrunkIndex> {
+    pub fn route(&self, from: TrunkIndex, called: &[u8]) -> Option<&DialRoute> {
         let fits = |route: &&DialRoute| {
             route.from.is_none_or(|trunk| trunk == from)
                 && route
@@ -103,7 +105,7 @@ impl Dial {
                     .as_ref()
                     .is_none_or(|prefix| called.starts_with(prefix.as_bytes()))
         };
-        self.routes.iter().find(fits).map(|route| route.to)
+        self.routes.iter().find(fits)
     }
 
     /// A trunk.
@@ -118,6 +120,8 @@ mod tests {
     use super::*;
     use crate::ids::ListenIndex;
     use crate::ids::MediaIndex;
+    use crate::settings::Choice;
+    use crate::settings::Failover;
 
     fn trunk(sources: &[([u8; 4], u8)]) -> Trunk {
         Trunk {
@@ -126,7 +130,8 @@ mod tests {
                 .iter()
                 .map(|&(ip, len)| (IpAddr::from(ip), len))
                 .collect(),
-            target: None,
+            targets: Vec::new(),
+            failover: Failover::default(),
             listen: ListenIndex(0),
             media: MediaIndex(0),
         }
@@ -136,7 +141,11 @@ mod tests {
         DialRoute {
             from: from.map(TrunkIndex),
             prefix: prefix.map(str::to_owned),
-            to: TrunkIndex(to),
+            to: vec![Choice {
+                trunk: TrunkIndex(to),
+                q: 1000,
+            }],
+            stateless: false,
         }
     }
 
@@ -161,7 +170,7 @@ mod tests {
     fn a_target_belongs_to_its_trunk_though_another_names_it_as_source() {
         let carrier = IpAddr::from([10, 0, 0, 1]);
         let mut second = trunk(&[]);
-        second.target = Some(std::net::SocketAddr::new(carrier, 5070));
+        second.targets = vec![std::net::SocketAddr::new(carrier, 5070)];
         let dial = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)]), second.clone()], vec![]);
         assert_eq!(dial.trunk_of(carrier), Some(TrunkIndex(0)));
         assert!(dial.belongs(TrunkIndex(1), carrier) && dial.belongs(TrunkIndex(0), carrier));
@@ -180,7 +189,7 @@ mod tests {
         let dial = Dial::new(vec![], routes);
         let to = |from, called: &str| {
             dial.route(TrunkIndex(from), called.as_bytes())
-                .map(|trunk| trunk.0)
+                .map(|route| route.to[0].trunk.0)
         };
         assert_eq!(to(0, "+4420@box"), Some(1));
         assert_eq!(to(1, "+4420@box"), Some(2));

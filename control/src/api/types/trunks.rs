@@ -17,8 +17,8 @@ pub struct Trunk {
     pub name: String,
     /// Networks from which its requests come.
     pub sources: Vec<String>,
-    /// Where requests to it are sent; none: it only calls.
-    pub target: Option<String>,
+    /// Where requests to it are sent, in the order in which they are tried; none: it only calls.
+    pub targets: Vec<String>,
     /// The listen from which we speak to it.
     pub listen: String,
     /// The media range on its side.

@@ -15,7 +15,7 @@ impl Paper {
         let columns = [
             Word("trunk"),
             Text("requests come from"),
-            Word("target"),
+            Text("targets"),
             Word("listen"),
             Word("media"),
         ];
@@ -23,7 +23,11 @@ impl Paper {
             vec![
                 trunk.name.clone(),
                 trunk.sources.join(", "),
-                known(trunk.target.as_deref()),
+                known(
+                    Some(trunk.targets.join(", "))
+                        .filter(|targets| !targets.is_empty())
+                        .as_deref(),
+                ),
                 trunk.listen.clone(),
                 trunk.media.clone(),
             ]

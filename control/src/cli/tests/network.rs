@@ -58,8 +58,8 @@ fn trunks() {
     .join(",");
     let trunks = read(&format!(
         r#"{{"trunks":[
-          {{"name":"caller","sources":["10.77.1.2"],"target":null,"listen":"access","media":"access","counts":[{counts}]}},
-          {{"name":"a-carrier","sources":["192.0.2.0/25","198.51.100.0/24"],"target":"192.0.2.7:5060","listen":"core",
+          {{"name":"caller","sources":["10.77.1.2"],"targets":[],"listen":"access","media":"access","counts":[{counts}]}},
+          {{"name":"a-carrier","sources":["192.0.2.0/25","198.51.100.0/24"],"targets":["192.0.2.7:5060"],"listen":"core",
             "media":"core","counts":[]}}]}}"#
     ));
     insta::assert_snapshot!(PAPER.trunks(&trunks));

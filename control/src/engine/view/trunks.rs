@@ -18,7 +18,7 @@ pub(crate) fn trunks(desk: &Desk) -> types::Trunks {
     let trunks = trunks.map(|(facts, counts)| types::Trunk {
         name: facts.name.clone(),
         sources: facts.sources.clone(),
-        target: facts.target.clone(),
+        targets: facts.targets.clone(),
         listen: facts.listen.clone(),
         media: facts.media.clone(),
         counts: TABLE

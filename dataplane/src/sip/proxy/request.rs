@@ -314,10 +314,13 @@ impl Proxy {
         let callee = self
             .dial
             .route(caller, text.get(scheme_len..).unwrap_or_default());
-        let callee = callee.ok_or(404_u16)?;
+        let callee = callee
+            .and_then(|route| route.to.first())
+            .ok_or(404_u16)?
+            .trunk;
         let trunk = self.dial.trunk(callee).ok_or(404_u16)?;
         let way = Way {
-            to: trunk.target.ok_or(404_u16)?,
+            to: *trunk.targets.first().ok_or(404_u16)?,
             listen: trunk.listen,
             routes: self.our_preloaded_routes(message),
             our_host: self.our_host(&parts),
