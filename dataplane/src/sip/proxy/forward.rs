@@ -7,7 +7,7 @@ use super::Arrival;
 use super::Proxy;
 use super::SENT_BY_LEN;
 use super::Step;
-use super::request::COOKIE_PARAM;
+use super::dialog::COOKIE_PARAM;
 use super::sent_by;
 use super::unedited;
 use super::unedited_status;

@@ -5,6 +5,7 @@
 //! slice of the media ports, and one timer for each transaction and call.
 //!
 //! - `request`: validation and routing
+//! - `dialog`: what belongs to a dialog, and where it goes
 //! - `forward`: the edits on the way, and the transactions
 //! - `calls`: their beginnings and ends
 //! - `hop`: CANCEL, and ACK, which are hop by hop
@@ -15,6 +16,7 @@
 //! - `refusal`: the memory of refused requests
 
 mod calls;
+mod dialog;
 mod forward;
 mod hop;
 mod media;

@@ -1,0 +1,173 @@
+//! In-dialog requests: which dialog they are of, and where they go (RFC 3261 §16.4, §16.12).
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use super::forward::Way;
+use crate::counters::Counter;
+use crate::counters::trunks::TrunkCounter;
+use crate::sip::call::Party;
+use crate::sip::identity::Sides;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::slab::Id;
+use crate::sip::uri::Host;
+use crate::sip::uri::Uri;
+use crate::span::Span;
+
+/// The parameter of our Record-Route URIs that carries the cookie.
+pub(super) const COOKIE_PARAM: &[u8] = b"tl";
+
+/// An in-dialog request that our cookie proves to be one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InDialog {
+    /// The listens of the dialog's two sides.
+    pub sides: Sides,
+    /// Who sent the request.
+    pub from: Party,
+    /// How many of the topmost Route values are ours.
+    pub routes: usize,
+}
+
+impl Proxy {
+    /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
+    /// The cookie is no secret to the parties and to whoever they show it: where the call is
+    /// known, `source` must be an address of the party's own trunk.
+    pub(super) fn in_dialog(&self, message: &Message<'_>, source: IpAddr) -> Option<InDialog> {
+        let to_tag = message.to_tag()?;
+        let from_tag = message.from_tag().unwrap_or_default();
+        let mut routes = message
+            .routes()
+            .map_while(Result::ok)
+            .map(|route| route.address.uri);
+        let cookie = cookie_of(message, routes.next()?)?;
+        let read = |tag| self.identity.read_cookie(cookie, message.call_id(), tag);
+        let (sides, from) = match read(from_tag) {
+            Some(sides) => (sides, Party::Caller),
+            None => (read(to_tag)?, Party::Callee),
+        };
+        // We record two values where the two sides differ, and take both away again.
+        let second = routes.next().and_then(|uri| cookie_of(message, uri));
+        let routes = if second == Some(cookie) { 2 } else { 1 };
+        let call = self
+            .find_call(message, from, sides)
+            .and_then(|id| self.calls.get(id));
+        let known = call.and_then(|call| call.trunks[from as usize]);
+        if known.is_some_and(|known| !self.dial.belongs(known, source)) {
+            return None;
+        }
+        Some(InDialog {
+            sides,
+            from,
+            routes,
+        })
+    }
+
+    /// Where an in-dialog request goes (RFC 3261 §16.4, §16.12), once our Route values are
+    /// gone: the next Route value, else the Request-URI. Where that is a name, or an address
+    /// of no trunk or that our listen on that side cannot reach, it is where the other party's messages come from: nobody uses the box to
+    /// send to whom they like.
+    pub(super) fn way_in_dialog(
+        &self,
+        message: &Message<'_>,
+        dialog: InDialog,
+        call: Option<Id>,
+    ) -> Option<Way> {
+        let uri = match message.routes().nth(dialog.routes) {
+            Some(route) => route.ok()?.address.uri,
+            None => message.request_uri()?,
+        };
+        let uri = Uri::read(message.bytes(), uri).ok()?;
+        let listen = match dialog.from {
+            Party::Caller => dialog.sides.callee,
+            Party::Callee => dialog.sides.caller,
+        };
+        let ours = self.listens[usize::from(listen.0)].address;
+        let reachable =
+            |host: &IpAddr| host.is_ipv4() == ours.is_ipv4() && self.dial.trunk_of(*host).is_some();
+        let to = match uri.host.and_then(Host::address).filter(reachable) {
+            Some(host) => SocketAddr::new(host, uri.port.unwrap_or(5060)),
+            None => self.calls.get(call?)?.parties[dialog.from.other() as usize]?,
+        };
+        Some(Way {
+            to,
+            listen,
+            routes: dialog.routes,
+            our_host: None,
+        })
+    }
+
+    /// Sends a request of a dialog on; the error is the status of the answer.
+    pub(super) fn forward_in_dialog(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        dialog: InDialog,
+        step: &mut Step<'_>,
+    ) -> Result<(), u16> {
+        let mut call = self.find_call(message, dialog.from, dialog.sides);
+        let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
+        let adopts = call.is_none() && message.method() == Method::Invite;
+        if adopts {
+            call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
+        }
+        // What comes from ourselves says nothing of where a party is.
+        let moved = Some(arrival.source).filter(|source| !self.is_listen(*source));
+        if let Some(call) = call.and_then(|id| self.calls.get_mut(id)) {
+            let party = &mut call.parties[dialog.from as usize];
+            *party = moved.or(*party);
+        }
+        let before = self.peers_of(call);
+        let sent = self
+            .anchor(message, call, dialog.from, true, step)
+            .and_then(|()| self.forward(message, arrival, key, way, call, step));
+        if sent.is_ok() {
+            self.count_out(call, dialog.from.other(), way);
+        }
+        let Some(id) = call else {
+            return sent.map(|_| ());
+        };
+        match sent {
+            Ok(server) if adopts => {
+                if let Some(call) = self.calls.get_mut(id) {
+                    call.invite = server;
+                }
+            }
+            Ok(server) if matches!(message.method(), Method::Invite | Method::Update) => {
+                self.note_offer(id, dialog.from, server, &before);
+            }
+            Ok(_) => {}
+            Err(_) if adopts => {
+                step.counters.count(Counter::CallsFailed);
+                self.forget_call(id, step);
+            }
+            // RFC 3261 §15.1.1: it ends the dialog for its sender though it goes nowhere.
+            Err(_) if message.method() == Method::Bye => self.hang_up(id, step),
+            Err(_) => {
+                let after = self.peers_of(call);
+                self.restore_peers(id, &before, &after, step);
+            }
+        }
+        sent.map(|_| ())
+    }
+
+    /// Counts a request of a dialog for the trunk that it went to.
+    fn count_out(&mut self, call: Option<Id>, to: Party, way: Way) {
+        let call = call.and_then(|id| self.calls.get(id));
+        let trunk = call.and_then(|call| call.trunks[to as usize]);
+        if let Some(trunk) = trunk.or_else(|| self.dial.trunk_of(way.to.ip())) {
+            self.trunks.count(trunk, TrunkCounter::RequestsOut);
+        }
+    }
+}
+
+/// The cookie in a Route value's URI.
+fn cookie_of<'m>(message: &Message<'m>, uri: Span) -> Option<&'m [u8]> {
+    let uri = Uri::read(message.bytes(), uri).ok()?;
+    let cookie = uri.param(message.bytes(), COOKIE_PARAM)?.value?;
+    Some(message.text(cookie))
+}
