@@ -13,13 +13,27 @@ const BUCKET_SHIFT: u32 = 22;
 const BUCKETS: usize = 8192;
 /// No timer.
 const NONE: u32 = u32::MAX;
+/// In no bucket.
+const UNARMED: u32 = u32::MAX - 1;
+/// The furthest that a timer can be due, so that its bucket's number may wrap: 52 days. What is
+/// due later fires then, and its owner arms it anew.
+const AHEAD_MAX: u64 = 1 << 30;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// When it fires, in buckets since the clock's start; `u64::MAX`: not armed.
-    due: u64,
+    /// When it fires, in buckets since the clock's start; it wraps after 208 days.
+    due: u32,
     next: u32,
+    /// [`NONE`] at the head of a bucket, [`UNARMED`] where the timer is in none.
     prev: u32,
+}
+
+impl Entry {
+    const UNARMED: Entry = Entry {
+        due: 0,
+        next: NONE,
+        prev: UNARMED,
+    };
 }
 
 /// The wheel.
@@ -36,33 +50,33 @@ pub struct Wheel {
 }
 
 impl Wheel {
+    /// Bytes that a timer costs.
+    pub const TIMER_LEN: usize = size_of::<Entry>();
+
     /// A wheel for the timers `0..timers`, none armed.
     #[must_use]
     pub fn new(timers: u32) -> Wheel {
-        let entry = Entry {
-            due: u64::MAX,
-            next: NONE,
-            prev: NONE,
-        };
         Wheel {
             heads: vec![NONE; BUCKETS].into_boxed_slice(),
             occupied: vec![0; BUCKETS / 64].into_boxed_slice(),
-            entries: vec![entry; timers as usize].into_boxed_slice(),
+            entries: vec![Entry::UNARMED; timers as usize].into_boxed_slice(),
             position: 0,
             resume: NONE,
             resuming: false,
         }
     }
 
-    /// Arms `timer` to fire at `due` or up to one bucket later; one that is armed already is moved.
+    /// Arms `timer` to fire at `due` or up to one bucket later; one that is armed already is
+    /// moved. What is due in more than 52 days fires before its time.
     pub fn arm(&mut self, timer: u32, due: Tick) {
         self.disarm(timer);
         // Never in the bucket being visited, whose end may have been passed already.
-        let due = due.0.div_ceil(1 << BUCKET_SHIFT).max(self.position + 1);
+        let due = due.0.div_ceil(1 << BUCKET_SHIFT);
+        let due = due.clamp(self.position + 1, self.position + AHEAD_MAX);
         let bucket = bucket_of(due);
         let head = self.heads[bucket];
         self.entries[timer as usize] = Entry {
-            due,
+            due: wrapped(due),
             next: head,
             prev: NONE,
         };
@@ -76,10 +90,10 @@ impl Wheel {
     /// Disarms `timer`; nothing happens where it is not armed.
     pub fn disarm(&mut self, timer: u32) {
         let Entry { due, next, prev } = self.entries[timer as usize];
-        if due == u64::MAX {
+        if prev == UNARMED {
             return;
         }
-        let bucket = bucket_of(due);
+        let bucket = bucket_of(due.into());
         if prev == NONE {
             self.heads[bucket] = next;
         } else {
@@ -94,11 +108,7 @@ impl Wheel {
         if self.resume == timer {
             self.resume = next;
         }
-        self.entries[timer as usize] = Entry {
-            due: u64::MAX,
-            next: NONE,
-            prev: NONE,
-        };
+        self.entries[timer as usize] = Entry::UNARMED;
     }
 
     /// Disarms and gives one timer that is due at `now`; `None` when there is none left.
@@ -118,7 +128,8 @@ impl Wheel {
             };
             while timer != NONE {
                 let entry = self.entries[timer as usize];
-                if entry.due <= self.position {
+                // How long ago it was due: more than half of the circle is ahead.
+                if wrapped(self.position).wrapping_sub(entry.due) < 1 << 31 {
                     self.resuming = true;
                     self.resume = entry.next;
                     self.disarm(timer);
@@ -180,6 +191,11 @@ const fn word_of(number: u64) -> usize {
     (number % (BUCKETS as u64 / 64)) as usize
 }
 
+#[allow(clippy::cast_possible_truncation)] // That is what it is for.
+const fn wrapped(due: u64) -> u32 {
+    due as u32
+}
+
 #[allow(clippy::cast_possible_truncation)] // Less than BUCKETS.
 const fn bucket_of(due: u64) -> usize {
     (due % BUCKETS as u64) as usize
@@ -213,6 +229,19 @@ mod tests {
             now += 250;
         }
         assert_eq!(wheel.expire(Tick::ms(181_005)), Some(0));
+    }
+
+    #[test]
+    fn a_timer_fires_across_the_wrap_of_its_bucket_number_and_a_far_one_not_at_once() {
+        let mut wheel = Wheel::new(2);
+        let start = Tick((1 << (32 + BUCKET_SHIFT)) - 10 * BUCKET_NS);
+        assert_eq!(wheel.expire(start), None);
+        wheel.arm(0, start.plus_ms(100));
+        wheel.arm(1, Tick::NEVER);
+        assert_eq!(wheel.expire(start.plus_ms(99)), None);
+        assert_eq!(wheel.expire(start.plus_ms(105)), Some(0));
+        assert_eq!(wheel.expire(start.plus_ms(40 * 86_400_000)), None);
+        assert_eq!(wheel.expire(start.plus_ms(60 * 86_400_000)), Some(1));
     }
 
     proptest! {

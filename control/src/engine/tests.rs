@@ -832,10 +832,7 @@ fn what_finds_a_full_mailbox_or_no_socket_is_counted() {
         stage.desk.hand_over(listen, source, b"no SIP");
     }
     let identity = Identity::new(WorkerId(0), settings.boot, settings.secrets, Vec::new());
-    let id = trunkline_dataplane::sip::Id {
-        slot: 1,
-        generation: 1,
-    };
+    let id = trunkline_dataplane::sip::Id::new(1, 1);
     let branch = identity.branch(Kind::Stateful, id, 0);
     let branch = std::str::from_utf8(&branch).unwrap();
     let error = IcmpError {

@@ -149,10 +149,10 @@ impl Identity {
         Ok(Branch {
             kind,
             worker: WorkerId(raw[1]),
-            id: Id {
-                slot: u32::from_be_bytes([raw[4], raw[5], raw[6], raw[7]]),
-                generation: u16::from_be_bytes([raw[8], raw[9]]),
-            },
+            id: Id::new(
+                u32::from_be_bytes([raw[4], raw[5], raw[6], raw[7]]),
+                u16::from_be_bytes([raw[8], raw[9]]),
+            ),
             loop_hash: u32::from_be_bytes([raw[10], raw[11], raw[12], raw[13]]),
         })
     }
@@ -283,10 +283,7 @@ mod tests {
         Identity::new(WorkerId(1), boot, secrets, vec![listen(1), listen(2)])
     }
 
-    const ID: Id = Id {
-        slot: 123_456,
-        generation: 7,
-    };
+    const ID: Id = Id::new(123_456, 7);
     const SIDES: Sides = Sides {
         caller: ListenIndex(0),
         callee: ListenIndex(1),

@@ -2,30 +2,33 @@
 //!
 //! Keys are 64 bits of a SipHash with a secret key, so that two requests collide
 //! once in 2^64 and nobody can make them: equal keys are taken to be equal things.
+//!
+//! A key's home is its high bits scaled to the table, whose size need then be no power of
+//! two: a table has two cells for each key, not up to four.
 
 use super::slab::Id;
 
 const EMPTY: u64 = 0;
 
+/// A load of one half: a look-up ends after one or two cells.
+const CELLS_PER_KEY: usize = 2;
+
 /// A table of at most `capacity` keys at a load of one half.
 #[derive(Debug)]
 pub struct Index {
     cells: Box<[(u64, Id)]>,
-    mask: usize,
 }
 
 impl Index {
+    /// Bytes that a key costs.
+    pub const KEY_LEN: usize = CELLS_PER_KEY * size_of::<(u64, Id)>();
+
     /// An empty table.
     #[must_use]
     pub fn new(capacity: u32) -> Index {
-        let cells = (capacity as usize * 2).next_power_of_two().max(2);
-        let nobody = Id {
-            slot: 0,
-            generation: 0,
-        };
+        let cells = (capacity as usize * CELLS_PER_KEY).max(2);
         Index {
-            cells: vec![(EMPTY, nobody); cells].into_boxed_slice(),
-            mask: cells - 1,
+            cells: vec![(EMPTY, Id::new(0, 0)); cells].into_boxed_slice(),
         }
     }
 
@@ -34,7 +37,7 @@ impl Index {
         let key = nonzero(key);
         let mut at = self.home(key);
         while self.cells[at].0 != EMPTY && self.cells[at].0 != key {
-            at = (at + 1) & self.mask;
+            at = self.after(at);
         }
         self.cells[at] = (key, id);
     }
@@ -48,7 +51,7 @@ impl Index {
             if self.cells[at].0 == key {
                 return Some(self.cells[at].1);
             }
-            at = (at + 1) & self.mask;
+            at = self.after(at);
         }
         None
     }
@@ -61,29 +64,45 @@ impl Index {
             if self.cells[at].0 == EMPTY {
                 return;
             }
-            at = (at + 1) & self.mask;
+            at = self.after(at);
         }
         if self.cells[at].1 != id {
             return;
         }
         // Close the gap: whoever was pushed past it moves up.
         let mut gap = at;
-        let mut next = (gap + 1) & self.mask;
+        let mut next = self.after(gap);
         while self.cells[next].0 != EMPTY {
             let home = self.home(self.cells[next].0);
-            let pushed = next.wrapping_sub(home) & self.mask;
-            if pushed >= (next.wrapping_sub(gap) & self.mask) {
+            if self.distance(home, next) >= self.distance(gap, next) {
                 self.cells[gap] = self.cells[next];
                 gap = next;
             }
-            next = (next + 1) & self.mask;
+            next = self.after(next);
         }
         self.cells[gap].0 = EMPTY;
     }
 
-    #[allow(clippy::cast_possible_truncation)] // Masked to the table.
+    #[allow(clippy::cast_possible_truncation)] // Less than the table's cells.
     const fn home(&self, key: u64) -> usize {
-        key as usize & self.mask
+        ((key as u128 * self.cells.len() as u128) >> 64) as usize
+    }
+
+    const fn after(&self, at: usize) -> usize {
+        if at + 1 == self.cells.len() {
+            0
+        } else {
+            at + 1
+        }
+    }
+
+    /// How many cells behind `from` lies `to`.
+    const fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from {
+            to - from
+        } else {
+            to + self.cells.len() - from
+        }
     }
 }
 
@@ -104,9 +123,9 @@ mod tests {
             let mut naive = HashMap::new();
             for (step, (key, insert)) in steps.into_iter().enumerate() {
                 // Few homes, so that runs collide and wrap.
-                let key = (key % 5) | (key << 32);
+                let key = ((key % 5) * (u64::MAX / 4)) ^ key;
                 if insert && naive.len() < 32 {
-                    let id = Id { slot: step as u32, generation: 0 };
+                    let id = Id::new(step as u32, 0);
                     index.insert(key, id);
                     naive.insert(nonzero(key), id);
                 } else if let Some(id) = naive.remove(&nonzero(key)) {

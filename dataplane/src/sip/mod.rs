@@ -12,6 +12,7 @@ pub mod build;
 pub mod call;
 pub mod edit;
 pub mod effects;
+pub mod endpoint;
 pub mod header;
 pub mod identity;
 mod index;
@@ -27,6 +28,7 @@ pub mod undelivered;
 pub mod uri;
 pub mod via;
 
+pub use endpoint::Endpoint;
 pub use identity::owner;
 pub use report::CallReport;
 pub use report::CallState;

@@ -1,13 +1,36 @@
 //! A fixed set of slots with generations: what our identifiers point into.
 
-/// A slot of a slab and which tenant of it is meant.
+/// A slot of a slab and which tenant of it is meant. 8 bytes, with or without an `Option`
+/// around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id {
     /// The slot.
     pub slot: u32,
     /// Counts the slot's tenants; an old identifier finds nothing.
     pub generation: u16,
+    niche: Niche,
 }
+
+/// Has one value only: the compiler keeps `None` in the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+enum Niche {
+    Here,
+}
+
+impl Id {
+    /// That tenant of that slot.
+    #[must_use]
+    pub const fn new(slot: u32, generation: u16) -> Id {
+        Id {
+            slot,
+            generation,
+            niche: Niche::Here,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Option<Id>>() == 8);
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -23,6 +46,9 @@ pub struct Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// Bytes that a value costs: its slot, and the slot's place among the free ones.
+    pub const SLOT_LEN: usize = size_of::<Slot<T>>() + size_of::<u32>();
+
     /// An empty slab.
     #[must_use]
     pub fn new(capacity: u32) -> Slab<T> {
@@ -42,20 +68,14 @@ impl<T> Slab<T> {
         let slot = self.free.pop()?;
         let entry = &mut self.slots[slot as usize];
         entry.value = Some(value);
-        Some(Id {
-            slot,
-            generation: entry.generation,
-        })
+        Some(Id::new(slot, entry.generation))
     }
 
     /// The identifier that the next value will get; `None` where there is no free slot.
     #[must_use]
     pub fn vacant(&self) -> Option<Id> {
         let &slot = self.free.last()?;
-        Some(Id {
-            slot,
-            generation: self.slots[slot as usize].generation,
-        })
+        Some(Id::new(slot, self.slots[slot as usize].generation))
     }
 
     /// The value of `id`, if it is still there.
@@ -95,10 +115,10 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn tenant(&self, slot: u32) -> Option<Id> {
         let entry = self.slots.get(slot as usize)?;
-        entry.value.as_ref().map(|_| Id {
-            slot,
-            generation: entry.generation,
-        })
+        entry
+            .value
+            .as_ref()
+            .map(|_| Id::new(slot, entry.generation))
     }
 
     /// How many values there are.

@@ -95,10 +95,7 @@ impl Proxy {
             key,
             state: CallState::Calling,
             // Set once the INVITE has its transaction.
-            invite: Id {
-                slot: u32::MAX,
-                generation: 0,
-            },
+            invite: Id::new(u32::MAX, 0),
             sides,
             trunks,
             parties,

@@ -163,9 +163,9 @@ impl Proxy {
         step.effects.send(len, way.to, way.listen);
 
         let invite = message.method() == Method::Invite;
-        let reply_to = self.reply_to(message, arrival.source);
-        let mut server = Server::new(key, invite, arrival.source, reply_to, arrival.listen);
-        let mut client = Client::new(message.method(), way.to, way.listen, kept, step.now);
+        let reply_to = self.reply_to(message, arrival.source).into();
+        let mut server = Server::new(key, invite, reply_to, arrival.listen, step.now);
+        let mut client = Client::new(message.method(), way.to.into(), way.listen, kept, step.now);
         server.client = Some(client_id);
         server.call = call;
         // Both slabs have room: it was looked at above.
@@ -256,10 +256,10 @@ impl Proxy {
         // The branch of a repetition is the same: it is made of the request's own.
         let key = self.transaction_key(message, b"ACK");
         let bytes = key.to_be_bytes();
-        let id = Id {
-            slot: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-            generation: u16::from_be_bytes([bytes[4], bytes[5]]),
-        };
+        let id = Id::new(
+            u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            u16::from_be_bytes([bytes[4], bytes[5]]),
+        );
         let loop_hash = self.loop_hash(message, arrival);
         let branch = self.identity.branch(Kind::Stateless, id, loop_hash);
         if let Err(refused) = self.edit_request(message, arrival, way, &branch) {

@@ -83,7 +83,7 @@ impl Proxy {
             .get(key)
             .and_then(|id| self.servers.get(id));
         // Whoever knows the branch but is not the caller cancels nothing.
-        let invite = invite.filter(|server| server.source.ip() == arrival.source.ip());
+        let invite = invite.filter(|server| server.reply_to.ip() == arrival.source.ip());
         let Some(invite) = invite else {
             return self.answer(message, arrival, 481, &[], step);
         };
@@ -130,7 +130,7 @@ impl Proxy {
         let Ok(len) = build::cancel(&sent, step.effects.room()) else {
             return;
         };
-        let bytes = step.effects.send(len, to, listen);
+        let bytes = step.effects.send(len, to.addr(), listen);
         let Some(kept) = self.kept.put(bytes) else {
             step.counters.count(Counter::KeptExhausted);
             return;

@@ -342,7 +342,7 @@ impl Proxy {
         };
         if let Some(kept) = &server.response {
             step.effects
-                .send_copy(self.kept.bytes(kept), server.reply_to, server.listen);
+                .send_copy(self.kept.bytes(kept), server.reply_to.addr(), server.listen);
             step.counters.count(Counter::Retransmissions);
         }
     }
@@ -355,7 +355,7 @@ impl Proxy {
         if let Some(kept) = &client.message {
             let bytes = self.kept.bytes(kept);
             step.effects
-                .send_copy(bytes, client.destination, client.listen);
+                .send_copy(bytes, client.destination.addr(), client.listen);
             if client.by_kernel {
                 step.effects.last_by_kernel();
             }

@@ -96,7 +96,7 @@ impl Proxy {
             .and_then(|invite| build::ack(&invite, response, room).ok());
         self.kept.release(kept);
         let Some(len) = built else { return };
-        let ack = self.kept.put(step.effects.send(len, to, listen));
+        let ack = self.kept.put(step.effects.send(len, to.addr(), listen));
         if let Some(client) = self.clients.get_mut(id) {
             client.message = ack;
         }
@@ -152,7 +152,7 @@ impl Proxy {
             return Counter::SipNotRoutable;
         }
         let sent = match self.splices.write(message.bytes(), step.effects.room()) {
-            Ok(len) => step.effects.send(len, to, listen),
+            Ok(len) => step.effects.send(len, to.addr(), listen),
             Err(_) => return Counter::SipTooLong,
         };
         // A 2xx to INVITE is repeated by who sent it (RFC 6026 §7.1).

@@ -181,7 +181,7 @@ impl Proxy {
             .splices
             .write(response.bytes(), step.effects.room())
             .ok()?;
-        let sent = step.effects.send(len, entry.reply_to, entry.listen);
+        let sent = step.effects.send(len, entry.reply_to.addr(), entry.listen);
         let old = std::mem::replace(&mut entry.response, self.kept.put(sent));
         self.release(old);
         self.arm_server(server);

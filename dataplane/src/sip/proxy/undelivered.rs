@@ -44,7 +44,7 @@ impl Proxy {
             Method::Invite => client.state == ClientState::Calling,
             _ => client.is_pending(),
         };
-        (waits && client.destination == what.destination).then_some(id)
+        (waits && client.destination == what.destination.into()).then_some(id)
     }
 
     /// Has the kernel send the request again, which knows by now what the way takes.

@@ -1,18 +1,17 @@
 //! The client transactions (RFC 3261 §17.1, RFC 6026 §7.2), with Timer C of a proxy
 //! (§16.6 step 11).
 
-use std::net::SocketAddr;
-
-use super::CAP_T2_MS;
-use super::NO_CAP_MS;
-use super::Resend;
+use super::NO_CAP;
+use super::T1;
+use super::T2;
+use super::Timers;
 use crate::frame::Kept;
 use crate::ids::ListenIndex;
 use crate::limits::T1_64_MS;
-use crate::limits::T2_MS;
 use crate::limits::T4_MS;
 use crate::limits::TIMER_C_MS;
 use crate::limits::TIMER_D_MS;
+use crate::sip::endpoint::Endpoint;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
 use crate::tick::Tick;
@@ -77,7 +76,7 @@ pub struct Client {
     /// Where it stands.
     pub state: ClientState,
     /// Where it was sent.
-    pub destination: SocketAddr,
+    pub destination: Endpoint,
     /// From which listen.
     pub listen: ListenIndex,
     /// The request as sent; after a failure of an INVITE the ACK to it.
@@ -88,8 +87,7 @@ pub struct Client {
     pub cancel: Cancel,
     /// True once ICMP has said that it is too large for the way.
     pub by_kernel: bool,
-    resend: Resend,
-    expire: Tick,
+    timers: Timers,
 }
 
 impl Client {
@@ -97,11 +95,15 @@ impl Client {
     #[must_use]
     pub fn new(
         method: Method,
-        destination: SocketAddr,
+        destination: Endpoint,
         listen: ListenIndex,
         message: Kept,
         now: Tick,
     ) -> Client {
+        // RFC 3261 §17.1.1.2: timers A and B. §17.1.2.2: timers E and F.
+        let mut timers = Timers::new(now);
+        timers.resend_in(T1, now);
+        timers.end_in(T1_64_MS, now);
         Client {
             method,
             state: ClientState::Calling,
@@ -111,9 +113,7 @@ impl Client {
             server: None,
             cancel: Cancel::No,
             by_kernel: false,
-            // RFC 3261 §17.1.1.2: timers A and B. §17.1.2.2: timers E and F.
-            resend: Resend::start(now),
-            expire: now.plus_ms(T1_64_MS),
+            timers,
         }
     }
 
@@ -139,15 +139,15 @@ impl Client {
         let first = self.state == ClientState::Calling;
         self.state = ClientState::Proceeding;
         if self.invite() {
-            self.resend = Resend::OFF;
+            self.timers.stop_resending();
             // RFC 3261 §16.7 step 2: a 100 does not reset Timer C, others do. A
             // cancelled INVITE has its own end (§9.1).
             if self.cancel == Cancel::No && (first || status != 100) {
-                self.expire = now.plus_ms(TIMER_C_MS);
+                self.timers.end_in(TIMER_C_MS, now);
             }
         } else if first {
             // RFC 3261 §17.1.2.2: in Proceeding Timer E runs at T2.
-            self.resend = Resend::every(now, T2_MS);
+            self.timers.resend_in(T2, now);
         }
         if status == 100 {
             Heard::Absorb
@@ -157,20 +157,20 @@ impl Client {
     }
 
     fn end(&mut self, status: u16, now: Tick) -> Heard {
-        self.resend = Resend::OFF;
+        self.timers.stop_resending();
         if !self.invite() {
             // RFC 3261 §17.1.2.2: Timer K.
             self.state = ClientState::Completed;
-            self.expire = now.plus_ms(T4_MS);
+            self.timers.end_in(T4_MS, now);
             Heard::Forward
         } else if status < 300 {
             // RFC 6026 §7.2: Timer M.
             self.state = ClientState::Accepted;
-            self.expire = now.plus_ms(T1_64_MS);
+            self.timers.end_in(T1_64_MS, now);
             Heard::Forward
         } else {
             self.state = ClientState::Completed;
-            self.expire = now.plus_ms(TIMER_D_MS);
+            self.timers.end_in(TIMER_D_MS, now);
             Heard::ForwardAndAck
         }
     }
@@ -178,7 +178,7 @@ impl Client {
     /// Takes note that a CANCEL was sent: RFC 3261 §9.1 gives the INVITE 64·T1 to end.
     pub fn cancelled(&mut self, by: Id, now: Tick) {
         self.cancel = Cancel::Sent(by);
-        self.expire = now.plus_ms(T1_64_MS);
+        self.timers.end_in(T1_64_MS, now);
     }
 
     /// True while no final response has come.
@@ -190,12 +190,12 @@ impl Client {
     /// When it wants to be woken.
     #[must_use]
     pub fn due(&self) -> Tick {
-        self.resend.at.min(self.expire)
+        self.timers.due()
     }
 
     /// What is due at `now`.
     pub fn fire(&mut self, now: Tick) -> Fired {
-        if self.expire <= now {
+        if self.timers.has_ended(now) {
             let rang_too_long =
                 self.invite() && self.state == ClientState::Proceeding && self.cancel == Cancel::No;
             return match self.is_pending() {
@@ -204,8 +204,8 @@ impl Client {
                 false => Fired::End,
             };
         }
-        let cap_ms = if self.invite() { NO_CAP_MS } else { CAP_T2_MS };
-        if self.resend.fire(now, cap_ms) {
+        let cap_ms = if self.invite() { NO_CAP } else { T2 };
+        if self.timers.resends(now, cap_ms) {
             Fired::Resend
         } else {
             Fired::Nothing
@@ -230,7 +230,7 @@ mod tests {
         };
         let message = KeptSlab::new(config).put(b"INVITE").unwrap();
         let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
-        Client::new(method, peer, ListenIndex(0), message, Tick(0))
+        Client::new(method, peer.into(), ListenIndex(0), message, Tick(0))
     }
 
     /// Every moment in ms at which something is sent again, and what ends it when.
@@ -280,13 +280,7 @@ mod tests {
         assert_eq!(client.hear(180, Tick::ms(20)), Heard::Forward);
         assert_eq!(client.hear(100, Tick::ms(90)), Heard::Absorb);
         assert_eq!(run(&mut client), (vec![], Fired::Cancel, 181_020));
-        client.cancelled(
-            Id {
-                slot: 0,
-                generation: 0,
-            },
-            Tick::ms(181_020),
-        );
+        client.cancelled(Id::new(0, 0), Tick::ms(181_020));
         assert_eq!(client.hear(180, Tick::ms(182_000)), Heard::Forward);
         assert_eq!(run(&mut client), (vec![], Fired::TimedOut, 213_020));
     }

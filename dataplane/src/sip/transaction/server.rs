@@ -1,13 +1,13 @@
 //! The server transactions (RFC 3261 §17.2, RFC 6026 §7.1).
 
-use std::net::SocketAddr;
-
-use super::CAP_T2_MS;
-use super::Resend;
+use super::T1;
+use super::T2;
+use super::Timers;
 use crate::frame::Kept;
 use crate::ids::ListenIndex;
 use crate::limits::T1_64_MS;
 use crate::limits::T4_MS;
+use crate::sip::endpoint::Endpoint;
 use crate::sip::slab::Id;
 use crate::tick::Tick;
 
@@ -44,10 +44,8 @@ pub struct Server {
     pub invite: bool,
     /// Where it stands.
     pub state: ServerState,
-    /// Where its responses go (RFC 3261 §18.2.2, RFC 3581 §4).
-    pub reply_to: SocketAddr,
-    /// Who sent it.
-    pub source: SocketAddr,
+    /// Where its responses go (RFC 3261 §18.2.2, RFC 3581 §4): the address that it came from.
+    pub reply_to: Endpoint,
     /// On which listen it came, and its responses leave.
     pub listen: ListenIndex,
     /// The last response sent, for retransmissions.
@@ -56,8 +54,7 @@ pub struct Server {
     pub client: Option<Id>,
     /// The call that it began or belongs to.
     pub call: Option<Id>,
-    resend: Resend,
-    expire: Tick,
+    timers: Timers,
 }
 
 impl Server {
@@ -66,22 +63,20 @@ impl Server {
     pub fn new(
         key: u64,
         invite: bool,
-        source: SocketAddr,
-        reply_to: SocketAddr,
+        reply_to: Endpoint,
         listen: ListenIndex,
+        now: Tick,
     ) -> Server {
         Server {
             key,
             invite,
             state: ServerState::Proceeding,
             reply_to,
-            source,
             listen,
             response: None,
             client: None,
             call: None,
-            resend: Resend::OFF,
-            expire: Tick::NEVER,
+            timers: Timers::new(now),
         }
     }
 
@@ -94,15 +89,15 @@ impl Server {
             (ServerState::Proceeding, 200..=299) if self.invite => {
                 // RFC 6026 §7.1: Timer L. The UAS retransmits the 2xx, not we.
                 self.state = ServerState::Accepted;
-                self.expire = now.plus_ms(T1_64_MS);
+                self.timers.end_in(T1_64_MS, now);
                 true
             }
             (ServerState::Proceeding, _) => {
                 self.state = ServerState::Completed;
                 // RFC 3261 §17.2.1: Timer H, and G over UDP. §17.2.2: Timer J.
-                self.expire = now.plus_ms(T1_64_MS);
+                self.timers.end_in(T1_64_MS, now);
                 if self.invite {
-                    self.resend = Resend::start(now);
+                    self.timers.resend_in(T1, now);
                 }
                 true
             }
@@ -124,8 +119,8 @@ impl Server {
             ServerState::Completed if self.invite => {
                 // RFC 3261 §17.2.1: Timer I.
                 self.state = ServerState::Confirmed;
-                self.resend = Resend::OFF;
-                self.expire = now.plus_ms(T4_MS);
+                self.timers.stop_resending();
+                self.timers.end_in(T4_MS, now);
                 true
             }
             ServerState::Confirmed => true,
@@ -136,14 +131,14 @@ impl Server {
     /// When it wants to be woken.
     #[must_use]
     pub fn due(&self) -> Tick {
-        self.resend.at.min(self.expire)
+        self.timers.due()
     }
 
     /// What is due at `now`.
     pub fn fire(&mut self, now: Tick) -> Fired {
-        if self.expire <= now {
+        if self.timers.has_ended(now) {
             Fired::End
-        } else if self.resend.fire(now, CAP_T2_MS) {
+        } else if self.timers.resends(now, T2) {
             Fired::Resend
         } else {
             Fired::Nothing
@@ -160,7 +155,7 @@ mod tests {
 
     fn server(invite: bool) -> Server {
         let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
-        Server::new(1, invite, peer, peer, ListenIndex(0))
+        Server::new(1, invite, peer.into(), ListenIndex(0), Tick(0))
     }
 
     /// Every moment in ms at which something is sent again, and the end.
