@@ -113,7 +113,7 @@ impl Default for Failover {
 }
 
 /// Session timers (RFC 4028 §8).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionTimer {
     /// The Session-Expires in seconds that an INVITE gets which asks for none; 0: none.
     pub expires_s: u32,

@@ -1,6 +1,8 @@
 //! What one value of the file says of another: names that must exist, addresses
 //! that must not be taken twice.
 
+mod dial;
+
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -30,6 +32,7 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     check.media(file);
     check.trunks(file);
     check.routes(file);
+    check.session(file);
 }
 
 struct Check<'p> {
@@ -329,115 +332,6 @@ impl Check<'_> {
         if pairs < workers {
             let help = format!("each of the {workers} workers needs at least one pair");
             self.wrong(span, format!("{pairs} pairs of ports are too few"), help);
-        }
-    }
-
-    fn trunks(&mut self, file: &File) {
-        self.count(
-            "trunk",
-            file.trunks.len(),
-            file.trunks.get(65_535).map(|trunk| trunk.name.span()),
-        );
-        self.names("trunk", file.trunks.iter().map(|trunk| &trunk.name));
-        let listens: Vec<_> = file
-            .listens
-            .iter()
-            .map(|listen| listen.name.get_ref())
-            .collect();
-        let media: Vec<_> = file
-            .media
-            .iter()
-            .map(|range| range.name.get_ref())
-            .collect();
-        let mut sources = HashMap::new();
-        for trunk in &file.trunks {
-            self.known("listen", trunk.listen.as_ref(), &listens);
-            self.known("media", trunk.media.as_ref(), &media);
-            if let Some(target) = &trunk.target {
-                self.endpoint(
-                    &target.span(),
-                    target.get_ref().ip(),
-                    Some(target.get_ref().port()),
-                );
-                let listen = file.listens.iter().find(|listen| {
-                    trunk.listen.as_ref().map(Spanned::get_ref) == Some(listen.name.get_ref())
-                });
-                if let Some(from) = listen.and_then(|listen| listen.address.as_ref()) {
-                    let (target_ip, from) = (target.get_ref().ip(), from.get_ref().ip());
-                    let what = "the listen from which we speak to it";
-                    self.one_family(target.span(), target_ip, what, from);
-                }
-            }
-            for source in &trunk.sources {
-                let subnet = *source.get_ref();
-                if subnet.base() != subnet.address {
-                    let help = format!("did you mean {}/{}?", subnet.base(), subnet.prefix_len);
-                    self.wrong(
-                        source.span(),
-                        format!("{} is not a network's first address", subnet.address),
-                        help,
-                    );
-                }
-                if is_link_local(subnet.address) {
-                    let message = format!("{} is link-local", subnet.address);
-                    let help = "a peer on the link must be known by its global address";
-                    self.wrong(source.span(), message, help);
-                }
-                let key = (subnet.base(), subnet.prefix_len);
-                let name = &trunk.name.get_ref().0;
-                if let Some(other) = sources.insert(key, name) {
-                    let message = format!("\"{name}\" cannot have a source that \"{other}\" has");
-                    self.wrong(
-                        source.span(),
-                        message,
-                        "a request's source must name one trunk",
-                    );
-                }
-            }
-        }
-    }
-
-    fn routes(&mut self, file: &File) {
-        let trunks: Vec<_> = file
-            .trunks
-            .iter()
-            .map(|trunk| trunk.name.get_ref())
-            .collect();
-        for route in &file.routes {
-            self.known("from", route.from.as_ref(), &trunks);
-            self.known("to", route.to.as_ref(), &trunks);
-            if let Some(prefix) = &route.prefix {
-                if prefix.get_ref().is_empty() {
-                    self.wrong(
-                        prefix.span(),
-                        "`prefix` is empty",
-                        "leave it out to match every request",
-                    );
-                }
-                if ["sip:", "sips:", "tel:"]
-                    .iter()
-                    .any(|scheme| prefix.get_ref().starts_with(scheme))
-                {
-                    self.wrong(
-                        prefix.span(),
-                        "`prefix` begins with a scheme",
-                        "leave the scheme out, as in \"+44\"",
-                    );
-                }
-            }
-            let Some(to) = &route.to else { continue };
-            let target = file
-                .trunks
-                .iter()
-                .find(|trunk| trunk.name.get_ref() == to.get_ref());
-            if target.is_some_and(|trunk| trunk.target.is_none()) {
-                let name = &to.get_ref().0;
-                self.wrong(
-                    to.span(),
-                    format!("trunk \"{name}\" has no target"),
-                    "give the trunk target = \"address:port\"",
-                );
-            }
         }
     }
 

@@ -34,6 +34,12 @@ use crate::privileges::Wish;
 /// the square of this.
 pub(super) const WORKERS_MAX: u32 = 32;
 
+/// Most codes by which a target fails: each final response is compared with all of them.
+const FAILOVER_CODES_MAX: usize = 16;
+
+/// Most targets of a trunk, and trunks of a route.
+pub(super) const TARGETS_MAX: usize = 8;
+
 /// The file as it was read, each value with its place.
 #[derive(Debug)]
 pub(super) struct File {
@@ -58,6 +64,8 @@ pub(super) struct File {
     pub media: Vec<Media>,
     pub trunks: Vec<Trunk>,
     pub routes: Vec<Route>,
+    pub session_expires: Spanned<u32>,
+    pub session_min: Spanned<u32>,
     /// Where the file begins, for what is missing in all of it.
     pub top: Range<usize>,
 }
@@ -83,6 +91,7 @@ pub(super) struct Listen {
     pub name: Spanned<Name>,
     pub address: Option<Spanned<SocketAddr>>,
     pub advertise: Option<Spanned<SocketAddr>>,
+    pub stateless: bool,
 }
 
 /// `[[media]]`
@@ -99,7 +108,9 @@ pub(super) struct Media {
 pub(super) struct Trunk {
     pub name: Spanned<Name>,
     pub sources: Vec<Spanned<Subnet>>,
-    pub target: Option<Spanned<SocketAddr>>,
+    pub targets: Vec<Spanned<SocketAddr>>,
+    pub failover_codes: Option<Spanned<Vec<u16>>>,
+    pub no_answer_ms: u32,
     pub listen: Option<Spanned<Name>>,
     pub media: Option<Spanned<Name>>,
 }
@@ -109,7 +120,16 @@ pub(super) struct Trunk {
 pub(super) struct Route {
     pub from: Option<Spanned<Name>>,
     pub prefix: Option<Spanned<String>>,
-    pub to: Option<Spanned<Name>>,
+    pub to: Vec<Choice>,
+    pub stateless: bool,
+}
+
+/// One of the trunks of a route.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub trunk: Spanned<Name>,
+    /// In thousandths.
+    pub q: u16,
 }
 
 /// What a thing of the configuration is called: letters, digits, `-`, `_` and `.`.
@@ -297,6 +317,8 @@ impl File {
             media: Vec::new(),
             trunks: Vec::new(),
             routes: Vec::new(),
+            session_expires: Spanned::new(0..0, 1800),
+            session_min: Spanned::new(0..0, 90),
             top: top.span(),
         };
         file.read_sizes(&mut top);
@@ -326,6 +348,11 @@ impl File {
             let expected = "an address and a port, as in \"127.0.0.1:9470\" or \"[::1]:9470\"";
             self.metrics = metrics.required("address", expected);
             metrics.finish();
+        }
+        if let Some(mut session) = top.table("session", "[session]") {
+            self.session_expires = session.integer("expires", 0..=86_400, 1800);
+            self.session_min = session.integer("min_se", 90..=86_400, 90);
+            session.finish();
         }
         if let Some(mut rings) = top.table("rings", "[rings]") {
             self.ring_rx = rings.integer("rx", 64..=1 << 15, 2048);
@@ -393,10 +420,12 @@ fn listen(section: &mut Section<'_>) -> Option<Listen> {
     let name = section.required("name", NAME);
     let address = section.required("address", SOCKET_ADDRESS);
     let advertise = section.parsed("advertise", SOCKET_ADDRESS);
+    let stateless = section.flag("stateless");
     Some(Listen {
         name: name?,
         address: address.as_ref().map(canonical_socket),
         advertise: advertise.as_ref().map(canonical_socket),
+        stateless,
     })
 }
 
@@ -422,13 +451,17 @@ fn trunk(section: &mut Section<'_>) -> Option<Trunk> {
     let subnet =
         "IP addresses or networks, as in \"192.0.2.7\", \"192.0.2.0/24\" or \"2001:db8::/64\"";
     let sources = section.required_list("sources", subnet);
-    let target = section.parsed("target", SOCKET_ADDRESS);
+    let targets = section.one_or_list("target", SOCKET_ADDRESS);
+    let failover_codes = section.one_or_more("failover_codes", &(300..=599), FAILOVER_CODES_MAX);
+    let no_answer_ms = section.integer("no_answer_ms", 100..=32_000, 2_000);
     let listen = section.required("listen", "the name of a [[listen]]");
     let media = section.required("media", "the name of a [[media]] range");
     Some(Trunk {
         name: name?,
         sources,
-        target: target.as_ref().map(canonical_socket),
+        targets: targets.iter().map(canonical_socket).collect(),
+        failover_codes,
+        no_answer_ms: *no_answer_ms.get_ref(),
         listen,
         media,
     })
@@ -441,6 +474,17 @@ fn route(section: &mut Section<'_>) -> Route {
             "prefix",
             "the beginning of a Request-URI without its scheme, as in \"+44\"",
         ),
-        to: section.required("to", "the name of a [[trunk]] with a target"),
+        to: section.texts_or_tables(
+            "to",
+            "`to` of [[route]]",
+            "the name of a [[trunk]] with a target, or a list of such names and of tables as in { trunk = \"carrier\", q = 0.5 }",
+            |trunk| Choice { trunk, q: 1000 },
+            |choice| {
+                let trunk = choice.required("trunk", "the name of a [[trunk]] with a target");
+                let q = choice.thousandths("q", 1000);
+                Some(Choice { trunk: trunk?, q })
+            },
+        ),
+        stateless: section.flag("stateless"),
     }
 }

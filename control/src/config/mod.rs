@@ -275,7 +275,10 @@ fn resolve(file: file::File) -> Config {
             .into_iter()
             .filter_map(|entry| trunk(entry, &listen_names, &media_names))
             .collect(),
-        session: SessionTimer::default(),
+        session: SessionTimer {
+            expires_s: file.session_expires.into_inner(),
+            min_s: file.session_min.into_inner(),
+        },
         routes: file
             .routes
             .into_iter()
@@ -322,7 +325,7 @@ fn listen(entry: file::Listen) -> Option<Listen> {
         name: entry.name.into_inner().0,
         address,
         advertised,
-        stateless: false,
+        stateless: entry.stateless,
     })
 }
 
@@ -347,29 +350,38 @@ fn trunk(entry: file::Trunk, listens: &[file::Name], media: &[file::Name]) -> Op
         name: entry.name.into_inner().0,
         sources: sources.collect(),
         targets: entry
-            .target
-            .map(toml::Spanned::into_inner)
+            .targets
             .into_iter()
+            .map(toml::Spanned::into_inner)
             .collect(),
-        failover: Failover::default(),
+        failover: Failover {
+            codes: entry
+                .failover_codes
+                .map_or_else(|| Failover::default().codes, toml::Spanned::into_inner),
+            no_answer_ms: entry.no_answer_ms.into(),
+        },
         listen: ListenIndex(narrow(position(listens, entry.listen?.get_ref())?)),
         media: MediaIndex(narrow(position(media, entry.media?.get_ref())?)),
     })
 }
 
 fn route(entry: file::Route, trunks: &[file::Name]) -> Option<DialRoute> {
-    let index = |name: toml::Spanned<file::Name>| {
+    let index = |name: &toml::Spanned<file::Name>| {
         let at = position(trunks, name.get_ref())?;
         Some(TrunkIndex(u16::try_from(at).unwrap_or(u16::MAX)))
     };
+    let choice = |choice: &file::Choice| {
+        let (trunk, q) = (index(&choice.trunk)?, choice.q);
+        Some(Choice { trunk, q })
+    };
+    let mut to: Vec<Choice> = entry.to.iter().map(choice).collect::<Option<_>>()?;
+    // Those of the same q stay in the order of the file.
+    to.sort_by_key(|choice| std::cmp::Reverse(choice.q));
     Some(DialRoute {
-        from: entry.from.and_then(index),
+        from: entry.from.as_ref().and_then(index),
         prefix: entry.prefix.map(toml::Spanned::into_inner),
-        to: vec![Choice {
-            trunk: entry.to.and_then(index)?,
-            q: 1000,
-        }],
-        stateless: false,
+        to,
+        stateless: entry.stateless,
     })
 }
 

@@ -26,6 +26,12 @@ pub(super) struct Section<'a> {
 
 type Value<'a> = &'a Spanned<DeValue<'a>>;
 
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "numbers from 0 to 1, in thousandths"
+)]
 impl<'a> Section<'a> {
     pub(super) fn new(
         title: &'static str,
@@ -266,6 +272,96 @@ impl<'a> Section<'a> {
             .iter()
             .filter_map(|item| self.read(key, item, expected))
             .collect()
+    }
+
+    /// A text that `T` can read, or a list of them that is not empty; none where the key does
+    /// not stand there.
+    pub(super) fn one_or_list<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Vec<Spanned<T>> {
+        let expected = format!("{expected}, or a list of such");
+        let items = self.one_or_more_items(key, &expected);
+        items
+            .into_iter()
+            .filter_map(|item| self.read(key, item, &expected))
+            .collect()
+    }
+
+    /// The value of `key`, or each of the list that stands there. An empty list is wrong.
+    fn one_or_more_items(&mut self, key: &'static str, expected: &str) -> Vec<Value<'a>> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        match value.get_ref().as_array() {
+            Some(list) if list.is_empty() => {
+                self.wrong(value, format!("`{key}` is empty"), expected);
+                Vec::new()
+            }
+            Some(list) => list.iter().collect(),
+            None => vec![value],
+        }
+    }
+
+    /// A text that `T` can read, or a list of such texts and of tables `{ .. }` that `read`
+    /// reads; it must stand there.
+    pub(super) fn texts_or_tables<T: FromStr, R>(
+        &mut self,
+        key: &'static str,
+        title: &'static str,
+        expected: &str,
+        of_text: impl Fn(Spanned<T>) -> R,
+        mut read: impl FnMut(&mut Section<'_>) -> Option<R>,
+    ) -> Vec<R> {
+        let mut found = Vec::new();
+        for item in self.one_or_more_items(key, expected) {
+            if let Some(table) = item.get_ref().as_table() {
+                let mut section = Section::new(title, table, item.span(), self.problems);
+                found.extend(read(&mut section));
+                section.finish();
+            } else {
+                found.extend(self.read(key, item, expected).map(&of_text));
+            }
+        }
+        if found.is_empty() {
+            self.missing(key, expected);
+        }
+        found
+    }
+
+    /// A number from 0 to 1, in thousandths, or `default`.
+    pub(super) fn thousandths(&mut self, key: &'static str, default: u16) -> u16 {
+        let expected = "a number from 0 to 1, as in 0.5";
+        let Some(value) = self.value(key) else {
+            return default;
+        };
+        let number = match value.get_ref() {
+            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            DeValue::Integer(_) => whole_number(value).map(|number| number as f64),
+            _ => {
+                self.wrong_type(key, value, expected);
+                return default;
+            }
+        };
+        match number.filter(|number| (0.0..=1.0).contains(number)) {
+            Some(number) => (number * 1000.0).round() as u16,
+            None => {
+                self.wrong(value, format!("`{key}` is out of range"), expected);
+                default
+            }
+        }
+    }
+
+    /// `true` or `false`; false where the key does not stand there.
+    pub(super) fn flag(&mut self, key: &'static str) -> bool {
+        let Some(value) = self.value(key) else {
+            return false;
+        };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            self.wrong_type(key, value, "true or false");
+            false
+        })
     }
 
     /// The one table `[key]`, or `None`.

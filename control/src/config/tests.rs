@@ -93,6 +93,15 @@ fn what_the_default_configuration_says_of_a_default_is_so() {
     assert_eq!(full.interfaces[0].zero_copy, full.interfaces[1].zero_copy);
     assert_eq!(full.cores, Some(vec![0, 1]));
     assert_eq!(full.group.as_deref(), Some("trunkline"));
+    let trunk = |config: &Config| {
+        let failover = &config.trunks[0].failover;
+        (failover.codes.clone(), failover.no_answer_ms)
+    };
+    assert_eq!(full.trunks[1].failover.codes, trunk(&sparse).0);
+    assert_eq!(full.trunks[1].failover.no_answer_ms, trunk(&sparse).1);
+    assert_eq!(full.session, sparse.session);
+    assert_eq!(full.listens[0].stateless, sparse.listens[0].stateless);
+    assert_eq!(full.routes[0].stateless, sparse.routes[0].stateless);
     let metrics = full.metrics.map(|address| address.to_string());
     assert_eq!(metrics.as_deref(), Some("127.0.0.1:9470"));
 }
@@ -107,7 +116,7 @@ fn is_key(line: &str) -> bool {
 fn every_key_of_the_code_stands_in_the_default_configuration() {
     // An unknown key in each table makes the reader name the keys that it knows.
     let mut probe = String::from("zzzzzzzzzz = 1\n");
-    for table in ["[umem]", "[metrics]", "[rings]", "[capacity]"] {
+    for table in ["[umem]", "[metrics]", "[rings]", "[capacity]", "[session]"] {
         probe += &format!("{table}\nzzzzzzzzzz = 1\n");
     }
     for table in ["interface", "listen", "media", "trunk", "route"] {
@@ -135,7 +144,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        16 + 2 + 1 + 2 + 5 + 8 + 3 + 4 + 5 + 3,
+        17 + 2 + 1 + 2 + 2 + 5 + 8 + 4 + 4 + 7 + 4,
         "a table was not probed:\n{refusal}"
     );
 }
@@ -322,6 +331,55 @@ fn names_that_no_one_has() {
 #[test]
 fn a_route_to_a_trunk_without_target() {
     insta::assert_snapshot!(refusal_with("target = \"10.77.1.2:5060\"", ""));
+}
+
+#[test]
+fn targets_and_trunks_are_read_in_the_order_in_which_they_are_tried() {
+    let source = GOOD
+        .replace(
+            "target = \"10.77.1.2:5060\"",
+            "target = [\"10.77.1.2:5060\", \"10.77.1.3:5060\"]\nfailover_codes = [500, 503]",
+        )
+        .replace(
+            "to = \"caller\"",
+            "to = [{ trunk = \"caller\", q = 0.25 }, \"second\"]",
+        );
+    let second = "\n[[trunk]]\nname = \"second\"\nsources = [\"10.77.1.9\"]\nlisten = \"access\"\n\
+                  media = \"access\"\ntarget = \"10.77.1.9:5060\"\nno_answer_ms = 500\n";
+    let config = parse(&(source + second)).unwrap_or_else(|problems| panic!("{problems}"));
+    let targets: Vec<_> = config.trunks[0]
+        .targets
+        .iter()
+        .map(|t| t.ip().to_string())
+        .collect();
+    assert_eq!(targets, ["10.77.1.2", "10.77.1.3"]);
+    assert_eq!(config.trunks[0].failover.codes, [500, 503]);
+    assert_eq!(config.trunks[1].failover.no_answer_ms, 500);
+    let choices: Vec<_> = config.routes[0]
+        .to
+        .iter()
+        .map(|c| (c.trunk.0, c.q))
+        .collect();
+    assert_eq!(choices, [(1, 1000), (0, 250)]);
+}
+
+#[test]
+fn targets_and_trunks_that_cannot_be() {
+    let target = "target = \"10.77.1.2:5060\"";
+    insta::assert_snapshot!(refusal_with(
+        target,
+        "target = [\"10.77.1.2:5060\", \"[2001:db8::2]:5060\", \"10.77.1.2:5060\"]"
+    ));
+    insta::assert_snapshot!(refusal_with(
+        target,
+        "target = \"10.77.1.2:5060\"\nfailover_codes = [503, 407, 487]"
+    ));
+    insta::assert_snapshot!(refusal_with(
+        "to = \"caller\"",
+        "stateless = true\nto = [\"caller\", { trunk = \"calller\", q = 2 }, { name = \"x\" }]"
+    ));
+    let session = format!("[session]\nexpires = 60\n{GOOD}");
+    insta::assert_snapshot!(refusal(&session));
 }
 
 #[test]
