@@ -111,6 +111,21 @@ impl Wheel {
         self.entries[timer as usize] = Entry::UNARMED;
     }
 
+    /// True while `timer` is armed.
+    #[must_use]
+    pub fn is_armed(&self, timer: u32) -> bool {
+        self.entries
+            .get(timer as usize)
+            .is_some_and(|entry| entry.prev != UNARMED)
+    }
+
+    /// Every timer that is armed.
+    pub fn armed(&self) -> impl Iterator<Item = u32> {
+        (0..)
+            .zip(&self.entries)
+            .filter_map(|(timer, entry)| (entry.prev != UNARMED).then_some(timer))
+    }
+
     /// Disarms and gives one timer that is due at `now`; `None` when there is none left.
     pub fn expire(&mut self, now: Tick) -> Option<u32> {
         let now = now.0 >> BUCKET_SHIFT;
@@ -214,9 +229,11 @@ mod tests {
         let mut wheel = Wheel::new(4);
         wheel.arm(2, Tick::ms(500));
         assert_eq!(wheel.expire(Tick::ms(499)), None);
+        assert!(wheel.is_armed(2) && wheel.armed().eq([2]));
         assert_eq!(wheel.expire(Tick(500_000_000 + BUCKET_NS)), Some(2));
         assert_eq!(wheel.expire(Tick::ms(100_000)), None);
         assert_eq!(wheel.next_due(), Tick::NEVER);
+        assert!(!wheel.is_armed(2));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::limits::TIMERS_PER_TURN;
 use crate::mailbox::Mail;
 use crate::mailbox::Origin;
 use crate::mailbox::SipMail;
+use crate::media::CallRef;
 use crate::media::FlowTable;
 use crate::media::GROWTH_MAX;
 use crate::media::RangeError;
@@ -45,6 +46,7 @@ use crate::settings::Settings;
 use crate::sip::effects::Effects;
 use crate::sip::message::Message;
 use crate::sip::proxy::Arrival;
+use crate::sip::proxy::Audit;
 use crate::sip::proxy::Owner;
 use crate::sip::proxy::Proxy;
 use crate::sip::proxy::Step;
@@ -206,6 +208,20 @@ impl<R: Rings> Worker<R> {
     #[must_use]
     pub fn ports_in_use(&self) -> usize {
         self.proxy.ports_in_use()
+    }
+
+    /// Walks all tables of the SIP core.
+    ///
+    /// # Errors
+    /// What does not hold, see [`Proxy::audit`].
+    pub fn audit(&self) -> Result<Audit, String> {
+        self.proxy.audit()
+    }
+
+    /// The local address of every flow that is open here, and its call.
+    pub fn flow_slots(&self) -> impl Iterator<Item = (SocketAddr, CallRef)> {
+        let reports = self.flows.reports(0, self.flows.slot_count());
+        reports.map(|report| (report.spec.local, report.spec.call))
     }
 
     /// The counts of each trunk as they are now.

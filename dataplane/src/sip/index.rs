@@ -56,6 +56,11 @@ impl Index {
         None
     }
 
+    /// Every key, as it was entered but for 0, and what stands under it.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, Id)> {
+        self.cells.iter().copied().filter(|&(key, _)| key != EMPTY)
+    }
+
     /// Removes `key` if it still stands for `id`.
     pub fn remove(&mut self, key: u64, id: Id) {
         let key = nonzero(key);
@@ -134,6 +139,11 @@ mod tests {
                 for (&key, &id) in &naive {
                     prop_assert_eq!(index.get(key), Some(id));
                 }
+                let mut entries: Vec<_> = index.entries().collect();
+                let mut expected: Vec<_> = naive.iter().map(|(&key, &id)| (key, id)).collect();
+                entries.sort_by_key(|&(key, _)| key);
+                expected.sort_by_key(|&(key, _)| key);
+                prop_assert_eq!(entries, expected);
                 prop_assert_eq!(index.get(key).is_some(), naive.contains_key(&nonzero(key)));
             }
         }

@@ -121,6 +121,15 @@ impl<T> Slab<T> {
             .map(|_| Id::new(slot, entry.generation))
     }
 
+    /// Everybody who lives in it now, by slot.
+    pub fn tenants(&self) -> impl Iterator<Item = (Id, &T)> {
+        let slots = (0..).zip(&self.slots);
+        slots.filter_map(|(slot, entry)| {
+            let id = Id::new(slot, entry.generation);
+            Some((id, entry.value.as_ref()?))
+        })
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -157,5 +166,6 @@ mod tests {
         assert_eq!(slab.remove(old), None);
         assert_eq!(slab.get(new), Some(&'c'));
         assert_eq!(slab.tenant(0), Some(new));
+        assert_eq!(slab.tenants().collect::<Vec<_>>(), [(new, &'c')]);
     }
 }

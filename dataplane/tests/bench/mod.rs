@@ -66,7 +66,11 @@ pub struct Bench {
     /// What stands around the box.
     pub lab: Lab,
     hash: [u8; 16],
+    turns: usize,
 }
+
+/// Turns between two audits, which cost a hundred times more than a turn.
+const AUDIT_EVERY: usize = 16;
 
 impl Bench {
     pub fn new(workers: u8) -> Bench {
@@ -109,6 +113,7 @@ impl Bench {
             left: VecDeque::new(),
             lab: Lab::PLAIN,
             hash,
+            turns: 0,
         }
     }
 
@@ -145,10 +150,23 @@ impl Bench {
                 self.check(worker);
             }
             if !worked {
+                self.turns += 1;
+                if self.turns.is_multiple_of(AUDIT_EVERY) {
+                    self.audit();
+                }
                 return;
             }
         }
         panic!("the workers run in circles");
+    }
+
+    /// All tables agree.
+    fn audit(&self) {
+        for (number, worker) in self.workers.iter().enumerate() {
+            if let Err(why) = worker.audit() {
+                panic!("worker {number}: {why}");
+            }
+        }
     }
 
     fn take_sent(&mut self, worker: usize) {
@@ -269,6 +287,7 @@ impl Bench {
             assert!(worker.rings_mut().ledger().at_rest());
             assert_eq!(worker.ports_in_use(), 0);
         }
+        self.audit();
     }
 }
 

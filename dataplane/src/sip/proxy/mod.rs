@@ -14,7 +14,9 @@
 //! - `undelivered`: what ICMP says of requests
 //! - `media`: the offers and answers on their way through
 //! - `refusal`: the memory of refused requests
+//! - `audit`: what must hold among all tables between two inputs
 
+mod audit;
 mod calls;
 mod dialog;
 mod forward;
@@ -29,6 +31,7 @@ mod undelivered;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+pub use self::audit::Audit;
 use self::refusal::Refusals;
 use super::build;
 use super::call::Call;

@@ -56,7 +56,7 @@ impl Proxy {
         true
     }
 
-    fn timer(&self, number: u32) -> Timer {
+    pub(super) fn timer(&self, number: u32) -> Timer {
         let (clients, servers) = (self.clients.capacity(), self.servers.capacity());
         if number < clients {
             Timer::Client(number)

@@ -1,0 +1,154 @@
+//! An audit of the core: what must hold among all its tables between two inputs.
+//!
+//! For tests, the simulator and the fuzzers: it walks every table, and it allocates.
+//!
+//! - No state without a timer: each transaction and call has one that is armed, or is owned
+//!   by one that has.
+//! - An index and what it points into agree, both ways.
+//! - The kept messages in use are those that somebody holds, and so are the media ports.
+//! - No timer is armed for nobody.
+
+use std::net::SocketAddr;
+
+use super::Proxy;
+use super::Timer;
+use super::media::call_ref;
+use crate::frame::Kept;
+use crate::frame::KeptClass;
+use crate::media::CallRef;
+use crate::sip::call::Call;
+use crate::sip::index::Index;
+use crate::sip::report::CallState;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Server;
+
+/// What an audit saw, to be held against other workers' tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// The local address of every flow that the calls here have, and the call. Each must be
+    /// open at every worker, and no other.
+    pub flows: Vec<(SocketAddr, CallRef)>,
+}
+
+impl Proxy {
+    /// Walks all tables.
+    ///
+    /// # Errors
+    /// The first thing that does not hold: a bug of ours.
+    pub fn audit(&self) -> Result<Audit, String> {
+        self.audit_timers()?;
+        self.audit_indices()?;
+        self.audit_kept()?;
+        self.audit_ports()?;
+        let mut flows = Vec::new();
+        for (id, call) in self.calls.tenants() {
+            let streams = call.anchor.streams.iter().flatten();
+            let locals = streams.flat_map(|stream| stream.locals());
+            flows.extend(locals.map(|local| (local, call_ref(self.worker, id))));
+        }
+        Ok(Audit { flows })
+    }
+
+    /// Everything has a timer, and every timer has somebody.
+    fn audit_timers(&self) -> Result<(), String> {
+        let (clients, servers) = (self.clients.capacity(), self.servers.capacity());
+        for (id, client) in self.clients.tenants() {
+            if !self.wheel.is_armed(id.slot) {
+                return Err(format!("no timer for {id:?} {client:?}"));
+            }
+        }
+        for (id, server) in self.servers.tenants() {
+            if !self.wheel.is_armed(clients + id.slot) && !self.is_owned(server) {
+                return Err(format!("no timer for {id:?} {server:?}"));
+            }
+        }
+        for (id, call) in self.calls.tenants() {
+            let armed = self.wheel.is_armed(clients + servers + id.slot);
+            if !armed && !self.is_setting_up(call) {
+                return Err(format!("no timer for {id:?} {:?}", call.state));
+            }
+        }
+        for timer in self.wheel.armed() {
+            let tenant = match self.timer(timer) {
+                Timer::Client(slot) => self.clients.tenant(slot),
+                Timer::Server(slot) => self.servers.tenant(slot),
+                Timer::Call(slot) => self.calls.tenant(slot),
+            };
+            if tenant.is_none() {
+                return Err(format!("armed for nobody: {:?}", self.timer(timer)));
+            }
+        }
+        Ok(())
+    }
+
+    /// True where a client transaction, which always has a timer, will answer the server
+    /// transaction and so arm its timer.
+    fn is_owned(&self, server: &Server) -> bool {
+        let client = server.client.and_then(|id| self.clients.get(id));
+        client.is_some_and(|client| client.is_pending())
+    }
+
+    /// True for a call whose first INVITE is under way still: its transaction ends it.
+    fn is_setting_up(&self, call: &Call) -> bool {
+        let under_way = matches!(call.state, CallState::Calling | CallState::Early);
+        under_way && self.servers.get(call.invite).is_some()
+    }
+
+    /// Indices and slabs agree.
+    fn audit_indices(&self) -> Result<(), String> {
+        for (id, server) in self.servers.tenants() {
+            if self.transactions.get(server.key) != Some(id) {
+                return Err(format!("not in the index: {id:?} {server:?}"));
+            }
+        }
+        let key_of = |id| self.servers.get(id).map(|server| server.key);
+        none_dangles(&self.transactions, key_of)?;
+        for (id, call) in self.calls.tenants() {
+            let wanted = (call.state != CallState::Ended).then_some(id);
+            if wanted.is_some() && self.dialogs.get(call.key) != wanted {
+                return Err(format!("not in the index: call {id:?} {:?}", call.state));
+            }
+        }
+        none_dangles(&self.dialogs, |id| self.calls.get(id).map(|call| call.key))
+    }
+
+    /// The slots in use are those of the tokens held.
+    fn audit_kept(&self) -> Result<(), String> {
+        let requests = self.clients.tenants().map(|(_, client)| &client.message);
+        let responses = self.servers.tenants().map(|(_, server)| &server.response);
+        let mut held = [0; KeptClass::ALL.len()];
+        for kept in requests.chain(responses).flatten() {
+            held[Kept::class(kept) as usize] += 1;
+        }
+        let used = KeptClass::ALL.map(|class| self.kept.occupancy(class).used_count);
+        if held == used {
+            Ok(())
+        } else {
+            Err(format!("{used:?} kept messages in use, {held:?} held"))
+        }
+    }
+
+    /// The pairs of ports in use are those of the calls.
+    fn audit_ports(&self) -> Result<(), String> {
+        let streams = self.calls.tenants();
+        let streams = streams.flat_map(|(_, call)| call.anchor.streams.iter().flatten());
+        let (held, used) = (2 * streams.count(), self.ports_in_use());
+        if held == used {
+            Ok(())
+        } else {
+            Err(format!(
+                "{used} pairs of ports in use, {held} held by calls"
+            ))
+        }
+    }
+}
+
+/// Every entry stands for somebody who is entered under that key.
+fn none_dangles(index: &Index, key_of: impl Fn(Id) -> Option<u64>) -> Result<(), String> {
+    for (key, id) in index.entries() {
+        if key_of(id).map(|key| key.max(1)) != Some(key) {
+            return Err(format!("{key:x} stands for {id:?}, who is not there"));
+        }
+    }
+    Ok(())
+}
