@@ -86,6 +86,10 @@ pub const DATAGRAM_LEN_MAX: usize = 65_535;
 /// Streams (`m=` lines) of one call that are anchored.
 pub const STREAMS_MAX: usize = 4;
 
+/// Offers of one call that are not settled, and early dialogs of it that do not play. An INVITE
+/// answered early, with an UPDATE of each party under way inside it, is three.
+pub const OFFERS_PER_CALL: usize = 4;
+
 /// Messages that one input to the SIP core can cause.
 pub const SENDS_PER_INPUT: usize = 4;
 

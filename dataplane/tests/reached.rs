@@ -360,6 +360,34 @@ fn what_is_full_refuses_and_is_counted() {
 }
 
 #[test]
+fn an_offer_that_nobody_could_remember_is_refused() {
+    let mut bench = Bench::new(1);
+    let (_, answered) = bench::call::establish(&mut bench, 0, "offers");
+    for n in 0..limits::OFFERS_PER_CALL {
+        bench.caller(0, &update(n, &answered));
+    }
+    assert_eq!(bench.count(Counter::OffersRefused), 0);
+    let refused = bench.caller(0, &update(limits::OFFERS_PER_CALL, &answered));
+    assert!(
+        to_caller(&refused).starts_with("SIP/2.0 500 "),
+        "{refused:?}"
+    );
+    assert_eq!(bench.count(Counter::OffersRefused), 1);
+}
+
+/// An UPDATE with an offer: number `n` of the call.
+fn update(n: usize, answered: &str) -> String {
+    let message = in_dialog(
+        "UPDATE",
+        "offers",
+        &format!("{}", n + 2),
+        &format!("b-u{n}"),
+        answered,
+    );
+    bench::with_sdp(&message, &sdp(CALLER_MEDIA))
+}
+
+#[test]
 fn reports_that_find_no_room_are_counted() {
     let mut bench = Bench::new(1);
     // More neighbours than a worker remembers to have asked for.

@@ -8,11 +8,15 @@
 //! What a party says it receives on is its peer; from there it must also send
 //! (RFC 4961), and there goes what arrives on the other party's leg. Who offered and who
 //! answered makes no difference to that.
+//!
+//! A call holds [`Anchor`], which is handles; what they lead to is in [`super::anchors`].
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+use super::anchors::Handle;
 use super::call::Party;
+use super::endpoint::Endpoint;
 use super::report::LegReport;
 use crate::ids::MediaIndex;
 use crate::limits::STREAMS_MAX;
@@ -20,19 +24,20 @@ use crate::media::CallRef;
 use crate::media::FlowKind;
 use crate::media::FlowSpec;
 use crate::media::PortPair;
+use crate::settings::MediaRange;
 
 /// Where a party receives a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// RTP; `None` where it has said nothing but `c=0.0.0.0` or `::` so far.
-    pub rtp: Option<SocketAddr>,
+    pub rtp: Option<Endpoint>,
     /// RTCP.
-    pub rtcp: Option<SocketAddr>,
+    pub rtcp: Option<Endpoint>,
     /// On hold in the way of old, `c=0.0.0.0` or `::` (RFC 3264 §8.4): it gets nothing, and may go
     /// on sending from where it received.
     pub held: bool,
-    /// The payload types of its m= line.
-    pub payload_types: u128,
+    /// The payload types of its m= line: the bytes of a number with a bit for each.
+    pub payload_types: [u8; 16],
     /// It takes RTCP on the RTP port (RFC 5761).
     pub mux: bool,
 }
@@ -45,12 +50,30 @@ impl Peer {
         named
             .iter()
             .flatten()
-            .all(|address| address.is_ipv4() == relay.is_ipv4())
+            .all(|endpoint| endpoint.ip().is_ipv4() == relay.is_ipv4())
+    }
+
+    /// What it has become by saying `new`: one on hold keeps where it received.
+    #[must_use]
+    pub fn after(old: Option<Peer>, new: Option<Peer>) -> Option<Peer> {
+        match new {
+            Some(new) if new.held => Some(Peer {
+                rtp: old.and_then(|old| old.rtp),
+                rtcp: old.and_then(|old| old.rtcp),
+                ..new
+            }),
+            new => new,
+        }
     }
 
     /// Where its RTP goes.
     fn destination(self) -> Option<SocketAddr> {
-        self.rtp.filter(|_| !self.held)
+        self.rtp.filter(|_| !self.held).map(Endpoint::addr)
+    }
+
+    /// Where its RTCP goes.
+    fn rtcp_destination(self) -> Option<SocketAddr> {
+        self.rtcp.filter(|_| !self.held).map(Endpoint::addr)
     }
 }
 
@@ -59,10 +82,22 @@ impl Peer {
 pub struct Leg {
     /// The media range that they are of.
     pub range: MediaIndex,
-    /// Its address.
-    pub address: IpAddr,
     /// The ports.
     pub pair: PortPair,
+}
+
+impl Leg {
+    /// Our address and port for RTP.
+    #[must_use]
+    pub fn rtp(&self, ranges: &[MediaRange]) -> SocketAddr {
+        SocketAddr::new(ranges[usize::from(self.range.0)].address, self.pair.rtp())
+    }
+
+    /// Our address and port for RTCP.
+    #[must_use]
+    pub fn rtcp(&self, ranges: &[MediaRange]) -> SocketAddr {
+        SocketAddr::new(ranges[usize::from(self.range.0)].address, self.pair.rtcp())
+    }
 }
 
 /// A stream: an m= line and what became of it.
@@ -72,71 +107,62 @@ pub struct Stream {
     pub legs: [Leg; 2],
     /// The peers, by [`Party`]; `None` where one has not spoken yet, or has rejected.
     pub peers: [Option<Peer>; 2],
-}
-
-/// The streams of a call, by the number of their m= line.
-#[derive(Debug, Default)]
-pub struct Anchor {
-    /// `None`: not an RTP stream, or rejected from the start.
-    pub streams: [Option<Stream>; STREAMS_MAX],
-}
-
-/// Where both parties receive each stream, by the number of its m= line and by [`Party`].
-pub type Peers = [[Option<Peer>; 2]; STREAMS_MAX];
-
-impl Anchor {
-    /// Where both parties receive each stream now.
-    #[must_use]
-    pub fn peers(&self) -> Peers {
-        self.streams
-            .each_ref()
-            .map(|stream| stream.as_ref().map_or([None; 2], |stream| stream.peers))
-    }
-
-    /// What the operator sees: caller's and callee's leg of each stream.
-    #[must_use]
-    pub fn legs(&self) -> [Option<[LegReport; 2]>; STREAMS_MAX] {
-        self.streams.each_ref().map(|stream| {
-            let stream = stream.as_ref()?;
-            Some([Party::Caller, Party::Callee].map(|party| LegReport {
-                relay: stream.legs[party as usize].rtp(),
-                peer: stream.peers[party as usize].and_then(Peer::destination),
-            }))
-        })
-    }
-}
-
-impl Leg {
-    /// Our address and port for RTP.
-    #[must_use]
-    pub fn rtp(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.pair.rtp())
-    }
-
-    /// Our address and port for RTCP.
-    #[must_use]
-    pub fn rtcp(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.pair.rtcp())
-    }
+    /// True while its flows are open.
+    pub open: bool,
+    /// True where the peers have changed and the flows not yet.
+    pub moved: bool,
 }
 
 impl Stream {
+    /// One that nobody has spoken of yet.
+    #[must_use]
+    pub fn new(legs: [Leg; 2]) -> Stream {
+        Stream {
+            legs,
+            peers: [None; 2],
+            open: false,
+            moved: false,
+        }
+    }
+
+    /// Takes note of what `party` says.
+    pub fn speak(&mut self, party: Party, said: Option<Peer>) {
+        let mut peers = self.peers;
+        peers[party as usize] = Peer::after(peers[party as usize], said);
+        self.restore(peers);
+    }
+
+    /// Has the parties receive there.
+    pub fn restore(&mut self, peers: [Option<Peer>; 2]) {
+        self.moved |= self.peers != peers;
+        self.peers = peers;
+    }
+
     /// The four flows of this stream: from each party, RTP and RTCP.
     #[must_use]
-    pub fn flows(&self, call: CallRef) -> [FlowSpec; 4] {
-        let [a, b] = self.from(Party::Caller, call);
-        let [c, d] = self.from(Party::Callee, call);
+    pub fn flows(&self, ranges: &[MediaRange], call: CallRef) -> [FlowSpec; 4] {
+        let [a, b] = self.from(Party::Caller, ranges, call);
+        let [c, d] = self.from(Party::Callee, ranges, call);
         [a, b, c, d]
     }
 
     /// Where its flows come in: all four local ports.
     #[must_use]
-    pub fn locals(&self) -> [SocketAddr; 4] {
+    pub fn locals(&self, ranges: &[MediaRange]) -> [SocketAddr; 4] {
         let [a, b] = &self.legs;
-        [a.rtp(), a.rtcp(), b.rtp(), b.rtcp()]
+        [a.rtp(ranges), a.rtcp(ranges), b.rtp(ranges), b.rtcp(ranges)]
     }
 
-    fn from(&self, party: Party, call: CallRef) -> [FlowSpec; 2] {
+    /// What the operator sees: caller's and callee's leg.
+    #[must_use]
+    pub fn report(&self, ranges: &[MediaRange]) -> [LegReport; 2] {
+        [Party::Caller, Party::Callee].map(|party| LegReport {
+            relay: self.legs[party as usize].rtp(ranges),
+            peer: self.peers[party as usize].and_then(Peer::destination),
+        })
+    }
+
+    fn from(&self, party: Party, ranges: &[MediaRange], call: CallRef) -> [FlowSpec; 2] {
         let (leg, out) = (
             &self.legs[party as usize],
             &self.legs[party.other() as usize],
@@ -147,28 +173,42 @@ impl Stream {
         );
         let mux = |peer: Option<Peer>| peer.is_some_and(|peer| peer.mux);
         let rtp = FlowSpec {
-            local: leg.rtp(),
+            local: leg.rtp(ranges),
+            // RFC 5761 §5.1.1: multiplexed where both sides say so.
             kind: match mux(sender) && mux(receiver) {
                 true => FlowKind::RtpAndRtcp,
                 false => FlowKind::Rtp,
             },
-            source: sender.and_then(|peer| peer.rtp),
+            source: sender.and_then(|peer| peer.rtp).map(Endpoint::addr),
             destination: receiver.and_then(Peer::destination),
-            relay: out.rtp(),
-            payload_types: receiver.map_or(0, |peer| peer.payload_types),
+            relay: out.rtp(ranges),
+            payload_types: receiver.map_or(0, |peer| u128::from_le_bytes(peer.payload_types)),
             call,
         };
         let rtcp = FlowSpec {
-            local: leg.rtcp(),
+            local: leg.rtcp(ranges),
             kind: FlowKind::Rtcp,
-            source: sender.and_then(|peer| peer.rtcp),
-            destination: receiver
-                .filter(|peer| !peer.held)
-                .and_then(|peer| peer.rtcp),
-            relay: out.rtcp(),
+            source: sender.and_then(|peer| peer.rtcp).map(Endpoint::addr),
+            destination: receiver.and_then(Peer::rtcp_destination),
+            relay: out.rtcp(ranges),
             payload_types: 0,
             call,
         };
         [rtp, rtcp]
     }
+}
+
+/// A call's media: handles to what it has in the tables.
+#[derive(Debug, Default)]
+pub struct Anchor {
+    /// The streams by the number of their m= line; `None`: not RTP, or rejected from the start.
+    pub(super) streams: [Option<Handle>; STREAMS_MAX],
+    /// The offers that may still be answered or taken back, the newest first.
+    pub(super) offers: Option<Handle>,
+    /// What was agreed in early dialogs that do not play now.
+    pub(super) early: Option<Handle>,
+    /// The callee's tag in the dialog that plays, hashed; 0 while there is none.
+    pub(super) tag: u32,
+    /// The CSeq of the last INVITE of each party that was answered with a 2xx.
+    pub(super) accepted: [Option<u32>; 2],
 }

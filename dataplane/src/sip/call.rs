@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 
 use super::anchor::Anchor;
-use super::anchor::Peers;
 use super::identity::Sides;
 use super::report::CallReport;
 use super::report::CallState;
+use super::report::LegReport;
 use super::report::ShortText;
 use super::slab::Id;
 use crate::ids::TrunkIndex;
 use crate::ids::WorkerId;
+use crate::limits::STREAMS_MAX;
 use crate::tick::Tick;
 
 /// Which party of a call: the one that sent the first INVITE, or the other.
@@ -33,17 +34,6 @@ impl Party {
     }
 }
 
-/// An offer in an established call: what to go back to if it is rejected (RFC 3261 §14.1).
-#[derive(Clone, Copy, Debug)]
-pub struct Offer {
-    /// The server transaction of the request that carried it.
-    pub server: Id,
-    /// Where the parties received before.
-    pub before: Peers,
-    /// Where they receive since, by what it and its responses said.
-    pub after: Peers,
-}
-
 /// A call.
 #[derive(Debug)]
 pub struct Call {
@@ -61,8 +51,6 @@ pub struct Call {
     pub parties: [Option<SocketAddr>; 2],
     /// Its media.
     pub anchor: Anchor,
-    /// The offers of each party that have not been answered yet.
-    pub offers: [Option<Offer>; 2],
     /// When its INVITE came.
     pub started: Tick,
     /// When it was answered.
@@ -78,9 +66,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// What the operator sees of it.
+    /// What the operator sees of it, with the `legs` of its media.
     #[must_use]
-    pub fn report(&self, worker: WorkerId) -> CallReport {
+    pub fn report(
+        &self,
+        worker: WorkerId,
+        legs: [Option<[LegReport; 2]>; STREAMS_MAX],
+    ) -> CallReport {
         CallReport {
             call_id: self.call_id,
             from: self.from,
@@ -91,7 +83,7 @@ impl Call {
             worker,
             caller: self.trunks[Party::Caller as usize],
             callee: self.trunks[Party::Callee as usize],
-            legs: self.anchor.legs(),
+            legs,
         }
     }
 }

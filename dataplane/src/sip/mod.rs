@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod anchor;
+pub mod anchors;
 pub mod build;
 pub mod call;
 pub mod edit;

@@ -472,3 +472,11 @@ pub fn request(
         body.len()
     )
 }
+
+/// `message` with a body of SDP.
+pub fn with_sdp(message: &str, body: &str) -> String {
+    let head = message.replacen("Content-Length: 0\r\n", "", 1);
+    let head = head.strip_suffix("\r\n").unwrap();
+    let len = body.len();
+    format!("{head}Content-Type: application/sdp\r\nContent-Length: {len}\r\n\r\n{body}")
+}

@@ -5,7 +5,8 @@
 //! - No state without a timer: each transaction and call has one that is armed, or is owned
 //!   by one that has.
 //! - An index and what it points into agree, both ways.
-//! - The kept messages in use are those that somebody holds, and so are the media ports.
+//! - The kept messages in use are those that somebody holds, and so are the media ports, the
+//!   streams and the offers.
 //! - No timer is armed for nobody.
 
 use std::net::SocketAddr;
@@ -39,11 +40,14 @@ impl Proxy {
         self.audit_timers()?;
         self.audit_indices()?;
         self.audit_kept()?;
+        self.audit_anchors()?;
         self.audit_ports()?;
         let mut flows = Vec::new();
         for (id, call) in self.calls.tenants() {
-            let streams = call.anchor.streams.iter().flatten();
-            let locals = streams.flat_map(|stream| stream.locals());
+            let streams = self.anchors.streams(&call.anchor);
+            let locals = streams
+                .filter(|stream| stream.open)
+                .flat_map(|stream| stream.locals(&self.media));
             flows.extend(locals.map(|local| (local, call_ref(self.worker, id))));
         }
         Ok(Audit { flows })
@@ -128,10 +132,22 @@ impl Proxy {
         }
     }
 
+    /// Every stream, offer and session put aside is a call's.
+    fn audit_anchors(&self) -> Result<(), String> {
+        let held = self.calls.tenants();
+        let held: usize = held.map(|(_, call)| self.anchors.held(&call.anchor)).sum();
+        let there = self.anchors.count();
+        if held == there {
+            Ok(())
+        } else {
+            Err(format!("{there} streams and offers, {held} held by calls"))
+        }
+    }
+
     /// The pairs of ports in use are those of the calls.
     fn audit_ports(&self) -> Result<(), String> {
         let streams = self.calls.tenants();
-        let streams = streams.flat_map(|(_, call)| call.anchor.streams.iter().flatten());
+        let streams = streams.flat_map(|(_, call)| self.anchors.streams(&call.anchor));
         let (held, used) = (2 * streams.count(), self.ports_in_use());
         if held == used {
             Ok(())

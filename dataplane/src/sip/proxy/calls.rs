@@ -100,7 +100,6 @@ impl Proxy {
             trunks,
             parties,
             anchor: Anchor::default(),
-            offers: [None; 2],
             started: step.now,
             answered: None,
             due: Tick::NEVER,

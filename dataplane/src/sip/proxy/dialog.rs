@@ -121,10 +121,7 @@ impl Proxy {
             let party = &mut call.parties[dialog.from as usize];
             *party = moved.or(*party);
         }
-        let before = self.peers_of(call);
-        let sent = self
-            .anchor(message, call, dialog.from, true, step)
-            .and_then(|()| self.forward(message, arrival, key, way, call, step));
+        let sent = self.forward_anchored(message, arrival, key, way, call, dialog.from, step);
         if sent.is_ok() {
             self.count_out(call, dialog.from.other(), way);
         }
@@ -137,9 +134,6 @@ impl Proxy {
                     call.invite = server;
                 }
             }
-            Ok(server) if matches!(message.method(), Method::Invite | Method::Update) => {
-                self.note_offer(id, dialog.from, server, &before);
-            }
             Ok(_) => {}
             Err(_) if adopts => {
                 step.counters.count(Counter::CallsFailed);
@@ -147,10 +141,7 @@ impl Proxy {
             }
             // RFC 3261 §15.1.1: it ends the dialog for its sender though it goes nowhere.
             Err(_) if message.method() == Method::Bye => self.hang_up(id, step),
-            Err(_) => {
-                let after = self.peers_of(call);
-                self.restore_peers(id, &before, &after, step);
-            }
+            Err(_) => {}
         }
         sent.map(|_| ())
     }

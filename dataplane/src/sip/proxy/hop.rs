@@ -41,8 +41,10 @@ impl Proxy {
         };
         // The ACK carries the answer where the 2xx carried the offer. One that cannot be
         // anchored goes on as it is: there is no response to an ACK.
-        let _ = self.anchor(message, call, dialog.from, true, step);
-        self.forward_ack(message, arrival, way, step)
+        let described = self.describe_or_pass(message, call, dialog.from, step);
+        let outcome = self.forward_ack(message, arrival, way, step);
+        self.negotiate(described, call, None, step);
+        outcome
     }
 
     /// True where the ACK was for a failure that this transaction sent.

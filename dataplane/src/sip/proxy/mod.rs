@@ -12,19 +12,25 @@
 //! - `response`: what comes back
 //! - `timers`: retransmissions, time-outs, ends
 //! - `undelivered`: what ICMP says of requests
-//! - `media`: the offers and answers on their way through
+//! - `describe`: session descriptions on their way through
+//! - `negotiate`: offers and answers, and what becomes of them
+//! - `settle`: what becomes of an offer in the end
+//! - `media`: relay ports and flows
 //! - `refusal`: the memory of refused requests
 //! - `audit`: what must hold among all tables between two inputs
 
 mod audit;
 mod calls;
+mod describe;
 mod dialog;
 mod forward;
 mod hop;
 mod media;
+mod negotiate;
 mod refusal;
 mod request;
 mod response;
+mod settle;
 mod timers;
 mod undelivered;
 
@@ -33,6 +39,7 @@ use std::net::SocketAddr;
 
 pub use self::audit::Audit;
 use self::refusal::Refusals;
+use super::anchors::Anchors;
 use super::build;
 use super::call::Call;
 use super::edit::Refused;
@@ -121,6 +128,7 @@ pub struct Proxy {
     servers: Slab<Server>,
     clients: Slab<Client>,
     calls: Slab<Call>,
+    anchors: Anchors,
     /// Server transactions by branch, sent-by and method.
     transactions: Index,
     /// Calls by Call-ID, the caller's tag and the listens of the two sides.
@@ -157,6 +165,7 @@ impl Proxy {
             servers: Slab::new(capacity.transactions),
             clients: Slab::new(capacity.transactions),
             calls: Slab::new(capacity.calls),
+            anchors: Anchors::new(capacity.calls),
             transactions: Index::new(capacity.transactions),
             dialogs: Index::new(capacity.calls),
             kept: KeptSlab::new(KeptConfig {
@@ -284,7 +293,7 @@ impl Proxy {
     #[must_use]
     pub fn call_report(&self, slot: u32) -> Option<CallReport> {
         let call = self.calls.get(self.calls.tenant(slot)?)?;
-        Some(call.report(self.worker))
+        Some(call.report(self.worker, self.legs(call)))
     }
 
     /// The call in `slot` and how its flows name it, if there is one.

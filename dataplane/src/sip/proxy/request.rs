@@ -196,9 +196,8 @@ impl Proxy {
             return Ok(());
         }
         let call = self.begin_call(message, arrival, [caller, callee], way, step)?;
-        let sent = self
-            .anchor(message, Some(call), Party::Caller, true, step)
-            .and_then(|()| self.forward(message, arrival, key, way, Some(call), step));
+        let (party, id) = (Party::Caller, Some(call));
+        let sent = self.forward_anchored(message, arrival, key, way, id, party, step);
         match sent {
             Ok(server) => {
                 if let Some(call) = self.calls.get_mut(call) {

@@ -17,7 +17,6 @@ use crate::sip::slab::Id;
 use crate::sip::transaction::Cancel;
 use crate::sip::transaction::ClientState;
 use crate::sip::transaction::Heard;
-use crate::sip::transaction::ServerState;
 
 impl Proxy {
     /// Takes up a response whose branch names this worker.
@@ -133,7 +132,6 @@ impl Proxy {
         let Some(server) = self.servers.get_mut(id) else {
             return Counter::SipStrayResponse;
         };
-        let repeated = server.state == ServerState::Accepted;
         if !server.respond(status, step.now) {
             return Counter::SipAbsorbed;
         }
@@ -143,11 +141,9 @@ impl Proxy {
         self.arm_server(id);
         let from = self.answering_party(call, message);
         self.note_response(id, call, message, from, arrival, step);
-        // A repeated 2xx, or that of another fork, is rewritten and moves nothing: a newer
-        // offer may have been answered since. One that cannot be anchored goes on as it is;
-        // its media stays closed.
-        let _ = self.anchor(message, call, from, !repeated, step);
-        self.note_answer(call, id);
+        let described = self.describe_or_pass(message, call, from, step);
+        self.negotiate(described, call, Some(id), step);
+        self.conclude(message, call, from, id, step);
         if edit::pop_via(message, &mut self.splices).is_err() {
             return Counter::SipNotRoutable;
         }
@@ -193,7 +189,6 @@ impl Proxy {
     ) {
         let status = message.status().unwrap_or_default();
         let Some(id) = call_id else { return };
-        self.settle_offer(id, server, status, step);
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };

@@ -112,7 +112,7 @@ impl Proxy {
         };
         let call = server.call;
         if let Some(id) = call {
-            self.settle_offer(id, server_id, status, step);
+            self.take_back(id, server_id, step);
         }
         let Some(client) = self.clients.get(client_id) else {
             return;
