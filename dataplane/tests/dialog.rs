@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use bench::ACCESS;
 use bench::Bench;
 use bench::CALLER;
+use bench::Left;
 use bench::answer;
 use bench::call::CALLEE_MEDIA;
 use bench::call::CALLER_MEDIA;
@@ -17,16 +18,20 @@ use bench::call::CONTACT;
 use bench::call::establish;
 use bench::call::in_dialog;
 use bench::call::media_in;
+use bench::call::only;
 use bench::call::rtp;
 use bench::call::status;
 use bench::call::to_callee;
 use bench::call::to_caller;
+use bench::invite;
 use bench::sdp;
 use bench::with_sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::trunks;
 use trunkline_dataplane::counters::trunks::TrunkCounts;
 use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::lab;
+use trunkline_dataplane::ring::FakeConfig;
 
 const MOVED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6100);
 
@@ -285,4 +290,141 @@ fn each_trunk_has_its_own_counts() {
     assert_eq!((trunk(&bench, 0)[7], trunk(&bench, 1)[7]), (1, 1));
     bench.pass_ms(1000);
     assert_eq!((trunk(&bench, 0)[7], trunk(&bench, 1)[7]), (0, 0));
+}
+
+/// `text` with the To tag `tag` in the place of the one that [`answer`] gives.
+fn tagged(text: &str, tag: &str) -> String {
+    text.replace(";tag=callee", &format!(";tag={tag}"))
+}
+
+#[test]
+fn early_dialogs_share_the_call_and_the_2xx_decides_which_one_it_is() {
+    let mut bench = Bench::new(2);
+    let sent = to_callee(&bench.caller(0, &invite("forked", &sdp(CALLER_MEDIA))));
+    let ringing = answer(&sent, "180 Ringing", CONTACT, "");
+    for tag in ["one", "two"] {
+        to_caller(&bench.callee(0, &tagged(&ringing, tag)));
+    }
+    let ok = tagged(&answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA)), "two");
+    // In either early dialog the caller's media may be moved.
+    let early = to_caller(&bench.callee(0, &tagged(&ringing, "one")));
+    let update = in_dialog("UPDATE", "forked", "2", "b2", &early);
+    let updated = to_callee(&bench.caller(0, &with_sdp(&update, &sdp(MOVED))));
+    assert_ne!(media_in(&updated), MOVED, "it is anchored");
+    bench.callee(0, &tagged(&answer(&updated, "200 OK", CONTACT, ""), "one"));
+
+    let answered = to_caller(&bench.callee(0, &ok));
+    assert_eq!(bench.count(Counter::CallsAnswered), 1);
+    // A BYE of the dialog that was not confirmed is routed and ends nothing of the call.
+    let other = in_dialog("BYE", "forked", "3", "b3", &early);
+    let passed = to_callee(&bench.caller(0, &other));
+    to_caller(&bench.callee(0, &answer(&passed, "200 OK", "", "")));
+    assert_eq!(bench.count(Counter::CallsEnded), 0);
+    let bye = in_dialog("BYE", "forked", "4", "b4", &answered);
+    let passed = to_callee(&bench.caller(0, &bye));
+    to_caller(&bench.callee(0, &answer(&passed, "200 OK", "", "")));
+    assert_eq!(bench.count(Counter::CallsEnded), 1);
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn early_dialogs_beyond_those_that_are_kept_are_routed_and_counted() {
+    let mut bench = Bench::new(2);
+    let sent = to_callee(&bench.caller(0, &invite("many", &sdp(CALLER_MEDIA))));
+    let ringing = answer(&sent, "180 Ringing", CONTACT, "");
+    for tag in ["1", "2", "3", "4", "5"] {
+        to_caller(&bench.callee(0, &tagged(&ringing, tag)));
+    }
+    assert_eq!(bench.count(Counter::DialogsRefused), 1);
+    let fifth = to_caller(&bench.callee(0, &tagged(&ringing, "5")));
+    let update = in_dialog("UPDATE", "many", "2", "b2", &fifth);
+    to_callee(&bench.caller(0, &update));
+    // The confirmed one always finds room.
+    let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    let answered = to_caller(&bench.callee(0, &tagged(&ok, "5")));
+    let bye = in_dialog("BYE", "many", "3", "b3", &answered);
+    let passed = to_callee(&bench.caller(0, &bye));
+    to_caller(&bench.callee(0, &answer(&passed, "200 OK", "", "")));
+    assert_eq!(bench.count(Counter::CallsEnded), 1);
+}
+
+#[test]
+fn a_request_that_was_forked_before_us_and_merges_here_is_refused() {
+    let mut bench = Bench::new(2);
+    let first = invite("merged", &sdp(CALLER_MEDIA));
+    to_callee(&bench.caller(0, &first));
+    let again = first.replacen("z9hG4bKb1", "z9hG4bKb2", 1);
+    assert_eq!(status(&to_caller(&bench.caller(0, &again))), "482");
+    // To somebody else it is another request.
+    let other = again
+        .replace("b2", "b3")
+        .replace("INVITE sip:100", "INVITE sip:200");
+    to_callee(&bench.caller(0, &other));
+    assert_eq!(bench.count(Counter::CallsStarted), 2);
+}
+
+/// The one message that left and begins so.
+fn sole(left: &[Left], start: &str) -> String {
+    let found: Vec<_> = left
+        .iter()
+        .map(Left::text)
+        .filter(|text| text.starts_with(start))
+        .collect();
+    let [text] = &found[..] else {
+        panic!("{found:#?}")
+    };
+    text.clone()
+}
+
+#[test]
+fn a_spiral_over_the_same_listen_is_two_calls() {
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut settings = lab::settings(1);
+    // Whatever comes from the caller's trunk goes back there.
+    settings.routes[0].to[0].trunk = TrunkIndex(0);
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let out = sole(
+        &bench.caller(0, &invite("spiral", &sdp(CALLER_MEDIA))),
+        "INVITE",
+    );
+    // A proxy there sends it on to another number, by the box.
+    let via = "Via: SIP/2.0/UDP 10.77.1.2;branch=z9hG4bKproxy\r\n";
+    let back = out
+        .replacen("INVITE sip:100", "INVITE sip:200", 1)
+        .replacen("Via: ", &format!("{via}Via: "), 1)
+        .replacen(
+            "Record-Route: ",
+            "Record-Route: <sip:10.77.1.2;lr>\r\nRecord-Route: ",
+            1,
+        );
+    let sent = sole(&bench.caller(0, &back), "INVITE");
+    let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    let inner = only(&bench.caller(0, &ok), ACCESS, CALLER);
+    let inner = inner.replacen(via, "", 1);
+    let answered = only(&bench.caller(0, &inner), ACCESS, CALLER);
+    assert_eq!(bench.count(Counter::CallsAnswered), 2);
+    let bye = in_dialog("BYE", "spiral", "2", "b-bye", &answered);
+    let bye = bye.replacen("sip:callee@10.77.2.2", "sip:callee@10.77.1.2", 1);
+    let first = only(&bench.caller(0, &bye), ACCESS, CALLER);
+    assert!(
+        first.contains("\r\nRoute: <sip:10.77.1.2;lr>\r\n"),
+        "{first}"
+    );
+    // The proxy takes its own Route away.
+    let second = first
+        .replacen("Route: <sip:10.77.1.2;lr>\r\n", "", 1)
+        .replacen("Via: ", &format!("{}Via: ", via.replace("proxy", "p2")), 1);
+    let last = only(&bench.caller(0, &second), ACCESS, CALLER);
+    assert!(!last.contains("\r\nRoute: "), "{last}");
+    let ok = only(
+        &bench.caller(0, &answer(&last, "200 OK", "", "")),
+        ACCESS,
+        CALLER,
+    );
+    let ok = ok.replacen(&via.replace("proxy", "p2"), "", 1);
+    only(&bench.caller(0, &ok), ACCESS, CALLER);
+    assert_eq!(bench.count(Counter::CallsEnded), 2);
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
 }

@@ -34,14 +34,61 @@ impl Party {
     }
 }
 
-/// A call.
+/// Dialogs that one branch of an INVITE may have at once: more than one where somebody beyond
+/// the box forks it, and several answer provisionally (RFC 3261 §12.1). Those above are routed
+/// by their cookie like any other, but are no part of the call.
+pub const EARLY_DIALOGS_MAX: usize = 4;
+
+/// The dialogs of a call, as keys of the index: the early ones, then the one that was
+/// confirmed. 0: none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dialogs([u64; EARLY_DIALOGS_MAX]);
+
+impl Dialogs {
+    /// True for one of these.
+    #[must_use]
+    pub fn contains(&self, key: u64) -> bool {
+        self.0.contains(&key)
+    }
+
+    /// Adds one; false where there is no room.
+    #[must_use]
+    pub fn add(&mut self, key: u64) -> bool {
+        let free = self.0.iter_mut().find(|place| **place == 0);
+        free.map(|place| *place = key).is_some()
+    }
+
+    /// How many there are besides one, which each call has room for.
+    #[must_use]
+    pub fn extra_count(&self) -> u32 {
+        let count = self.0.iter().filter(|&&key| key != 0).count();
+        u32::try_from(count.saturating_sub(1)).unwrap_or(0)
+    }
+
+    /// All of them.
+    pub fn keys(&self) -> impl Iterator<Item = u64> + use<> {
+        self.0.into_iter().filter(|&key| key != 0)
+    }
+}
+
+/// Whose request a transaction carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The call.
+    pub call: Id,
+    /// Which of its parties.
+    pub party: Party,
+}
+
+/// A call: one branch of an INVITE, and what it leads to. Where the box forks an INVITE each
+/// branch is a call of its own, with its own relay ports; one of them may be answered.
 #[derive(Debug)]
 pub struct Call {
-    /// Under which it is indexed: Call-ID, the caller's tag, and the listens of the two sides.
-    pub key: u64,
+    /// Under which it is indexed.
+    pub dialogs: Dialogs,
     /// How far it has come.
     pub state: CallState,
-    /// The server transaction of its first INVITE.
+    /// The client transaction of its first INVITE.
     pub invite: Id,
     /// The listens of its two sides.
     pub sides: Sides,

@@ -8,7 +8,7 @@
 //! branch  z9hG4bK + 32 characters
 //!         kind 1 | worker 1 | boot 2 | slot 4 | generation 2 | loop hash 4 | MAC 6
 //! cookie  16 characters
-//!         listen of the caller's side 1 | listen of the callee's side 1 | MAC 8
+//!         listen of the caller's side 1 | listen of the callee's side 1 | pass 1 | MAC 7
 //! tag     16 characters
 //!         boot 2 | MAC 8
 //! ```
@@ -79,6 +79,8 @@ pub struct Sides {
     pub caller: ListenIndex,
     /// The listen on the callee's side.
     pub callee: ListenIndex,
+    /// How often the dialog's first request had passed the box before: 0 but for a spiral.
+    pub pass: u8,
 }
 
 /// Makes our identifiers, and knows them again.
@@ -163,7 +165,8 @@ impl Identity {
         let mut raw = [0; COOKIE_LEN];
         raw[0] = sides.caller.0;
         raw[1] = sides.callee.0;
-        raw[2..].copy_from_slice(&self.cookie_mac(0, call_id, caller_tag, sides));
+        raw[2] = sides.pass;
+        raw[3..].copy_from_slice(&self.cookie_mac(0, call_id, caller_tag, sides));
         encode(&raw)
     }
 
@@ -174,17 +177,18 @@ impl Identity {
         let sides = Sides {
             caller: ListenIndex(raw[0]),
             callee: ListenIndex(raw[1]),
+            pass: raw[2],
         };
         let known = |listen: ListenIndex| usize::from(listen.0) < self.listens.len();
         if !known(sides.caller) || !known(sides.callee) {
             return None;
         }
         let signed = (0..self.secrets.cookie.len())
-            .any(|key| raw[2..] == self.cookie_mac(key, call_id, caller_tag, sides));
+            .any(|key| raw[3..] == self.cookie_mac(key, call_id, caller_tag, sides));
         signed.then_some(sides)
     }
 
-    fn cookie_mac(&self, key: usize, call_id: &[u8], tag: &[u8], sides: Sides) -> [u8; 8] {
+    fn cookie_mac(&self, key: usize, call_id: &[u8], tag: &[u8], sides: Sides) -> [u8; 7] {
         let listen = |index: ListenIndex| {
             let address = self.listens[usize::from(index.0)];
             let ip = match address.ip() {
@@ -194,12 +198,14 @@ impl Identity {
             (ip, address.port().to_be_bytes())
         };
         let (caller, callee) = (listen(sides.caller), listen(sides.callee));
-        mac(
+        let pass = [sides.pass];
+        let [first @ .., _] = mac(
             &self.secrets.cookie[key],
             &[
-                b"cookie", call_id, tag, &caller.0, &caller.1, &callee.0, &callee.1,
+                b"cookie", call_id, tag, &caller.0, &caller.1, &callee.0, &callee.1, &pass,
             ],
-        )
+        );
+        first
     }
 
     /// The To tag of an answer of our own to the request with these fields: the same
@@ -287,6 +293,7 @@ mod tests {
     const SIDES: Sides = Sides {
         caller: ListenIndex(0),
         callee: ListenIndex(1),
+        pass: 0,
     };
 
     #[test]

@@ -26,7 +26,12 @@ pub fn only(left: &[Left], source: SocketAddr, destination: SocketAddr) -> Strin
         .iter()
         .filter(|left| left.destination == destination)
         .collect();
-    assert_eq!(found.len(), 1, "to {destination}: {left:#?}");
+    assert_eq!(
+        found.len(),
+        1,
+        "to {destination}: {:#?}",
+        left.iter().map(Left::text).collect::<Vec<_>>()
+    );
     assert_eq!(found[0].source, source);
     found[0].text()
 }

@@ -95,7 +95,7 @@ impl Proxy {
     /// True for a call whose first INVITE is under way still: its transaction ends it.
     fn is_setting_up(&self, call: &Call) -> bool {
         let under_way = matches!(call.state, CallState::Calling | CallState::Early);
-        under_way && self.servers.get(call.invite).is_some()
+        under_way && self.clients.get(call.invite).is_some()
     }
 
     /// Indices and slabs agree.
@@ -108,12 +108,20 @@ impl Proxy {
         let key_of = |id| self.servers.get(id).map(|server| server.key);
         none_dangles(&self.transactions, key_of)?;
         for (id, call) in self.calls.tenants() {
-            let wanted = (call.state != CallState::Ended).then_some(id);
-            if wanted.is_some() && self.dialogs.get(call.key) != wanted {
-                return Err(format!("not in the index: call {id:?} {:?}", call.state));
+            let keys = call.dialogs.keys().count();
+            if call.state == CallState::Ended && keys > 0 {
+                return Err(format!("an ended call has dialogs: {id:?}"));
             }
         }
-        none_dangles(&self.dialogs, |id| self.calls.get(id).map(|call| call.key))
+        for (key, id) in self.dialogs.entries() {
+            let has = |call: &Call| call.dialogs.contains(key);
+            if !self.calls.get(id).is_some_and(has) {
+                return Err(format!(
+                    "{key:x} stands for {id:?}, which has no such dialog"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The slots in use are those of the tokens held.

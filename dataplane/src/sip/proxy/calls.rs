@@ -1,4 +1,8 @@
 //! The life of a call: begun by an INVITE, or adopted after a restart, and ended.
+//!
+//! A call is found by the dialogs that its INVITE has led to (RFC 3261 §12): Call-ID, both tags,
+//! and the listens of its two sides. A message with another tag is of another dialog, and
+//! neither moves nor ends this one.
 
 use std::net::SocketAddr;
 
@@ -9,12 +13,16 @@ use super::dialog::InDialog;
 use super::forward::Way;
 use crate::counters::Counter;
 use crate::ids::TrunkIndex;
+use crate::limits::CALL_MS_MAX;
 use crate::limits::MEDIA_GRACE_MS;
 use crate::sip::anchor::Anchor;
 use crate::sip::call::Call;
+use crate::sip::call::Dialogs;
 use crate::sip::call::Party;
+use crate::sip::call::Sender;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
+use crate::sip::method::Method;
 use crate::sip::report::CallState;
 use crate::sip::report::ShortText;
 use crate::sip::slab::Id;
@@ -23,15 +31,25 @@ use crate::tick::Tick;
 impl Proxy {
     /// The call that an in-dialog message of `from` belongs to.
     pub(super) fn find_call(&self, message: &Message<'_>, from: Party, sides: Sides) -> Option<Id> {
-        let tag = match from {
-            Party::Caller => message.from_tag(),
-            Party::Callee => message.to_tag(),
-        };
+        let tags = tags_by_party(message, from);
         self.dialogs
-            .get(self.call_key(message.call_id(), tag.unwrap_or_default(), sides))
+            .get(self.dialog_key(message.call_id(), tags, sides))
     }
 
-    /// A call for the first INVITE of a dialog.
+    /// The key of a dialog between these tags, the caller's and the callee's, that passes between
+    /// these listens. One that comes through the box twice (RFC 3261 §6, a spiral) is two
+    /// calls here, each with its own relay.
+    fn dialog_key(&self, call_id: &[u8], tags: [&[u8]; 2], sides: Sides) -> u64 {
+        let sides = [sides.caller.0, sides.callee.0, sides.pass];
+        let key = self
+            .identity
+            .hash(&[b"d", call_id, tags[0], tags[1], &sides]);
+        // 0 is no dialog.
+        key.max(1)
+    }
+
+    /// A call for a branch of the first INVITE of a dialog, which goes the way of `way`. Each
+    /// branch that is tried is one.
     pub(super) fn begin_call(
         &mut self,
         message: &Message<'_>,
@@ -40,24 +58,10 @@ impl Proxy {
         way: Way,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let sides = Sides {
-            caller: arrival.listen,
-            callee: way.listen,
-        };
-        if self.find_call(message, Party::Caller, sides).is_some() {
-            // Another branch of an INVITE that an upstream element forked (RFC 3261
-            // §8.2.2.2), or one in a loop: one is enough.
-            return Err(482);
-        }
+        let sides = self.sides_of(message, arrival.listen, way.listen);
         let parties = [Some(arrival.source), Some(way.to)];
-        self.enter_call(
-            message,
-            Party::Caller,
-            sides,
-            trunks.map(Some),
-            parties,
-            step,
-        )
+        let trunks = trunks.map(Some);
+        self.enter_call(message, Party::Caller, sides, trunks, parties, step)
     }
 
     /// A call for a re-INVITE of a dialog that began before this start of the box, so that
@@ -73,7 +77,10 @@ impl Proxy {
         let mut parties = [Some(to); 2];
         parties[dialog.from as usize] = Some(arrival.source);
         let trunks = parties.map(|party| self.dial.trunk_of(party?.ip()));
-        self.enter_call(message, dialog.from, dialog.sides, trunks, parties, step)
+        let id = self.enter_call(message, dialog.from, dialog.sides, trunks, parties, step)?;
+        self.enter_dialog(id, message, dialog.from, step);
+        step.counters.count(Counter::CallsStarted);
+        Ok(id)
     }
 
     /// Enters a call for an INVITE of `from`.
@@ -86,13 +93,12 @@ impl Proxy {
         parties: [Option<SocketAddr>; 2],
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let (caller_tag, caller, callee) = match from {
-            Party::Caller => (message.from_tag(), message.from(), message.to()),
-            Party::Callee => (message.to_tag(), message.to(), message.from()),
+        let (caller, callee) = match from {
+            Party::Caller => (message.from(), message.to()),
+            Party::Callee => (message.to(), message.from()),
         };
-        let key = self.call_key(message.call_id(), caller_tag.unwrap_or_default(), sides);
         let call = Call {
-            key,
+            dialogs: Dialogs::default(),
             state: CallState::Calling,
             // Set once the INVITE has its transaction.
             invite: Id::new(u32::MAX, 0),
@@ -111,10 +117,143 @@ impl Proxy {
             step.counters.count(Counter::CallsRefused);
             return Err(503);
         };
-        self.dialogs.insert(key, id);
         self.trunks.call_began(trunks);
-        step.counters.count(Counter::CallsStarted);
         Ok(id)
+    }
+
+    /// Takes note of the dialog that `message` of a request of `from`, or a response to one,
+    /// makes or is in (RFC 3261 §12.1).
+    pub(super) fn enter_dialog(
+        &mut self,
+        id: Id,
+        message: &Message<'_>,
+        from: Party,
+        step: &mut Step<'_>,
+    ) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let tags = tags_by_party(message, from);
+        let key = self.dialog_key(message.call_id(), tags, call.sides);
+        let extra_max = extra_dialogs(self.calls.capacity());
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        if call.dialogs.contains(key) {
+            return;
+        }
+        let before = call.dialogs;
+        if !call.dialogs.add(key) {
+            step.counters.count(Counter::DialogsRefused);
+            return;
+        }
+        let extra = self.dialogs_extra + call.dialogs.extra_count() - before.extra_count();
+        if extra > extra_max {
+            call.dialogs = before;
+            step.counters.count(Counter::DialogsRefused);
+            return;
+        }
+        self.dialogs_extra = extra;
+        self.dialogs.insert(key, id);
+    }
+
+    /// Of the early dialogs of a call the one of this 2xx to a request of `from` is confirmed;
+    /// what becomes of the others is the user agents' business (RFC 3261 §13.2.2.4).
+    pub(super) fn confirm_dialog(
+        &mut self,
+        id: Id,
+        message: &Message<'_>,
+        from: Party,
+        step: &mut Step<'_>,
+    ) {
+        self.leave_dialogs(id);
+        self.enter_dialog(id, message, from, step);
+    }
+
+    fn leave_dialogs(&mut self, id: Id) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        let dialogs = std::mem::take(&mut call.dialogs);
+        self.dialogs_extra -= dialogs.extra_count();
+        for key in dialogs.keys() {
+            self.dialogs.remove(key, id);
+        }
+    }
+
+    /// What a response of the other party to `sender`'s request means for their call. `client`
+    /// is the transaction of the request.
+    pub(super) fn note_response(
+        &mut self,
+        client: Id,
+        sender: Sender,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) {
+        let status = message.status().unwrap_or_default();
+        let id = sender.call;
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        if self.dial.trunk_of(arrival.source.ip()).is_some() {
+            call.parties[sender.party.other() as usize] = Some(arrival.source);
+        }
+        let waiting = matches!(call.state, CallState::Calling | CallState::Early);
+        let is_first = waiting && call.invite == client;
+        match (message.method(), status) {
+            // RFC 3261 §12.1: a provisional response with a To tag makes an early dialog.
+            (Method::Invite, 101..=199) if is_first && message.to_tag().is_some() => {
+                call.state = CallState::Early;
+                self.enter_dialog(id, message, sender.party, step);
+            }
+            (Method::Invite, 200..=299) if is_first => {
+                call.state = CallState::Established;
+                call.answered = Some(step.now);
+                call.due = step.now.plus_ms(CALL_MS_MAX);
+                step.counters.count(Counter::CallsAnswered);
+                self.trunks.call_answered(call.trunks);
+                self.arm_call(id);
+                self.confirm_dialog(id, message, sender.party, step);
+            }
+            (Method::Invite, 300..) if is_first => {
+                step.counters.count(Counter::CallsFailed);
+                self.end_call(id, step.now);
+            }
+            // RFC 3261 §12.2.1.2: the other party knows no such dialog, so that there is nobody
+            // to send a BYE to. Of other methods it may be a subscription or a reliable
+            // response that it does not know. After a 408 the other party may be there yet:
+            // it is the sender who ends the dialog then, with a BYE that comes by here.
+            (Method::Invite | Method::Update, 481) => self.hang_up(id, step),
+            // RFC 3261 §15.1.1: a BYE ends the dialog whatever the answer to it is; a
+            // challenge is not yet the end.
+            (Method::Bye, 200..) if !matches!(status, 401 | 407) => self.hang_up(id, step),
+            _ => {}
+        }
+    }
+
+    /// What it means for its call that a request gets no answer but ours.
+    pub(super) fn note_given_up(&mut self, client_id: Id, step: &mut Step<'_>) {
+        let Some(client) = self.clients.get(client_id) else {
+            return;
+        };
+        let (method, Some(sender)) = (client.method, client.sender) else {
+            return;
+        };
+        if let Some(server) = client.server {
+            self.take_back(sender.call, server, step);
+        }
+        let Some(call) = self.calls.get(sender.call) else {
+            return;
+        };
+        let waiting = matches!(call.state, CallState::Calling | CallState::Early);
+        if method == Method::Invite && waiting && call.invite == client_id {
+            step.counters.count(Counter::CallsFailed);
+            self.end_call(sender.call, step.now);
+        } else if method == Method::Bye {
+            // RFC 3261 §15.1.1: it has ended the dialog for its sender.
+            self.hang_up(sender.call, step);
+        }
     }
 
     /// Ends a call that was answered.
@@ -131,25 +270,38 @@ impl Proxy {
 
     /// Ends a call; its media may still pass for a moment.
     pub(super) fn end_call(&mut self, id: Id, now: Tick) {
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        call.state = CallState::Ended;
-        call.due = now.plus_ms(MEDIA_GRACE_MS);
-        let key = call.key;
-        // A new call may have the same Call-ID and tag from now on.
-        self.dialogs.remove(key, id);
-        self.arm_call(id);
+        // A new call may have the same Call-ID and tags from now on.
+        self.leave_dialogs(id);
+        if let Some(call) = self.calls.get_mut(id) {
+            call.state = CallState::Ended;
+            call.due = now.plus_ms(MEDIA_GRACE_MS);
+            self.arm_call(id);
+        }
     }
 
     /// Forgets a call: its flows are closed and its ports rest.
     pub(super) fn forget_call(&mut self, id: Id, step: &mut Step<'_>) {
         self.close_media(id, step);
+        self.leave_dialogs(id);
         if let Some(call) = self.calls.remove(id) {
             let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
             self.wheel.disarm(timer);
-            self.dialogs.remove(call.key, id);
             self.trunks.call_gone(call.trunks);
         }
     }
+}
+
+/// How many dialogs there may be besides one for each of so many calls.
+pub(super) const fn extra_dialogs(calls: u32) -> u32 {
+    calls / 4 + 1
+}
+
+/// The tags of a request of `from`, or of a response to one: the caller's, the callee's.
+fn tags_by_party<'m>(message: &Message<'m>, from: Party) -> [&'m [u8]; 2] {
+    let (sender, receiver) = (message.from_tag(), message.to_tag());
+    let tags = match from {
+        Party::Caller => [sender, receiver],
+        Party::Callee => [receiver, sender],
+    };
+    tags.map(Option::unwrap_or_default)
 }

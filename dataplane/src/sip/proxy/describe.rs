@@ -20,6 +20,7 @@ use crate::settings::MediaRange;
 use crate::sip::anchor::Leg;
 use crate::sip::anchor::Peer;
 use crate::sip::call::Party;
+use crate::sip::call::Sender;
 use crate::sip::edit;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::message::Message;
@@ -104,21 +105,24 @@ impl Proxy {
     }
 
     /// Sends a request on with its session description anchored, and takes that up.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn forward_anchored(
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
         way: Way,
-        call: Option<Id>,
-        from: Party,
+        sender: Option<Sender>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
+        let call = sender.map(|sender| sender.call);
+        let from = sender.map_or(Party::Caller, |sender| sender.party);
         let described = self.describe(message, call, from, step)?;
-        let sent = self.forward(message, arrival, key, way, call, step);
+        let sent = self.forward(message, arrival, key, way, sender, step);
         match sent {
-            Ok(server) => self.negotiate(described, call, Some(server), step),
+            Ok(client) => {
+                let server = self.clients.get(client).and_then(|client| client.server);
+                self.negotiate(described, call, server, step);
+            }
             Err(_) => self.discard(described, step),
         }
         sent

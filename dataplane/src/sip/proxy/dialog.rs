@@ -9,7 +9,9 @@ use super::Step;
 use super::forward::Way;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
+use crate::ids::ListenIndex;
 use crate::sip::call::Party;
+use crate::sip::call::Sender;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -64,6 +66,28 @@ impl Proxy {
             from,
             routes,
         })
+    }
+
+    /// The sides of the dialog that a request makes on its way between these listens. It passes
+    /// the box for the first time, or once more than its Record-Routes of ours say (RFC 3261
+    /// §6, a spiral).
+    pub(super) fn sides_of(
+        &self,
+        message: &Message<'_>,
+        caller: ListenIndex,
+        callee: ListenIndex,
+    ) -> Sides {
+        let tag = message.from_tag().unwrap_or_default();
+        let mut values = message.record_routes().map_while(Result::ok);
+        let last = values.find_map(|value| {
+            let cookie = cookie_of(message, value.address.uri)?;
+            self.identity.read_cookie(cookie, message.call_id(), tag)
+        });
+        Sides {
+            caller,
+            callee,
+            pass: last.map_or(0, |last| last.pass.saturating_add(1)),
+        }
     }
 
     /// Where an in-dialog request goes (RFC 3261 §16.4, §16.12), once our Route values are
@@ -121,7 +145,9 @@ impl Proxy {
             let party = &mut call.parties[dialog.from as usize];
             *party = moved.or(*party);
         }
-        let sent = self.forward_anchored(message, arrival, key, way, call, dialog.from, step);
+        let party = dialog.from;
+        let sender = call.map(|call| Sender { call, party });
+        let sent = self.forward_anchored(message, arrival, key, way, sender, step);
         if sent.is_ok() {
             self.count_out(call, dialog.from.other(), way);
         }
@@ -129,9 +155,9 @@ impl Proxy {
             return sent.map(|_| ());
         };
         match sent {
-            Ok(server) if adopts => {
+            Ok(client) if adopts => {
                 if let Some(call) = self.calls.get_mut(id) {
-                    call.invite = server;
+                    call.invite = client;
                 }
             }
             Ok(_) => {}

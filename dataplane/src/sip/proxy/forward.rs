@@ -14,6 +14,7 @@ use super::unedited_status;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::sip::build;
+use crate::sip::call::Sender;
 use crate::sip::edit;
 use crate::sip::identity::CookieText;
 use crate::sip::identity::Kind;
@@ -129,14 +130,15 @@ impl Proxy {
         Ok(())
     }
 
-    /// Makes the two transactions and sends the request on. The splices so far are kept.
+    /// Makes the two transactions and sends the request on; the client transaction. The splices
+    /// so far are kept. `sender` says whose request of which call it is.
     pub(super) fn forward(
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
         way: Way,
-        call: Option<Id>,
+        sender: Option<Sender>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
         let vacant = self
@@ -167,17 +169,20 @@ impl Proxy {
         let mut server = Server::new(key, invite, reply_to, arrival.listen, step.now);
         let mut client = Client::new(message.method(), way.to.into(), way.listen, kept, step.now);
         server.client = Some(client_id);
-        server.call = call;
         // Both slabs have room: it was looked at above.
         let server_id = self.servers.insert(server).ok_or(503_u16)?;
         client.server = Some(server_id);
+        client.sender = sender;
         self.clients.insert(client).ok_or(503_u16)?;
         self.transactions.insert(key, server_id);
         self.arm_client(client_id);
         if invite {
             self.try_100(message, arrival, server_id, step);
+            if message.to_tag().is_none() {
+                self.note_invite(self.way_hash(message, arrival), server_id);
+            }
         }
-        Ok(server_id)
+        Ok(client_id)
     }
 
     /// RFC 3261 §17.2.1: a 100 at once, so that the INVITE is not repeated.
@@ -202,11 +207,16 @@ impl Proxy {
         }
     }
 
+    /// As much of [`Proxy::way_hash`] as a branch holds.
+    #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
+    fn loop_hash(&self, message: &Message<'_>, arrival: Arrival) -> u32 {
+        self.way_hash(message, arrival) as u32
+    }
+
     /// What decides where a request goes (RFC 3261 §16.6 step 8): the trunk that it comes from,
     /// Request-URI and Routes; and what tells it from others. The method is excluded so that
     /// CANCEL and ACK have their INVITE's.
-    #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
-    fn loop_hash(&self, message: &Message<'_>, arrival: Arrival) -> u32 {
+    pub(super) fn way_hash(&self, message: &Message<'_>, arrival: Arrival) -> u64 {
         let uri = message
             .request_uri()
             .map_or(&[][..], |uri| message.text(uri));
@@ -227,7 +237,7 @@ impl Proxy {
             message.to_tag().unwrap_or_default(),
             message.call_id(),
             &cseq.to_be_bytes(),
-        ]) as u32
+        ])
     }
 
     /// RFC 3261 §16.3 step 4: true for a request that we sent to ourselves and have passed on

@@ -15,6 +15,7 @@
 //! - `describe`: session descriptions on their way through
 //! - `negotiate`: offers and answers, and what becomes of them
 //! - `settle`: what becomes of an offer in the end
+//! - `merged`: the memory of INVITEs, by which one that comes twice is known
 //! - `media`: relay ports and flows
 //! - `refusal`: the memory of refused requests
 //! - `audit`: what must hold among all tables between two inputs
@@ -26,6 +27,7 @@ mod dialog;
 mod forward;
 mod hop;
 mod media;
+mod merged;
 mod negotiate;
 mod refusal;
 mod request;
@@ -38,6 +40,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 
 pub use self::audit::Audit;
+use self::merged::Merged;
 use self::refusal::Refusals;
 use super::anchors::Anchors;
 use super::build;
@@ -48,7 +51,6 @@ use super::effects::Effects;
 use super::identity::Identity;
 use super::identity::Kind;
 use super::identity::NotOurs;
-use super::identity::Sides;
 use super::index::Index;
 use super::malformed::Malformed;
 use super::message::Message;
@@ -131,8 +133,11 @@ pub struct Proxy {
     anchors: Anchors,
     /// Server transactions by branch, sent-by and method.
     transactions: Index,
-    /// Calls by Call-ID, the caller's tag and the listens of the two sides.
+    /// Calls by Call-ID, both tags and the listens of the two sides.
     dialogs: Index,
+    /// How many of these there are besides one for each call.
+    dialogs_extra: u32,
+    merged: Merged,
     kept: KeptSlab,
     /// A slice of each media range, by [`crate::ids::MediaIndex`].
     ports: Vec<Ports>,
@@ -167,7 +172,9 @@ impl Proxy {
             calls: Slab::new(capacity.calls),
             anchors: Anchors::new(capacity.calls),
             transactions: Index::new(capacity.transactions),
-            dialogs: Index::new(capacity.calls),
+            dialogs: Index::new(capacity.calls + calls::extra_dialogs(capacity.calls)),
+            dialogs_extra: 0,
+            merged: Merged::new(capacity.transactions),
             kept: KeptSlab::new(KeptConfig {
                 small_count,
                 medium_count,
@@ -403,14 +410,6 @@ impl Proxy {
             message.text(via.value),
             method,
         ])
-    }
-
-    /// The key of the call that began with this Call-ID and this tag of the caller, and passes
-    /// between these listens. One that comes through the box twice (RFC 3261 §6, a spiral) is
-    /// two calls here, each with its own relay.
-    fn call_key(&self, call_id: &[u8], caller_tag: &[u8], sides: Sides) -> u64 {
-        let sides = [sides.caller.0, sides.callee.0];
-        self.identity.hash(&[b"d", call_id, caller_tag, &sides])
     }
 
     /// Arms the timer of a client transaction anew.

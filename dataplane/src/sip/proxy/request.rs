@@ -11,8 +11,8 @@ use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
 use crate::sip::call::Party;
+use crate::sip::call::Sender;
 use crate::sip::header::HeaderName;
-use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
@@ -184,10 +184,7 @@ impl Proxy {
             message.method(),
             Method::Invite | Method::Subscribe | Method::Refer
         ) {
-            let sides = Sides {
-                caller: arrival.listen,
-                callee: way.listen,
-            };
+            let sides = self.sides_of(message, arrival.listen, way.listen);
             self.record_route(message, sides).map_err(unedited_status)?;
         }
         if message.method() != Method::Invite {
@@ -195,13 +192,19 @@ impl Proxy {
             self.trunks.count(callee, TrunkCounter::RequestsOut);
             return Ok(());
         }
+        if self.is_merged(self.way_hash(message, arrival)) {
+            // RFC 3261 §8.2.2.2: an upstream element forked it; one of them is enough.
+            return Err(482);
+        }
         let call = self.begin_call(message, arrival, [caller, callee], way, step)?;
-        let (party, id) = (Party::Caller, Some(call));
-        let sent = self.forward_anchored(message, arrival, key, way, id, party, step);
+        step.counters.count(Counter::CallsStarted);
+        let party = Party::Caller;
+        let sender = Some(Sender { call, party });
+        let sent = self.forward_anchored(message, arrival, key, way, sender, step);
         match sent {
-            Ok(server) => {
+            Ok(client) => {
                 if let Some(call) = self.calls.get_mut(call) {
-                    call.invite = server;
+                    call.invite = client;
                 }
                 self.trunks.count(callee, TrunkCounter::RequestsOut);
                 Ok(())

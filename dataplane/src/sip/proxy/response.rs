@@ -4,17 +4,15 @@ use super::Arrival;
 use super::Proxy;
 use super::Step;
 use crate::counters::Counter;
-use crate::limits::CALL_MS_MAX;
 use crate::sip::build;
-use crate::sip::call::Call;
 use crate::sip::call::Party;
 use crate::sip::edit;
 use crate::sip::identity::NotOurs;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
-use crate::sip::report::CallState;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Cancel;
+use crate::sip::transaction::Client;
 use crate::sip::transaction::ClientState;
 use crate::sip::transaction::Heard;
 
@@ -42,13 +40,12 @@ impl Proxy {
         let status = message.status().unwrap_or_default();
         step.counters.count(Counter::Responses);
         let heard = client.hear(status, step.now);
-        let server = client.server;
         if heard == Heard::ForwardAndAck {
             self.acknowledge_failure(id, message, step);
         }
         let outcome = match heard {
             Heard::Forward | Heard::ForwardAndAck => {
-                let outcome = self.forward_response(server, message, arrival, step);
+                let outcome = self.forward_response(id, message, arrival, step);
                 self.shrink(id);
                 outcome
             }
@@ -120,12 +117,15 @@ impl Proxy {
     /// Sends a response upstream: our Via gone, its SDP anchored (RFC 3261 §16.7 steps 3 to 9).
     fn forward_response(
         &mut self,
-        server: Option<Id>,
+        client: Id,
         message: &Message<'_>,
         arrival: Arrival,
         step: &mut Step<'_>,
     ) -> Counter {
         let status = message.status().unwrap_or_default();
+        let Some(&Client { server, sender, .. }) = self.clients.get(client) else {
+            return Counter::SipStrayResponse;
+        };
         let Some(id) = server else {
             return Counter::SipAbsorbed;
         };
@@ -136,11 +136,13 @@ impl Proxy {
             return Counter::SipAbsorbed;
         }
         // Whatever becomes of the message, the transaction ends in its time.
-        let (to, listen, call, invite) =
-            (server.reply_to, server.listen, server.call, server.invite);
+        let (to, listen, invite) = (server.reply_to, server.listen, server.invite);
         self.arm_server(id);
-        let from = self.answering_party(call, message);
-        self.note_response(id, call, message, from, arrival, step);
+        if let Some(sender) = sender {
+            self.note_response(client, sender, message, arrival, step);
+        }
+        let call = sender.map(|sender| sender.call);
+        let from = sender.map_or(Party::Callee, |sender| sender.party.other());
         let described = self.describe_or_pass(message, call, from, step);
         self.negotiate(described, call, Some(id), step);
         self.conclude(message, call, from, id, step);
@@ -162,72 +164,5 @@ impl Proxy {
             self.release(old);
         }
         Counter::SipForwarded
-    }
-
-    /// Who answers: the request came from the party whose tag is in From.
-    fn answering_party(&self, call: Option<Id>, message: &Message<'_>) -> Party {
-        let caller_tag = message.from_tag().unwrap_or_default();
-        let began_by =
-            |call: &Call| call.key == self.call_key(message.call_id(), caller_tag, call.sides);
-        let asked_by_caller = call.and_then(|id| self.calls.get(id)).is_none_or(began_by);
-        if asked_by_caller {
-            Party::Callee
-        } else {
-            Party::Caller
-        }
-    }
-
-    /// What a response means for its call.
-    fn note_response(
-        &mut self,
-        server: Id,
-        call_id: Option<Id>,
-        message: &Message<'_>,
-        from: Party,
-        arrival: Arrival,
-        step: &mut Step<'_>,
-    ) {
-        let status = message.status().unwrap_or_default();
-        let Some(id) = call_id else { return };
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        if self.dial.trunk_of(arrival.source.ip()).is_some() {
-            call.parties[from as usize] = Some(arrival.source);
-        }
-        let waiting = matches!(call.state, CallState::Calling | CallState::Early);
-        match (message.method(), status) {
-            (Method::Invite, 101..=199) if waiting && message.to_tag().is_some() => {
-                call.state = CallState::Early;
-            }
-            (Method::Invite, 200..=299) if waiting && call.invite == server => {
-                call.state = CallState::Established;
-                call.answered = Some(step.now);
-                call.due = step.now.plus_ms(CALL_MS_MAX);
-                step.counters.count(Counter::CallsAnswered);
-                self.trunks.call_answered(call.trunks);
-                self.arm_call(id);
-            }
-            (Method::Invite, 300..) if waiting && call.invite == server => {
-                step.counters.count(Counter::CallsFailed);
-                self.end_call(id, step.now);
-            }
-            // RFC 3261 §12.2.1.2: the other party knows no such dialog, or is gone. Of other
-            // methods it may be a subscription or a reliable response that it does not know.
-            (Method::Invite | Method::Update, 408 | 481)
-                if call.state == CallState::Established =>
-            {
-                self.hang_up(id, step);
-            }
-            // RFC 3261 §15.1.1: a BYE ends the dialog whatever the answer to it is; a
-            // challenge is not yet the end.
-            (Method::Bye, 200..)
-                if call.state == CallState::Established && !matches!(status, 401 | 407) =>
-            {
-                step.counters.count(Counter::CallsEnded);
-                self.end_call(id, step.now);
-            }
-            _ => {}
-        }
     }
 }

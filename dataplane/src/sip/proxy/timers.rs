@@ -107,40 +107,19 @@ impl Proxy {
             return;
         };
         let cancelled = client.cancel != Cancel::No;
-        let Some(server) = self.servers.get(server_id) else {
-            return;
-        };
-        let call = server.call;
-        if let Some(id) = call {
-            self.take_back(id, server_id, step);
-        }
-        let Some(client) = self.clients.get(client_id) else {
-            return;
-        };
-        if client.method == Method::Invite {
+        let method = client.method;
+        self.note_given_up(client_id, step);
+        if method == Method::Invite {
             self.fail_upstream(
                 client_id,
                 server_id,
                 if cancelled { 487 } else { status },
                 step,
             );
-            let first = |call: &crate::sip::call::Call| {
-                call.invite == server_id && call.state != CallState::Established
-            };
-            if let Some(id) = call.filter(|&id| self.calls.get(id).is_some_and(first)) {
-                step.counters.count(Counter::CallsFailed);
-                self.end_call(id, step.now);
-            }
-            return;
-        }
-        let bye = client.method == Method::Bye;
-        if status == TIMED_OUT {
+        } else if status == TIMED_OUT {
             self.end_server(server_id);
         } else {
             self.fail_upstream(client_id, server_id, status, step);
-        }
-        if let Some(id) = call.filter(|_| bye) {
-            self.hang_up(id, step);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::limits::T1_64_MS;
 use crate::limits::T4_MS;
 use crate::limits::TIMER_C_MS;
 use crate::limits::TIMER_D_MS;
+use crate::sip::call::Sender;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
@@ -83,6 +84,8 @@ pub struct Client {
     pub message: Option<Kept>,
     /// The server transaction that it carries on.
     pub server: Option<Id>,
+    /// Whose request of which call it is.
+    pub sender: Option<Sender>,
     /// Whether it is to be cancelled.
     pub cancel: Cancel,
     /// True once ICMP has said that it is too large for the way.
@@ -111,6 +114,7 @@ impl Client {
             listen,
             message: Some(message),
             server: None,
+            sender: None,
             cancel: Cancel::No,
             by_kernel: false,
             timers,

@@ -52,8 +52,6 @@ pub struct Server {
     pub response: Option<Kept>,
     /// The client transaction that carries it on.
     pub client: Option<Id>,
-    /// The call that it began or belongs to.
-    pub call: Option<Id>,
     timers: Timers,
 }
 
@@ -75,7 +73,6 @@ impl Server {
             listen,
             response: None,
             client: None,
-            call: None,
             timers: Timers::new(now),
         }
     }

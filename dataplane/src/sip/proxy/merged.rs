@@ -1,0 +1,62 @@
+//! Merged requests (RFC 3261 §8.2.2.2): an INVITE that somebody upstream has forked and that
+//! comes together again here, the same from the same trunk on another branch.
+//!
+//! A fixed table remembers the server transactions of INVITEs by what makes such a request the
+//! same. Nothing is taken out: an entry counts as long as its transaction lives. Where a set of
+//! cells is full of living ones the first is forgotten, and a request that is merged with it is
+//! forwarded like any other.
+
+use super::Proxy;
+use crate::sip::slab::Id;
+use crate::sip::slab::Slab;
+use crate::sip::transaction::Server;
+
+/// How many cells a key may be in.
+const WAYS: usize = 4;
+
+/// The server transactions of INVITEs.
+#[derive(Debug)]
+pub(super) struct Merged(Box<[Set]>);
+
+/// The cells that a key may be in: keys and transactions.
+type Set = [(u64, Option<Id>); WAYS];
+
+impl Merged {
+    /// A table for so many transactions.
+    pub fn new(transactions: u32) -> Merged {
+        let sets = (transactions as usize).div_ceil(WAYS).max(1);
+        Merged(vec![[(0, None); WAYS]; sets].into_boxed_slice())
+    }
+
+    fn find(&self, key: u64, servers: &Slab<Server>) -> Option<Id> {
+        let set = &self.0[self.set(key)];
+        let found = set.iter().find_map(|&(k, id)| id.filter(|_| k == key))?;
+        servers.get(found).map(|_| found)
+    }
+
+    fn note(&mut self, key: u64, id: Id, servers: &Slab<Server>) {
+        let at = self.set(key);
+        let set = &mut self.0[at];
+        let free = |&(_, id): &(u64, Option<Id>)| id.is_none_or(|id| servers.get(id).is_none());
+        let way = set.iter().position(free).unwrap_or(0);
+        set[way] = (key, Some(id));
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // Reduced to the table.
+    fn set(&self, key: u64) -> usize {
+        key as usize % self.0.len()
+    }
+}
+
+impl Proxy {
+    /// True for an INVITE that is being served already, on another branch. `key` is its
+    /// [`Proxy::way_hash`].
+    pub(super) fn is_merged(&self, key: u64) -> bool {
+        self.merged.find(key, &self.servers).is_some()
+    }
+
+    /// Takes note of the transaction of an INVITE that begins a dialog.
+    pub(super) fn note_invite(&mut self, key: u64, server: Id) {
+        self.merged.note(key, server, &self.servers);
+    }
+}
