@@ -122,7 +122,7 @@ impl Stage {
 }
 
 /// How the names of a stage's counters begin; the first that fits decides.
-const STAGES: [(&str, Stage); 27] = [
+const STAGES: [(&str, Stage); 29] = [
     ("sip_mailbox", Stage::Mail),
     ("mail", Stage::Mail),
     ("kernel", Stage::Mail),
@@ -143,6 +143,8 @@ const STAGES: [(&str, Stage); 27] = [
     ("transport", Stage::Sip),
     ("path_mtu", Stage::Sip),
     ("calls", Stage::Sip),
+    ("contexts", Stage::Sip),
+    ("late_answers", Stage::Sip),
     ("kept", Stage::Sip),
     ("media", Stage::Media),
     ("rtp", Stage::Media),
@@ -262,6 +264,8 @@ pub enum Counter {
     CallsFailed,
     CallsRefused,
     DialogsRefused,
+    ContextsRefused,
+    LateAnswersEnded,
     FlowsOpened,
     FlowsClosed,
     FlowsClosedWithDrops,
@@ -279,6 +283,7 @@ pub enum Counter {
 
     TransactionsNow,
     CallsNow,
+    ContextsNow,
     FlowsNow,
     KeptNow,
     FramesTotal,
@@ -397,6 +402,8 @@ pub const TABLE: &[Info] = &[
     row(Counter::CallsFailed, "calls_failed", Kind::Event, "Calls that ended without an answer: busy, cancelled, timed out."),
     row(Counter::CallsRefused, "calls_refused", Kind::Event, "Calls refused because the call table was full."),
     row(Counter::DialogsRefused, "dialogs_refused", Kind::Event, "Early dialogs beyond those of a call that are kept: routed, but no part of the call."),
+    row(Counter::ContextsRefused, "contexts_refused", Kind::Event, "Requests with several targets refused because the table of response contexts was full."),
+    row(Counter::LateAnswersEnded, "late_answers_ended", Kind::Event, "Answers of a target that had been given up, which the box acknowledged and ended with a BYE."),
     row(Counter::FlowsOpened, "flows_opened", Kind::Event, "Media flows opened in this worker's table."),
     row(Counter::FlowsClosed, "flows_closed", Kind::Event, "Media flows closed in this worker's table."),
     row(Counter::FlowsClosedWithDrops, "flows_closed_with_drops", Kind::Event, "Closed media flows of which this worker dropped at least one packet."),
@@ -414,6 +421,7 @@ pub const TABLE: &[Info] = &[
 
     row(Counter::TransactionsNow, "transactions_now", Kind::Gauge, "Transactions alive, lingering ones included."),
     row(Counter::CallsNow, "calls_now", Kind::Gauge, "Calls alive."),
+    row(Counter::ContextsNow, "contexts_now", Kind::Gauge, "Requests with several targets that await their final answer."),
     row(Counter::FlowsNow, "flows_now", Kind::Gauge, "Media flows open in this worker's table."),
     row(Counter::KeptNow, "kept_now", Kind::Gauge, "Messages kept for retransmission."),
     row(Counter::FramesTotal, "frames_total", Kind::Gauge, "Frames of this worker's UMEM."),

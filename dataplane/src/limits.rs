@@ -90,12 +90,24 @@ pub const STREAMS_MAX: usize = 4;
 /// answered early, with an UPDATE of each party under way inside it, is three.
 pub const OFFERS_PER_CALL: usize = 4;
 
-/// Messages that one input to the SIP core can cause.
-pub const SENDS_PER_INPUT: usize = 4;
+/// Branches of one request that are under way at once (RFC 3261 §16.6): each is a message and,
+/// for an INVITE, a call.
+pub const BRANCHES_MAX: usize = 8;
 
-/// Flow changes that one input can cause: a call's streams, two sides, RTP and RTCP,
-/// opened and, where the message can then not be sent, closed again.
-pub const FLOWS_PER_INPUT: usize = STREAMS_MAX * 4 * 2;
+/// Targets that one request may be sent to, at once or one after the other.
+pub const TARGETS_MAX: usize = 16;
+
+/// Bytes of challenges that are told beside those of the best response (RFC 3261 §16.7 step 7):
+/// several of each target.
+pub const CHALLENGES_LEN_MAX: usize = 4096;
+
+/// Messages that one input to the SIP core can cause: one to each target, an answer, a 100 and
+/// an ACK.
+pub const SENDS_PER_INPUT: usize = TARGETS_MAX + 4;
+
+/// Flow changes that one input can cause: for each target a call's streams, two sides, RTP and
+/// RTCP, opened and, where the message can then not be sent, closed again.
+pub const FLOWS_PER_INPUT: usize = TARGETS_MAX * STREAMS_MAX * 4 * 2;
 
 /// A call without an end: after so long its flows are closed and it is forgotten.
 pub const CALL_MS_MAX: u64 = 12 * 3600 * 1000;
@@ -131,4 +143,6 @@ const _: () = assert!(MAILBOX_BYTES > 4 * SIP_LEN_MAX);
 const _: () = assert!(KERNEL_BYTES >= 16 * SIP_LEN_MAX && OWN_BYTES >= 16 * SIP_LEN_MAX);
 const _: () = assert!(DATAGRAM_LEN_MAX >= SIP_LEN_MAX);
 const _: () = assert!(TIMER_C_MS > 180_000);
+const _: () = assert!(BRANCHES_MAX <= TARGETS_MAX && TARGETS_MAX < u8::MAX as usize);
+const _: () = assert!(OWN_MAILS > SENDS_PER_INPUT);
 const _: () = assert!(REPORTS > SLOTS_PER_TURN);

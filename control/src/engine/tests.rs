@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
+use trunkline_dataplane::counters::trunks::TrunkCounter;
 use trunkline_dataplane::counters::trunks::TrunkCounters;
 use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::ListenIndex;
@@ -490,6 +491,7 @@ async fn workers_interfaces_frames_and_trunks_are_told() {
     let count_trunks = |worker: u8, post: &mut WorkerPost, mail: Mail| {
         let mut trunks = TrunkCounters::new(2);
         trunks.call_began([Some(TrunkIndex(0)), Some(TrunkIndex(1))]);
+        trunks.count(TrunkIndex(0), TrunkCounter::CallsIn);
         post.published_trunks.publish(&mut trunks);
         honest(worker, post, mail);
     };

@@ -15,6 +15,7 @@ use crate::ids::TrunkIndex;
 pub enum TrunkCounter {
     RequestsIn,
     RequestsOut,
+    Failovers,
     Rejected,
     CallsIn,
     CallsInAnswered,
@@ -47,9 +48,10 @@ const fn row(counter: TrunkCounter, name: &'static str, help: &'static str) -> I
 
 /// The one table.
 #[rustfmt::skip]
-pub const TABLE: [Info; 8] = [
+pub const TABLE: [Info; 9] = [
     row(TrunkCounter::RequestsIn, "requests_in", "Requests taken up from the trunk; repeated ones, ACK and CANCEL are not counted."),
     row(TrunkCounter::RequestsOut, "requests_out", "Requests forwarded to the trunk; repeated ones, ACK and CANCEL are not counted."),
+    row(TrunkCounter::Failovers, "failovers", "Requests that a target of the trunk did not take, so that the next target was tried."),
     row(TrunkCounter::Rejected, "rejected", "Requests of the trunk that the box itself answered with a failure."),
     row(TrunkCounter::CallsIn, "calls_in", "Calls that began at the trunk."),
     row(TrunkCounter::CallsInAnswered, "calls_in_answered", "Of these, calls that were answered."),
@@ -117,11 +119,12 @@ impl TrunkCounters {
         self.counts.get_mut(at)
     }
 
-    /// A call of these two trunks (caller's and callee's, where they are known) has begun.
+    /// A call of these two trunks (caller's and callee's, where they are known) has begun. An
+    /// INVITE that goes to several targets is a call to each, though it has come in but once:
+    /// that is counted where it comes in.
     pub fn call_began(&mut self, trunks: [Option<TrunkIndex>; 2]) {
         let [caller, callee] = trunks;
         if let Some(caller) = caller {
-            self.count(caller, TrunkCounter::CallsIn);
             self.count(caller, TrunkCounter::CallsNow);
         }
         if let Some(callee) = callee {
@@ -216,6 +219,9 @@ mod tests {
         counters.call_began([Some(a), Some(b)]);
         counters.call_began([Some(a), Some(a)]);
         counters.call_began([Some(b), None]);
+        for trunk in [a, a, b] {
+            counters.count(trunk, TrunkCounter::CallsIn);
+        }
         counters.call_answered([Some(a), Some(b)]);
         let of = |counters: &TrunkCounters, trunk| {
             let counts = counters.get(trunk);
@@ -230,11 +236,17 @@ mod tests {
         };
         assert_eq!(of(&counters, a), [2, 1, 1, 0, 2]);
         assert_eq!(of(&counters, b), [1, 0, 1, 1, 2]);
-        counters.call_gone([Some(a), Some(b)]);
+        // Another target of the first call.
+        counters.call_began([Some(a), Some(b)]);
+        assert_eq!(of(&counters, a), [2, 1, 1, 0, 3]);
+        assert_eq!(of(&counters, b), [1, 0, 2, 1, 3]);
+        for _ in 0..2 {
+            counters.call_gone([Some(a), Some(b)]);
+        }
         counters.call_gone([Some(a), Some(a)]);
         counters.call_gone([Some(b), None]);
         assert_eq!(of(&counters, a), [2, 1, 1, 0, 0]);
-        assert_eq!(of(&counters, b), [1, 0, 1, 1, 0]);
+        assert_eq!(of(&counters, b), [1, 0, 2, 1, 0]);
     }
 
     #[test]

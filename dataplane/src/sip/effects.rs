@@ -78,6 +78,12 @@ impl Effects {
         self.send(message.len(), to, listen);
     }
 
+    /// The last message.
+    #[must_use]
+    pub fn last(&self) -> Option<&[u8]> {
+        self.sends.last().map(|send| self.bytes(send))
+    }
+
     /// Has the kernel send the last message.
     pub fn last_by_kernel(&mut self) {
         if let Some(last) = self.sends.last_mut() {

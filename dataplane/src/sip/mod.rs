@@ -25,6 +25,7 @@ mod report;
 pub mod scan;
 mod slab;
 pub mod transaction;
+pub mod uac;
 pub mod undelivered;
 pub mod uri;
 pub mod via;

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod call;
+pub mod carriers;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -277,6 +278,7 @@ impl Bench {
         for gauge in [
             Counter::TransactionsNow,
             Counter::CallsNow,
+            Counter::ContextsNow,
             Counter::FlowsNow,
             Counter::KeptNow,
         ] {

@@ -64,10 +64,11 @@ impl Paper {
             Number("in"),
             Number("rejected by the box"),
             Number("out"),
+            Number("failovers"),
         ];
         let rows = trunks.trunks.iter().map(|trunk| {
             let mut row = vec![trunk.name.clone()];
-            let counts = ["requests_in", "rejected", "requests_out"];
+            let counts = ["requests_in", "rejected", "requests_out", "failovers"];
             row.extend(counts.map(|name| number(trunk.count(name))));
             row
         });

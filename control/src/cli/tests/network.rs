@@ -47,6 +47,7 @@ fn trunks() {
     let counts: String = [
         ("requests_in", 4000),
         ("requests_out", 0),
+        ("failovers", 3),
         ("rejected", 12),
         ("calls_in", 1500),
         ("calls_in_answered", 1000),

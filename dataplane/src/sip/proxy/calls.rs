@@ -12,6 +12,7 @@ use super::Step;
 use super::dialog::InDialog;
 use super::forward::Way;
 use crate::counters::Counter;
+use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
 use crate::limits::CALL_MS_MAX;
 use crate::limits::MEDIA_GRACE_MS;
@@ -79,8 +80,16 @@ impl Proxy {
         let trunks = parties.map(|party| self.dial.trunk_of(party?.ip()));
         let id = self.enter_call(message, dialog.from, dialog.sides, trunks, parties, step)?;
         self.enter_dialog(id, message, dialog.from, step);
-        step.counters.count(Counter::CallsStarted);
+        self.call_came_in(trunks[Party::Caller as usize], step);
         Ok(id)
+    }
+
+    /// Counts an INVITE that begins a call, however many targets it goes to.
+    pub(super) fn call_came_in(&mut self, caller: Option<TrunkIndex>, step: &mut Step<'_>) {
+        step.counters.count(Counter::CallsStarted);
+        if let Some(caller) = caller {
+            self.trunks.count(caller, TrunkCounter::CallsIn);
+        }
     }
 
     /// Enters a call for an INVITE of `from`.

@@ -183,7 +183,7 @@ impl Proxy {
 }
 
 /// The cookie in a Route value's URI.
-fn cookie_of<'m>(message: &Message<'m>, uri: Span) -> Option<&'m [u8]> {
+pub(super) fn cookie_of<'m>(message: &Message<'m>, uri: Span) -> Option<&'m [u8]> {
     let uri = Uri::read(message.bytes(), uri).ok()?;
     let cookie = uri.param(message.bytes(), COOKIE_PARAM)?.value?;
     Some(message.text(cookie))

@@ -22,6 +22,7 @@ use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
+use crate::sip::transaction::Branches;
 use crate::sip::transaction::Client;
 use crate::sip::transaction::Server;
 use crate::span::Span;
@@ -130,8 +131,9 @@ impl Proxy {
         Ok(())
     }
 
-    /// Makes the two transactions and sends the request on; the client transaction. The splices
-    /// so far are kept. `sender` says whose request of which call it is.
+    /// Makes the two transactions of a request that goes one way, and sends it on; the client
+    /// transaction. The splices so far are kept. `sender` says whose request of which call it
+    /// is.
     pub(super) fn forward(
         &mut self,
         message: &Message<'_>,
@@ -141,16 +143,74 @@ impl Proxy {
         sender: Option<Sender>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let vacant = self
-            .clients
-            .vacant()
-            .filter(|_| self.has_room_for(message.method()));
-        let Some(client_id) = vacant else {
+        let server = self.open_server(message, arrival, key, step)?;
+        let sent = self.send_branch(message, arrival, way, server, sender, step);
+        self.settle_server(message, arrival, server, sent.map(Branches::One), step)?;
+        sent
+    }
+
+    /// Makes the server transaction of a request that is to be sent on.
+    pub(super) fn open_server(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        let invite = message.method() == Method::Invite;
+        let reply_to = self.reply_to(message, arrival.source).into();
+        let server = Server::new(key, invite, reply_to, arrival.listen, step.now);
+        let id = if self.has_room_for(message.method()) {
+            self.servers.insert(server)
+        } else {
+            None
+        };
+        let Some(id) = id else {
+            step.counters.count(Counter::TransactionsRefused);
+            return Err(503);
+        };
+        self.transactions.insert(key, id);
+        Ok(id)
+    }
+
+    /// A server transaction has its branches, or there is nothing left of it.
+    pub(super) fn settle_server(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        id: Id,
+        sent: Result<Branches, u16>,
+        step: &mut Step<'_>,
+    ) -> Result<(), u16> {
+        match sent {
+            Ok(branches) => {
+                if let Some(server) = self.servers.get_mut(id) {
+                    server.branches = branches;
+                }
+                self.try_100(message, arrival, id, step);
+            }
+            Err(_) => self.end_server(id),
+        }
+        sent.map(|_| ())
+    }
+
+    /// Sends a request on by a client transaction of its own, for this server transaction
+    /// (RFC 3261 §16.6 steps 8 to 10). The splices so far are kept.
+    pub(super) fn send_branch(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        way: Way,
+        server: Id,
+        sender: Option<Sender>,
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        let Some(id) = self.clients.vacant() else {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         };
         let loop_hash = self.loop_hash(message, arrival);
-        let branch = self.identity.branch(Kind::Stateful, client_id, loop_hash);
+        let branch = self.identity.branch(Kind::Stateful, id, loop_hash);
         self.edit_request(message, arrival, way, &branch)
             .map_err(unedited_status)?;
         let room = step.effects.room();
@@ -163,36 +223,29 @@ impl Proxy {
             return Err(503);
         };
         step.effects.send(len, way.to, way.listen);
-
-        let invite = message.method() == Method::Invite;
-        let reply_to = self.reply_to(message, arrival.source).into();
-        let mut server = Server::new(key, invite, reply_to, arrival.listen, step.now);
         let mut client = Client::new(message.method(), way.to.into(), way.listen, kept, step.now);
-        server.client = Some(client_id);
-        // Both slabs have room: it was looked at above.
-        let server_id = self.servers.insert(server).ok_or(503_u16)?;
-        client.server = Some(server_id);
+        client.server = Some(server);
         client.sender = sender;
-        self.clients.insert(client).ok_or(503_u16)?;
-        self.transactions.insert(key, server_id);
-        self.arm_client(client_id);
-        if invite {
-            self.try_100(message, arrival, server_id, step);
-            if message.to_tag().is_none() {
-                self.note_invite(self.way_hash(message, arrival), server_id);
-            }
-        }
-        Ok(client_id)
+        // There is room: it was looked at above.
+        let id = self.clients.insert(client).ok_or(503_u16)?;
+        self.arm_client(id);
+        Ok(id)
     }
 
-    /// RFC 3261 §17.2.1: a 100 at once, so that the INVITE is not repeated.
-    fn try_100(
+    /// RFC 3261 §17.2.1: an INVITE gets a 100 at once, so that it is not repeated.
+    pub(super) fn try_100(
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
         server: Id,
         step: &mut Step<'_>,
     ) {
+        if message.method() != Method::Invite {
+            return;
+        }
+        if message.to_tag().is_none() {
+            self.note_invite(self.way_hash(message, arrival), server);
+        }
         let response = build::Response {
             source: Some(arrival.source),
             ..build::Response::new(100)

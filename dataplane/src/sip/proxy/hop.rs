@@ -8,6 +8,7 @@ use crate::sip::build;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
+use crate::sip::transaction::Branches;
 use crate::sip::transaction::Cancel;
 use crate::sip::transaction::Client;
 use crate::sip::transaction::ClientState;
@@ -83,17 +84,31 @@ impl Proxy {
         let invite = self
             .transactions
             .get(key)
-            .and_then(|id| self.servers.get(id));
+            .and_then(|id| self.servers.get_mut(id));
         // Whoever knows the branch but is not the caller cancels nothing.
         let invite = invite.filter(|server| server.reply_to.ip() == arrival.source.ip());
         let Some(invite) = invite else {
             return self.answer(message, arrival, 481, &[], step);
         };
-        let (client, pending) = (invite.client, invite.state == ServerState::Proceeding);
+        let pending = invite.state == ServerState::Proceeding;
+        let branches = invite.branches;
+        invite.cancelled |= pending;
         // Its retransmission finds the INVITE again and gets the same: no state is kept.
         let outcome = self.answer(message, arrival, 200, &[], step);
-        if let (Some(client), true) = (client, pending) {
-            self.cancel_client(client, step);
+        match branches {
+            _ if !pending => {}
+            Branches::None => {}
+            Branches::One(client) => self.cancel_client(client, step),
+            // RFC 3261 §16.10: all pending client transactions; none follows them.
+            Branches::Context(id) => {
+                if let Some(context) = self.contexts.get_mut(id) {
+                    context.targets.seal();
+                    let clients = context.targets.clients();
+                    for client in clients.into_iter().flatten() {
+                        self.cancel_client(client, step);
+                    }
+                }
+            }
         }
         outcome
     }
@@ -104,7 +119,11 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        if !client.is_pending() || matches!(client.cancel, Cancel::Sent(_)) {
+        // RFC 3261 §9.1: only an INVITE takes long enough.
+        if client.method != Method::Invite
+            || !client.is_pending()
+            || matches!(client.cancel, Cancel::Sent(_))
+        {
             return;
         }
         // Until one is sent: the next response tries again, or Timer C ends it.

@@ -6,10 +6,13 @@
 //!
 //! - `request`: validation and routing
 //! - `dialog`: what belongs to a dialog, and where it goes
+//! - `fork`, `targets`: to whom it goes: one, several at once, one after the other
 //! - `forward`: the edits on the way, and the transactions
 //! - `calls`: their beginnings and ends
 //! - `hop`: CANCEL, and ACK, which are hop by hop
 //! - `response`: what comes back
+//! - `context`, `best`: which of several responses goes upstream
+//! - `late`: a 2xx that nobody upstream waits for any more
 //! - `timers`: retransmissions, time-outs, ends
 //! - `undelivered`: what ICMP says of requests
 //! - `describe`: session descriptions on their way through
@@ -21,11 +24,15 @@
 //! - `audit`: what must hold among all tables between two inputs
 
 mod audit;
+mod best;
 mod calls;
+mod context;
 mod describe;
 mod dialog;
+mod fork;
 mod forward;
 mod hop;
+mod late;
 mod media;
 mod merged;
 mod negotiate;
@@ -33,6 +40,7 @@ mod refusal;
 mod request;
 mod response;
 mod settle;
+mod targets;
 mod timers;
 mod undelivered;
 
@@ -40,6 +48,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 
 pub use self::audit::Audit;
+use self::context::Context;
 use self::merged::Merged;
 use self::refusal::Refusals;
 use super::anchors::Anchors;
@@ -131,6 +140,7 @@ pub struct Proxy {
     clients: Slab<Client>,
     calls: Slab<Call>,
     anchors: Anchors,
+    contexts: Slab<Context>,
     /// Server transactions by branch, sent-by and method.
     transactions: Index,
     /// Calls by Call-ID, both tags and the listens of the two sides.
@@ -147,6 +157,8 @@ pub struct Proxy {
     splices: Box<Splices>,
     /// A message being made of another that we made.
     scratch: Box<[u8]>,
+    /// A kept message that is taken up again, while it is.
+    request: Box<[u8]>,
 }
 
 impl Proxy {
@@ -171,6 +183,7 @@ impl Proxy {
             clients: Slab::new(capacity.transactions),
             calls: Slab::new(capacity.calls),
             anchors: Anchors::new(capacity.calls),
+            contexts: Slab::new(contexts(capacity.calls)),
             transactions: Index::new(capacity.transactions),
             dialogs: Index::new(capacity.calls + calls::extra_dialogs(capacity.calls)),
             dialogs_extra: 0,
@@ -186,6 +199,7 @@ impl Proxy {
             wheel: Wheel::new(capacity.transactions * 2 + capacity.calls),
             splices: Box::default(),
             scratch: vec![0; SIP_LEN_MAX].into_boxed_slice(),
+            request: vec![0; SIP_LEN_MAX].into_boxed_slice(),
         }
     }
 
@@ -281,6 +295,7 @@ impl Proxy {
             (self.servers.count() + self.clients.count()) as u64,
         );
         counters.set(Counter::CallsNow, self.calls.count() as u64);
+        counters.set(Counter::ContextsNow, self.contexts.count() as u64);
         let kept = KeptClass::ALL.map(|class| self.kept.occupancy(class).used_count);
         counters.set(Counter::KeptNow, kept.into_iter().map(u64::from).sum());
     }
@@ -498,6 +513,12 @@ impl Proxy {
             Err(_) => Err(Counter::SipTooLong),
         }
     }
+}
+
+/// How many response contexts there are for so many calls: a call needs one until it is
+/// answered, and only where its request has several targets.
+const fn contexts(calls: u32) -> u32 {
+    calls / 4 + 16
 }
 
 /// Brackets, 39 digits and colons, a colon and 5 digits: the longest address and port.

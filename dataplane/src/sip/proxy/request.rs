@@ -1,17 +1,13 @@
-//! Requests: validation (RFC 3261 §16.3) and routing of those that begin something (§16.5).
+//! Requests: validation (RFC 3261 §16.3), and whether they begin something.
 
 use std::net::SocketAddr;
 
 use super::Arrival;
 use super::Proxy;
 use super::Step;
-use super::forward::Way;
-use super::unedited_status;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
-use crate::sip::call::Party;
-use crate::sip::call::Sender;
 use crate::sip::header::HeaderName;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -141,7 +137,7 @@ impl Proxy {
     }
 
     /// Where the hostport of `uri` stands, if it is a listen's.
-    fn our_host(&self, uri: &Uri) -> Option<Span> {
+    pub(super) fn our_host(&self, uri: &Uri) -> Option<Span> {
         let host = uri.host?.address()?;
         let address = SocketAddr::new(host, uri.port.unwrap_or(5060));
         let ours = self
@@ -152,82 +148,6 @@ impl Proxy {
             start: uri.host_text.start,
             end: uri.params.start,
         })
-    }
-
-    fn forward_new(
-        &mut self,
-        message: &Message<'_>,
-        arrival: Arrival,
-        key: u64,
-        caller: TrunkIndex,
-        step: &mut Step<'_>,
-    ) -> Result<(), u16> {
-        let uri = message.request_uri().ok_or(400_u16)?;
-        let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
-        let text = message.text(uri);
-        let scheme_len = memchr::memchr(b':', text).map_or(0, |colon| colon + 1);
-        let callee = self
-            .dial
-            .route(caller, text.get(scheme_len..).unwrap_or_default());
-        let callee = callee
-            .and_then(|route| route.to.first())
-            .ok_or(404_u16)?
-            .trunk;
-        let trunk = self.dial.trunk(callee).ok_or(404_u16)?;
-        let way = Way {
-            to: *trunk.targets.first().ok_or(404_u16)?,
-            listen: trunk.listen,
-            routes: self.our_preloaded_routes(message),
-            our_host: self.our_host(&parts),
-        };
-        if matches!(
-            message.method(),
-            Method::Invite | Method::Subscribe | Method::Refer
-        ) {
-            let sides = self.sides_of(message, arrival.listen, way.listen);
-            self.record_route(message, sides).map_err(unedited_status)?;
-        }
-        if message.method() != Method::Invite {
-            self.forward(message, arrival, key, way, None, step)?;
-            self.trunks.count(callee, TrunkCounter::RequestsOut);
-            return Ok(());
-        }
-        if self.is_merged(self.way_hash(message, arrival)) {
-            // RFC 3261 §8.2.2.2: an upstream element forked it; one of them is enough.
-            return Err(482);
-        }
-        let call = self.begin_call(message, arrival, [caller, callee], way, step)?;
-        step.counters.count(Counter::CallsStarted);
-        let party = Party::Caller;
-        let sender = Some(Sender { call, party });
-        let sent = self.forward_anchored(message, arrival, key, way, sender, step);
-        match sent {
-            Ok(client) => {
-                if let Some(call) = self.calls.get_mut(call) {
-                    call.invite = client;
-                }
-                self.trunks.count(callee, TrunkCounter::RequestsOut);
-                Ok(())
-            }
-            Err(status) => {
-                step.counters.count(Counter::CallsFailed);
-                self.forget_call(call, step);
-                Err(status)
-            }
-        }
-    }
-
-    /// RFC 3261 §16.4: Route values that name us, put there by a client that was told to.
-    fn our_preloaded_routes(&self, message: &Message<'_>) -> usize {
-        let names_us = |uri: Span| {
-            let uri = Uri::read(message.bytes(), uri).ok();
-            uri.is_some_and(|uri| self.our_host(&uri).is_some())
-        };
-        let values = message.routes().map_while(Result::ok);
-        values
-            .take(2)
-            .take_while(|route| names_us(route.address.uri))
-            .count()
     }
 }
 

@@ -5,16 +5,24 @@ use super::Proxy;
 use super::Step;
 use crate::counters::Counter;
 use crate::sip::build;
+use crate::sip::call::Call;
 use crate::sip::call::Party;
+use crate::sip::call::Sender;
 use crate::sip::edit;
 use crate::sip::identity::NotOurs;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::report::CallState;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Cancel;
 use crate::sip::transaction::Client;
 use crate::sip::transaction::ClientState;
 use crate::sip::transaction::Heard;
+use crate::sip::transaction::ServerState;
+use crate::span::Span;
+
+/// What stands in the place of a 503's first line.
+const NOT_503: &[u8] = b"SIP/2.0 500 Server Internal Error\r\n";
 
 impl Proxy {
     /// Takes up a response whose branch names this worker.
@@ -39,13 +47,18 @@ impl Proxy {
         };
         let status = message.status().unwrap_or_default();
         step.counters.count(Counter::Responses);
+        // A repeated 2xx moves nothing: a newer offer may have been answered since.
+        let repeated = client.state == ClientState::Accepted;
         let heard = client.hear(status, step.now);
         if heard == Heard::ForwardAndAck {
             self.acknowledge_failure(id, message, step);
         }
         let outcome = match heard {
             Heard::Forward | Heard::ForwardAndAck => {
-                let outcome = self.forward_response(id, message, arrival, step);
+                let outcome = match self.of_target(id) {
+                    Some(of) => self.context_response(of, message, arrival, step),
+                    None => self.forward_response(id, repeated, message, arrival, step),
+                };
                 self.shrink(id);
                 outcome
             }
@@ -114,10 +127,12 @@ impl Proxy {
         }
     }
 
-    /// Sends a response upstream: our Via gone, its SDP anchored (RFC 3261 §16.7 steps 3 to 9).
-    fn forward_response(
+    /// Takes a response upstream: what it means for the call, its SDP anchored (RFC 3261 §16.7
+    /// steps 3 to 9).
+    pub(super) fn forward_response(
         &mut self,
         client: Id,
+        repeated: bool,
         message: &Message<'_>,
         arrival: Arrival,
         step: &mut Step<'_>,
@@ -127,30 +142,76 @@ impl Proxy {
             return Counter::SipStrayResponse;
         };
         let Some(id) = server else {
+            // To a request of our own.
             return Counter::SipAbsorbed;
         };
-        let Some(server) = self.servers.get_mut(id) else {
-            return Counter::SipStrayResponse;
-        };
-        if !server.respond(status, step.now) {
-            return Counter::SipAbsorbed;
+        let state = self.servers.get(id).map(|server| server.state);
+        if !self.respond(id, status, step) {
+            return self.unwanted(client, message, arrival, step);
         }
-        // Whatever becomes of the message, the transaction ends in its time.
-        let (to, listen, invite) = (server.reply_to, server.listen, server.invite);
-        self.arm_server(id);
+        if state == Some(ServerState::Accepted) && !repeated {
+            // A second branch is answered: one call more.
+            let call = sender.and_then(|sender| self.calls.get(sender.call));
+            self.call_came_in(call.and_then(|call| call.trunks[0]), step);
+        }
         if let Some(sender) = sender {
             self.note_response(client, sender, message, arrival, step);
         }
+        // One that cannot be anchored goes on as it is; its media stays closed.
         let call = sender.map(|sender| sender.call);
         let from = sender.map_or(Party::Callee, |sender| sender.party.other());
         let described = self.describe_or_pass(message, call, from, step);
         self.negotiate(described, call, Some(id), step);
         self.conclude(message, call, from, id, step);
-        if edit::pop_via(message, &mut self.splices).is_err() {
+        self.write_upstream(id, message, &[], step)
+    }
+
+    /// Takes note that a response with this status goes upstream; false where none may.
+    /// Whatever becomes of the message, the transaction ends in its time.
+    pub(super) fn respond(&mut self, id: Id, status: u16, step: &Step<'_>) -> bool {
+        let Some(server) = self.servers.get_mut(id) else {
+            return false;
+        };
+        let may = server.respond(status, step.now);
+        if may {
+            self.arm_server(id);
+        }
+        may
+    }
+
+    /// Writes a response as it goes upstream: our Via gone, `lines` added below the others
+    /// (RFC 3261 §16.7 steps 3, 7 and 9). The splices so far are kept.
+    pub(super) fn write_upstream(
+        &mut self,
+        id: Id,
+        message: &Message<'_>,
+        lines: &[u8],
+        step: &mut Step<'_>,
+    ) -> Counter {
+        let status = message.status().unwrap_or_default();
+        let Some(server) = self.servers.get(id) else {
+            return Counter::SipStrayResponse;
+        };
+        let (to, listen, invite) = (server.reply_to.addr(), server.listen, server.invite);
+        let headers = message.header_block();
+        let edited = edit::pop_via(message, &mut self.splices)
+            .and_then(|()| self.splices.insert(headers.end, lines))
+            .and_then(|()| {
+                // RFC 3261 §16.7 step 6: that hop is overloaded, which does not say that we are.
+                if status == 503 {
+                    let start_line = Span {
+                        start: 0,
+                        end: headers.start,
+                    };
+                    self.splices.replace(start_line, NOT_503)?;
+                }
+                Ok(())
+            });
+        if edited.is_err() {
             return Counter::SipNotRoutable;
         }
         let sent = match self.splices.write(message.bytes(), step.effects.room()) {
-            Ok(len) => step.effects.send(len, to.addr(), listen),
+            Ok(len) => step.effects.send(len, to, listen),
             Err(_) => return Counter::SipTooLong,
         };
         // A 2xx to INVITE is repeated by who sent it (RFC 6026 §7.1).
@@ -164,5 +225,36 @@ impl Proxy {
             self.release(old);
         }
         Counter::SipForwarded
+    }
+
+    /// A response to a request that has been answered otherwise.
+    fn unwanted(
+        &mut self,
+        client: Id,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        match message.status().unwrap_or_default() {
+            ..=199 => {}
+            200..=299 => self.end_late_answer(client, message, arrival, step),
+            _ => self.branch_is_over(client, step),
+        }
+        Counter::SipAbsorbed
+    }
+
+    /// A branch of an INVITE has come to nothing, while others may yet be answered: so has its
+    /// call.
+    pub(super) fn branch_is_over(&mut self, client: Id, step: &Step<'_>) {
+        let sender = self.clients.get(client).and_then(|client| client.sender);
+        let Some(Sender { call: id, .. }) = sender else {
+            return;
+        };
+        let begun_by_it = |call: &Call| {
+            call.invite == client && matches!(call.state, CallState::Calling | CallState::Early)
+        };
+        if self.calls.get(id).is_some_and(begun_by_it) {
+            self.end_call(id, step.now);
+        }
     }
 }

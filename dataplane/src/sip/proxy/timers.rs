@@ -14,6 +14,7 @@ use crate::sip::transaction::Cancel;
 use crate::sip::transaction::Client;
 use crate::sip::transaction::ClientFired;
 use crate::sip::transaction::ServerFired;
+use crate::sip::transaction::ServerState;
 use crate::tick::Tick;
 
 /// RFC 3261 §16.8: no final response came in time.
@@ -77,6 +78,7 @@ impl Proxy {
                 self.resend_request(id, step);
                 self.arm_client(id);
             }
+            ClientFired::Unheard => self.no_answer(id, step),
             ClientFired::TimedOut => {
                 step.counters.count(Counter::TransactionTimeouts);
                 self.give_up(id, TIMED_OUT, step);
@@ -106,8 +108,20 @@ impl Proxy {
         let Some(server_id) = client.server else {
             return;
         };
-        let cancelled = client.cancel != Cancel::No;
         let method = client.method;
+        if let Some(of) = self.of_target(client_id) {
+            // Without any answer it is a 408, to what was cancelled a 487, and nothing to others
+            // than INVITE.
+            let said = Some(status).filter(|&status| status != TIMED_OUT);
+            self.target_unreachable(of, said, step);
+            return;
+        }
+        let server = self.servers.get(server_id);
+        let Some(server) = server.filter(|s| s.state == ServerState::Proceeding) else {
+            self.branch_is_over(client_id, step);
+            return;
+        };
+        let cancelled = server.cancelled;
         self.note_given_up(client_id, step);
         if method == Method::Invite {
             self.fail_upstream(

@@ -3,6 +3,7 @@
 
 use super::NO_CAP;
 use super::T1;
+use super::T1_64;
 use super::T2;
 use super::Timers;
 use crate::frame::Kept;
@@ -52,6 +53,8 @@ pub enum Fired {
     Resend,
     /// No final response came in time (timers B, F).
     TimedOut,
+    /// Nothing was heard in the short time that it had ([`Client::hurry`]).
+    Unheard,
     /// It rang for too long (Timer C): cancel it.
     Cancel,
     /// The transaction is over.
@@ -90,6 +93,10 @@ pub struct Client {
     pub cancel: Cancel,
     /// True once ICMP has said that it is too large for the way.
     pub by_kernel: bool,
+    /// The dialog of its 2xx was ended by ourselves: nobody upstream waits for it.
+    pub hung_up: bool,
+    /// Its time is short while nothing is heard.
+    hurried: bool,
     timers: Timers,
 }
 
@@ -117,6 +124,8 @@ impl Client {
             sender: None,
             cancel: Cancel::No,
             by_kernel: false,
+            hung_up: false,
+            hurried: false,
             timers,
         }
     }
@@ -142,6 +151,7 @@ impl Client {
     fn provisional(&mut self, status: u16, now: Tick) -> Heard {
         let first = self.state == ClientState::Calling;
         self.state = ClientState::Proceeding;
+        self.wait_on();
         if self.invite() {
             self.timers.stop_resending();
             // RFC 3261 §16.7 step 2: a 100 does not reset Timer C, others do. A
@@ -149,7 +159,7 @@ impl Client {
             if self.cancel == Cancel::No && (first || status != 100) {
                 self.timers.end_in(TIMER_C_MS, now);
             }
-        } else if first {
+        } else if first && self.timers.is_resending() {
             // RFC 3261 §17.1.2.2: in Proceeding Timer E runs at T2.
             self.timers.resend_in(T2, now);
         }
@@ -179,6 +189,31 @@ impl Client {
         }
     }
 
+    /// Gives it no more than `ms` from now while nothing is heard: another target is there to be
+    /// tried.
+    pub fn hurry(&mut self, ms: u64, now: Tick) {
+        if self.state == ClientState::Calling && ms < T1_64_MS {
+            self.timers.end_in(ms, now);
+            self.hurried = true;
+        }
+    }
+
+    /// Gives it the whole time of Timer B or F, where it had less.
+    pub fn wait_on(&mut self) {
+        if std::mem::take(&mut self.hurried) {
+            self.timers.end_at_age(T1_64);
+        }
+    }
+
+    /// Sends it no more. Whoever answers an INVITE yet is told by a CANCEL that it is over.
+    pub fn abandon(&mut self) {
+        self.wait_on();
+        self.timers.stop_resending();
+        if self.invite() && self.cancel == Cancel::No {
+            self.cancel = Cancel::Wanted;
+        }
+    }
+
     /// Takes note that a CANCEL was sent: RFC 3261 §9.1 gives the INVITE 64·T1 to end.
     pub fn cancelled(&mut self, by: Id, now: Tick) {
         self.cancel = Cancel::Sent(by);
@@ -203,6 +238,7 @@ impl Client {
             let rang_too_long =
                 self.invite() && self.state == ClientState::Proceeding && self.cancel == Cancel::No;
             return match self.is_pending() {
+                true if self.hurried => Fired::Unheard,
                 true if rang_too_long => Fired::Cancel,
                 true => Fired::TimedOut,
                 false => Fired::End,

@@ -12,6 +12,7 @@ pub use client::Client;
 pub use client::ClientState;
 pub use client::Fired as ClientFired;
 pub use client::Heard;
+pub use server::Branches;
 pub use server::Fired as ServerFired;
 pub use server::Server;
 pub use server::ServerState;
@@ -55,6 +56,10 @@ impl Timers {
         self.interval_ms = interval_ms;
     }
 
+    const fn is_resending(&self) -> bool {
+        self.resend_ms != OFF
+    }
+
     /// Stops the retransmissions.
     const fn stop_resending(&mut self) {
         self.resend_ms = OFF;
@@ -63,6 +68,11 @@ impl Timers {
     /// Ends `ms` from now on.
     fn end_in(&mut self, ms: u64, now: Tick) {
         self.end_ms = self.after(ms, now);
+    }
+
+    /// Ends `ms` after the beginning.
+    const fn end_at_age(&mut self, ms: u32) {
+        self.end_ms = ms;
     }
 
     fn has_ended(&self, now: Tick) -> bool {
@@ -106,6 +116,9 @@ const T1: u16 = T1_MS as u16;
 const T2: u16 = T2_MS as u16;
 /// Timer A doubles without a cap (RFC 3261 §17.1.1.2); Timer B ends it.
 const NO_CAP: u16 = u16::MAX;
+/// Timers B and F.
+#[allow(clippy::cast_possible_truncation)] // 32,000.
+const T1_64: u32 = T1_64_MS as u32;
 
 const _: () = assert!(T1_64_MS * 2 < u16::MAX as u64);
 const _: () = assert!(size_of::<Timers>() == 18);

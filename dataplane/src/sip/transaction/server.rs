@@ -35,6 +35,17 @@ pub enum Fired {
     End,
 }
 
+/// What carries a request on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branches {
+    /// Nothing yet, or nothing any more that could change the answer.
+    None,
+    /// One client transaction.
+    One(Id),
+    /// Several, or one that another may follow: those of a response context.
+    Context(Id),
+}
+
 /// A request that was received, and what became of it.
 #[derive(Debug)]
 pub struct Server {
@@ -50,8 +61,10 @@ pub struct Server {
     pub listen: ListenIndex,
     /// The last response sent, for retransmissions.
     pub response: Option<Kept>,
-    /// The client transaction that carries it on.
-    pub client: Option<Id>,
+    /// What carries it on.
+    pub branches: Branches,
+    /// Whoever sent it wants it no more: a CANCEL has come.
+    pub cancelled: bool,
     timers: Timers,
 }
 
@@ -72,7 +85,8 @@ impl Server {
             reply_to,
             listen,
             response: None,
-            client: None,
+            branches: Branches::None,
+            cancelled: false,
             timers: Timers::new(now),
         }
     }

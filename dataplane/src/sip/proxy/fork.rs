@@ -1,0 +1,399 @@
+//! Requests that begin something: their targets (RFC 3261 §16.5), a branch for each that is tried
+//! (§16.6), and what follows when one has failed.
+//!
+//! A request with one target is sent on as it is. One with more gets a response context, whose
+//! targets are tried in the order of [`super::targets`]; each INVITE branch is a call of its own,
+//! with its own relay ports.
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use super::best::OfTarget;
+use super::context::Context;
+use super::forward::Way;
+use super::targets::Target;
+use super::targets::Targets;
+use super::unedited_status;
+use crate::counters::Counter;
+use crate::counters::trunks::TrunkCounter;
+use crate::ids::TrunkIndex;
+use crate::limits::TARGETS_MAX;
+use crate::sip::call::Party;
+use crate::sip::call::Sender;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Branches;
+use crate::sip::transaction::Client;
+use crate::sip::transaction::ClientState;
+use crate::sip::uri::Uri;
+use crate::span::Span;
+
+/// RFC 5393 §5.3.3: the Max-Breadth of a request that has none.
+const MAX_BREADTH: u8 = 60;
+
+/// A target that is tried, and for whom.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    /// The server transaction.
+    server: Id,
+    /// The trunk that the request came from.
+    caller: TrunkIndex,
+    target: Target,
+    /// The branch's part of the request's Max-Breadth.
+    breadth: u8,
+}
+
+impl Proxy {
+    /// Sends a request outside of a dialog to where its route says; the error is the status of
+    /// the answer where it could not be sent at all.
+    pub(super) fn forward_new(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        caller: TrunkIndex,
+        step: &mut Step<'_>,
+    ) -> Result<(), u16> {
+        let targets = self.targets_of(message, caller)?;
+        let invite = message.method() == Method::Invite;
+        if invite && self.is_merged(self.way_hash(message, arrival)) {
+            // RFC 3261 §8.2.2.2: an upstream element forked it; one of them is enough.
+            return Err(482);
+        }
+        let server = self.open_server(message, arrival, key, step)?;
+        if invite {
+            self.call_came_in(Some(caller), step);
+        }
+        let sent = if targets.count() == 1 {
+            let attempt = Attempt {
+                server,
+                caller,
+                target: targets.get(0),
+                breadth: targets.share(),
+            };
+            let sent = self.branch(message, arrival, attempt, step);
+            sent.map(Branches::One)
+        } else {
+            let sent = self.fork(message, arrival, server, caller, targets, step);
+            sent.map(Branches::Context)
+        };
+        if sent.is_err() && invite {
+            step.counters.count(Counter::CallsFailed);
+        }
+        self.settle_server(message, arrival, server, sent, step)
+    }
+
+    /// RFC 3261 §16.5: 404 where no route fits, 480 where the route leads nowhere.
+    fn targets_of(&self, message: &Message<'_>, caller: TrunkIndex) -> Result<Targets, u16> {
+        let uri = message.request_uri().ok_or(400_u16)?;
+        let text = message.text(uri);
+        let scheme_len = memchr::memchr(b':', text).map_or(0, |colon| colon + 1);
+        let called = text.get(scheme_len..).unwrap_or_default();
+        let route = self.dial.route(caller, called).ok_or(404_u16)?;
+        let breadth = MAX_BREADTH;
+        let targets = Targets::of(&self.dial, route, breadth);
+        if targets.count() == 0 {
+            return Err(480);
+        }
+        if targets.width() > usize::from(breadth) {
+            // RFC 5393 §5.3.3: equal q asks for a parallel fork, so that serial forking is no
+            // replacement.
+            return Err(440);
+        }
+        Ok(targets)
+    }
+
+    /// Several targets: a response context, and a branch for each of the first.
+    fn fork(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        server: Id,
+        caller: TrunkIndex,
+        targets: Targets,
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        if self.contexts.is_full() {
+            step.counters.count(Counter::ContextsRefused);
+            return Err(503);
+        }
+        // RFC 3261 §16.6 step 1: the processing for each next hop begins with the same request.
+        let Some(request) = self.kept.put(message.bytes()) else {
+            step.counters.count(Counter::KeptExhausted);
+            return Err(503);
+        };
+        let context = Context {
+            server,
+            request,
+            source: arrival.source.into(),
+            caller,
+            targets,
+            best: None,
+            challenges: None,
+        };
+        let Some(id) = self.contexts.insert(context) else {
+            return Err(503);
+        };
+        self.try_targets(message, arrival, id, step);
+        let pending = |context: &Context| context.targets.is_pending();
+        if self.contexts.get(id).is_some_and(pending) {
+            return Ok(id);
+        }
+        // Not one could be sent: the best of the reasons, and nothing is left.
+        let best = self.close_context(id).and_then(|best| best.status);
+        Err(best.unwrap_or(500))
+    }
+
+    /// Tries all targets that can be tried now.
+    fn try_targets(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        id: Id,
+        step: &mut Step<'_>,
+    ) {
+        // Each round tries one of them, or gives it up.
+        for _ in 0..TARGETS_MAX {
+            let Some(context) = self.contexts.get(id) else {
+                return;
+            };
+            let Some(at) = context.targets.next() else {
+                return;
+            };
+            let attempt = Attempt {
+                server: context.server,
+                caller: context.caller,
+                target: context.targets.get(at),
+                breadth: context.targets.share(),
+            };
+            let sent = self.branch(message, arrival, attempt, step);
+            let Some(context) = self.contexts.get_mut(id) else {
+                return;
+            };
+            match sent {
+                Ok(client) => {
+                    context.targets.tried(at, client, attempt.breadth);
+                    if context.targets.may_follow(at) {
+                        self.hurry(client, attempt.target.trunk, step);
+                    }
+                }
+                Err(status) => {
+                    context.targets.end(at);
+                    context.targets.end_lane(at);
+                    self.add_own_candidate(id, status);
+                }
+            }
+        }
+    }
+
+    /// Sends a request to one target: the edits, a client transaction, and for an INVITE a call.
+    fn branch(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        attempt: Attempt,
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        let Attempt {
+            server,
+            caller,
+            target,
+            ..
+        } = attempt;
+        self.splices.clear();
+        let way = self.way_to(message, target)?;
+        if makes_dialogs(message.method()) {
+            let sides = self.sides_of(message, arrival.listen, way.listen);
+            self.record_route(message, sides).map_err(unedited_status)?;
+        }
+        if message.method() != Method::Invite {
+            let client = self.send_branch(message, arrival, way, server, None, step)?;
+            self.trunks.count(target.trunk, TrunkCounter::RequestsOut);
+            return Ok(client);
+        }
+        let call = self.begin_call(message, arrival, [caller, target.trunk], way, step)?;
+        let party = Party::Caller;
+        let sender = Some(Sender { call, party });
+        let sent = match self.describe(message, Some(call), party, step) {
+            Ok(described) => {
+                let sent = self.send_branch(message, arrival, way, server, sender, step);
+                match sent {
+                    Ok(_) => self.negotiate(described, Some(call), Some(server), step),
+                    Err(_) => self.discard(described, step),
+                }
+                sent
+            }
+            Err(status) => Err(status),
+        };
+        match sent {
+            Ok(client) => {
+                if let Some(call) = self.calls.get_mut(call) {
+                    call.invite = client;
+                }
+                self.trunks.count(target.trunk, TrunkCounter::RequestsOut);
+            }
+            Err(_) => self.forget_call(call, step),
+        }
+        sent
+    }
+
+    /// The way to a target. A Request-URI that names us is made the target's (RFC 3261 §16.6
+    /// step 2); any other stays, and the request goes to the target all the same (step 7).
+    fn way_to(&self, message: &Message<'_>, target: Target) -> Result<Way, u16> {
+        let uri = message.request_uri().ok_or(400_u16)?;
+        let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
+        let trunk = self.dial.trunk(target.trunk).ok_or(480_u16)?;
+        let to = trunk.targets.get(usize::from(target.number));
+        Ok(Way {
+            to: *to.ok_or(480_u16)?,
+            listen: trunk.listen,
+            routes: self.our_preloaded_routes(message),
+            our_host: self.our_host(&parts),
+        })
+    }
+
+    /// Has a branch be given up where nothing at all is heard of its target for as long as its
+    /// trunk says.
+    fn hurry(&mut self, client: Id, trunk: TrunkIndex, step: &Step<'_>) {
+        let no_answer_ms = self.dial.trunk(trunk).map(|t| t.failover.no_answer_ms);
+        if let (Some(client), Some(ms)) = (self.clients.get_mut(client), no_answer_ms) {
+            client.hurry(ms, step.now);
+        }
+        self.arm_client(client);
+    }
+
+    /// Nothing was heard of a target in its short time: the next one is tried, if there still is
+    /// one. The branch lives on, silent: a late answer of it is not lost.
+    pub(super) fn no_answer(&mut self, client_id: Id, step: &mut Step<'_>) {
+        let of = self.of_target(client_id);
+        let Some(OfTarget {
+            context: id, at, ..
+        }) = of
+        else {
+            self.wait_on(client_id);
+            return;
+        };
+        let Some(context) = self.contexts.get_mut(id) else {
+            return;
+        };
+        if context.targets.is_abandoned(at) || !context.targets.may_follow(at) {
+            self.wait_on(client_id);
+            return;
+        }
+        context.targets.abandon(at);
+        let trunk = context.targets.get(at).trunk;
+        self.trunks.count(trunk, TrunkCounter::Failovers);
+        self.abandon(client_id);
+        self.go_on(id, step);
+    }
+
+    /// Gives a branch the whole time of its transaction.
+    fn wait_on(&mut self, client: Id) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.wait_on();
+        }
+        self.arm_client(client);
+    }
+
+    /// Sends a request no more that has not been heard of. An INVITE is cancelled as soon as an
+    /// answer comes (RFC 3261 §9.1).
+    pub(super) fn abandon(&mut self, client: Id) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.abandon();
+        }
+        self.arm_client(client);
+    }
+
+    /// The response context of a branch that awaits its final response, and its target there.
+    pub(super) fn of_target(&self, client: Id) -> Option<OfTarget> {
+        let server = self.servers.get(self.clients.get(client)?.server?)?;
+        let Branches::Context(context) = server.branches else {
+            return None;
+        };
+        let at = self.contexts.get(context)?.targets.of_client(client)?;
+        Some(OfTarget {
+            client,
+            context,
+            at,
+        })
+    }
+
+    /// A target has come to its end: those that follow are tried, and where there are none the
+    /// request is answered.
+    pub(super) fn go_on(&mut self, id: Id, step: &mut Step<'_>) {
+        let next = |context: &Context| context.targets.next().is_some();
+        if self.contexts.get(id).is_some_and(next) {
+            self.try_again(id, step);
+        }
+        let pending = |context: &Context| context.targets.is_pending();
+        if !self.contexts.get(id).is_some_and(pending) {
+            self.finish(id, step);
+        }
+    }
+
+    /// Tries the targets that follow, with the request as it came.
+    fn try_again(&mut self, id: Id, step: &mut Step<'_>) {
+        let mut room = std::mem::take(&mut self.request);
+        if let Some((len, arrival)) = self.copy_request(id, &mut room)
+            && let Ok(message) = Message::scan(&room[..len])
+        {
+            self.try_targets(&message, arrival, id, step);
+        }
+        self.request = room;
+    }
+
+    /// Copies the request of a context to `room`; its length, and from where it came.
+    pub(super) fn copy_request(&self, id: Id, room: &mut [u8]) -> Option<(usize, Arrival)> {
+        let context = self.contexts.get(id)?;
+        let bytes = self.kept.bytes(&context.request);
+        room.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let arrival = Arrival {
+            source: context.source.addr(),
+            listen: self.servers.get(context.server)?.listen,
+        };
+        Some((bytes.len(), arrival))
+    }
+
+    /// Cancels every branch of a context but one (RFC 3261 §16.7 step 10). One of which nothing
+    /// was heard is sent no more.
+    pub(super) fn cancel_branches(
+        &mut self,
+        clients: [Option<Id>; TARGETS_MAX],
+        but: Option<Id>,
+        step: &mut Step<'_>,
+    ) {
+        for client_id in clients.into_iter().flatten() {
+            if Some(client_id) == but {
+                continue;
+            }
+            let client = self.clients.get(client_id);
+            let rings = |client: &Client| {
+                client.method == Method::Invite && client.state == ClientState::Proceeding
+            };
+            if client.is_some_and(rings) {
+                self.cancel_client(client_id, step);
+            } else if client.is_some_and(Client::is_pending) {
+                self.abandon(client_id);
+            }
+        }
+    }
+
+    /// RFC 3261 §16.4: Route values that name us, put there by a client that was told to.
+    fn our_preloaded_routes(&self, message: &Message<'_>) -> usize {
+        let names_us = |uri: Span| {
+            let uri = Uri::read(message.bytes(), uri).ok();
+            uri.is_some_and(|uri| self.our_host(&uri).is_some())
+        };
+        let values = message.routes().map_while(Result::ok);
+        values
+            .take(2)
+            .take_while(|route| names_us(route.address.uri))
+            .count()
+    }
+}
+
+/// True for the methods whose 2xx makes a dialog: we stay on its path (RFC 3261 §16.6 step 4).
+const fn makes_dialogs(method: Method) -> bool {
+    matches!(method, Method::Invite | Method::Subscribe | Method::Refer)
+}

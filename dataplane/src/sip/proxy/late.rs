@@ -1,0 +1,156 @@
+//! A 2xx to an INVITE for which nobody upstream waits any more: its branch was given up, and the
+//! caller has been told something else. We acknowledge it and end its dialog by a BYE, in the
+//! caller's place (RFC 3261 §13.2.2.4), so that the callee is not left in a call with nobody.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+
+use super::Arrival;
+use super::Proxy;
+use super::SENT_BY_LEN;
+use super::Step;
+use super::dialog::cookie_of;
+use super::sent_by;
+use crate::counters::Counter;
+use crate::ids::ListenIndex;
+use crate::sip::identity::Kind;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Client;
+use crate::sip::uac::InDialog;
+use crate::sip::uac::ROUTES_MAX;
+use crate::sip::uri::Host;
+use crate::sip::uri::Uri;
+use crate::span::Span;
+
+impl Proxy {
+    /// Acknowledges a 2xx to the first INVITE of a dialog, each time that it comes, and sends a
+    /// BYE after the first of them.
+    pub(super) fn end_late_answer(
+        &mut self,
+        client_id: Id,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) {
+        let Some(client) = self.clients.get(client_id) else {
+            return;
+        };
+        let (hung_up, listen) = (client.hung_up, client.listen);
+        // A re-INVITE's dialog is the parties' own.
+        let began = client.sender.and_then(|sender| self.calls.get(sender.call));
+        if !hung_up && began.is_none_or(|call| call.invite != client_id) {
+            return;
+        }
+        let Some(vacant) = self.clients.vacant() else {
+            // Without an ACK the 2xx comes again.
+            step.counters.count(Counter::TransactionsRefused);
+            return;
+        };
+        let (_, to_tag) = (message.from_tag(), message.to_tag().unwrap_or_default());
+        // RFC 3261 §13.2.2.4: an ACK to a 2xx is no part of the INVITE's transaction.
+        let key = self.identity.hash(&[b"late", message.call_id(), to_tag]);
+        let bytes = key.to_be_bytes();
+        let id = Id::new(
+            u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            u16::from_be_bytes([bytes[4], bytes[5]]),
+        );
+        let branch = self.identity.branch(Kind::Stateless, id, 0);
+        let ack = (Method::Ack, &branch[..]);
+        if self
+            .send_as_caller(message, ack, listen, arrival, step)
+            .is_none()
+            || hung_up
+        {
+            return;
+        }
+        let branch = self.identity.branch(Kind::Stateful, vacant, 0);
+        let bye = (Method::Bye, &branch[..]);
+        let Some(to) = self.send_as_caller(message, bye, listen, arrival, step) else {
+            return;
+        };
+        let Some(kept) = step.effects.last().and_then(|bye| self.kept.put(bye)) else {
+            step.counters.count(Counter::KeptExhausted);
+            return;
+        };
+        let bye = Client::new(Method::Bye, to.into(), listen, kept, step.now);
+        if let Some(id) = self.clients.insert(bye) {
+            self.arm_client(id);
+        }
+        step.counters.count(Counter::LateAnswersEnded);
+        self.branch_is_over(client_id, step);
+        if let Some(client) = self.clients.get_mut(client_id) {
+            client.hung_up = true;
+        }
+    }
+
+    /// Sends an ACK or a BYE in the dialog of a 2xx as the caller would; where it went.
+    fn send_as_caller(
+        &mut self,
+        answer: &Message<'_>,
+        (method, branch): (Method, &[u8]),
+        listen: ListenIndex,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Option<SocketAddr> {
+        let target = answer.text(answer.contact_uri()?);
+        let (routes, route_count) = self.routes_beyond_us(answer)?;
+        let mut host = [0; SENT_BY_LEN];
+        let host_len = sent_by(self.advertised(listen), &mut host);
+        let (cseq, ..) = answer.cseq();
+        let bye = method == Method::Bye;
+        let request = InDialog {
+            method: if bye { b"BYE" } else { b"ACK" },
+            target,
+            routes: &routes[..route_count],
+            sent_by: &host[..host_len],
+            branch,
+            from: answer.text(answer.from().value),
+            to: answer.text(answer.to().value),
+            call_id: answer.call_id(),
+            cseq: cseq.wrapping_add(bye.into()),
+        };
+        let to = self
+            .hop_to(request.next_hop(), listen)
+            .unwrap_or(arrival.source);
+        let len = request.write(step.effects.room()).ok()?;
+        step.effects.send(len, to, listen);
+        Some(to)
+    }
+
+    /// The route set beyond the box, the next hop first: the Record-Route values of a response
+    /// that stand above ours, from the last to the first (RFC 3261 §12.1.2). `None` where there
+    /// are more than we follow.
+    fn routes_beyond_us<'m>(
+        &self,
+        answer: &Message<'m>,
+    ) -> Option<([&'m [u8]; ROUTES_MAX], usize)> {
+        let mut routes = [&[][..]; ROUTES_MAX];
+        let mut count = 0;
+        let tag = answer.from_tag().unwrap_or_default();
+        for value in answer.record_routes().map_while(Result::ok) {
+            let uri = value.address.uri;
+            let ours = cookie_of(answer, uri)
+                .and_then(|cookie| self.identity.read_cookie(cookie, answer.call_id(), tag));
+            if ours.is_some() {
+                break;
+            }
+            *routes.get_mut(count)? = answer.text(uri);
+            count += 1;
+        }
+        routes[..count].reverse();
+        Some((routes, count))
+    }
+
+    /// The address that a URI names, if it is one of a trunk and our listen can reach it: nobody
+    /// uses the box to send to whom they like.
+    pub(super) fn hop_to(&self, uri: &[u8], listen: ListenIndex) -> Option<SocketAddr> {
+        let parts = Uri::read(uri, Span::new(0, uri.len())).ok()?;
+        let ours = self.advertised(listen);
+        let reachable =
+            |host: &IpAddr| host.is_ipv4() == ours.is_ipv4() && self.dial.trunk_of(*host).is_some();
+        let host = parts.host.and_then(Host::address).filter(reachable)?;
+        Some(SocketAddr::new(host, parts.port.unwrap_or(5060)))
+    }
+}

@@ -1,0 +1,398 @@
+//! A trunk with several targets: the next is tried when one cannot take a request, and what
+//! becomes of a late answer of the one before.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod bench;
+
+use bench::Bench;
+use bench::branch;
+use bench::call::CALLEE_MEDIA;
+use bench::call::CALLER_MEDIA;
+use bench::call::establish;
+use bench::call::in_dialog;
+use bench::call::media_in;
+use bench::call::status;
+use bench::call::to_callee;
+use bench::call::to_caller;
+use bench::carriers::ack_of_failure;
+use bench::carriers::all_to_caller;
+use bench::carriers::answer_of;
+use bench::carriers::bench;
+use bench::carriers::bench_of;
+use bench::carriers::host;
+use bench::carriers::hosts_that_got;
+use bench::carriers::one_to;
+use bench::carriers::says;
+use bench::carriers::settings;
+use bench::carriers::to;
+use bench::header;
+use bench::invite;
+use bench::request;
+use bench::sdp;
+use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::counters::trunks::TrunkCounter;
+use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::sip::identity::Identity;
+use trunkline_dataplane::sip::undelivered::Undelivered;
+use trunkline_dataplane::sip::undelivered::Why;
+use trunkline_dataplane::sip::undelivered::read_quote;
+
+/// One trunk of three targets.
+const THREE: &[(u16, &[u8])] = &[(1000, &[3, 4, 5])];
+/// One of two.
+const TWO: &[(u16, &[u8])] = &[(1000, &[3, 4])];
+
+fn failovers(bench: &mut Bench) -> u64 {
+    let counts = bench.workers[0].trunk_counters().get(TrunkIndex(1));
+    counts.get(TrunkCounter::Failovers)
+}
+
+// --- When the next target is tried ---------------------------------------------------
+
+#[test]
+fn a_target_of_which_nothing_is_heard_is_left_after_its_time() {
+    let mut bench = bench(TWO);
+    let left = bench.caller(0, &invite("silent", &sdp(CALLER_MEDIA)));
+    let first = one_to(&left, 3);
+    let left = bench.pass_ms(1_990);
+    assert_eq!(
+        hosts_that_got(&left, "INVITE"),
+        [3, 3],
+        "timer A runs until then"
+    );
+    let left = bench.pass_ms(20);
+    let second = one_to(&left, 4);
+    assert!(second.starts_with("INVITE sip:100@10.77.2.4"));
+    assert_ne!(branch(&first), branch(&second));
+    assert_ne!(media_in(&first), media_in(&second));
+    assert_eq!(failovers(&mut bench), 1);
+    // The last one has its full time, and only that is sent again.
+    let left = bench.pass_ms(31_900);
+    assert_eq!(hosts_that_got(&left, "INVITE"), [4; 6]);
+    assert!(all_to_caller(&left).is_empty());
+    let failed = all_to_caller(&bench.pass_ms(200));
+    assert_eq!(status(&failed[0]), "408");
+    bench.caller(0, &ack_of_failure(&failed[0]));
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+    assert_eq!(bench.count(Counter::CallsFailed), 1);
+}
+
+#[test]
+fn a_100_is_an_answer() {
+    let mut bench = bench(TWO);
+    let left = bench.caller(0, &invite("trying", ""));
+    let sent = one_to(&left, 3);
+    bench.pass_ms(1_500);
+    assert!(says(&mut bench, 3, &answer_of(3, &sent, "100 Trying", "", "")).is_empty());
+    assert!(bench.pass_ms(60_000).is_empty());
+    assert_eq!(failovers(&mut bench), 0);
+}
+
+#[test]
+fn a_503_leads_to_the_next_target_and_a_486_is_the_trunks_answer() {
+    let mut bench = bench(THREE);
+    let left = bench.caller(0, &invite("busy", ""));
+    let sent = one_to(&left, 3);
+    let unavailable = answer_of(
+        3,
+        &sent,
+        "503 Service Unavailable",
+        "Retry-After: 60\r\n",
+        "",
+    );
+    let left = says(&mut bench, 3, &unavailable);
+    assert_eq!(hosts_that_got(&left, "ACK"), [3]);
+    let second = one_to(&left, 4);
+    let left = says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "486 Busy Here", "", ""),
+    );
+    assert!(hosts_that_got(&left, "INVITE").is_empty());
+    assert_eq!(status(&to_caller(&left)), "486");
+    assert_eq!(failovers(&mut bench), 1);
+    // A repeated 503 is acknowledged again and starts nothing.
+    let left = says(&mut bench, 3, &unavailable);
+    assert_eq!((left.len(), hosts_that_got(&left, "ACK")), (1, vec![3]));
+}
+
+#[test]
+fn the_codes_that_lead_on_are_the_trunks_own() {
+    let mut settings = settings(1, TWO);
+    settings.trunks[1].failover.codes = vec![480];
+    let mut bench = bench_of(&settings);
+    let left = bench.caller(0, &invite("codes", ""));
+    let sent = one_to(&left, 3);
+    let left = says(
+        &mut bench,
+        3,
+        &answer_of(3, &sent, "480 Temporarily Unavailable", "", ""),
+    );
+    let second = one_to(&left, 4);
+    let left = says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "480 Temporarily Unavailable", "", ""),
+    );
+    assert_eq!(status(&to_caller(&left)), "480");
+
+    let left = bench.caller(0, &invite("codes-2", "").replace("b1", "b2"));
+    let sent = one_to(&left, 3);
+    let left = says(
+        &mut bench,
+        3,
+        &answer_of(3, &sent, "503 Service Unavailable", "", ""),
+    );
+    assert_eq!(status(&to_caller(&left)), "500");
+}
+
+/// ICMP says that a request did not get there; what leaves because of it.
+fn unreachable(bench: &mut Bench, last: u8, sent: &str) -> Vec<bench::Left> {
+    let settings = trunkline_dataplane::lab::settings(1);
+    let listens = settings.listens.iter().map(|listen| listen.advertised);
+    let worker = trunkline_dataplane::ids::WorkerId(0);
+    let identity = Identity::new(
+        worker,
+        settings.boot,
+        settings.secrets.clone(),
+        listens.collect(),
+    );
+    let (method, quoted) = read_quote(sent.as_bytes()).unwrap();
+    let what = Undelivered {
+        id: identity.read_branch(quoted).unwrap().id,
+        method,
+        destination: host(last),
+        why: Why::Unreachable,
+    };
+    assert!(bench.posts[0].mail.post_undelivered(what));
+    bench.left.clear();
+    bench.turn();
+    bench.left.drain(..).collect()
+}
+
+#[test]
+fn an_icmp_error_leads_to_the_next_target_at_once() {
+    let mut bench = bench(TWO);
+    let left = bench.caller(0, &invite("icmp", ""));
+    let left = unreachable(&mut bench, 3, &one_to(&left, 3));
+    let second = one_to(&left, 4);
+    assert!(all_to_caller(&left).is_empty());
+    assert_eq!(failovers(&mut bench), 1);
+    let left = unreachable(&mut bench, 4, &second);
+    let failed = to_caller(&left);
+    assert_eq!(status(&failed), "500");
+    bench.caller(0, &ack_of_failure(&failed));
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn another_method_fails_over_as_well() {
+    let mut bench = bench(TWO);
+    let left = bench.caller(0, &request("OPTIONS", "o", "1", "o1", "", ""));
+    let first = one_to(&left, 3);
+    let left = bench.pass_ms(2_010);
+    let second = to(&left, 4)[0].clone();
+    assert!(second.starts_with("OPTIONS "));
+    // Whoever answers first has answered.
+    let left = says(&mut bench, 3, &answer_of(3, &first, "200 OK", "", ""));
+    assert_eq!(status(&to_caller(&left)), "200");
+    assert!(
+        says(
+            &mut bench,
+            4,
+            &answer_of(4, &second, "404 Not Found", "", "")
+        )
+        .is_empty()
+    );
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_request_of_a_dialog_does_not_fail_over() {
+    let mut settings = trunkline_dataplane::lab::settings(1);
+    let second = host(4);
+    settings.trunks[1].targets.push(second);
+    let mut bench = bench_of(&settings);
+    let (_, answered) = establish(&mut bench, 0, "dialog");
+    let bye = bench.caller(0, &in_dialog("BYE", "dialog", "2", "b-bye", &answered));
+    let sent = to_callee(&bye);
+    assert!(to(&bench.pass_ms(5_000), 4).is_empty());
+    let unavailable = bench::answer(&sent, "503 Service Unavailable", "", "");
+    let left = bench.callee(0, &unavailable);
+    assert!(to(&left, 4).is_empty());
+    assert_eq!(status(&to_caller(&left)), "500", "not as it is");
+}
+
+#[test]
+fn a_503_of_a_single_target_becomes_a_500_and_keeps_the_rest() {
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &invite("alone", "")));
+    let lines = "Reason: Q.850;cause=42\r\n";
+    let left = bench.callee(
+        0,
+        &bench::answer(&sent, "503 Service Unavailable", lines, ""),
+    );
+    let failed = to_caller(&left);
+    assert!(failed.starts_with("SIP/2.0 500 Server Internal Error\r\nVia: "));
+    assert_eq!(header(&failed, "Reason"), "Q.850;cause=42");
+}
+
+// --- The one that was left -------------------------------------------------------------
+
+/// An INVITE that the first target has not answered, so that the second has it now.
+fn left_behind(bench: &mut Bench, call_id: &str) -> (String, String) {
+    let left = bench.caller(0, &invite(call_id, &sdp(CALLER_MEDIA)));
+    let first = one_to(&left, 3);
+    let left = bench.pass_ms(2_010);
+    (first, to(&left, 4)[0].clone())
+}
+
+#[test]
+fn one_that_was_left_is_cancelled_when_it_speaks() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "speaks");
+    let left = says(&mut bench, 3, &answer_of(3, &first, "180 Ringing", "", ""));
+    assert_eq!(left.len(), 1, "nobody is told that it rings: {left:#?}");
+    let cancel = one_to(&left, 3);
+    assert!(cancel.starts_with("CANCEL ") && branch(&cancel) == branch(&first));
+    says(&mut bench, 3, &answer_of(3, &cancel, "200 OK", "", ""));
+    let left = says(
+        &mut bench,
+        3,
+        &answer_of(3, &first, "487 Request Terminated", "", ""),
+    );
+    assert_eq!((left.len(), hosts_that_got(&left, "ACK")), (1, vec![3]));
+    let ok = answer_of(4, &second, "200 OK", "", &sdp(CALLEE_MEDIA));
+    assert_eq!(status(&to_caller(&says(&mut bench, 4, &ok))), "200");
+    bench.pass_ms(70_000);
+    assert_eq!(bench.count(Counter::TransactionsNow), 0);
+    assert_eq!(bench.count(Counter::CallsNow), 1);
+}
+
+#[test]
+fn its_late_2xx_is_the_answer_while_there_is_no_other() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "late");
+    says(&mut bench, 4, &answer_of(4, &second, "180 Ringing", "", ""));
+    let left = says(
+        &mut bench,
+        3,
+        &answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA)),
+    );
+    let answered = to_caller(&left);
+    assert_eq!(status(&answered), "200");
+    assert!(header(&answered, "To").ends_with(";tag=at3"));
+    assert_eq!(hosts_that_got(&left, "CANCEL"), [4]);
+    assert_eq!(bench.count(Counter::LateAnswersEnded), 0);
+}
+
+#[test]
+fn its_late_2xx_is_forwarded_after_another_2xx() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "two");
+    says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "200 OK", "", &sdp(CALLEE_MEDIA)),
+    );
+    let left = says(
+        &mut bench,
+        3,
+        &answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA)),
+    );
+    let second = to_caller(&left);
+    assert!(status(&second) == "200" && header(&second, "To").ends_with(";tag=at3"));
+}
+
+#[test]
+fn its_late_2xx_after_a_failure_is_acknowledged_and_ended_by_a_bye() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "ghost");
+    let left = says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "486 Busy Here", "", ""),
+    );
+    let failed = to_caller(&left);
+    assert_eq!(status(&failed), "486", "it waits for nobody that was left");
+    bench.caller(0, &ack_of_failure(&failed));
+
+    let routes = "Record-Route: <sip:10.77.2.9;lr>\r\nRecord-Route: <sip:10.77.2.3:5070;lr>\r\n";
+    let ok = answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA)).replacen(
+        "Record-Route: ",
+        &format!("{routes}Record-Route: "),
+        1,
+    );
+    let left = says(&mut bench, 3, &ok);
+    assert!(all_to_caller(&left).is_empty());
+    let said: Vec<String> = left.iter().map(bench::Left::text).collect();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    for (text, method, cseq) in [(&said[0], "ACK", "1"), (&said[1], "BYE", "2")] {
+        let start = format!("{method} sip:callee@10.77.2.3 SIP/2.0\r\nVia: SIP/2.0/UDP 10.77.2.1;");
+        assert!(text.starts_with(&start), "{text}");
+        assert_eq!(header(text, "CSeq"), format!("{cseq} {method}"));
+        assert_eq!(header(text, "To"), "<sip:100@10.77.1.1>;tag=at3");
+        assert_eq!(header(text, "From"), "<sip:caller@10.77.1.2>;tag=caller");
+        assert_eq!(header(text, "Call-ID"), "ghost");
+        let expected = "\r\nRoute: <sip:10.77.2.3:5070;lr>\r\nRoute: <sip:10.77.2.9;lr>\r\nMax-F";
+        assert!(text.contains(expected), "{text}");
+    }
+    // The first route is an address of the trunk: that is where they went.
+    assert!(left.iter().all(|left| left.destination.port() == 5070));
+    assert_ne!(branch(&said[0]), branch(&said[1]));
+    assert_eq!(bench.count(Counter::LateAnswersEnded), 1);
+
+    // The 2xx comes again: the same ACK once more, and no other BYE.
+    let left = says(&mut bench, 3, &ok);
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].text(), said[0]);
+    // The BYE is repeated until it is answered, and that answer ends here.
+    let left = bench.pass_ms(600);
+    assert_eq!(
+        left.iter().map(bench::Left::text).collect::<Vec<_>>(),
+        [said[1].clone()]
+    );
+    assert!(says(&mut bench, 3, &answer_of(3, &said[1], "200 OK", "", "")).is_empty());
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_bye_of_ours_that_nobody_answers_ends_by_itself() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "gone");
+    let left = says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "404 Not Found", "", ""),
+    );
+    bench.caller(0, &ack_of_failure(&to_caller(&left)));
+    let left = says(&mut bench, 3, &answer_of(3, &first, "200 OK", "", ""));
+    assert_eq!(
+        hosts_that_got(&left, "BYE"),
+        [3],
+        "without routes it goes to the Contact"
+    );
+    let left = bench.pass_ms(31_900);
+    assert_eq!(hosts_that_got(&left, "BYE").len(), 10);
+    assert!(bench.pass_ms(40_000).is_empty());
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_cancel_leaves_nobody_to_be_tried_and_gives_the_silent_one_its_full_time() {
+    let mut bench = bench(TWO);
+    bench.caller(0, &invite("cancel", ""));
+    let left = bench.caller(0, &request("CANCEL", "cancel", "1", "b1", "", ""));
+    assert_eq!(left.len(), 1);
+    let left = bench.pass_ms(31_900);
+    assert_eq!(hosts_that_got(&left, "INVITE"), [3; 6]);
+    let failed = all_to_caller(&bench.pass_ms(200));
+    assert_eq!(status(&failed[0]), "487");
+    bench.caller(0, &ack_of_failure(&failed[0]));
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
