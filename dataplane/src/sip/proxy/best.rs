@@ -53,7 +53,7 @@ impl Proxy {
                 self.discard_context(of.context);
                 let outcome = self.forward_response(of.client, false, message, arrival, step);
                 if let Some(clients) = clients {
-                    self.cancel_branches(clients, Some(of.client), step);
+                    self.cancel_losers(clients, of.client, step);
                 }
                 outcome
             }
@@ -80,9 +80,7 @@ impl Proxy {
         if status >= 600 {
             // RFC 3261 §16.7 step 5: no new branches, and the others are cancelled. The answer
             // waits for them: a 2xx may cross.
-            context.targets.seal();
-            let clients = context.targets.clients();
-            self.cancel_branches(clients, None, step);
+            self.cancel_targets(of.context, step);
         } else if !abandoned {
             let fails_over =
                 |trunk: &crate::settings::Trunk| trunk.failover.codes.contains(&status);
@@ -325,7 +323,7 @@ impl Proxy {
     }
 
     /// Closes a context whose request is answered otherwise.
-    fn discard_context(&mut self, id: Id) {
+    pub(super) fn discard_context(&mut self, id: Id) {
         if let Some(best) = self.close_context(id) {
             self.release(best.response);
             self.release(best.challenges);

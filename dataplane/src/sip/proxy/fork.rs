@@ -355,26 +355,36 @@ impl Proxy {
         Some((bytes.len(), arrival))
     }
 
-    /// Cancels every branch of a context but one (RFC 3261 §16.7 step 10). One of which nothing
-    /// was heard is sent no more.
-    pub(super) fn cancel_branches(
+    /// Has no more targets be tried and cancels all that are (RFC 3261 §16.7 step 5, §16.10): the
+    /// answer waits until they have ended.
+    pub(super) fn cancel_targets(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(context) = self.contexts.get_mut(id) else {
+            return;
+        };
+        context.targets.seal();
+        let clients = context.targets.clients();
+        for client in clients.into_iter().flatten() {
+            self.cancel_client(client, step);
+        }
+    }
+
+    /// Cancels the branches that have lost: the request is answered (RFC 3261 §16.7 step 10). One
+    /// of which nothing was heard is sent no more.
+    pub(super) fn cancel_losers(
         &mut self,
         clients: [Option<Id>; TARGETS_MAX],
-        but: Option<Id>,
+        winner: Id,
         step: &mut Step<'_>,
     ) {
-        for client_id in clients.into_iter().flatten() {
-            if Some(client_id) == but {
-                continue;
-            }
-            let client = self.clients.get(client_id);
+        for id in clients.into_iter().flatten().filter(|&id| id != winner) {
+            let client = self.clients.get(id);
             let rings = |client: &Client| {
                 client.method == Method::Invite && client.state == ClientState::Proceeding
             };
             if client.is_some_and(rings) {
-                self.cancel_client(client_id, step);
+                self.cancel_client(id, step);
             } else if client.is_some_and(Client::is_pending) {
-                self.abandon(client_id);
+                self.abandon(id);
             }
         }
     }

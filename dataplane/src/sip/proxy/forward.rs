@@ -50,16 +50,25 @@ pub(super) struct Way {
 }
 
 impl Proxy {
-    /// True where a request may take a server and a client transaction. Whatever else comes
-    /// leaves a slot for the BYE of every call: work in progress goes on.
+    /// True where a request may take a server transaction and a client transaction for its
+    /// first branch.
     fn has_room_for(&self, method: Method) -> bool {
-        let spared = if method == Method::Bye {
-            0
-        } else {
-            self.calls.count()
-        };
+        let spared = self.spared_for(method);
         let taken = self.clients.count().max(self.servers.count());
         taken + spared < self.servers.capacity() as usize
+    }
+
+    /// True where another branch of a request may take a client transaction.
+    fn has_room_for_branch(&self, method: Method) -> bool {
+        self.clients.count() + self.spared_for(method) < self.clients.capacity() as usize
+    }
+
+    /// Whatever else comes leaves a slot for the BYE of every call: work in progress goes on.
+    fn spared_for(&self, method: Method) -> usize {
+        match method {
+            Method::Bye => 0,
+            _ => self.calls.count(),
+        }
     }
 
     /// RFC 3261 §16.6 step 4: one value where both sides are the same listen, else one for
@@ -205,7 +214,8 @@ impl Proxy {
         sender: Option<Sender>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let Some(id) = self.clients.vacant() else {
+        let vacant = self.clients.vacant();
+        let Some(id) = vacant.filter(|_| self.has_room_for_branch(message.method())) else {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         };

@@ -95,19 +95,11 @@ impl Proxy {
         invite.cancelled |= pending;
         // Its retransmission finds the INVITE again and gets the same: no state is kept.
         let outcome = self.answer(message, arrival, 200, &[], step);
-        match branches {
-            _ if !pending => {}
-            Branches::None => {}
-            Branches::One(client) => self.cancel_client(client, step),
-            // RFC 3261 §16.10: all pending client transactions; none follows them.
-            Branches::Context(id) => {
-                if let Some(context) = self.contexts.get_mut(id) {
-                    context.targets.seal();
-                    let clients = context.targets.clients();
-                    for client in clients.into_iter().flatten() {
-                        self.cancel_client(client, step);
-                    }
-                }
+        if pending {
+            match branches {
+                Branches::None => {}
+                Branches::One(client) => self.cancel_client(client, step),
+                Branches::Context(id) => self.cancel_targets(id, step),
             }
         }
         outcome

@@ -67,6 +67,7 @@ use super::method::Method;
 use super::report::CallReport;
 use super::slab::Id;
 use super::slab::Slab;
+use super::transaction::Branches;
 use super::transaction::Client;
 use super::transaction::Server;
 use crate::counters::Counter;
@@ -471,6 +472,9 @@ impl Proxy {
         if let Some(server) = self.servers.remove(id) {
             self.wheel.disarm(self.clients.capacity() + id.slot);
             self.transactions.remove(server.key, id);
+            if let Branches::Context(context) = server.branches {
+                self.discard_context(context);
+            }
             self.release(server.response);
         }
     }

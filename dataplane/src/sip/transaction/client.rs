@@ -350,4 +350,35 @@ mod tests {
         assert_eq!(client.hear(200, Tick(0)), Heard::Absorb);
         assert_eq!(run(&mut client), (vec![], Fired::End, 5_000));
     }
+
+    #[test]
+    fn one_that_is_hurried_has_its_short_time_until_something_is_heard() {
+        let mut invite = client(Method::Invite);
+        invite.hurry(2_000, Tick(0));
+        assert_eq!(run(&mut invite), (vec![500, 1500], Fired::Unheard, 2_000));
+        invite.wait_on();
+        let (sent, end, at) = run(&mut invite);
+        assert_eq!(sent, [3500, 7500, 15500, 31500]);
+        assert_eq!((end, at), (Fired::TimedOut, 32_000));
+
+        let mut other = client(Method::Options);
+        other.hurry(2_000, Tick(0));
+        assert_eq!(other.hear(100, Tick::ms(1_900)), Heard::Absorb);
+        let (_, end, at) = run(&mut other);
+        assert_eq!((end, at), (Fired::TimedOut, 32_000), "as timer F began");
+    }
+
+    #[test]
+    fn one_that_is_abandoned_is_sent_no_more_and_wants_its_cancel() {
+        let mut invite = client(Method::Invite);
+        invite.hurry(2_000, Tick(0));
+        invite.abandon();
+        assert_eq!(invite.cancel, Cancel::Wanted);
+        assert_eq!(run(&mut invite), (vec![], Fired::TimedOut, 32_000));
+        let mut other = client(Method::Options);
+        other.abandon();
+        assert_eq!(other.hear(100, Tick::ms(10)), Heard::Absorb);
+        assert_eq!(other.cancel, Cancel::No);
+        assert_eq!(run(&mut other), (vec![], Fired::TimedOut, 32_000));
+    }
 }
