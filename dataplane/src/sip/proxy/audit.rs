@@ -5,6 +5,7 @@
 //! - No state without a timer: each transaction and call has one that is armed, or is owned
 //!   by one that has.
 //! - An index and what it points into agree, both ways.
+//! - A response context belongs to a request that awaits its final response.
 //! - The kept messages in use are those that somebody holds, and so are the media ports, the
 //!   streams and the offers.
 //! - No timer is armed for nobody.
@@ -21,7 +22,10 @@ use crate::sip::call::Call;
 use crate::sip::index::Index;
 use crate::sip::report::CallState;
 use crate::sip::slab::Id;
+use crate::sip::transaction::Branches;
+use crate::sip::transaction::Client;
 use crate::sip::transaction::Server;
+use crate::sip::transaction::ServerState;
 
 /// What an audit saw, to be held against other workers' tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +42,7 @@ impl Proxy {
     /// The first thing that does not hold: a bug of ours.
     pub fn audit(&self) -> Result<Audit, String> {
         self.audit_timers()?;
+        self.audit_contexts()?;
         self.audit_indices()?;
         self.audit_kept()?;
         self.audit_anchors()?;
@@ -88,14 +93,36 @@ impl Proxy {
     /// True where a client transaction, which always has a timer, will answer the server
     /// transaction and so arm its timer.
     fn is_owned(&self, server: &Server) -> bool {
-        let client = server.client.and_then(|id| self.clients.get(id));
-        client.is_some_and(|client| client.is_pending())
+        let is_pending = |id: Id| self.clients.get(id).is_some_and(Client::is_pending);
+        match server.branches {
+            Branches::None => false,
+            Branches::One(id) => is_pending(id),
+            Branches::Context(id) => {
+                let context = self.contexts.get(id);
+                let clients = context.map(|context| context.targets.clients());
+                clients.is_some_and(|clients| clients.into_iter().flatten().any(is_pending))
+            }
+        }
     }
 
     /// True for a call whose first INVITE is under way still: its transaction ends it.
     fn is_setting_up(&self, call: &Call) -> bool {
         let under_way = matches!(call.state, CallState::Calling | CallState::Early);
         under_way && self.clients.get(call.invite).is_some()
+    }
+
+    /// Every response context is that of a request which has no final response yet.
+    fn audit_contexts(&self) -> Result<(), String> {
+        for (id, context) in self.contexts.tenants() {
+            let server = self.servers.get(context.server);
+            let is_of = |server: &Server| {
+                server.branches == Branches::Context(id) && server.state == ServerState::Proceeding
+            };
+            if !server.is_some_and(is_of) || !context.targets.is_pending() {
+                return Err(format!("a context of nobody: {id:?} {context:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Indices and slabs agree.
@@ -129,7 +156,15 @@ impl Proxy {
         let requests = self.clients.tenants().map(|(_, client)| &client.message);
         let responses = self.servers.tenants().map(|(_, server)| &server.response);
         let mut held = [0; KeptClass::ALL.len()];
-        for kept in requests.chain(responses).flatten() {
+        let of_contexts = self.contexts.tenants().flat_map(|(_, context)| {
+            let best = context
+                .best
+                .as_ref()
+                .and_then(|best| best.response.as_ref());
+            [Some(&context.request), best, context.challenges.as_ref()]
+        });
+        let of_transactions = requests.chain(responses).map(Option::as_ref);
+        for kept in of_transactions.chain(of_contexts).flatten() {
             held[Kept::class(kept) as usize] += 1;
         }
         let used = KeptClass::ALL.map(|class| self.kept.occupancy(class).used_count);
