@@ -122,7 +122,7 @@ impl Stage {
 }
 
 /// How the names of a stage's counters begin; the first that fits decides.
-const STAGES: [(&str, Stage); 29] = [
+const STAGES: [(&str, Stage); 32] = [
     ("sip_mailbox", Stage::Mail),
     ("mail", Stage::Mail),
     ("kernel", Stage::Mail),
@@ -145,6 +145,9 @@ const STAGES: [(&str, Stage); 29] = [
     ("calls", Stage::Sip),
     ("contexts", Stage::Sip),
     ("late_answers", Stage::Sip),
+    ("dialogs", Stage::Sip),
+    ("byes", Stage::Sip),
+    ("sessions", Stage::Sip),
     ("kept", Stage::Sip),
     ("media", Stage::Media),
     ("rtp", Stage::Media),
@@ -266,6 +269,12 @@ pub enum Counter {
     DialogsRefused,
     ContextsRefused,
     LateAnswersEnded,
+    DialogsUnkept,
+    CallsPutDown,
+    ByesSent,
+    ByesUnsent,
+    SessionsExpired,
+    SessionsTooSmall,
     FlowsOpened,
     FlowsClosed,
     FlowsClosedWithDrops,
@@ -404,6 +413,12 @@ pub const TABLE: &[Info] = &[
     row(Counter::DialogsRefused, "dialogs_refused", Kind::Event, "Early dialogs beyond those of a call that are kept: routed, but no part of the call."),
     row(Counter::ContextsRefused, "contexts_refused", Kind::Event, "Requests with several targets refused because the table of response contexts was full."),
     row(Counter::LateAnswersEnded, "late_answers_ended", Kind::Event, "Answers of a target that had been given up, which the box acknowledged and ended with a BYE."),
+    row(Counter::DialogsUnkept, "dialogs_unkept", Kind::Event, "Calls of whose dialog too little could be kept: they go on, but the box cannot end them with a BYE."),
+    row(Counter::CallsPutDown, "calls_put_down", Kind::Event, "Calls that the box ended: their session was not refreshed, or they had lasted for 12 hours."),
+    row(Counter::ByesSent, "byes_sent", Kind::Event, "BYEs of the box itself, one to each party of a call that it ended."),
+    row(Counter::ByesUnsent, "byes_unsent", Kind::Event, "BYEs that the box could not send to a party of a call that it ended."),
+    row(Counter::SessionsExpired, "sessions_expired", Kind::Event, "Sessions that were not refreshed in time (RFC 4028): their calls are put down."),
+    row(Counter::SessionsTooSmall, "sessions_too_small", Kind::Event, "Requests answered with 422: they asked for a shorter session interval than the least that is set."),
     row(Counter::FlowsOpened, "flows_opened", Kind::Event, "Media flows opened in this worker's table."),
     row(Counter::FlowsClosed, "flows_closed", Kind::Event, "Media flows closed in this worker's table."),
     row(Counter::FlowsClosedWithDrops, "flows_closed_with_drops", Kind::Event, "Closed media flows of which this worker dropped at least one packet."),

@@ -109,6 +109,25 @@ pub const SENDS_PER_INPUT: usize = TARGETS_MAX + 4;
 /// RTCP, opened and, where the message can then not be sent, closed again.
 pub const FLOWS_PER_INPUT: usize = TARGETS_MAX * STREAMS_MAX * 4 * 2;
 
+/// Bytes of text that are kept of one dialog: Call-ID, URIs, tags, targets and route sets.
+pub const DIALOG_LEN_MAX: usize = 2048;
+
+/// Bytes of a route set that are kept, and how many values it may have. Each side of a call
+/// has one; few calls pass more than two other proxies a side.
+pub const ROUTE_SET_LEN_MAX: usize = 1024;
+/// See [`ROUTE_SET_LEN_MAX`].
+pub const ROUTE_SET_MAX: usize = 16;
+
+/// Blocks of 128 bytes for the texts of dialogs, for each call: the text of a dialog with route
+/// sets of 300 bytes is 550 bytes. Calls with less lend to calls with more.
+pub const DIALOG_BLOCKS_PER_CALL: u32 = 5;
+
+/// The least session interval there is, in seconds (RFC 4028 §5).
+pub const SESSION_MIN_S: u32 = 90;
+
+/// When the box tries again to end a call, where it found no room for its BYE.
+pub const BYE_RETRY_MS: u64 = 1_000;
+
 /// A call without an end: after so long its flows are closed and it is forgotten.
 pub const CALL_MS_MAX: u64 = 12 * 3600 * 1000;
 

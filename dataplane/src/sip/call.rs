@@ -1,16 +1,19 @@
 //! Calls: just enough of a dialog to count it, to anchor its media and to free that.
 
-use std::net::SocketAddr;
-
 use super::anchor::Anchor;
+use super::dialog::Record;
+use super::endpoint::Endpoint;
 use super::identity::Sides;
 use super::report::CallReport;
 use super::report::CallState;
 use super::report::LegReport;
 use super::report::ShortText;
 use super::slab::Id;
+use super::texts::Chain;
+use crate::ids::ListenIndex;
 use crate::ids::TrunkIndex;
 use crate::ids::WorkerId;
+use crate::limits::CALL_MS_MAX;
 use crate::limits::STREAMS_MAX;
 use crate::tick::Tick;
 
@@ -24,6 +27,15 @@ pub enum Party {
 }
 
 impl Party {
+    /// The listen on its side.
+    #[must_use]
+    pub const fn listen(self, sides: Sides) -> ListenIndex {
+        match self {
+            Party::Caller => sides.caller,
+            Party::Callee => sides.callee,
+        }
+    }
+
     /// The other party.
     #[must_use]
     pub const fn other(self) -> Party {
@@ -95,38 +107,69 @@ pub struct Call {
     /// The trunks of caller and callee; the callee's is not known after a restart.
     pub trunks: [Option<TrunkIndex>; 2],
     /// Where the parties' messages came from last: the next hop where a Contact is a name.
-    pub parties: [Option<SocketAddr>; 2],
+    pub parties: [Option<Endpoint>; 2],
     /// Its media.
     pub anchor: Anchor,
     /// When its INVITE came.
     pub started: Tick,
-    /// When it was answered.
-    pub answered: Option<Tick>,
+    /// When it was answered; `Tick::NEVER` before.
+    pub answered: Tick,
+    /// When its session expires, if that is not refreshed (RFC 4028 §8.2).
+    pub expires: Tick,
     /// When its timer is to fire.
     pub due: Tick,
-    /// The Call-ID, for the operator.
-    pub call_id: ShortText<128>,
-    /// From's URI, for the operator.
-    pub from: ShortText<96>,
-    /// To's URI, for the operator.
-    pub to: ShortText<96>,
+    /// The highest CSeq of each party; 0 where it has sent no request.
+    pub cseqs: [u32; 2],
+    /// What is kept of its dialog: a [`super::dialog::Record`].
+    pub text: Option<Chain>,
 }
 
 impl Call {
-    /// What the operator sees of it, with the `legs` of its media.
+    /// One that begins now between these listens, and of which nothing else is known.
+    #[must_use]
+    pub fn new(sides: Sides, now: Tick) -> Call {
+        Call {
+            dialogs: Dialogs::default(),
+            state: CallState::Calling,
+            // Set once the INVITE has its transaction.
+            invite: Id::new(u32::MAX, 0),
+            sides,
+            trunks: [None; 2],
+            parties: [None; 2],
+            anchor: Anchor::default(),
+            started: now,
+            answered: Tick::NEVER,
+            expires: Tick::NEVER,
+            due: Tick::NEVER,
+            cseqs: [0; 2],
+            text: None,
+        }
+    }
+
+    /// Sets when its timer is to fire, once it is established: when its session expires, or when it
+    /// has lasted as long as any call may.
+    pub fn note_due(&mut self) {
+        if self.state == CallState::Established {
+            self.due = self.expires.min(self.answered.plus_ms(CALL_MS_MAX));
+        }
+    }
+
+    /// What the operator sees of it, with what is kept of its dialog and the `legs` of its media.
     #[must_use]
     pub fn report(
         &self,
+        record: &Record<'_>,
         worker: WorkerId,
         legs: [Option<[LegReport; 2]>; STREAMS_MAX],
     ) -> CallReport {
+        let [from, to] = record.uris;
         CallReport {
-            call_id: self.call_id,
-            from: self.from,
-            to: self.to,
+            call_id: ShortText::new(record.call_id),
+            from: ShortText::new(from),
+            to: ShortText::new(to),
             state: self.state,
             started: self.started,
-            answered: self.answered,
+            answered: Some(self.answered).filter(|&at| at != Tick::NEVER),
             worker,
             caller: self.trunks[Party::Caller as usize],
             callee: self.trunks[Party::Callee as usize],

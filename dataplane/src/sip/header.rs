@@ -32,6 +32,8 @@ pub enum HeaderName {
     Require,
     ProxyRequire,
     Supported,
+    SessionExpires,
+    MinSe,
     Authorization,
     ProxyAuthorization,
     Expires,
@@ -52,6 +54,7 @@ impl HeaderName {
             4 if is(b"From") => HeaderName::From,
             4 if is(b"CSeq") => HeaderName::Cseq,
             5 if is(b"Route") => HeaderName::Route,
+            6 if is(b"Min-SE") => HeaderName::MinSe,
             7 if is(b"Call-ID") => HeaderName::CallId,
             7 if is(b"Contact") => HeaderName::Contact,
             7 if is(b"Require") => HeaderName::Require,
@@ -64,6 +67,7 @@ impl HeaderName {
             13 if is(b"Proxy-Require") => HeaderName::ProxyRequire,
             13 if is(b"Authorization") => HeaderName::Authorization,
             14 if is(b"Content-Length") => HeaderName::ContentLength,
+            15 if is(b"Session-Expires") => HeaderName::SessionExpires,
             16 if is(b"Content-Encoding") => HeaderName::ContentEncoding,
             19 if is(b"Proxy-Authorization") => HeaderName::ProxyAuthorization,
             _ => HeaderName::Other,
@@ -103,6 +107,8 @@ impl HeaderName {
             b'm' => HeaderName::Contact,
             b't' => HeaderName::To,
             b'v' => HeaderName::Via,
+            // RFC 4028 §4.
+            b'x' => HeaderName::SessionExpires,
             _ => HeaderName::Other,
         }
     }

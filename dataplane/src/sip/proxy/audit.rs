@@ -22,6 +22,7 @@ use crate::sip::call::Call;
 use crate::sip::index::Index;
 use crate::sip::report::CallState;
 use crate::sip::slab::Id;
+use crate::sip::texts::Chain;
 use crate::sip::transaction::Branches;
 use crate::sip::transaction::Client;
 use crate::sip::transaction::Server;
@@ -47,6 +48,7 @@ impl Proxy {
         self.audit_kept()?;
         self.audit_anchors()?;
         self.audit_ports()?;
+        self.audit_texts()?;
         let mut flows = Vec::new();
         for (id, call) in self.calls.tenants() {
             let streams = self.anchors.streams(&call.anchor);
@@ -184,6 +186,23 @@ impl Proxy {
             Ok(())
         } else {
             Err(format!("{there} streams and offers, {held} held by calls"))
+        }
+    }
+
+    /// The blocks of text in use are those of the calls.
+    fn audit_texts(&self) -> Result<(), String> {
+        let texts = self
+            .calls
+            .tenants()
+            .filter_map(|(_, call)| call.text.as_ref());
+        let held: usize = texts.map(Chain::block_count).sum();
+        let used = self.texts.used_count();
+        if held == used as usize {
+            Ok(())
+        } else {
+            Err(format!(
+                "{used} blocks of text in use, {held} held by calls"
+            ))
         }
     }
 

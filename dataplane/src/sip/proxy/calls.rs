@@ -14,20 +14,20 @@ use super::forward::Way;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
-use crate::limits::CALL_MS_MAX;
 use crate::limits::MEDIA_GRACE_MS;
-use crate::sip::anchor::Anchor;
 use crate::sip::call::Call;
-use crate::sip::call::Dialogs;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::report::CallState;
-use crate::sip::report::ShortText;
 use crate::sip::slab::Id;
 use crate::tick::Tick;
+
+/// What a party's CSeq number is taken to be where the call began before this start of the box:
+/// a higher one than any user agent has come to, and below 2^31 (RFC 3261 §12.2.1.1).
+const UNKNOWN_CSEQ: u32 = 1 << 30;
 
 impl Proxy {
     /// The call that an in-dialog message of `from` belongs to.
@@ -60,9 +60,12 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
         let sides = self.sides_of(message, arrival.listen, way.listen);
-        let parties = [Some(arrival.source), Some(way.to)];
-        let trunks = trunks.map(Some);
-        self.enter_call(message, Party::Caller, sides, trunks, parties, step)
+        let call = Call {
+            parties: [Some(arrival.source.into()), Some(way.to.into())],
+            trunks: trunks.map(Some),
+            ..Call::new(sides, step.now)
+        };
+        self.enter_call(message, Party::Caller, None, call, step)
     }
 
     /// A call for a re-INVITE of a dialog that began before this start of the box, so that
@@ -75,10 +78,17 @@ impl Proxy {
         to: SocketAddr,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let mut parties = [Some(to); 2];
-        parties[dialog.from as usize] = Some(arrival.source);
-        let trunks = parties.map(|party| self.dial.trunk_of(party?.ip()));
-        let id = self.enter_call(message, dialog.from, dialog.sides, trunks, parties, step)?;
+        let mut parties = [to; 2];
+        parties[dialog.from as usize] = arrival.source;
+        let trunks = parties.map(|party| self.dial.trunk_of(party.ip()));
+        let call = Call {
+            parties: parties.map(|party| Some(party.into())),
+            trunks,
+            // What the sender's is, its request says.
+            cseqs: [UNKNOWN_CSEQ; 2],
+            ..Call::new(dialog.sides, step.now)
+        };
+        let id = self.enter_call(message, dialog.from, Some(dialog), call, step)?;
         self.enter_dialog(id, message, dialog.from, step);
         self.call_came_in(trunks[Party::Caller as usize], step);
         Ok(id)
@@ -92,40 +102,25 @@ impl Proxy {
         }
     }
 
-    /// Enters a call for an INVITE of `from`.
+    /// Enters a call for an INVITE of `from`; `within` where its dialog began before this start
+    /// of the box.
     fn enter_call(
         &mut self,
         message: &Message<'_>,
         from: Party,
-        sides: Sides,
-        trunks: [Option<TrunkIndex>; 2],
-        parties: [Option<SocketAddr>; 2],
+        within: Option<InDialog>,
+        mut call: Call,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let (caller, callee) = match from {
-            Party::Caller => (message.from(), message.to()),
-            Party::Callee => (message.to(), message.from()),
-        };
-        let call = Call {
-            dialogs: Dialogs::default(),
-            state: CallState::Calling,
-            // Set once the INVITE has its transaction.
-            invite: Id::new(u32::MAX, 0),
-            sides,
-            trunks,
-            parties,
-            anchor: Anchor::default(),
-            started: step.now,
-            answered: None,
-            due: Tick::NEVER,
-            call_id: ShortText::new(message.call_id()),
-            from: ShortText::new(message.text(caller.uri)),
-            to: ShortText::new(message.text(callee.uri)),
-        };
-        let Some(id) = self.calls.insert(call) else {
+        if self.calls.is_full() {
             step.counters.count(Counter::CallsRefused);
             return Err(503);
-        };
+        }
+        let (cseq, ..) = message.cseq();
+        call.cseqs[from as usize] = cseq;
+        call.text = self.remember_invite(message, from, within, step);
+        let trunks = call.trunks;
+        let id = self.calls.insert(call).ok_or(503_u16)?;
         self.trunks.call_began(trunks);
         Ok(id)
     }
@@ -206,7 +201,7 @@ impl Proxy {
             return;
         };
         if self.dial.trunk_of(arrival.source.ip()).is_some() {
-            call.parties[sender.party.other() as usize] = Some(arrival.source);
+            call.parties[sender.party.other() as usize] = Some(arrival.source.into());
         }
         let waiting = matches!(call.state, CallState::Calling | CallState::Early);
         let is_first = waiting && call.invite == client;
@@ -218,16 +213,21 @@ impl Proxy {
             }
             (Method::Invite, 200..=299) if is_first => {
                 call.state = CallState::Established;
-                call.answered = Some(step.now);
-                call.due = step.now.plus_ms(CALL_MS_MAX);
+                call.answered = step.now;
+                call.note_due();
                 step.counters.count(Counter::CallsAnswered);
                 self.trunks.call_answered(call.trunks);
                 self.arm_call(id);
                 self.confirm_dialog(id, message, sender.party, step);
+                self.remember_answer(id, message, sender.party.other(), step);
             }
             (Method::Invite, 300..) if is_first => {
                 step.counters.count(Counter::CallsFailed);
                 self.end_call(id, step.now);
+            }
+            // RFC 3261 §12.2.1.2: the 2xx to a target refresh request refreshes the target too.
+            (Method::Invite | Method::Update, 200..=299) => {
+                self.remember_target(id, message, sender.party.other(), step);
             }
             // RFC 3261 §12.2.1.2: the other party knows no such dialog, so that there is nobody
             // to send a BYE to. Of other methods it may be a subscription or a reliable
@@ -292,7 +292,10 @@ impl Proxy {
     pub(super) fn forget_call(&mut self, id: Id, step: &mut Step<'_>) {
         self.close_media(id, step);
         self.leave_dialogs(id);
-        if let Some(call) = self.calls.remove(id) {
+        if let Some(mut call) = self.calls.remove(id) {
+            if let Some(text) = call.text.take() {
+                self.texts.release(text);
+            }
             let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
             self.wheel.disarm(timer);
             self.trunks.call_gone(call.trunks);

@@ -7,14 +7,17 @@ use super::Arrival;
 use super::Proxy;
 use super::Step;
 use super::forward::Way;
+use super::session::refreshes;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::ListenIndex;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
+use crate::sip::endpoint::Endpoint;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::session::Asked;
 use crate::sip::slab::Id;
 use crate::sip::uri::Host;
 use crate::sip::uri::Uri;
@@ -105,23 +108,33 @@ impl Proxy {
             None => message.request_uri()?,
         };
         let uri = Uri::read(message.bytes(), uri).ok()?;
-        let listen = match dialog.from {
-            Party::Caller => dialog.sides.callee,
-            Party::Callee => dialog.sides.caller,
-        };
-        let ours = self.listens[usize::from(listen.0)].address;
-        let reachable =
-            |host: &IpAddr| host.is_ipv4() == ours.is_ipv4() && self.dial.trunk_of(*host).is_some();
-        let to = match uri.host.and_then(Host::address).filter(reachable) {
-            Some(host) => SocketAddr::new(host, uri.port.unwrap_or(5060)),
-            None => self.calls.get(call?)?.parties[dialog.from.other() as usize]?,
-        };
+        let listen = dialog.from.other().listen(dialog.sides);
+        let call = call.and_then(|id| self.calls.get(id));
+        let last = call.and_then(|call| call.parties[dialog.from.other() as usize]);
         Some(Way {
-            to,
+            to: self.next_hop(&uri, listen, last.map(Endpoint::addr))?,
             listen,
             routes: dialog.routes,
             our_host: None,
         })
+    }
+
+    /// The address of the next hop of a dialog, which `uri` names. Where that is a name, or an
+    /// address of no trunk or that our listen on that side cannot reach, it is `last`, where the
+    /// party's messages came from last.
+    pub(super) fn next_hop(
+        &self,
+        uri: &Uri,
+        listen: ListenIndex,
+        last: Option<SocketAddr>,
+    ) -> Option<SocketAddr> {
+        let ours = self.listens[usize::from(listen.0)].address;
+        let reachable =
+            |host: &IpAddr| host.is_ipv4() == ours.is_ipv4() && self.dial.trunk_of(*host).is_some();
+        match uri.host.and_then(Host::address).filter(reachable) {
+            Some(host) => Some(SocketAddr::new(host, uri.port.unwrap_or(5060))),
+            None => last,
+        }
     }
 
     /// Sends a request of a dialog on; the error is the status of the answer.
@@ -143,11 +156,25 @@ impl Proxy {
         let moved = Some(arrival.source).filter(|source| !self.is_listen(*source));
         if let Some(call) = call.and_then(|id| self.calls.get_mut(id)) {
             let party = &mut call.parties[dialog.from as usize];
-            *party = moved.or(*party);
+            *party = moved.map(Endpoint::from).or(*party);
+        }
+        if let Some(id) = call {
+            self.remember_cseq(id, message, dialog.from);
+            if refreshes(message.method()) {
+                self.remember_target(id, message, dialog.from, step);
+            }
         }
         let party = dialog.from;
         let sender = call.map(|call| Sender { call, party });
-        let sent = self.forward_anchored(message, arrival, key, way, sender, step);
+        let asked = match call.filter(|_| refreshes(message.method())) {
+            Some(_) => self.ask_session(message, step),
+            None => Ok(Asked::default()),
+        };
+        let sent = asked.and_then(|asked| {
+            let client = self.forward_anchored(message, arrival, key, way, sender, step)?;
+            self.remember_asked(client, asked);
+            Ok(client)
+        });
         if sent.is_ok() {
             self.count_out(call, dialog.from.other(), way);
         }

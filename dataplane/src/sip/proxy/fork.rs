@@ -212,6 +212,7 @@ impl Proxy {
             self.trunks.count(target.trunk, TrunkCounter::RequestsOut);
             return Ok(client);
         }
+        let asked = self.ask_session(message, step)?;
         let call = self.begin_call(message, arrival, [caller, target.trunk], way, step)?;
         let party = Party::Caller;
         let sender = Some(Sender { call, party });
@@ -228,6 +229,7 @@ impl Proxy {
         };
         match sent {
             Ok(client) => {
+                self.remember_asked(client, asked);
                 if let Some(call) = self.calls.get_mut(call) {
                     call.invite = client;
                 }

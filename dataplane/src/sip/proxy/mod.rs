@@ -8,11 +8,13 @@
 //! - `dialog`: what belongs to a dialog, and where it goes
 //! - `fork`, `targets`: to whom it goes: one, several at once, one after the other
 //! - `forward`: the edits on the way, and the transactions
+//! - `bye`: requests of our own within a dialog
 //! - `calls`: their beginnings and ends
 //! - `hop`: CANCEL, and ACK, which are hop by hop
 //! - `response`: what comes back
 //! - `context`, `best`: which of several responses goes upstream
 //! - `late`: a 2xx that nobody upstream waits for any more
+//! - `session`: session timers
 //! - `timers`: retransmissions, time-outs, ends
 //! - `undelivered`: what ICMP says of requests
 //! - `describe`: session descriptions on their way through
@@ -20,11 +22,13 @@
 //! - `settle`: what becomes of an offer in the end
 //! - `merged`: the memory of INVITEs, by which one that comes twice is known
 //! - `media`: relay ports and flows
+//! - `remember`: what is kept of a dialog
 //! - `refusal`: the memory of refused requests
 //! - `audit`: what must hold among all tables between two inputs
 
 mod audit;
 mod best;
+mod bye;
 mod calls;
 mod context;
 mod describe;
@@ -37,8 +41,10 @@ mod media;
 mod merged;
 mod negotiate;
 mod refusal;
+mod remember;
 mod request;
 mod response;
+mod session;
 mod settle;
 mod targets;
 mod timers;
@@ -54,6 +60,7 @@ use self::refusal::Refusals;
 use super::anchors::Anchors;
 use super::build;
 use super::call::Call;
+use super::dialog::Record;
 use super::edit::Refused;
 use super::edit::Splices;
 use super::effects::Effects;
@@ -67,6 +74,7 @@ use super::method::Method;
 use super::report::CallReport;
 use super::slab::Id;
 use super::slab::Slab;
+use super::texts::TextStore;
 use super::transaction::Branches;
 use super::transaction::Client;
 use super::transaction::Server;
@@ -78,12 +86,15 @@ use crate::frame::KeptConfig;
 use crate::frame::KeptSlab;
 use crate::ids::ListenIndex;
 use crate::ids::WorkerId;
+use crate::limits::DIALOG_BLOCKS_PER_CALL;
+use crate::limits::DIALOG_LEN_MAX;
 use crate::limits::SIP_LEN_MAX;
 use crate::media::CallRef;
 use crate::media::Ports;
 use crate::route::Dial;
 use crate::settings::Listen;
 use crate::settings::MediaRange;
+use crate::settings::SessionTimer;
 use crate::settings::Settings;
 use crate::text::Text;
 use crate::tick::Tick;
@@ -149,6 +160,8 @@ pub struct Proxy {
     /// How many of these there are besides one for each call.
     dialogs_extra: u32,
     merged: Merged,
+    texts: TextStore,
+    session: SessionTimer,
     kept: KeptSlab,
     /// A slice of each media range, by [`crate::ids::MediaIndex`].
     ports: Vec<Ports>,
@@ -189,6 +202,8 @@ impl Proxy {
             dialogs: Index::new(capacity.calls + calls::extra_dialogs(capacity.calls)),
             dialogs_extra: 0,
             merged: Merged::new(capacity.transactions),
+            session: settings.session,
+            texts: TextStore::new(capacity.calls.saturating_mul(DIALOG_BLOCKS_PER_CALL)),
             kept: KeptSlab::new(KeptConfig {
                 small_count,
                 medium_count,
@@ -316,14 +331,18 @@ impl Proxy {
     #[must_use]
     pub fn call_report(&self, slot: u32) -> Option<CallReport> {
         let call = self.calls.get(self.calls.tenant(slot)?)?;
-        Some(call.report(self.worker, self.legs(call)))
+        let mut room = [0; DIALOG_LEN_MAX];
+        let text = call.text.as_ref();
+        let text = text.map_or(&[][..], |text| self.texts.read(text, &mut room));
+        let record = Record::read(text).unwrap_or_default();
+        Some(call.report(&record, self.worker, self.legs(call)))
     }
 
     /// The call in `slot` and how its flows name it, if there is one.
     #[must_use]
-    pub fn call_in(&self, slot: u32) -> Option<(CallRef, &Call)> {
+    pub fn call_in(&self, slot: u32) -> Option<(CallRef, CallReport)> {
         let id = self.calls.tenant(slot)?;
-        Some((media::call_ref(self.worker, id), self.calls.get(id)?))
+        Some((media::call_ref(self.worker, id), self.call_report(slot)?))
     }
 
     /// How many slots there are for calls.

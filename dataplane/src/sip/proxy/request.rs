@@ -96,10 +96,10 @@ impl Proxy {
             self.refusals.remember(key, status, step.now);
         }
         let mut lines = [0; 512];
-        let len = if status == 420 {
-            unsupported(message, &mut lines)
-        } else {
-            0
+        let len = match status {
+            420 => unsupported(message, &mut lines),
+            422 => self.least_session(&mut lines),
+            _ => 0,
         };
         self.answer(message, arrival, status, &lines[..len], step)
     }

@@ -3,6 +3,7 @@
 use super::Arrival;
 use super::Proxy;
 use super::Step;
+use super::session::refreshes;
 use crate::counters::Counter;
 use crate::sip::build;
 use crate::sip::call::Call;
@@ -163,6 +164,12 @@ impl Proxy {
         let described = self.describe_or_pass(message, call, from, step);
         self.negotiate(described, call, Some(id), step);
         self.conclude(message, call, from, id, step);
+        if let Some(sender) = sender
+            && (200..300).contains(&status)
+            && refreshes(message.method())
+        {
+            self.agree_session(client, sender, message, repeated, step);
+        }
         self.write_upstream(id, message, &[], step)
     }
 

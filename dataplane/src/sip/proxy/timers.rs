@@ -204,9 +204,7 @@ impl Proxy {
         } else if call.state == CallState::Ended {
             self.forget_call(id, step);
         } else {
-            // It has lasted longer than any call may.
-            step.counters.count(Counter::CallsEnded);
-            self.end_call(id, step.now);
+            self.put_down(id, step);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::limits::TIMER_D_MS;
 use crate::sip::call::Sender;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::method::Method;
+use crate::sip::session::Asked;
 use crate::sip::slab::Id;
 use crate::tick::Tick;
 
@@ -89,6 +90,8 @@ pub struct Client {
     pub server: Option<Id>,
     /// Whose request of which call it is.
     pub sender: Option<Sender>,
+    /// What it asks for a session timer.
+    pub asked: Asked,
     /// Whether it is to be cancelled.
     pub cancel: Cancel,
     /// True once ICMP has said that it is too large for the way.
@@ -122,6 +125,7 @@ impl Client {
             message: Some(message),
             server: None,
             sender: None,
+            asked: Asked::default(),
             cancel: Cancel::No,
             by_kernel: false,
             hung_up: false,

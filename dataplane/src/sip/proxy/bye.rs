@@ -1,0 +1,98 @@
+//! Requests of our own within a dialog: the BYE that ends a dead call, sent to each party in the
+//! other's name.
+//!
+//! A proxy does not do that (RFC 4028 §8.3 says so in as many words), but the gateways and the
+//! bill of a call whose both ends are gone wait for it. It is done where nobody can be hurt by it:
+//! when the session has expired, at which time each user agent must have ended it on its own
+//! (RFC 4028 §10), and when it has lasted longer than any call may.
+
+use super::Proxy;
+use super::SENT_BY_LEN;
+use super::Step;
+use super::sent_by;
+use crate::counters::Counter;
+use crate::limits::BYE_RETRY_MS;
+use crate::limits::DIALOG_LEN_MAX;
+use crate::sip::call::Party;
+use crate::sip::dialog::Record;
+use crate::sip::dialog::Request;
+use crate::sip::endpoint::Endpoint;
+use crate::sip::identity::Kind;
+use crate::sip::method::Method;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Client;
+use crate::sip::uri::Uri;
+use crate::span::Span;
+
+/// Why the box ends a call, as RFC 3326 §2 has it said.
+const EXPIRED: &[u8] = b"Reason: SIP;cause=408;text=\"Session expired\"\r\n";
+/// The same, for a call that has lasted longer than any may.
+const TOO_LONG: &[u8] = b"Reason: SIP;cause=408;text=\"Longest duration reached\"\r\n";
+
+impl Proxy {
+    /// Ends an established call whose time is up and which neither party ends. Where there is no
+    /// room for the two transactions that takes, it is tried again a little later.
+    pub(super) fn put_down(&mut self, id: Id, step: &mut Step<'_>) {
+        if self.clients.count() + 2 > self.clients.capacity() as usize {
+            step.counters.count(Counter::TransactionsRefused);
+            if let Some(call) = self.calls.get_mut(id) {
+                call.due = step.now.plus_ms(BYE_RETRY_MS);
+            }
+            self.arm_call(id);
+            return;
+        }
+        let expired = self
+            .calls
+            .get(id)
+            .is_some_and(|call| call.expires <= step.now);
+        let reason = if expired {
+            step.counters.count(Counter::SessionsExpired);
+            EXPIRED
+        } else {
+            TOO_LONG
+        };
+        for party in [Party::Caller, Party::Callee] {
+            let counter = match self.send_bye(id, party, reason, step) {
+                Some(()) => Counter::ByesSent,
+                None => Counter::ByesUnsent,
+            };
+            step.counters.count(counter);
+        }
+        step.counters.count(Counter::CallsPutDown);
+        self.hang_up(id, step);
+    }
+
+    /// Sends `to` a BYE in the name of the other party (RFC 3261 §15.1.1), with a client
+    /// transaction of our own, where the response ends.
+    fn send_bye(&mut self, id: Id, to: Party, reason: &[u8], step: &mut Step<'_>) -> Option<()> {
+        let call = self.calls.get(id)?;
+        let mut room = [0; DIALOG_LEN_MAX];
+        let text = self.texts.read(call.text.as_ref()?, &mut room);
+        let record = Record::read(text).filter(Record::is_whole)?;
+        let listen = to.listen(call.sides);
+        let fallback = call.parties[to as usize].map(Endpoint::addr);
+        let next_hop = record.next_hop(to)?;
+        let next_hop = Uri::read(next_hop, Span::new(0, next_hop.len())).ok()?;
+        let destination = self.next_hop(&next_hop, listen, fallback)?;
+        let client_id = self.clients.vacant()?;
+        let branch = self.identity.branch(Kind::Stateful, client_id, 0);
+        let mut host = [0; SENT_BY_LEN];
+        let host_len = sent_by(self.advertised(listen), &mut host);
+        let bye = Request {
+            method: b"BYE",
+            // RFC 3261 §12.2.1.1: one more than the sender's last; its first, if it has sent none.
+            cseq: call.cseqs[to.other() as usize] + 1,
+            to,
+            sent_by: &host[..host_len],
+            branch: &branch,
+            lines: reason,
+        };
+        let len = bye.write(&record, step.effects.room()).ok()?;
+        let kept = self.kept.put(&step.effects.room()[..len])?;
+        step.effects.send(len, destination, listen);
+        let client = Client::new(Method::Bye, destination.into(), listen, kept, step.now);
+        self.clients.insert(client)?;
+        self.arm_client(client_id);
+        Some(())
+    }
+}
