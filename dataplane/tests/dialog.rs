@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use bench::ACCESS;
 use bench::Bench;
 use bench::CALLER;
-use bench::Left;
 use bench::answer;
 use bench::call::CALLEE_MEDIA;
 use bench::call::CALLER_MEDIA;
@@ -19,7 +18,8 @@ use bench::call::establish;
 use bench::call::in_dialog;
 use bench::call::media_in;
 use bench::call::only;
-use bench::call::rtp;
+use bench::call::relayed;
+use bench::call::sole;
 use bench::call::status;
 use bench::call::to_callee;
 use bench::call::to_caller;
@@ -34,14 +34,6 @@ use trunkline_dataplane::lab;
 use trunkline_dataplane::ring::FakeConfig;
 
 const MOVED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6100);
-
-/// Where an RTP packet of `source` to `port` leaves to, if it does.
-fn relayed(bench: &mut Bench, source: SocketAddr, port: SocketAddr) -> Option<SocketAddr> {
-    bench.left.clear();
-    bench.arrives(0, source, port, &rtp(8));
-    bench.turn();
-    bench.left.pop_front().map(|left| left.destination)
-}
 
 #[test]
 fn a_cookie_in_strange_hands_opens_nothing() {
@@ -362,19 +354,6 @@ fn a_request_that_was_forked_before_us_and_merges_here_is_refused() {
         .replace("INVITE sip:100", "INVITE sip:200");
     to_callee(&bench.caller(0, &other));
     assert_eq!(bench.count(Counter::CallsStarted), 2);
-}
-
-/// The one message that left and begins so.
-fn sole(left: &[Left], start: &str) -> String {
-    let found: Vec<_> = left
-        .iter()
-        .map(Left::text)
-        .filter(|text| text.starts_with(start))
-        .collect();
-    let [text] = &found[..] else {
-        panic!("{found:#?}")
-    };
-    text.clone()
 }
 
 #[test]

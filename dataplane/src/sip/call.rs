@@ -4,18 +4,24 @@ use super::anchor::Anchor;
 use super::dialog::Record;
 use super::endpoint::Endpoint;
 use super::identity::Sides;
+use super::index::Index;
 use super::report::CallReport;
 use super::report::CallState;
 use super::report::LegReport;
 use super::report::ShortText;
 use super::slab::Id;
+use super::slab::Slab;
+use super::texts::BLOCK_TEXT_LEN;
 use super::texts::Chain;
+use super::texts::TextStore;
 use crate::ids::ListenIndex;
 use crate::ids::TrunkIndex;
 use crate::ids::WorkerId;
 use crate::limits::CALL_MS_MAX;
+use crate::limits::DIALOG_BLOCKS_PER_CALL;
 use crate::limits::STREAMS_MAX;
 use crate::tick::Tick;
+use crate::timer::Wheel;
 
 /// Which party of a call: the one that sent the first INVITE, or the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +131,13 @@ pub struct Call {
 }
 
 impl Call {
+    /// Bytes that a call costs, its media apart: the slot, the timer, its places in the index of
+    /// dialogs, and its part of the store of texts.
+    pub const LEN: usize = Slab::<Call>::SLOT_LEN
+        + Wheel::TIMER_LEN
+        + Index::KEY_LEN * 5 / 4
+        + DIALOG_BLOCKS_PER_CALL as usize * TextStore::BLOCK_LEN;
+
     /// One that begins now between these listens, and of which nothing else is known.
     #[must_use]
     pub fn new(sides: Sides, now: Tick) -> Call {
@@ -177,3 +190,9 @@ impl Call {
         }
     }
 }
+
+// An established call whose route sets have 300 bytes in all: 36 of Call-ID, 90 of URIs, 40 of
+// tags, 100 of Contacts and 18 of lengths go with them.
+const _: () =
+    assert!(300 + 36 + 90 + 40 + 100 + 18 <= DIALOG_BLOCKS_PER_CALL as usize * BLOCK_TEXT_LEN);
+const _: () = assert!(Call::LEN <= 1024);

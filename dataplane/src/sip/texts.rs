@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 
 /// Bytes of text in a block. With 128 bytes for a block half of one is lost a text; smaller
 /// ones lose less to the end and more to the links.
-const BLOCK_TEXT_LEN: usize = 124;
+pub const BLOCK_TEXT_LEN: usize = 124;
 
 /// A piece of a text.
 #[derive(Clone, Debug)]

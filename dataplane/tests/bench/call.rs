@@ -93,3 +93,41 @@ pub fn rtp(payload_type: u8) -> Vec<u8> {
     packet.resize(172, 0xd5);
     packet
 }
+
+/// A request of the callee in the dialog that `answered` made.
+pub fn of_callee(method: &str, cseq: &str, answered: &str) -> String {
+    let routes: String = answered
+        .lines()
+        .filter_map(|line| line.strip_prefix("Record-Route: "))
+        .map(|route| format!("Route: {route}\r\n"))
+        .collect();
+    format!(
+        "{method} sip:caller@10.77.1.2 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 10.77.2.2;branch=z9hG4bKcallee{cseq}{method}\r\n{routes}\
+         From: <sip:100@10.77.1.1>;tag=callee\r\nTo: <sip:caller@10.77.1.2>;tag=caller\r\n\
+         Call-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:callee@10.77.2.2>\r\n\
+         Content-Length: 0\r\n\r\n",
+        header(answered, "Call-ID")
+    )
+}
+
+/// Where an RTP packet of `source` to `port` leaves to, if it does.
+pub fn relayed(bench: &mut Bench, source: SocketAddr, port: SocketAddr) -> Option<SocketAddr> {
+    bench.left.clear();
+    bench.arrives(0, source, port, &rtp(8));
+    bench.turn();
+    bench.left.pop_front().map(|left| left.destination)
+}
+
+/// The one message that left and begins so.
+pub fn sole(left: &[Left], start: &str) -> String {
+    let found: Vec<_> = left
+        .iter()
+        .map(Left::text)
+        .filter(|text| text.starts_with(start))
+        .collect();
+    let [text] = &found[..] else {
+        panic!("{start}: {found:#?}")
+    };
+    text.clone()
+}
