@@ -200,7 +200,11 @@ fn returned(message: &Message<'_>, splices: &mut Splices, out: &mut [u8]) {
 /// its own; rewriting must give every relayed stream its relay, leave the others where
 /// they were, and keep every other byte.
 pub fn sdp(body: &[u8]) {
-    if let Ok(Some(part)) = sdp::find(b"multipart/mixed;boundary=b", body) {
+    let content = sdp::Content {
+        kind: Some(b"multipart/mixed;boundary=b"),
+        ..sdp::Content::default()
+    };
+    if let Ok(Some(part)) = sdp::find(&content, body) {
         assert!(part.start <= part.end && usize::from(part.end) <= body.len());
         parsed(part.of(body));
     }

@@ -16,6 +16,7 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+pub use self::multipart::Content;
 pub use self::multipart::find;
 pub use self::rewrite::Relay;
 pub use self::rewrite::RewriteError;
@@ -55,8 +56,8 @@ pub enum SdpError {
     /// A multipart body cannot be read.
     #[error("the multipart body cannot be read")]
     Multipart,
-    /// Two parts of a body are SDP, or the one that is has a transfer encoding.
-    #[error("the multipart body holds no single SDP part in plain text")]
+    /// Two parts of a body describe a session, or what does is encoded.
+    #[error("the body holds no single session description in plain text")]
     Part,
 }
 

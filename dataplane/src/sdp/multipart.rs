@@ -14,17 +14,52 @@ const PARTS_MAX: usize = 8;
 /// RFC 2046 §5.1.1: a boundary has no more than 70 characters.
 const BOUNDARY_LEN_MAX: usize = 70;
 
-/// Finds the SDP in a body: all of it where `content_type` says `application/sdp`, one
-/// part of it where it says `multipart/..`, none otherwise. A multipart inside a multipart
-/// is not looked into.
+/// What the headers of a body, or of a part of it, say of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Content<'m> {
+    /// Content-Type.
+    pub kind: Option<&'m [u8]>,
+    /// Content-Disposition.
+    pub disposition: Option<&'m [u8]>,
+    /// Content-Encoding.
+    pub encoding: Option<&'m [u8]>,
+}
+
+impl Content<'_> {
+    /// True for SDP that describes a session: what it is for where nothing is said (RFC 3261
+    /// §20.11). Other SDP, as that of an early-session, is neither offer nor answer to us.
+    fn is_session(&self) -> bool {
+        let is = |value: &[u8], name: &[u8]| {
+            let len = memchr::memchr(b';', value).unwrap_or(value.len());
+            let value = value.get(..len).unwrap_or(&[]);
+            value.trim_ascii().eq_ignore_ascii_case(name)
+        };
+        let sdp = self.kind.is_some_and(|kind| is(kind, b"application/sdp"));
+        sdp && self.disposition.is_none_or(|value| is(value, b"session"))
+    }
+
+    /// True where the bytes are not the text itself (RFC 3261 §20.12).
+    fn is_encoded(&self) -> bool {
+        let plain = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"identity");
+        self.encoding.is_some_and(|value| !plain(value))
+    }
+}
+
+/// Finds the description of a session in a body: all of it where that is SDP, one part of it
+/// where it is a multipart, whatever its `handling` (RFC 5621 §4), none otherwise. A multipart
+/// inside a multipart is not looked into.
 ///
 /// # Errors
 /// [`SdpError::Multipart`] where the parts cannot be told apart, [`SdpError::Part`] where
-/// two are SDP, or the one that is has a transfer encoding.
-pub fn find(content_type: &[u8], body: &[u8]) -> Result<Option<Span>, SdpError> {
-    if is_sdp(content_type) {
-        return Ok(Some(Span::new(0, body.len())));
+/// two describe a session, or what does is encoded.
+pub fn find(content: &Content<'_>, body: &[u8]) -> Result<Option<Span>, SdpError> {
+    if content.is_session() {
+        return match content.is_encoded() {
+            true => Err(SdpError::Part),
+            false => Ok(Some(Span::new(0, body.len()))),
+        };
     }
+    let content_type = content.kind.unwrap_or_default();
     let media_type = content_type.get(..10).unwrap_or(&[]);
     if !media_type.eq_ignore_ascii_case(b"multipart/") {
         return Ok(None);
@@ -45,12 +80,6 @@ pub fn find(content_type: &[u8], body: &[u8]) -> Result<Option<Span>, SdpError> 
         at = next;
     }
     Err(SdpError::Multipart)
-}
-
-fn is_sdp(content_type: &[u8]) -> bool {
-    let len = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
-    let media_type = content_type.get(..len).unwrap_or(&[]).trim_ascii();
-    media_type.eq_ignore_ascii_case(b"application/sdp")
 }
 
 /// `--` and the boundary.
@@ -126,23 +155,23 @@ fn delimiter_end(body: &[u8], after: usize) -> Option<(usize, bool)> {
 fn sdp_part(body: &[u8], start: usize, end: usize) -> Result<Option<Span>, SdpError> {
     // The empty line after the headers may share its line end with the delimiter.
     let part = body.get(..(end + 2).min(body.len())).unwrap_or(&[]);
-    let (mut at, mut sdp, mut encoded) = (start, false, false);
+    let (mut at, mut content, mut encoded) = (start, Content::default(), false);
     while let Some(header) = next_header(part, at).map_err(|_| SdpError::Multipart)? {
         let value = header.value.of(part);
-        if header.kind == HeaderName::ContentType {
-            sdp = is_sdp(value);
-        } else if header
-            .name
-            .of(part)
-            .eq_ignore_ascii_case(b"Content-Transfer-Encoding")
-        {
-            let plain: [&[u8]; 3] = [b"7bit", b"8bit", b"binary"];
-            encoded = !plain.iter().any(|plain| value.eq_ignore_ascii_case(plain));
-        } else if header.kind == HeaderName::ContentEncoding {
-            encoded = true;
+        let name = header.name.of(part);
+        match header.kind {
+            HeaderName::ContentType => content.kind = Some(value),
+            HeaderName::ContentDisposition => content.disposition = Some(value),
+            HeaderName::ContentEncoding => content.encoding = Some(value),
+            _ if name.eq_ignore_ascii_case(b"Content-Transfer-Encoding") => {
+                let plain: [&[u8]; 3] = [b"7bit", b"8bit", b"binary"];
+                encoded = !plain.iter().any(|plain| value.eq_ignore_ascii_case(plain));
+            }
+            _ => {}
         }
         at = header.line.end.into();
     }
+    let (sdp, encoded) = (content.is_session(), encoded || content.is_encoded());
     let content_at = at + 2;
     match (sdp, encoded) {
         (true, true) => Err(SdpError::Part),
@@ -159,7 +188,11 @@ mod tests {
     const TYPE: &[u8] = b"multipart/mixed;boundary=\"b 1\"";
 
     fn found(content_type: &[u8], body: &str) -> Result<Option<String>, SdpError> {
-        let span = find(content_type, body.as_bytes())?;
+        let content = Content {
+            kind: Some(content_type),
+            ..Content::default()
+        };
+        let span = find(&content, body.as_bytes())?;
         Ok(span.map(|span| body[span.range()].to_owned()))
     }
 
@@ -181,6 +214,35 @@ mod tests {
         assert_eq!(found(TYPE, body), Ok(Some("v=0\r\ns=--b 1".to_owned())));
         let none = "--b 1\r\n\r\ntext\r\n--b 1--";
         assert_eq!(found(TYPE, none), Ok(None));
+    }
+
+    #[test]
+    fn sdp_that_describes_no_session_is_passed_by() {
+        let whole = |disposition: &'static str, encoding: Option<&'static str>| {
+            let content = Content {
+                kind: Some(b"application/sdp"),
+                disposition: Some(disposition.as_bytes()),
+                encoding: encoding.map(str::as_bytes),
+            };
+            find(&content, b"v=0").map(|found| found.is_some())
+        };
+        assert_eq!(whole("Session ;handling=optional", None), Ok(true));
+        assert_eq!(whole("early-session", None), Ok(false));
+        assert_eq!(whole("render", Some("gzip")), Ok(false));
+        assert_eq!(whole("session", Some("identity")), Ok(true));
+        assert_eq!(whole("session", Some("gzip")), Err(SdpError::Part));
+
+        let part = |disposition: &str, text: &str| {
+            format!(
+                "--b 1\r\nContent-Type: application/sdp\r\n\
+                 Content-Disposition: {disposition}\r\n\r\n{text}\r\n"
+            )
+        };
+        let body = part("early-session", "v=1") + &part("session;handling=optional", "v=0");
+        assert_eq!(
+            found(TYPE, &format!("{body}--b 1--")),
+            Ok(Some("v=0".to_owned()))
+        );
     }
 
     #[test]

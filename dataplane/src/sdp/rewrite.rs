@@ -18,10 +18,19 @@ use crate::text::Text;
 pub struct Relay {
     /// The relay's address.
     pub address: IpAddr,
-    /// The port for RTP, never 0.
+    /// The port for RTP; 0 where the stream is to be rejected.
     pub rtp: u16,
     /// The port for RTCP: that for RTP where the two are multiplexed.
     pub rtcp: u16,
+}
+
+impl Relay {
+    /// That there is none: the stream is rejected (RFC 3264 §6), and its address stays.
+    pub const REJECTED: Relay = Relay {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        rtp: 0,
+        rtcp: 0,
+    };
 }
 
 /// Why a body was not rewritten.
@@ -102,6 +111,9 @@ pub fn rewrite(
     for (stream, relay) in anchored(session, relays) {
         session.endpoint(stream).map_err(RewriteError::Unanchored)?;
         edits.add(stream.port_place, New::Port(relay.rtp));
+        if relay == Relay::REJECTED {
+            continue;
+        }
         match (stream.connection, session.connection) {
             (Some(own), _) => edits.set(own, relay.address),
             (None, Some(session)) if shared.is_none() => {
@@ -172,7 +184,7 @@ fn shared_address(session: &Session, relays: &[Option<Relay>]) -> Option<IpAddr>
         session
             .streams()
             .zip(relays.clone())
-            .filter(|(stream, _)| stream.port != 0)
+            .filter(|(stream, relay)| stream.port != 0 && *relay != Some(Relay::REJECTED))
     };
     let used = live().any(|(stream, _)| stream.connection.is_none());
     let mut addresses = live()

@@ -206,6 +206,19 @@ fn streams_that_we_cannot_stand_between_say_why() {
 }
 
 #[test]
+fn a_stream_can_be_rejected_beside_others_that_are_relayed() {
+    let relays = [relay(1, 30_000, 30_001), Some(Relay::REJECTED)];
+    let changed = rewritten(OFFER, &relays);
+    let session = parse(changed.as_bytes()).unwrap();
+    let ports: Vec<_> = session.streams().map(|stream| stream.port).collect();
+    assert_eq!(ports, [30_000, 0]);
+    // Nothing but the port of the one that is rejected.
+    let picture = |text: &str| text[text.find("m=video ").unwrap()..].to_owned();
+    let as_it_was = picture(OFFER).replacen("m=video 51372", "m=video 0", 1);
+    assert_eq!(picture(&changed), as_it_was);
+}
+
+#[test]
 fn bodies_that_two_readers_would_read_differently_are_refused() {
     for (from, to, why) in [
         ("v=0", "v=1", SdpError::Version),

@@ -27,6 +27,7 @@ pub enum HeaderName {
     ContentLength,
     ContentType,
     ContentEncoding,
+    ContentDisposition,
     Route,
     RecordRoute,
     Require,
@@ -70,6 +71,7 @@ impl HeaderName {
             15 if is(b"Session-Expires") => HeaderName::SessionExpires,
             16 if is(b"Content-Encoding") => HeaderName::ContentEncoding,
             19 if is(b"Proxy-Authorization") => HeaderName::ProxyAuthorization,
+            19 if is(b"Content-Disposition") => HeaderName::ContentDisposition,
             _ => HeaderName::Other,
         }
     }

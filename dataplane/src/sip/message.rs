@@ -44,6 +44,8 @@ pub struct Message<'m> {
     max_forwards: Option<(Field, u8)>,
     content_length: Option<Field>,
     content_type: Option<Span>,
+    content_disposition: Option<Span>,
+    content_encoding: Option<Span>,
     contact: Option<Header>,
     route_at: Option<u16>,
     record_route_at: Option<u16>,
@@ -260,6 +262,18 @@ impl<'m> Message<'m> {
         self.content_type.map(|value| self.text(value))
     }
 
+    /// Content-Disposition, if it is there (RFC 3261 §20.11).
+    #[must_use]
+    pub fn content_disposition(&self) -> Option<&'m [u8]> {
+        self.content_disposition.map(|value| self.text(value))
+    }
+
+    /// Content-Encoding, if it is there (RFC 3261 §20.12).
+    #[must_use]
+    pub fn content_encoding(&self) -> Option<&'m [u8]> {
+        self.content_encoding.map(|value| self.text(value))
+    }
+
     /// The body: as many bytes as Content-Length says, all that came where there is
     /// none (RFC 3261 §18.3).
     #[must_use]
@@ -425,6 +439,8 @@ struct Found {
     max_forwards: Option<Header>,
     content_length: Option<Header>,
     content_type: Option<Header>,
+    content_disposition: Option<Span>,
+    content_encoding: Option<Span>,
     contact: Option<Header>,
     route_at: Option<u16>,
     record_route_at: Option<u16>,
@@ -447,6 +463,12 @@ impl Found {
                 self.record_route_at.get_or_insert(header.line.start);
             }
             HeaderName::ProxyRequire => self.has_proxy_require = true,
+            HeaderName::ContentDisposition => {
+                self.content_disposition.get_or_insert(header.value);
+            }
+            HeaderName::ContentEncoding => {
+                self.content_encoding.get_or_insert(header.value);
+            }
             _ => return self.note_single(header),
         }
         Ok(())
@@ -503,6 +525,8 @@ impl Found {
             max_forwards: self.max_forwards(bytes)?,
             content_length: self.content_length.map(field),
             content_type: self.content_type.map(|header| header.value),
+            content_disposition: self.content_disposition,
+            content_encoding: self.content_encoding,
             contact: self.contact,
             route_at: self.route_at,
             record_route_at: self.record_route_at,

@@ -142,8 +142,12 @@ impl Proxy {
         described: &mut Described,
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
-        let content_type = message.content_type().unwrap_or_default();
-        let Some(part) = sdp::find(content_type, message.body()).map_err(|_| 488_u16)? else {
+        let content = sdp::Content {
+            kind: message.content_type(),
+            disposition: message.content_disposition(),
+            encoding: message.content_encoding(),
+        };
+        let Some(part) = sdp::find(&content, message.body()).map_err(|_| 488_u16)? else {
             return Ok(());
         };
         self.see_role(message, id, described);
@@ -154,7 +158,11 @@ impl Proxy {
             let Some(peer) = peer_of(&session, stream).map_err(|_| 488_u16)? else {
                 continue;
             };
-            let said = described.said.get_mut(number).ok_or(488_u16)?;
+            let Some(said) = described.said.get_mut(number) else {
+                // RFC 3264 §6: neither side has more streams than a call can have here.
+                relays[number] = Some(sdp::Relay::REJECTED);
+                continue;
+            };
             *said = Some(self.behind_nat(peer));
             relays[number] = self.relay_of(id, number, described, step)?;
         }
