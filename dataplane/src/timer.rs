@@ -52,6 +52,8 @@ pub struct Wheel {
 impl Wheel {
     /// Bytes that a timer costs.
     pub const TIMER_LEN: usize = size_of::<Entry>();
+    /// Bytes of the buckets.
+    pub const BUCKETS_LEN: usize = BUCKETS * size_of::<u32>() + BUCKETS / 8;
 
     /// A wheel for the timers `0..timers`, none armed.
     #[must_use]

@@ -141,6 +141,15 @@ impl KeptSlab {
         }
     }
 
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes_of(config: KeptConfig) -> usize {
+        let counts = [config.small_count, config.medium_count, config.large_count];
+        let lens = SLOT_LENS.iter().zip(counts);
+        lens.map(|(len, count)| (len + size_of::<u32>()) * count as usize)
+            .sum()
+    }
+
     /// Copies `message` into a slot. None if it is longer than 64 KiB, or if
     /// its class and the next larger one are full.
     #[must_use]

@@ -88,6 +88,9 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// Bytes that a pair costs.
+    pub const PAIR_LEN: usize = size_of::<(u16, Tick)>();
+
     /// All pairs of `slice` free and rested. Allocates once.
     #[must_use]
     pub fn new(slice: Slice, quarantine_ms: u64) -> Ports {

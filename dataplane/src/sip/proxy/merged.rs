@@ -22,6 +22,9 @@ pub(super) struct Merged(Box<[Set]>);
 type Set = [(u64, Option<Id>); WAYS];
 
 impl Merged {
+    /// Bytes for each transaction.
+    pub const CELL_LEN: usize = size_of::<Set>() / WAYS;
+
     /// A table for so many transactions.
     pub fn new(transactions: u32) -> Merged {
         let sets = (transactions as usize).div_ceil(WAYS).max(1);

@@ -23,6 +23,7 @@
 //! - `merged`: the memory of INVITEs, by which one that comes twice is known
 //! - `media`: relay ports and flows
 //! - `remember`: what is kept of a dialog
+//! - `memory`: what the tables cost
 //! - `refusal`: the memory of refused requests
 //! - `audit`: what must hold among all tables between two inputs
 
@@ -38,6 +39,7 @@ mod forward;
 mod hop;
 mod late;
 mod media;
+pub mod memory;
 mod merged;
 mod negotiate;
 mod refusal;
@@ -92,6 +94,7 @@ use crate::limits::SIP_LEN_MAX;
 use crate::media::CallRef;
 use crate::media::Ports;
 use crate::route::Dial;
+use crate::settings::Capacity;
 use crate::settings::Listen;
 use crate::settings::MediaRange;
 use crate::settings::SessionTimer;
@@ -180,7 +183,6 @@ impl Proxy {
     #[must_use]
     pub fn new(worker: WorkerId, settings: &Settings) -> Proxy {
         let capacity = settings.capacity;
-        let [small_count, medium_count, large_count] = capacity.kept;
         let advertised = settings
             .listens
             .iter()
@@ -204,11 +206,7 @@ impl Proxy {
             merged: Merged::new(capacity.transactions),
             session: settings.session,
             texts: TextStore::new(capacity.calls.saturating_mul(DIALOG_BLOCKS_PER_CALL)),
-            kept: KeptSlab::new(KeptConfig {
-                small_count,
-                medium_count,
-                large_count,
-            }),
+            kept: KeptSlab::new(kept_config(capacity)),
             ports: media::pools(worker, settings),
             refusals: Refusals::default(),
             trunks: TrunkCounters::new(settings.trunks.len()),
@@ -535,6 +533,16 @@ impl Proxy {
             Ok(len) => Ok(effects.send(len, to, listen)),
             Err(_) => Err(Counter::SipTooLong),
         }
+    }
+}
+
+/// How many messages are kept.
+const fn kept_config(capacity: Capacity) -> KeptConfig {
+    let [small_count, medium_count, large_count] = capacity.kept;
+    KeptConfig {
+        small_count,
+        medium_count,
+        large_count,
     }
 }
 

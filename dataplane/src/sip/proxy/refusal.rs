@@ -34,6 +34,9 @@ impl Default for Refusals {
 }
 
 impl Refusals {
+    /// Bytes of it.
+    pub const LEN: usize = REFUSALS * size_of::<Refusal>();
+
     /// Remembers `key` for 64·T1. Where its cells are taken the oldest is forgotten.
     pub fn remember(&mut self, key: u64, status: u16, now: Tick) {
         let cells = self.cells(key);
