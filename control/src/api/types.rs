@@ -202,6 +202,9 @@ pub struct Stats {
     /// How long the stages took.
     #[serde(default)]
     pub latency: Latency,
+    /// What the tables of SIP cost each worker; they are allocated at its start.
+    #[serde(default)]
+    pub memory: Vec<TableRow>,
     /// The sums that must hold.
     pub sums: Vec<Sum>,
     /// The names of sums that could not be made, since a figure of theirs is missing.
@@ -229,6 +232,21 @@ pub struct CounterRow {
     pub total: u64,
     /// Each worker's, by its number.
     pub workers: Vec<u64>,
+}
+
+/// A table of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRow {
+    /// Its name.
+    pub name: String,
+    /// Entries in all.
+    pub entries: u64,
+    /// Bytes that one costs, with its timer and its places in indices.
+    pub entry_bytes: u64,
+    /// Bytes of all of it.
+    pub bytes: u64,
+    /// What a person should know about it.
+    pub help: String,
 }
 
 /// What an XDP program counts.

@@ -48,6 +48,9 @@ const STATS: &str = r#"{
   "sockets":[{"interface":"access","queue":0,"worker":0,"rx_dropped":0,"rx_invalid_descs":0,"tx_invalid_descs":0,
     "rx_ring_full":12,"rx_fill_ring_empty_descs":0,"tx_ring_empty_descs":99}],
   "operator":{"connections":3,"refused":0,"kernel_datagrams":7,"networks":0},
+  "memory":[
+    {"name":"calls","entries":10000,"entry_bytes":892,"bytes":8920000,"help":"Calls, each with the text of its dialog."},
+    {"name":"kept messages","entries":1,"entry_bytes":50331648,"bytes":50331648,"help":"Messages that may have to be sent again."}],
   "sums":[{"name":"workers: in = Σ outcomes","left":1500000,"right":1500000,"difference":0}],"complete":true}"#;
 
 #[test]

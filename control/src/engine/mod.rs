@@ -35,6 +35,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::sip::proxy::memory::Table;
 use trunkline_dataplane::wire::VlanStack;
 pub use workers::WorkerError;
 pub use workers::Workers;
@@ -59,6 +60,8 @@ pub struct Facts {
     pub peers: Vec<IpAddr>,
     /// Seeds the hash that gives a Call-ID its owner.
     pub hash_key: [u8; 16],
+    /// What each worker's tables cost.
+    pub tables: Vec<Table>,
     /// What each kind of thread may still do.
     pub confinement: Vec<Thread>,
     /// What the operator should know and may want to change.

@@ -20,6 +20,7 @@ use trunkline_dataplane::media::FlowReport;
 use trunkline_dataplane::ring::BusyPoll;
 use trunkline_dataplane::sip::CallReport;
 use trunkline_dataplane::sip::LegReport;
+use trunkline_dataplane::sip::proxy::memory::Table;
 use trunkline_dataplane::tick::Tick;
 
 use super::Desk;
@@ -43,6 +44,7 @@ use crate::api::types::Stats;
 use crate::api::types::Status;
 use crate::api::types::Stream;
 use crate::api::types::Sum;
+use crate::api::types::TableRow;
 use crate::api::types::VerdictRow;
 use crate::api::types::WorkerStatus;
 use crate::api::types::XdpStats;
@@ -244,6 +246,7 @@ impl Snapshot {
             sockets: self.sockets(sockets),
             operator: self.operator,
             latency: self.latency.clone(),
+            memory: self.facts.tables.iter().map(table_row).collect(),
             sums,
             unchecked,
             complete: self.is_complete(sockets),
@@ -389,6 +392,16 @@ fn busy_poll(sockets: &Answers, device: DeviceIndex) -> String {
         (0, _, _) => "waits for a packet".to_owned(),
         _ if active == all => "active".to_owned(),
         _ => format!("active on {active} of {all} queues"),
+    }
+}
+
+fn table_row(table: &Table) -> TableRow {
+    TableRow {
+        name: table.name.to_owned(),
+        entries: table.entries,
+        entry_bytes: table.entry_bytes,
+        bytes: table.bytes(),
+        help: table.help.to_owned(),
     }
 }
 

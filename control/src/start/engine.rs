@@ -19,6 +19,7 @@ use trunkline_dataplane::ring::Xsk;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::sip::proxy::memory;
 use trunkline_dataplane::sys::affinity;
 use trunkline_dataplane::sys::memory::Pages;
 use trunkline_dataplane::wire::vlan::TPID_8021AD;
@@ -296,6 +297,7 @@ fn facts(
             .collect(),
         peers: peers(config),
         confinement: Vec::new(),
+        tables: memory::tables(settings).to_vec(),
         hash_key: settings.secrets.hash,
         warnings,
     })

@@ -11,6 +11,7 @@ use super::missing;
 use super::number;
 use crate::api::types::CounterRow;
 use crate::api::types::Stats;
+use crate::api::types::TableRow;
 use crate::cli::rates::Rates;
 
 /// The stages in the order in which a frame meets them; the last is for those of a daemon
@@ -64,6 +65,7 @@ impl Paper {
         text += "\nAF_XDP sockets, as the kernel counts\n";
         text += &self.sockets(stats);
         text += &self.recent(&stats.latency);
+        text += &self.memory(&stats.memory);
         let rows = stats.operator.rows().into_iter();
         let rows: Vec<_> = rows
             .filter(|row| all || row.count > 0)
@@ -116,6 +118,38 @@ impl Paper {
             true => "Workers: nothing counted yet\n".to_owned(),
             false => text.trim_end().to_owned() + "\n",
         }
+    }
+
+    /// What the tables of SIP cost each worker.
+    fn memory(self, tables: &[TableRow]) -> String {
+        if tables.is_empty() {
+            return String::new();
+        }
+        let columns = [
+            Word("table"),
+            Number("entries"),
+            Number("bytes each"),
+            Number("KiB"),
+            Text("meaning"),
+        ];
+        let kib = |bytes: u64| number(bytes.div_ceil(1024));
+        let rows = tables.iter().map(|table| {
+            vec![
+                table.name.clone(),
+                number(table.entries),
+                number(table.entry_bytes),
+                kib(table.bytes),
+                table.help.clone(),
+            ]
+        });
+        let total = tables.iter().map(|table| table.bytes).sum();
+        let total = ["total", "", "", &kib(total), ""]
+            .map(str::to_owned)
+            .to_vec();
+        format!(
+            "\nSIP tables of each worker, allocated at its start\n{}",
+            self.table(&columns, rows.chain([total]))
+        )
     }
 
     fn sockets(self, stats: &Stats) -> String {
