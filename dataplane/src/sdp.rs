@@ -5,6 +5,12 @@
 //! each stream where its media is wanted, or why we cannot stand between. [`rewrite`] puts
 //! relay addresses and ports in the place of the ones that are there; every other byte
 //! goes out as it came in. [`find`] tells which part of a body is SDP.
+//!
+//! What else a writer says of addresses stays: `o=`, which names a session and no place,
+//! and ICE's candidates. The address in c= and m= is then none of them, so that a reader
+//! of ICE either speaks as to any peer (a=ice-mismatch) or takes our relay for one more candidate
+//! (RFC 8839 §4.2.5). `a=rtcp-mux` stays as well: where both say it, RTCP comes on the port for
+//! RTP, and what a=rtcp names is not used (RFC 5761 §5.1.1).
 #![forbid(unsafe_code)]
 
 mod multipart;

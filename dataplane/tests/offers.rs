@@ -505,6 +505,22 @@ fn an_offer_in_a_200_counts_once_the_ack_has_answered_it() {
 }
 
 #[test]
+fn acks_that_never_come_keep_no_offer_from_being_made() {
+    let mut talk = Talk::established();
+    for cseq in 5..15 {
+        let invite = talk.ask(Caller, "INVITE", cseq, "", "");
+        talk.reply(Callee, &invite, "200 OK", &sdp2(CALLEES[1], 7400));
+        if cseq % 2 == 0 {
+            talk.ask(Caller, "ACK", cseq, "", "");
+        }
+    }
+    assert_eq!(talk.bench.count(Counter::OffersRefused), 0);
+    assert_eq!((talk.plays(), talk.ports()), (BOTH, 4));
+    talk.ask(Caller, "ACK", 14, "", &sdp2(CALLERS[1], 0));
+    assert_eq!(talk.plays(), BOTH, "an ACK that declined stays so");
+}
+
+#[test]
 fn a_stream_comes_and_goes() {
     // Rejected from the start: its ports are free again.
     let mut talk = Talk::begin(&sdp2(CALLER_MEDIA, 6400));

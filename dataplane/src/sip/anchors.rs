@@ -381,3 +381,88 @@ fn counts(calls: u32) -> [u32; 3] {
     let few = OFFERS_PER_CALL as u32;
     [calls + calls / 4 + few, calls + few, calls / 8 + few]
 }
+
+// A call with one stream, as most are: what its media costs beside the flow table.
+const _: () = assert!(size_of::<Stream>() <= 128 && size_of::<Offer>() <= 48);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(cseq: u32) -> Offer {
+        Offer::new(Party::Caller, Carrier::Update, cseq, Id::new(0, 0), 1)
+    }
+
+    fn cseqs(anchors: &Anchors, anchor: &Anchor) -> Vec<u32> {
+        anchors
+            .offers(anchor)
+            .map(|(_, offer)| offer.cseq)
+            .collect()
+    }
+
+    #[test]
+    fn offers_are_taken_out_wherever_they_stand_with_what_they_keep() {
+        let (mut anchors, mut anchor) = (Anchors::new(8), Anchor::default());
+        for cseq in 1..=3 {
+            let kept = Session::new([[None; 2]; STREAMS_MAX], cseq, OfferState::Open);
+            let session = anchors.put_session(kept);
+            anchors.put_offer(
+                &mut anchor,
+                Offer {
+                    session,
+                    ..offer(cseq)
+                },
+            );
+        }
+        assert_eq!(cseqs(&anchors, &anchor), [3, 2, 1]);
+        assert_eq!((anchors.count(), anchors.held(&anchor)), (6, 6));
+        for (cseq, left) in [(2, &[3, 1][..]), (3, &[1]), (1, &[])] {
+            let found = anchors
+                .offers(&anchor)
+                .find(|(_, offer)| offer.cseq == cseq);
+            let (handle, _) = found.unwrap();
+            assert!(anchors.take_offer(&mut anchor, handle).is_some());
+            assert_eq!(cseqs(&anchors, &anchor), left);
+        }
+        assert_eq!(anchors.count(), 0);
+    }
+
+    #[test]
+    fn room_ends_with_the_tables() {
+        let (mut anchors, mut anchor) = (Anchors::new(0), Anchor::default());
+        assert!(anchors.has_room(OFFERS_PER_CALL, true));
+        assert!(!anchors.has_room(OFFERS_PER_CALL + 1, true));
+        let session = || Session::new([[None; 2]; STREAMS_MAX], 0, OfferState::Open);
+        while anchors.put_session(session()).is_some() {}
+        assert!(anchors.has_room(1, false) && !anchors.has_room(1, true));
+        for cseq in 0..4 {
+            anchors.put_offer(&mut anchor, offer(cseq));
+        }
+        assert!(!anchors.has_room(0, false));
+    }
+
+    #[test]
+    fn early_dialogs_are_kept_once_each_and_no_more_than_a_few() {
+        let (mut anchors, mut anchor) = (Anchors::new(64), Anchor::default());
+        let early = |tag, state| Session::new([[None; 2]; STREAMS_MAX], tag, state);
+        for tag in (1..=4).chain(1..=4) {
+            assert!(anchors.put_early(&mut anchor, early(tag, OfferState::Answered)));
+        }
+        assert!(!anchors.put_early(&mut anchor, early(5, OfferState::Open)));
+        assert!(anchors.put_early(&mut anchor, early(2, OfferState::Previewed)));
+        let mut known = anchors.early(&anchor);
+        let two = known.find(|(_, early)| early.tag == 2).unwrap().1;
+        assert_eq!(two.state, OfferState::Previewed);
+        drop(known);
+        assert_eq!(anchors.count(), OFFERS_PER_CALL);
+        anchors.forget_early(&mut anchor);
+        assert_eq!(anchors.count(), 0);
+    }
+
+    #[test]
+    fn the_media_of_a_call_costs_a_quarter_of_a_kilobyte() {
+        let bytes = Anchors::bytes_per_call(100_000);
+        assert!(bytes <= 288, "{bytes} bytes");
+        assert!(size_of::<Anchor>() <= 48);
+    }
+}

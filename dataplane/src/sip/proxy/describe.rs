@@ -147,10 +147,14 @@ impl Proxy {
             disposition: message.content_disposition(),
             encoding: message.content_encoding(),
         };
-        let Some(part) = sdp::find(&content, message.body()).map_err(|_| 488_u16)? else {
+        let part = sdp::find(&content, message.body()).map_err(|_| 488_u16)?;
+        if part.is_some() || message.method() == Method::Ack {
+            self.see_role(message, id, described);
+        }
+        let Some(part) = part else {
+            described.role = described.role.unsaid();
             return Ok(());
         };
-        self.see_role(message, id, described);
         let body = part.of(message.body());
         let session = sdp::parse(body).map_err(|_| 488_u16)?;
         let mut relays = [None; sdp::STREAMS_MAX];

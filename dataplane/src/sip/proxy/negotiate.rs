@@ -48,6 +48,18 @@ pub(super) enum Role {
     Offer(Carrier),
     /// The answer to an offer; one that is not `firm` may still be followed by another.
     Answer { offer: Handle, firm: bool },
+    /// An ACK without the answer to the 2xx's offer.
+    Declined { offer: Handle },
+}
+
+impl Role {
+    /// What an ACK is that could have answered and says nothing.
+    pub const fn unsaid(self) -> Role {
+        match self {
+            Role::Answer { offer, .. } => Role::Declined { offer },
+            _ => Role::Nothing,
+        }
+    }
 }
 
 impl Proxy {
@@ -197,9 +209,10 @@ impl Proxy {
         };
         let fresh = described.fresh.iter().flatten().count();
         let moves = call.anchor.streams.iter().any(Option::is_some);
+        let pending = self.anchors.offers(&call.anchor).count();
         let status = if !matches!(described.role, Role::Offer(_)) {
             return Ok(());
-        } else if self.anchors.offers(&call.anchor).count() >= OFFERS_PER_CALL {
+        } else if pending >= OFFERS_PER_CALL && self.overtaken(&call.anchor).is_none() {
             // RFC 3311 §5.2: what a party says to one more offer while one is unanswered.
             500
         } else if !self.anchors.has_room(fresh, moves) {
@@ -209,6 +222,16 @@ impl Proxy {
         };
         step.counters.count(Counter::OffersRefused);
         Err(status)
+    }
+
+    /// The oldest offer of a 2xx whose ACK has not come: the parties have long gone on.
+    fn overtaken(&self, anchor: &Anchor) -> Option<Handle> {
+        let offers = self.anchors.offers(anchor).filter(|(_, offer)| {
+            offer.carrier == Carrier::Response
+                && offer.state == OfferState::Open
+                && anchor.accepted[offer.asker() as usize] >= Some(offer.cseq)
+        });
+        offers.last().map(|(handle, _)| handle)
     }
 
     /// Takes an offer or an answer up, now that its message goes on. `server` is the
@@ -225,7 +248,16 @@ impl Proxy {
             return;
         };
         match (described.role, server) {
-            (Role::Offer(carrier), Some(server)) => self.offer(id, carrier, server, described),
+            (Role::Offer(carrier), Some(server)) => {
+                let anchor = self.calls.get(id).map(|call| &call.anchor);
+                let many =
+                    anchor.filter(|anchor| self.anchors.offers(anchor).count() >= OFFERS_PER_CALL);
+                if let Some(old) = many.and_then(|anchor| self.overtaken(anchor)) {
+                    self.settle(id, old, step);
+                }
+                self.offer(id, carrier, server, described);
+            }
+            (Role::Declined { offer }, _) => self.settle(id, offer, step),
             (Role::Answer { offer, firm }, _) => {
                 self.answer_offer(id, offer, firm, &described);
                 let entry = self.anchors.offer_mut(offer);
