@@ -117,6 +117,40 @@ fn a_call_that_was_taken_up_again_is_ended_like_any_other() {
     assert_eq!(header(callee, "To"), "<sip:100@10.77.1.1>;tag=callee");
 }
 
+#[test]
+fn an_update_takes_a_call_up_again_too() {
+    let (_, answered) = establish(&mut Bench::new(1), 0, "updated");
+    let mut bench = restarted(1);
+    let update = in_dialog("UPDATE", "updated", "7", "b7", &answered);
+    let passed = to_callee(&bench.caller(0, &with_sdp(&update, &sdp(CALLER_MEDIA))));
+    assert_ne!(media_in(&passed), CALLER_MEDIA, "its offer is anchored");
+    let ok = answer(&passed, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    assert_ne!(media_in(&to_caller(&bench.callee(0, &ok))), CALLEE_MEDIA);
+    assert_eq!(bench.count(Counter::CallsAnswered), 1);
+    let bye = in_dialog("BYE", "updated", "8", "b8", &answered);
+    let passed = to_callee(&bench.caller(0, &bye));
+    to_caller(&bench.callee(0, &answer(&passed, "200 OK", "", "")));
+    assert_eq!(bench.count(Counter::CallsEnded), 1);
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_bye_ends_a_call_that_was_taken_up_again_and_not_yet_answered() {
+    let (_, answered) = establish(&mut Bench::new(1), 0, "unheard");
+    let mut bench = restarted(1);
+    let invite = in_dialog("INVITE", "unheard", "7", "b7", &answered);
+    let passed = to_callee(&bench.caller(0, &with_sdp(&invite, &sdp(CALLER_MEDIA))));
+    // Its 2xx is lost, the callee hangs up, and the 2xx comes once more.
+    let bye = to_caller(&bench.callee(0, &of_callee("BYE", "1", &answered)));
+    to_callee(&bench.caller(0, &answer(&bye, "200 OK", "", "")));
+    let ok = answer(&passed, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    bench.callee(0, &ok);
+    assert_eq!(bench.count(Counter::CallsAnswered), 0);
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
 /// The request with another cookie in its Routes.
 fn with_cookie(request: &str, change: impl Fn(&str) -> String) -> String {
     let at = request.find(";tl=").unwrap() + 4;

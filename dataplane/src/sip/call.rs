@@ -106,7 +106,10 @@ pub struct Call {
     pub dialogs: Dialogs,
     /// How far it has come.
     pub state: CallState,
-    /// The client transaction of its first INVITE.
+    /// True where its dialog began before this start of the box.
+    pub is_adopted: bool,
+    /// The client transaction of its first INVITE, or of the first request of a dialog that began
+    /// before this start of the box.
     pub invite: Id,
     /// The listens of its two sides.
     pub sides: Sides,
@@ -144,6 +147,7 @@ impl Call {
         Call {
             dialogs: Dialogs::default(),
             state: CallState::Calling,
+            is_adopted: false,
             // Set once the INVITE has its transaction.
             invite: Id::new(u32::MAX, 0),
             sides,

@@ -68,8 +68,8 @@ impl Proxy {
         self.enter_call(message, Party::Caller, None, call, step)
     }
 
-    /// A call for a re-INVITE of a dialog that began before this start of the box, so that
-    /// its media can be anchored again.
+    /// A call for a re-INVITE or UPDATE of a dialog that began before this start of the box, so
+    /// that its media can be anchored again. It is established once that has its 2xx.
     pub(super) fn adopt_call(
         &mut self,
         message: &Message<'_>,
@@ -86,6 +86,7 @@ impl Proxy {
             trunks,
             // What the sender's is, its request says.
             cseqs: [UNKNOWN_CSEQ; 2],
+            is_adopted: true,
             ..Call::new(dialog.sides, step.now)
         };
         let id = self.enter_call(message, dialog.from, Some(dialog), call, step)?;
@@ -211,7 +212,7 @@ impl Proxy {
                 call.state = CallState::Early;
                 self.enter_dialog(id, message, sender.party, step);
             }
-            (Method::Invite, 200..=299) if is_first => {
+            (_, 200..=299) if is_first => {
                 call.state = CallState::Established;
                 call.answered = step.now;
                 call.note_due();
@@ -221,7 +222,7 @@ impl Proxy {
                 self.confirm_dialog(id, message, sender.party, step);
                 self.remember_answer(id, message, sender.party.other(), step);
             }
-            (Method::Invite, 300..) if is_first => {
+            (_, 300..) if is_first => {
                 step.counters.count(Counter::CallsFailed);
                 self.end_call(id, step.now);
             }
@@ -236,7 +237,7 @@ impl Proxy {
             (Method::Invite | Method::Update, 481) => self.hang_up(id, step),
             // RFC 3261 §15.1.1: a BYE ends the dialog whatever the answer to it is; a
             // challenge is not yet the end.
-            (Method::Bye, 200..) if !matches!(status, 401 | 407) => self.hang_up(id, step),
+            (Method::Bye, 200..) if !matches!(status, 401 | 407) => self.end_by_bye(id, step),
             _ => {}
         }
     }
@@ -256,12 +257,26 @@ impl Proxy {
             return;
         };
         let waiting = matches!(call.state, CallState::Calling | CallState::Early);
-        if method == Method::Invite && waiting && call.invite == client_id {
+        if waiting && call.invite == client_id {
             step.counters.count(Counter::CallsFailed);
             self.end_call(sender.call, step.now);
         } else if method == Method::Bye {
             // RFC 3261 §15.1.1: it has ended the dialog for its sender.
-            self.hang_up(sender.call, step);
+            self.end_by_bye(sender.call, step);
+        }
+    }
+
+    /// Ends a call whose dialog a BYE has ended. One of an early dialog leaves the INVITE to its
+    /// 487, and the call with it (RFC 3261 §15.1.2); a call that was taken up again is that
+    /// dialog, whether its first request here has been answered or not.
+    pub(super) fn end_by_bye(&mut self, id: Id, step: &mut Step<'_>) {
+        let waits = |call: &Call| matches!(call.state, CallState::Calling | CallState::Early);
+        let unanswered = |call: &Call| call.is_adopted && waits(call);
+        if self.calls.get(id).is_some_and(unanswered) {
+            step.counters.count(Counter::CallsFailed);
+            self.end_call(id, step.now);
+        } else {
+            self.hang_up(id, step);
         }
     }
 

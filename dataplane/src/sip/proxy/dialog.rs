@@ -148,7 +148,7 @@ impl Proxy {
     ) -> Result<(), u16> {
         let mut call = self.find_call(message, dialog.from, dialog.sides);
         let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
-        let adopts = call.is_none() && message.method() == Method::Invite;
+        let adopts = call.is_none() && refreshes(message.method());
         if adopts {
             call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
         }
@@ -160,9 +160,6 @@ impl Proxy {
         }
         if let Some(id) = call {
             self.remember_cseq(id, message, dialog.from);
-            if refreshes(message.method()) {
-                self.remember_target(id, message, dialog.from, step);
-            }
         }
         let party = dialog.from;
         let sender = call.map(|call| Sender { call, party });
@@ -187,13 +184,16 @@ impl Proxy {
                     call.invite = client;
                 }
             }
+            Ok(_) if refreshes(message.method()) => {
+                self.remember_target(id, message, party, step);
+            }
             Ok(_) => {}
             Err(_) if adopts => {
                 step.counters.count(Counter::CallsFailed);
                 self.forget_call(id, step);
             }
             // RFC 3261 §15.1.1: it ends the dialog for its sender though it goes nowhere.
-            Err(_) if message.method() == Method::Bye => self.hang_up(id, step),
+            Err(_) if message.method() == Method::Bye => self.end_by_bye(id, step),
             Err(_) => {}
         }
         sent.map(|_| ())
