@@ -253,9 +253,6 @@ impl Proxy {
         if message.method() != Method::Invite {
             return;
         }
-        if message.to_tag().is_none() {
-            self.note_invite(self.way_hash(message, arrival), server);
-        }
         let response = build::Response {
             source: Some(arrival.source),
             ..build::Response::new(100)
