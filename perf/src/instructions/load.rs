@@ -1,5 +1,5 @@
-//! The loads: calls between two scripted agents through one worker, and media packets of an
-//! open call.
+//! The loads of a whole worker, calls between two scripted agents and media packets of an
+//! open call, and a list of all loads.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
 use trunkline_dataplane::worker::Worker;
 
+use super::engine;
 use crate::sim::frame;
 use crate::sim::frame::Datagram;
 use crate::sim::frame::side_of;
@@ -31,6 +32,12 @@ use crate::sim::sip::Sip;
 /// What can be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
+    /// Scans of an INVITE.
+    Scan,
+    /// Calls through the SIP engine alone.
+    EngineCall,
+    /// Retransmissions of an INVITE.
+    Retransmission,
     /// Calls, from INVITE to the end of their timers.
     Call,
     /// RTP packets, in batches.
@@ -46,12 +53,23 @@ const BATCH: u64 = 32;
 
 impl Load {
     /// All of them.
-    pub const ALL: [Load; 4] = [Load::Call, Load::Rtp, Load::RtpAlone, Load::Turn];
+    pub const ALL: [Load; 7] = [
+        Load::Scan,
+        Load::EngineCall,
+        Load::Retransmission,
+        Load::Call,
+        Load::Rtp,
+        Load::RtpAlone,
+        Load::Turn,
+    ];
 
     /// Its name in every output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Load::Scan => "scan",
+            Load::EngineCall => "engine_call",
+            Load::Retransmission => "retransmission",
             Load::Call => "call",
             Load::Rtp => "rtp",
             Load::RtpAlone => "rtp_alone",
@@ -63,6 +81,11 @@ impl Load {
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {
+            Load::Scan => "an INVITE of 700 bytes scanned",
+            Load::EngineCall => {
+                "a call through the SIP engine alone: six messages in, seven out, all timers"
+            }
+            Load::Retransmission => "an INVITE that came again, answered with the 100 again",
             Load::Call => {
                 "a call: INVITE 100 180 200 ACK BYE 200, SDP both ways, 4 flows, all timers"
             }
@@ -75,7 +98,8 @@ impl Load {
     /// The two lengths whose difference is counted.
     pub(super) const fn lengths(self) -> [u64; 2] {
         match self {
-            Load::Call => [400, 600],
+            Load::Scan | Load::Retransmission => [1_000, 3_000],
+            Load::EngineCall | Load::Call => [400, 600],
             Load::Rtp | Load::RtpAlone => [3_200, 9_600],
             Load::Turn => [1_000, 3_000],
         }
@@ -89,8 +113,18 @@ impl Load {
 pub fn work(name: &str, count: u64) -> anyhow::Result<()> {
     let load = Load::ALL.into_iter().find(|load| load.name() == name);
     let load = load.with_context(|| format!("{name} is no load"))?;
+    match load {
+        Load::Scan => engine::scan(count),
+        Load::EngineCall => engine::calls(count),
+        Load::Retransmission => engine::retransmissions(count),
+        load => on_worker(load, count),
+    }
+}
+
+fn on_worker(load: Load, count: u64) -> anyhow::Result<()> {
     let mut bench = Bench::new()?;
     match load {
+        Load::Scan | Load::EngineCall | Load::Retransmission => Ok(()),
         Load::Call => (0..count).try_for_each(|number| bench.call(number)),
         Load::Rtp => bench.media(count, BATCH),
         Load::RtpAlone => bench.media(count, 1),

@@ -1,15 +1,18 @@
-//! How many instructions the worker takes for a call and for a media packet, counted by
-//! callgrind: the same on every run and on a noisy machine, so that a gate can hold them.
+//! How many instructions the SIP engine and the worker take for a scan, a call and a media
+//! packet, counted by callgrind: the same on every run and on a noisy machine, so that a
+//! gate can hold them.
 //!
-//! The program runs itself under valgrind, once for each load and length. Only the worker's
-//! turns are counted, not the scripted agents around them; what the start costs falls out
-//! of the difference between two lengths. Figures are those of a release build:
+//! The program runs itself under valgrind, once for each load and length. Only functions
+//! named `measured_` are counted, the engine's inputs and the worker's turns, not the scripted
+//! agents around them; what the start costs falls out of the difference between two lengths.
+//! Figures are those of a release build:
 //!
 //! ```text
 //! cargo run --release -p trunkline-perf -- instructions            # the table
 //! cargo run --release -p trunkline-perf -- instructions --check    # against instructions.toml
 //! ```
 
+mod engine;
 mod load;
 
 use std::path::Path;
@@ -54,12 +57,12 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     Load::ALL.iter().map(figure).collect()
 }
 
-/// Runs this program under callgrind and gives how many instructions the turns took.
+/// Runs this program under callgrind and gives how many instructions the measured functions took.
 fn collect(load: Load, count: u64) -> anyhow::Result<u64> {
     let own = std::env::current_exe()?;
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg("--toggle-collect=*measured_turn*")
+        .arg("--toggle-collect=*measured_*")
         .arg(own)
         .args(["work", load.name(), &count.to_string()])
         .output()
@@ -84,13 +87,13 @@ fn collect(load: Load, count: u64) -> anyhow::Result<u64> {
 pub fn table(figures: &[Figure]) -> String {
     let row = |figure: &Figure| {
         format!(
-            "{:<12} {:>10}  {}\n",
+            "{:<14} {:>10}  {}\n",
             figure.load.name(),
             figure.instructions,
             figure.load.help()
         )
     };
-    let head = format!("{:<12} {:>10}\n", "load", "instr.");
+    let head = format!("{:<14} {:>10}\n", "load", "instr.");
     head + &figures.iter().map(row).collect::<String>()
 }
 
