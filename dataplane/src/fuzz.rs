@@ -93,7 +93,7 @@ fn within_bounds(message: &Message<'_>) {
     }
     for value in message.routes().chain(message.record_routes()).flatten() {
         inside(message, value.address.value);
-        inside(message, value.line);
+        inside(message, value.field.line);
     }
     let _ = message.second_via();
 }

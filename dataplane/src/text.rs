@@ -60,12 +60,19 @@ impl<'b> Text<'b> {
 
     /// Appends an IPv4 address in dotted decimal.
     pub fn ipv4(&mut self, address: Ipv4Addr) {
-        let [a, b, c, d] = address.octets();
-        self.decimal(a.into());
-        for octet in [b, c, d] {
-            self.push(b".");
-            self.decimal(octet.into());
+        let mut digits = [b'.'; 16];
+        let mut len = 0;
+        for octet in address.octets() {
+            let [hundreds, tens, ones] = [octet / 100, octet / 10 % 10, octet % 10];
+            for (digit, written) in [(hundreds, octet >= 100), (tens, octet >= 10), (ones, true)] {
+                // What is not written is written over; the mask spares a check.
+                digits[len & 15] = b'0' + digit;
+                len += usize::from(written);
+            }
+            digits[len & 15] = b'.';
+            len += 1;
         }
+        self.push(digits.get(..len - 1).unwrap_or(&[]));
     }
 
     /// Appends an address: IPv6 without brackets.

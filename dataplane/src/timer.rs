@@ -40,7 +40,10 @@ impl Entry {
 #[derive(Debug)]
 pub struct Wheel {
     heads: Box<[u32]>,
+    /// A bit for each bucket that holds a timer.
     occupied: Box<[u64]>,
+    /// A bit for each word of `occupied` that is not zero.
+    words: u128,
     entries: Box<[Entry]>,
     /// The bucket being visited: all before it have been.
     position: u64,
@@ -60,7 +63,8 @@ impl Wheel {
     pub fn new(timers: u32) -> Wheel {
         Wheel {
             heads: vec![NONE; BUCKETS].into_boxed_slice(),
-            occupied: vec![0; BUCKETS / 64].into_boxed_slice(),
+            occupied: vec![0; WORDS].into_boxed_slice(),
+            words: 0,
             entries: vec![Entry::UNARMED; timers as usize].into_boxed_slice(),
             position: 0,
             resume: NONE,
@@ -87,6 +91,7 @@ impl Wheel {
         }
         self.heads[bucket] = timer;
         self.occupied[bucket / 64] |= 1 << (bucket % 64);
+        self.words |= 1 << (bucket / 64);
     }
 
     /// Disarms `timer`; nothing happens where it is not armed.
@@ -105,7 +110,11 @@ impl Wheel {
             self.entries[next as usize].prev = prev;
         }
         if self.heads[bucket] == NONE {
-            self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+            let word = &mut self.occupied[bucket / 64];
+            *word &= !(1 << (bucket % 64));
+            if *word == 0 {
+                self.words &= !(1 << (bucket / 64));
+            }
         }
         if self.resume == timer {
             self.resume = next;
@@ -183,30 +192,27 @@ impl Wheel {
     }
 
     /// The first bucket number from `from` on, within a round, that holds a timer.
+    #[allow(clippy::cast_possible_truncation)] // Less than the bitmap's words.
     fn next_occupied(&self, from: u64) -> u64 {
-        let words = self.occupied.len() as u64;
-        let first = from / 64 % words;
-        let mask = u64::MAX << (from % 64);
+        let first = bucket_of(from) / 64;
         let base = from - from % 64;
-        for step in 0..=words {
-            let mut word = self.occupied[word_of(first + step)];
-            if step == 0 {
-                word &= mask;
-            } else if step == words {
-                word &= !mask;
-            }
-            if word != 0 {
-                return base + step * 64 + u64::from(word.trailing_zeros());
-            }
+        let here = self.occupied[first] & (u64::MAX << (from % 64));
+        if here != 0 {
+            return base + u64::from(here.trailing_zeros());
         }
-        u64::MAX
+        if self.words == 0 {
+            return u64::MAX;
+        }
+        // How many words on; the last one of a round is the first again, up to `from`.
+        let step = self.words.rotate_right(first as u32 + 1).trailing_zeros() + 1;
+        let word = self.occupied[(first + step as usize) % WORDS];
+        base + u64::from(step) * 64 + u64::from(word.trailing_zeros())
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // Less than the bitmap's words.
-const fn word_of(number: u64) -> usize {
-    (number % (BUCKETS as u64 / 64)) as usize
-}
+/// Words of the bitmap of buckets.
+const WORDS: usize = BUCKETS / 64;
+const _: () = assert!(WORDS == u128::BITS as usize);
 
 #[allow(clippy::cast_possible_truncation)] // That is what it is for.
 const fn wrapped(due: u64) -> u32 {

@@ -60,23 +60,24 @@ pub fn response(
     let mut top = response
         .source
         .map(|source| request.via().stamp(request.bytes(), source));
-    for header in request.headers() {
-        match header.kind {
-            HeaderName::Via => match (top.take(), response.source) {
-                (Some(stamp), Some(source)) => {
-                    stamped(&mut text, request.bytes(), header.line, stamp, source);
-                }
-                _ => text.push(request.text(header.line)),
-            },
-            HeaderName::From | HeaderName::CallId | HeaderName::Cseq => {
-                text.push(request.text(header.line));
+    for header in request.headers_in(HeaderName::Via) {
+        match (top.take(), response.source) {
+            (Some(stamp), Some(source)) => {
+                stamped(&mut text, request.bytes(), header.line, stamp, source);
             }
-            HeaderName::To => to(&mut text, request, response),
-            HeaderName::Timestamp if response.status == 100 => {
-                text.push(request.text(header.line));
-            }
-            _ => {}
+            _ => text.push(request.text(header.line)),
         }
+    }
+    let copied = |kind| {
+        let field = request.field(kind);
+        field.map_or(&[][..], |field| request.text(field.line))
+    };
+    text.push(copied(HeaderName::From));
+    to(&mut text, request, response);
+    text.push(copied(HeaderName::CallId));
+    text.push(copied(HeaderName::Cseq));
+    if response.status == 100 {
+        text.push(copied(HeaderName::Timestamp));
     }
     text.push(response.lines);
     text.push(b"Content-Length: 0\r\n\r\n");
@@ -235,10 +236,7 @@ fn follow(
     ] {
         text.push(part);
     }
-    for header in invite
-        .headers()
-        .filter(|header| header.kind == HeaderName::Route)
-    {
+    for header in invite.headers_in(HeaderName::Route) {
         text.push(invite.text(header.line));
     }
     text.push(b"Max-Forwards: 70\r\n");

@@ -56,12 +56,12 @@ fn a_100_carries_the_timestamp_and_no_tag() {
         built(|message, out| response(message, &answer, out)),
         "SIP/2.0 100 Trying\r\n\
          Via: SIP/2.0/UDP a.example.com;branch=z9hG4bKa;rport\r\n\
-         Timestamp: 54\r\n\
          v: SIP/2.0/UDP b.example.com;branch=z9hG4bKb\r\n\
          f: Alice <sip:alice@example.com>;tag=f\r\n\
          To: <sip:bob@example.com>\r\n\
          Call-ID: id\r\n\
          CSeq: 0042 INVITE\r\n\
+         Timestamp: 54\r\n\
          Content-Length: 0\r\n\r\n"
     );
 }

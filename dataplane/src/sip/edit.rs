@@ -298,8 +298,8 @@ pub fn insert_record_routes(
     uris: &[&[u8]],
 ) -> Result<(), Refused> {
     let at = message
-        .record_route_at()
-        .unwrap_or_else(|| below_vias(message));
+        .field(HeaderName::RecordRoute)
+        .map_or_else(|| below_vias(message), |field| field.line.start);
     splices.splice(Span::empty(at), |out| {
         for uri in uris {
             for part in [b"Record-Route: <", *uri, b">\r\n"] {
@@ -322,11 +322,11 @@ pub fn remove_routes(
     let mut line_values_at = 0;
     for route in message.routes().take(count).enumerate() {
         let (index, route) = (route.0, route.1?);
-        if route.first {
+        if route.is_first() {
             line_values_at = route.address.value.start;
         }
         match route.next {
-            None => splices.remove(route.line)?,
+            None => splices.remove(route.field.line)?,
             Some(next) if index + 1 == count => {
                 splices.remove(Span {
                     start: line_values_at,

@@ -2,7 +2,6 @@
 //! addresses, lists.
 
 use super::scan::DISPLAY;
-use super::scan::IN_URI;
 use super::scan::PLAIN;
 use super::scan::TOKEN;
 use super::scan::byte_at;
@@ -11,13 +10,17 @@ use super::scan::is;
 use super::scan::is_name;
 use super::scan::skip_space;
 use super::scan::token_end;
+use super::scan::uri_end;
 use crate::span::Span;
 
 /// The header fields that the proxy looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is the header field of that name")]
 pub enum HeaderName {
+    // Those whose last line is noted as well come first, see `HeaderName::LISTS`.
     Via,
+    Route,
+    RecordRoute,
     From,
     To,
     CallId,
@@ -28,8 +31,6 @@ pub enum HeaderName {
     ContentType,
     ContentEncoding,
     ContentDisposition,
-    Route,
-    RecordRoute,
     Require,
     ProxyRequire,
     Supported,
@@ -39,10 +40,32 @@ pub enum HeaderName {
     ProxyAuthorization,
     Expires,
     Timestamp,
+    // The last one, see `HeaderName::COUNT`.
     Other,
 }
 
 impl HeaderName {
+    /// How many there are.
+    pub(crate) const COUNT: usize = HeaderName::Other as usize + 1;
+    /// How many of them, from the first on, are lists whose lines a proxy walks through.
+    pub(crate) const LISTS: usize = HeaderName::RecordRoute as usize + 1;
+
+    /// Whether a message may have it only once and a second one would be read differently by
+    /// different elements.
+    #[inline]
+    pub(crate) const fn is_single(self) -> bool {
+        matches!(
+            self,
+            HeaderName::From
+                | HeaderName::To
+                | HeaderName::CallId
+                | HeaderName::Cseq
+                | HeaderName::MaxForwards
+                | HeaderName::ContentLength
+                | HeaderName::ContentType
+        )
+    }
+
     /// The header field of that name, in any case, long or compact (RFC 3261 §7.3.3,
     /// §20).
     #[must_use]
@@ -93,6 +116,10 @@ impl HeaderName {
             b'C' if line.starts_with(b"Contact:") => (HeaderName::Contact, 7),
             b'C' if line.starts_with(b"Content-Length:") => (HeaderName::ContentLength, 14),
             b'C' if line.starts_with(b"Content-Type:") => (HeaderName::ContentType, 12),
+            b'U' if line.starts_with(b"User-Agent:") => (HeaderName::Other, 10),
+            b'A' if line.starts_with(b"Allow:") => (HeaderName::Other, 5),
+            b'S' if line.starts_with(b"Supported:") => (HeaderName::Supported, 9),
+            b'P' if line.starts_with(b"P-Asserted-Identity:") => (HeaderName::Other, 19),
             _ => return None,
         };
         Some(found)
@@ -114,6 +141,15 @@ impl HeaderName {
             _ => HeaderName::Other,
         }
     }
+}
+
+/// A header field where it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Field {
+    /// All of its line or lines, with the CRLF.
+    pub line: Span,
+    /// The value.
+    pub value: Span,
 }
 
 /// A value that does not follow its grammar.
@@ -159,6 +195,7 @@ impl<'m> Params<'m> {
         })
     }
 
+    #[inline]
     fn param(&mut self, name_at: usize) -> Result<Param, BadValue> {
         let (bytes, end) = (self.bytes, self.end);
         let name = Span::new(name_at, class_end(bytes, name_at, end, TOKEN));
@@ -256,6 +293,15 @@ impl Address {
         if uri.is_empty() {
             return Err(BadValue);
         }
+        // What nearly everybody sends, before the walk through all that may be sent.
+        if let Some(tag) = lone_tag(bytes, after, end) {
+            return Ok(Address {
+                value: Span::new(from, end),
+                uri,
+                params: Span::new(after, end),
+                tag: Some(tag),
+            });
+        }
         let mut tag = None;
         let mut params = Params::new(bytes, after, end);
         for param in params.by_ref() {
@@ -292,6 +338,13 @@ impl Address {
     }
 }
 
+/// The tag where it is all that follows the URI, up to the end.
+fn lone_tag(bytes: &[u8], after: usize, end: usize) -> Option<Span> {
+    let params = bytes.get(after..end)?;
+    let tag = params.strip_prefix(b";tag=")?;
+    is_token(tag).then(|| Span::new(end - tag.len(), end))
+}
+
 fn is_token(value: &[u8]) -> bool {
     !value.is_empty() && token_end(value, 0) == value.len()
 }
@@ -321,26 +374,13 @@ fn opening(bytes: &[u8], from: usize, end: usize, list: bool) -> Result<Option<u
 /// Spaces inside the brackets are wrong and are sent all the same (RFC 4475 §3.1.2.14).
 fn bracketed(bytes: &[u8], open: usize, end: usize) -> Result<(Span, usize), BadValue> {
     let uri_at = skip_space(bytes, open + 1, end);
-    let uri_end = class_end(bytes, uri_at, end, IN_URI);
+    let uri_end = uri_end(bytes, uri_at, end);
     let close = skip_space(bytes, uri_end, end);
     if close < end && byte_at(bytes, close) == b'>' {
         Ok((Span::new(uri_at, uri_end), close + 1))
     } else {
         Err(BadValue)
     }
-}
-
-/// One value of a header field that may list several, such as Route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListValue {
-    /// The address.
-    pub address: Address,
-    /// All of the line or lines it stands in, with the CRLF.
-    pub line: Span,
-    /// Where the value after it in the same header field starts.
-    pub next: Option<u16>,
-    /// Whether it is the first value of its header field.
-    pub first: bool,
 }
 
 #[cfg(test)]

@@ -13,13 +13,11 @@
 //!         boot 2 | MAC 8
 //! ```
 
-use std::hash::Hasher;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
-use data_encoding::BASE32_DNSSEC;
-use siphasher::sip::SipHasher13;
-
+use super::base32;
+use super::siphash;
 use super::slab::Id;
 use crate::ids::ListenIndex;
 use crate::ids::WorkerId;
@@ -118,7 +116,7 @@ impl Identity {
         raw[BRANCH_SIGNED..].copy_from_slice(&mac[..6]);
         let mut text = [0; BRANCH_TEXT_LEN];
         text[..MAGIC.len()].copy_from_slice(MAGIC);
-        BASE32_DNSSEC.encode_mut(&raw, &mut text[MAGIC.len()..]);
+        base32::encode(&raw, &mut text[MAGIC.len()..]);
         text
     }
 
@@ -130,7 +128,7 @@ impl Identity {
         let raw: [u8; BRANCH_LEN] = text
             .split_at_checked(MAGIC.len())
             .filter(|(magic, _)| magic.eq_ignore_ascii_case(MAGIC))
-            .and_then(|(_, body)| decode(body))
+            .and_then(|(_, body)| base32::decode(body))
             .ok_or(NotOurs::Forged)?;
         let stale = u16::from_be_bytes([raw[2], raw[3]]) != self.boot;
         let mac = mac(&self.secrets.branch, &[&raw[..BRANCH_SIGNED]]);
@@ -173,7 +171,7 @@ impl Identity {
     /// Reads a cookie. It is ours only for this Call-ID, these listens, and the tag of the caller.
     #[must_use]
     pub fn read_cookie(&self, text: &[u8], call_id: &[u8], caller_tag: &[u8]) -> Option<Sides> {
-        let raw: [u8; COOKIE_LEN] = decode(text)?;
+        let raw: [u8; COOKIE_LEN] = base32::decode(text)?;
         let sides = Sides {
             caller: ListenIndex(raw[0]),
             callee: ListenIndex(raw[1]),
@@ -223,7 +221,7 @@ impl Identity {
     /// A keyed hash of `parts` that nobody outside can steer.
     #[must_use]
     pub fn hash(&self, parts: &[&[u8]]) -> u64 {
-        keyed_hash(&self.secrets.hash, parts)
+        siphash::hash(&self.secrets.hash, parts)
     }
 
     /// The worker that owns the call with this Call-ID.
@@ -238,37 +236,18 @@ impl Identity {
 #[allow(clippy::cast_possible_truncation)] // Less than `workers`.
 pub fn owner(key: &[u8; 16], call_id: &[u8], workers: u8) -> WorkerId {
     // The high bits choose the worker, the low bits the place in its tables.
-    let hash = keyed_hash(key, &[call_id]) >> 32;
+    let hash = siphash::hash(key, &[call_id]) >> 32;
     WorkerId(((hash * u64::from(workers)) >> 32) as u8)
 }
 
-fn keyed_hash(key: &[u8; 16], parts: &[&[u8]]) -> u64 {
-    let mut hasher = SipHasher13::new_with_key(key);
-    for part in parts {
-        // The length keeps "ab","c" apart from "a","bc".
-        hasher.write(&part.len().to_le_bytes());
-        hasher.write(part);
-    }
-    hasher.finish()
-}
-
 fn mac(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 8] {
-    keyed_hash(key, parts).to_be_bytes()
+    siphash::hash(key, parts).to_be_bytes()
 }
 
 fn encode(raw: &[u8; 10]) -> [u8; 16] {
     let mut text = [0; 16];
-    BASE32_DNSSEC.encode_mut(raw, &mut text);
+    base32::encode(raw, &mut text);
     text
-}
-
-fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut raw = [0; N];
-    if BASE32_DNSSEC.decode_len(text.len()).ok()? != N {
-        return None;
-    }
-    BASE32_DNSSEC.decode_mut(text, &mut raw).ok()?;
-    Some(raw)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@
 
 use super::header::Address;
 use super::header::BadValue;
+pub use super::header::Field;
 use super::header::HeaderName;
-use super::header::ListValue;
 use super::malformed::Malformed;
 use super::method::Method;
 use super::scan;
@@ -20,37 +20,24 @@ use crate::span::MESSAGE_LEN_MAX;
 use crate::span::Span;
 use crate::span::offset;
 
-/// A header field that stands at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// All of its line or lines, with the CRLF.
-    pub line: Span,
-    /// The value.
-    pub value: Span,
-}
-
 /// A scanned request or response. See the module's page.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'m> {
     bytes: &'m [u8],
     start: Start,
     headers: Span,
-    via_line: Span,
+    fields: Fields,
     via: Via,
     from: Address,
     to: Address,
-    call_id: Span,
     cseq: Cseq,
-    max_forwards: Option<(Field, u8)>,
-    content_length: Option<Field>,
-    content_type: Option<Span>,
-    content_disposition: Option<Span>,
-    content_encoding: Option<Span>,
-    contact: Option<Header>,
-    route_at: Option<u16>,
-    record_route_at: Option<u16>,
-    has_proxy_require: bool,
+    max_forwards: Option<u8>,
+    /// The first values of Route: all that there are, for most requests of a dialog.
+    first_routes: [Option<ListValue>; ROUTES_READ],
 }
+
+/// Route values that the scan reads: the two that the box records for itself.
+const ROUTES_READ: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Cseq {
@@ -81,13 +68,13 @@ impl<'m> Message<'m> {
             return Err(Malformed::Empty);
         }
         let (start, headers_at) = scan::start_line(bytes)?;
-        let mut found = Found::default();
+        let mut fields = Fields::default();
         let mut at = headers_at;
         while let Some(header) = scan::next_header(bytes, at)? {
-            found.note(header)?;
+            fields.note(header)?;
             at = header.line.end.into();
         }
-        found.message(bytes, start, Span::new(headers_at, at))
+        fields.message(bytes, start, Span::new(headers_at, at))
     }
 
     /// The message's bytes, from the start line to the end of the body. Every span of the
@@ -154,7 +141,7 @@ impl<'m> Message<'m> {
     /// All of the line or lines in which the top Via stands, alone or with others.
     #[must_use]
     pub const fn via_line(&self) -> Span {
-        self.via_line
+        self.fields.first[HeaderName::Via as usize].line
     }
 
     /// The Via below the top one: where a response goes once ours is gone.
@@ -168,11 +155,9 @@ impl<'m> Message<'m> {
                 .map_err(|_| Malformed::Via)
         };
         if let Some(next) = self.via.next {
-            return from_next(next, self.via_line.end);
+            return from_next(next, self.via_line().end);
         }
-        let below = self
-            .headers_from(self.via_line.end)
-            .find(|h| h.kind == HeaderName::Via);
+        let below = self.headers_in(HeaderName::Via).nth(1);
         below.map_or(Ok(None), |header| {
             from_next(header.value.start, header.value.end)
         })
@@ -182,10 +167,8 @@ impl<'m> Message<'m> {
     /// be read.
     pub fn vias(&self) -> impl Iterator<Item = Via> + use<'m> {
         let bytes = self.bytes;
-        let mut fields = self
-            .headers_from(self.via_line.end)
-            .filter(|header| header.kind == HeaderName::Via);
-        let top = (self.via, self.via_line.end);
+        let mut fields = self.headers_in(HeaderName::Via).skip(1);
+        let top = (self.via, self.via_line().end);
         let values = std::iter::successors(Some(top), move |&(via, end)| {
             let (at, end) = match via.next {
                 Some(next) => (next, end),
@@ -225,7 +208,7 @@ impl<'m> Message<'m> {
     /// The Call-ID.
     #[must_use]
     pub fn call_id(&self) -> &'m [u8] {
-        self.text(self.call_id)
+        self.text(self.fields.value(HeaderName::CallId))
     }
 
     /// CSeq: the number, the method's name, the method.
@@ -240,38 +223,41 @@ impl<'m> Message<'m> {
 
     /// Max-Forwards, if it is there.
     #[must_use]
-    pub fn max_forwards(&self) -> Option<u8> {
-        self.max_forwards.map(|(_, number)| number)
+    pub const fn max_forwards(&self) -> Option<u8> {
+        self.max_forwards
     }
 
     /// Where Max-Forwards stands.
     #[must_use]
     pub fn max_forwards_field(&self) -> Option<Field> {
-        self.max_forwards.map(|(field, _)| field)
+        self.field(HeaderName::MaxForwards)
     }
 
     /// Where Content-Length stands. What it says is the length of [`Message::body`].
     #[must_use]
-    pub const fn content_length_field(&self) -> Option<Field> {
-        self.content_length
+    pub fn content_length_field(&self) -> Option<Field> {
+        self.field(HeaderName::ContentLength)
     }
 
     /// Content-Type, if it is there.
     #[must_use]
     pub fn content_type(&self) -> Option<&'m [u8]> {
-        self.content_type.map(|value| self.text(value))
+        self.field(HeaderName::ContentType)
+            .map(|field| self.text(field.value))
     }
 
     /// Content-Disposition, if it is there (RFC 3261 §20.11).
     #[must_use]
     pub fn content_disposition(&self) -> Option<&'m [u8]> {
-        self.content_disposition.map(|value| self.text(value))
+        self.field(HeaderName::ContentDisposition)
+            .map(|field| self.text(field.value))
     }
 
     /// Content-Encoding, if it is there (RFC 3261 §20.12).
     #[must_use]
     pub fn content_encoding(&self) -> Option<&'m [u8]> {
-        self.content_encoding.map(|value| self.text(value))
+        self.field(HeaderName::ContentEncoding)
+            .map(|field| self.text(field.value))
     }
 
     /// The body: as many bytes as Content-Length says, all that came where there is
@@ -292,16 +278,16 @@ impl<'m> Message<'m> {
 
     /// Whether Proxy-Require is there (RFC 3261 §16.3, step 5).
     #[must_use]
-    pub const fn has_proxy_require(&self) -> bool {
-        self.has_proxy_require
+    pub fn has_proxy_require(&self) -> bool {
+        self.field(HeaderName::ProxyRequire).is_some()
     }
 
     /// The URI of the first Contact; `None` where there is none, where it is `*`, and
     /// where it cannot be read.
     #[must_use]
     pub fn contact_uri(&self) -> Option<Span> {
-        let header = self.contact?;
-        list_value(self.bytes, &header, header.value.start)
+        let field = self.field(HeaderName::Contact)?;
+        list_value(self.bytes, field, field.value.start)
             .ok()
             .map(|value| value.address.uri)
     }
@@ -317,40 +303,47 @@ impl<'m> Message<'m> {
         Headers {
             bytes: self.bytes,
             at,
+            end: self.headers.end,
         }
     }
 
-    /// The first header field of that name.
+    /// The first header field of that name, which the scan has noted; none of
+    /// [`HeaderName::Other`].
     #[must_use]
-    pub fn header(&self, kind: HeaderName) -> Option<Header> {
-        self.headers().find(|header| header.kind == kind)
+    #[inline]
+    pub fn field(&self, kind: HeaderName) -> Option<Field> {
+        self.fields.get(kind)
+    }
+
+    /// The header fields of a list, which is Via, Route or Record-Route.
+    pub(crate) fn headers_in(&self, list: HeaderName) -> impl Iterator<Item = Header> + use<'m> {
+        let lines = self.fields.lines(list);
+        let headers = Headers {
+            bytes: self.bytes,
+            at: lines.start,
+            end: lines.end,
+        };
+        headers.filter(move |header| header.kind == list)
     }
 
     /// The values of Route in order, across lines and commas.
     #[must_use]
     pub fn routes(&self) -> List<'m> {
-        self.list(HeaderName::Route, self.route_at)
+        List {
+            known: self.first_routes,
+            known_at: 0,
+            ..self.list(HeaderName::Route)
+        }
     }
 
     /// The values of Record-Route in order, across lines and commas.
     #[must_use]
     pub fn record_routes(&self) -> List<'m> {
-        self.list(HeaderName::RecordRoute, self.record_route_at)
+        self.list(HeaderName::RecordRoute)
     }
 
-    /// Where the first Record-Route header field starts.
-    pub(crate) const fn record_route_at(&self) -> Option<u16> {
-        self.record_route_at
-    }
-
-    fn list(&self, kind: HeaderName, first: Option<u16>) -> List<'m> {
-        // Where there is no such header field there is nothing to walk through.
-        let at = first.unwrap_or(self.headers.end);
-        List {
-            kind,
-            headers: self.headers_from(at),
-            within: None,
-        }
+    fn list(&self, kind: HeaderName) -> List<'m> {
+        List::new(self.bytes, kind, self.fields.lines(kind))
     }
 }
 
@@ -359,18 +352,41 @@ impl<'m> Message<'m> {
 pub struct Headers<'m> {
     bytes: &'m [u8],
     at: u16,
+    end: u16,
 }
 
 impl Iterator for Headers<'_> {
     type Item = Header;
 
     fn next(&mut self) -> Option<Header> {
+        if self.at >= self.end {
+            return None;
+        }
         // The scan has seen every line: an error is the end, as the empty line is.
         let header = scan::next_header(self.bytes, self.at.into())
             .ok()
             .flatten()?;
         self.at = header.line.end;
         Some(header)
+    }
+}
+
+/// One value of a header field that may list several, such as Route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListValue {
+    /// The address.
+    pub address: Address,
+    /// The header field that it stands in, with all its values.
+    pub field: Field,
+    /// Where the value after it in the same header field starts.
+    pub next: Option<u16>,
+}
+
+impl ListValue {
+    /// Whether it is the first value of its header field.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.address.value.start == self.field.value.start
     }
 }
 
@@ -381,34 +397,68 @@ pub struct List<'m> {
     kind: HeaderName,
     headers: Headers<'m>,
     /// The header field being read, and where its next value starts.
-    within: Option<(Header, u16)>,
+    within: Option<(Field, u16)>,
+    /// The first values, as far as they have been read before.
+    known: [Option<ListValue>; ROUTES_READ],
+    /// How many of these have been given.
+    known_at: usize,
+}
+
+impl<'m> List<'m> {
+    /// The values in `lines`, none of them read.
+    fn new(bytes: &'m [u8], kind: HeaderName, lines: Span) -> List<'m> {
+        let headers = Headers {
+            bytes,
+            at: lines.start,
+            end: lines.end,
+        };
+        List {
+            kind,
+            headers,
+            within: None,
+            known: [None; ROUTES_READ],
+            known_at: 0,
+        }
+    }
+
+    /// A value that has been read before.
+    fn known(&mut self) -> Option<ListValue> {
+        let value = (*self.known.get(self.known_at)?)?;
+        self.known_at += 1;
+        self.headers.at = value.field.line.end;
+        self.within = value.next.map(|next| (value.field, next));
+        Some(value)
+    }
 }
 
 impl Iterator for List<'_> {
     type Item = Result<ListValue, Malformed>;
 
     fn next(&mut self) -> Option<Result<ListValue, Malformed>> {
+        if let Some(known) = self.known() {
+            return Some(Ok(known));
+        }
         let kind = self.kind;
-        let (header, at) = match self.within.take() {
+        let (field, at) = match self.within.take() {
             Some(within) => within,
             None => {
                 let header = self.headers.find(|header| header.kind == kind)?;
-                (header, header.value.start)
+                (header.field(), header.value.start)
             }
         };
-        let value = list_value(self.headers.bytes, &header, at);
+        let value = list_value(self.headers.bytes, field, at);
         match value {
-            Ok(value) => self.within = value.next.map(|next| (header, next)),
+            Ok(value) => self.within = value.next.map(|next| (field, next)),
             // Past the last line: what follows cannot be told apart.
-            Err(_) => self.headers.at = u16::MAX,
+            Err(_) => self.headers.at = self.headers.end,
         }
         Some(value.map_err(|_| Malformed::Route))
     }
 }
 
 /// Reads the value that starts at `at` in a header field that lists addresses.
-fn list_value(bytes: &[u8], header: &Header, at: u16) -> Result<ListValue, BadValue> {
-    let end = usize::from(header.value.end);
+fn list_value(bytes: &[u8], field: Field, at: u16) -> Result<ListValue, BadValue> {
+    let end = usize::from(field.value.end);
     let address = Address::read(bytes, at.into(), end, true)?;
     let comma = scan::skip_space(bytes, address.value.end.into(), end);
     let next = if comma < end {
@@ -419,151 +469,136 @@ fn list_value(bytes: &[u8], header: &Header, at: u16) -> Result<ListValue, BadVa
     if next.is_some_and(|next| next >= end) {
         return Err(BadValue);
     }
-    let first = at == header.value.start;
     Ok(ListValue {
         address,
-        line: header.line,
+        field,
         next: next.map(offset),
-        first,
     })
 }
 
-/// What the pass has met so far.
-#[derive(Default)]
-struct Found {
-    via: Option<Header>,
-    from: Option<Header>,
-    to: Option<Header>,
-    call_id: Option<Header>,
-    cseq: Option<Header>,
-    max_forwards: Option<Header>,
-    content_length: Option<Header>,
-    content_type: Option<Header>,
-    content_disposition: Option<Span>,
-    content_encoding: Option<Span>,
-    contact: Option<Header>,
-    route_at: Option<u16>,
-    record_route_at: Option<u16>,
-    has_proxy_require: bool,
+/// The header fields that the pass has met.
+#[derive(Clone, Copy, Debug)]
+struct Fields {
+    /// The first one of each name; an empty line where there is none.
+    first: [Field; HeaderName::COUNT],
+    /// Where the last one of each list ends.
+    lists_end: [u16; HeaderName::LISTS],
 }
 
-impl Found {
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields {
+            first: [Field::default(); HeaderName::COUNT],
+            lists_end: [0; HeaderName::LISTS],
+        }
+    }
+}
+
+impl Fields {
+    #[inline]
     fn note(&mut self, header: Header) -> Result<(), Malformed> {
-        match header.kind {
-            HeaderName::Via => {
-                self.via.get_or_insert(header);
-            }
-            HeaderName::Contact => {
-                self.contact.get_or_insert(header);
-            }
-            HeaderName::Route => {
-                self.route_at.get_or_insert(header.line.start);
-            }
-            HeaderName::RecordRoute => {
-                self.record_route_at.get_or_insert(header.line.start);
-            }
-            HeaderName::ProxyRequire => self.has_proxy_require = true,
-            HeaderName::ContentDisposition => {
-                self.content_disposition.get_or_insert(header.value);
-            }
-            HeaderName::ContentEncoding => {
-                self.content_encoding.get_or_insert(header.value);
-            }
-            _ => return self.note_single(header),
+        if let Some(end) = self.lists_end.get_mut(header.kind as usize) {
+            *end = header.line.end;
+        }
+        match self.first.get_mut(header.kind as usize) {
+            Some(place) if place.line.is_empty() => *place = header.field(),
+            _ if header.kind.is_single() => return Err(Malformed::Duplicate),
+            _ => {}
         }
         Ok(())
     }
 
-    /// Header fields that stand at most once.
-    fn note_single(&mut self, header: Header) -> Result<(), Malformed> {
-        let field = match header.kind {
-            HeaderName::From => &mut self.from,
-            HeaderName::To => &mut self.to,
-            HeaderName::CallId => &mut self.call_id,
-            HeaderName::Cseq => &mut self.cseq,
-            HeaderName::MaxForwards => &mut self.max_forwards,
-            HeaderName::ContentLength => &mut self.content_length,
-            HeaderName::ContentType => &mut self.content_type,
-            _ => return Ok(()),
-        };
-        if field.replace(header).is_some() {
-            Err(Malformed::Duplicate)
-        } else {
-            Ok(())
+    #[inline]
+    fn get(&self, kind: HeaderName) -> Option<Field> {
+        let field = self.first.get(kind as usize)?;
+        let found = !field.line.is_empty() && kind != HeaderName::Other;
+        found.then_some(*field)
+    }
+
+    /// The value of a header field that is there.
+    #[inline]
+    const fn value(&self, kind: HeaderName) -> Span {
+        self.first[kind as usize].value
+    }
+
+    fn lines(&self, list: HeaderName) -> Span {
+        Span {
+            start: self.first[list as usize].line.start,
+            end: self.lists_end.get(list as usize).copied().unwrap_or(0),
         }
     }
 
     fn message<'m>(
-        &self,
+        self,
         bytes: &'m [u8],
         start: Start,
         headers: Span,
     ) -> Result<Message<'m>, Malformed> {
-        let via = self.via.ok_or(Malformed::MissingVia)?;
-        let from = self.from.ok_or(Malformed::MissingFrom)?;
-        let to = self.to.ok_or(Malformed::MissingTo)?;
-        let call_id = self.call_id.ok_or(Malformed::MissingCallId)?.value;
-        let cseq = self.cseq.ok_or(Malformed::MissingCseq)?.value;
-        if call_id.is_empty() || call_id.of(bytes).iter().any(|b| scan::is_space(*b)) {
+        let value = |kind, missing| match self.get(kind) {
+            Some(field) => Ok(field.value),
+            None => Err(missing),
+        };
+        let via = value(HeaderName::Via, Malformed::MissingVia)?;
+        let from = value(HeaderName::From, Malformed::MissingFrom)?;
+        let to = value(HeaderName::To, Malformed::MissingTo)?;
+        let call_id = value(HeaderName::CallId, Malformed::MissingCallId)?;
+        let cseq = value(HeaderName::Cseq, Malformed::MissingCseq)?;
+        if call_id.is_empty() || scan::has_space(call_id.of(bytes)) {
             return Err(Malformed::CallId);
         }
-        let from = party(bytes, from.value).map_err(|_| Malformed::From)?;
-        let to = party(bytes, to.value).map_err(|_| Malformed::To)?;
+        let from = party(bytes, from).map_err(|_| Malformed::From)?;
+        let to = party(bytes, to).map_err(|_| Malformed::To)?;
         let body_len = self.body_len(bytes, usize::from(headers.end) + 2)?;
         let body_end = usize::from(headers.end) + 2 + body_len;
         Ok(Message {
             bytes: bytes.get(..body_end).ok_or(Malformed::ContentLength)?,
             start,
             headers,
-            via_line: via.line,
-            via: Via::read(bytes, via.value.start.into(), via.value.end.into())
-                .map_err(|_| Malformed::Via)?,
+            fields: self,
+            via: Via::read(bytes, via.start.into(), via.end.into()).map_err(|_| Malformed::Via)?,
             from,
             to,
-            call_id,
             cseq: read_cseq(bytes, cseq, start)?,
             max_forwards: self.max_forwards(bytes)?,
-            content_length: self.content_length.map(field),
-            content_type: self.content_type.map(|header| header.value),
-            content_disposition: self.content_disposition,
-            content_encoding: self.content_encoding,
-            contact: self.contact,
-            route_at: self.route_at,
-            record_route_at: self.record_route_at,
-            has_proxy_require: self.has_proxy_require,
+            first_routes: self.first_routes(bytes),
         })
     }
 
-    fn max_forwards(&self, bytes: &[u8]) -> Result<Option<(Field, u8)>, Malformed> {
-        let Some(header) = self.max_forwards else {
+    fn first_routes(&self, bytes: &[u8]) -> [Option<ListValue>; ROUTES_READ] {
+        let mut read = [None; ROUTES_READ];
+        let lines = self.lines(HeaderName::Route);
+        if !lines.is_empty() {
+            let values = List::new(bytes, HeaderName::Route, lines);
+            for (place, value) in read.iter_mut().zip(values.map_while(Result::ok)) {
+                *place = Some(value);
+            }
+        }
+        read
+    }
+
+    fn max_forwards(&self, bytes: &[u8]) -> Result<Option<u8>, Malformed> {
+        let Some(field) = self.get(HeaderName::MaxForwards) else {
             return Ok(None);
         };
-        let number = scan::number(header.value.of(bytes), u8::MAX.into());
+        let number = scan::number(field.value.of(bytes), u8::MAX.into());
         let number = number.and_then(|number| u8::try_from(number).ok());
-        Ok(Some((field(header), number.ok_or(Malformed::MaxForwards)?)))
+        Ok(Some(number.ok_or(Malformed::MaxForwards)?))
     }
 
     /// RFC 3261 §18.3: over UDP a Content-Length that promises more than came is an
     /// error, and what came beyond it is discarded.
     fn body_len(&self, bytes: &[u8], body_at: usize) -> Result<usize, Malformed> {
         let came = bytes.len().saturating_sub(body_at);
-        let Some(header) = self.content_length else {
+        let Some(field) = self.get(HeaderName::ContentLength) else {
             return Ok(came);
         };
-        let said = scan::number(header.value.of(bytes), u32::MAX);
+        let said = scan::number(field.value.of(bytes), u32::MAX);
         let said = said.ok_or(Malformed::ContentLength)? as usize;
         if said > came {
             Err(Malformed::ContentLength)
         } else {
             Ok(said)
         }
-    }
-}
-
-fn field(header: Header) -> Field {
-    Field {
-        line: header.line,
-        value: header.value,
     }
 }
 
@@ -574,14 +609,22 @@ fn party(bytes: &[u8], value: Span) -> Result<Address, BadValue> {
 
 /// RFC 3261 §8.1.1.5: a number below 2^31, white space, the request's method.
 fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed> {
-    let digits = Span::new(
-        value.start.into(),
-        scan::token_end(bytes, value.start.into()),
-    );
+    let (from, end) = (usize::from(value.start), usize::from(value.end));
+    let digits_end = scan::token_end(bytes, from);
+    let digits = Span::new(from, digits_end);
     let number = scan::number(digits.of(bytes), (1 << 31) - 1).ok_or(Malformed::Cseq)?;
-    let name_at = scan::skip_space(bytes, digits.end.into(), value.end.into());
-    let name = Span::new(name_at, scan::token_end(bytes, name_at));
-    if name_at == usize::from(digits.end) || name.is_empty() || name.end != value.end {
+    let name_at = scan::skip_space(bytes, digits_end, end);
+    let name = Span::new(name_at, end);
+    let method = match start {
+        Start::Request {
+            method,
+            name: asked,
+            ..
+        } if asked.of(bytes) == name.of(bytes) => method,
+        _ => Method::of(name.of(bytes)),
+    };
+    let is_token = !name.is_empty() && scan::token_end(bytes, name_at) == end;
+    if name_at == digits_end || !is_token {
         return Err(Malformed::Cseq);
     }
     match start {
@@ -591,7 +634,7 @@ fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed>
         _ => Ok(Cseq {
             number,
             name,
-            method: Method::of(name.of(bytes)),
+            method,
         }),
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod anchor;
 pub mod anchors;
+mod base32;
 pub mod build;
 pub mod call;
 mod dialog;
@@ -25,6 +26,8 @@ pub mod proxy;
 mod report;
 pub mod scan;
 mod session;
+mod siphash;
+mod sixteen;
 mod slab;
 mod texts;
 pub mod transaction;

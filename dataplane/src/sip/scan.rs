@@ -10,9 +10,11 @@
 //! they read is not the one we checked. The grammar has no such bytes (RFC 3261 §25.1),
 //! and no stack sends them on purpose.
 
+use super::header::Field;
 use super::header::HeaderName;
 use super::malformed::Malformed;
 use super::method::Method;
+use super::sixteen;
 use crate::span::Span;
 
 /// The start line (RFC 3261 §7.1, §7.2).
@@ -47,6 +49,17 @@ pub struct Header {
     pub value: Span,
     /// All of its line or lines, with the last CRLF.
     pub line: Span,
+}
+
+impl Header {
+    /// Where it stands.
+    #[must_use]
+    pub const fn field(&self) -> Field {
+        Field {
+            line: self.line,
+            value: self.value,
+        }
+    }
 }
 
 /// Whether a datagram is a keepalive: nothing, or nothing but line ends (RFC 5626
@@ -197,16 +210,28 @@ pub(crate) fn number16(digits: &[u8]) -> Option<u16> {
 fn line_end(bytes: &[u8], from: usize) -> Result<(usize, u8), Malformed> {
     let mut at = from;
     loop {
-        let rest = bytes.get(at..).unwrap_or(&[]);
-        at += memchr::memchr3(b'\r', b'\n', 0, rest).ok_or(Malformed::Unended)?;
+        at = sixteen::find(bytes, at, bytes.len(), sixteen::controls);
         match bytes.get(at..).unwrap_or(&[]) {
             [b'\r', b'\n', next, ..] => return Ok((at, *next)),
-            [b'\r', b'\n'] | [b'\r'] => return Err(Malformed::Unended),
+            [b'\r', b'\n'] | [b'\r'] | [] => return Err(Malformed::Unended),
             // RFC 3261 §25.1: the one place for a NUL is a quoted-pair.
             [0, ..] if at > from && byte_at(bytes, at - 1) == b'\\' => at += 1,
-            _ => return Err(Malformed::LineEnd),
+            [b'\r' | b'\n' | 0, ..] => return Err(Malformed::LineEnd),
+            _ => at += 1,
         }
     }
+}
+
+/// The first place from `from` whose byte may not stand in a URI, at most `end`.
+#[inline]
+pub(crate) fn uri_end(bytes: &[u8], from: usize, end: usize) -> usize {
+    sixteen::find(bytes, from, end, sixteen::not_in_uri)
+}
+
+/// Whether there is white space in `text`, or another control character.
+#[inline]
+pub(crate) fn has_space(text: &[u8]) -> bool {
+    sixteen::find(text, 0, text.len(), sixteen::spaces) < text.len()
 }
 
 /// Reads the start line at the front of `bytes`, and says where the headers begin.
@@ -223,7 +248,7 @@ pub(crate) fn start_line(bytes: &[u8]) -> Result<(Start, usize), Malformed> {
 /// RFC 3261 §7.1: Method SP Request-URI SP SIP-Version, single spaces and no others.
 fn request_line(line: &[u8]) -> Result<Start, Malformed> {
     let name_end = token_end(line, 0);
-    let uri_end = class_end(line, name_end + 1, line.len(), IN_URI);
+    let uri_end = uri_end(line, name_end + 1, line.len());
     let spaces = (byte_at(line, name_end), byte_at(line, uri_end));
     if name_end == 0 || spaces != (b' ', b' ') {
         return Err(Malformed::StartLine);
@@ -300,11 +325,8 @@ pub(crate) fn next_header(bytes: &[u8], at: usize) -> Result<Option<Header>, Mal
         None if rest.starts_with(b"\r\n") => return Ok(None),
         None => {
             let (name_end, colon) = header_name(bytes, at)?;
-            (
-                HeaderName::of(Span::new(at, name_end).of(bytes)),
-                name_end,
-                colon,
-            )
+            let kind = HeaderName::of(Span::new(at, name_end).of(bytes));
+            (kind, name_end, colon)
         }
     };
     let (mut end, mut next) = line_end(bytes, colon + 1)?;
@@ -312,13 +334,25 @@ pub(crate) fn next_header(bytes: &[u8], at: usize) -> Result<Option<Header>, Mal
     while matches!(next, b' ' | b'\t') {
         (end, next) = line_end(bytes, end + 2)?;
     }
-    let value_at = skip_space(bytes, colon + 1, end);
     Ok(Some(Header {
         kind,
         name: Span::new(at, name_end),
-        value: Span::new(value_at, trim_end(bytes, value_at, end)),
+        value: trimmed(bytes, colon + 1, end),
         line: Span::new(at, end + 2),
     }))
+}
+
+/// What stands in `from..end` but for the white space around it.
+#[inline]
+fn trimmed(bytes: &[u8], from: usize, end: usize) -> Span {
+    match bytes.get(from..end) {
+        // What nearly everybody sends.
+        Some([b' ', first, .., last]) if *first > b' ' && *last > b' ' => Span::new(from + 1, end),
+        _ => {
+            let start = skip_space(bytes, from, end);
+            Span::new(start, trim_end(bytes, start, end))
+        }
+    }
 }
 
 /// The end of the name at `at`, and the colon after it.

@@ -9,6 +9,7 @@ use super::header::Param;
 use super::header::Params;
 use super::scan::byte_at;
 use super::scan::number16;
+use super::via::address;
 use super::via::host_end;
 use crate::span::Span;
 
@@ -200,20 +201,18 @@ fn tail(bytes: &[u8], uri: &mut Uri, at: usize, end: usize) -> Result<(), BadVal
 }
 
 fn host(bytes: &[u8], text: Span) -> Result<Host, BadValue> {
-    let name = core::str::from_utf8(text.of(bytes)).map_err(|_| BadValue)?;
-    if let Some(inside) = name.strip_prefix('[') {
-        let address = inside
-            .strip_suffix(']')
-            .and_then(|inside| inside.parse().ok());
-        return address.map(Host::V6).ok_or(BadValue);
-    }
-    if let Ok(address) = name.parse() {
-        return Ok(Host::V4(address));
+    match address(text.of(bytes)) {
+        Some(IpAddr::V4(address)) => return Ok(Host::V4(address)),
+        Some(IpAddr::V6(address)) => return Ok(Host::V6(address)),
+        None if byte_at(bytes, text.start.into()) == b'[' => return Err(BadValue),
+        None => {}
     }
     // RFC 3261 §25.1: the last label of a name starts with a letter, so 192.0.2.300 and
     // 010.0.0.1 are neither a name nor an address.
-    let label = name.trim_end_matches('.').rsplit('.').next().unwrap_or("");
-    let is_name = !label.is_empty() && label.bytes().any(|b| !b.is_ascii_digit());
+    let name = text.of(bytes);
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let label = name.rsplit(|byte| *byte == b'.').next().unwrap_or(&[]);
+    let is_name = label.iter().any(|byte| !byte.is_ascii_digit());
     if is_name {
         Ok(Host::Name(text))
     } else {

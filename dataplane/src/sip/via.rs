@@ -1,6 +1,7 @@
 //! Via (RFC 3261 §20.42, §18; RFC 3581).
 
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
@@ -17,6 +18,7 @@ use super::scan::skip_space;
 use super::scan::token_end;
 use crate::span::Span;
 use crate::span::offset;
+use crate::text::Text;
 
 /// What every branch of RFC 3261 starts with (§8.1.1.7).
 pub const BRANCH_COOKIE: &[u8] = b"z9hG4bK";
@@ -135,13 +137,14 @@ impl Via {
     /// The sent-by host as an address, if it is one.
     #[must_use]
     pub fn host_ip(&self, bytes: &[u8]) -> Option<IpAddr> {
-        ip_of(self.host.of(bytes))
+        address(self.host.of(bytes))
     }
 
     /// `received` as an address, if it is there and is one.
     #[must_use]
     pub fn received_ip(&self, bytes: &[u8]) -> Option<IpAddr> {
-        ip_of(self.received?.of(bytes))
+        let text = self.received?.of(bytes);
+        address(text).or_else(|| ipv6(text).map(IpAddr::V6))
     }
 
     /// Whether the branch is one of RFC 3261's, which names a transaction (§17.2.3).
@@ -191,17 +194,62 @@ fn filled(bytes: &[u8], param: Param) -> Result<Span, BadValue> {
         .ok_or(BadValue)
 }
 
-/// An address as sent-by and `received` write it: IPv6 with or without brackets.
-fn ip_of(text: &[u8]) -> Option<IpAddr> {
-    let text = core::str::from_utf8(text).ok()?;
-    match text
-        .strip_prefix('[')
-        .and_then(|inside| inside.strip_suffix(']'))
-    {
-        Some(inside) => inside.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-        None => text.parse::<IpAddr>().ok(),
+/// An address as a host or a value of `received` writes it. IPv6 stands in brackets, in
+/// `received` also without (RFC 5118 §4.5).
+pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
+    let inside = text.strip_prefix(b"[");
+    match inside {
+        Some(inside) => ipv6(inside.strip_suffix(b"]")?).map(IpAddr::V6),
+        None => ipv4(text).map(IpAddr::V4),
     }
 }
+
+/// Dotted decimal, no octet with a leading zero: some read that as octal.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let mut at = 0;
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
+            if byte_at(text, at) != b'.' {
+                return None;
+            }
+            at += 1;
+        }
+        let begin = at;
+        let mut value = 0_u16;
+        while at < begin + 3 && byte_at(text, at).is_ascii_digit() {
+            value = value * 10 + u16::from(byte_at(text, at) - b'0');
+            at += 1;
+        }
+        let leading_zero = at > begin + 1 && byte_at(text, begin) == b'0';
+        if at == begin || leading_zero {
+            return None;
+        }
+        *octet = u8::try_from(value).ok()?;
+    }
+    (at == text.len()).then(|| octets.into())
+}
+
+/// IPv6 without brackets. The grammar of RFC 3261 §25.1 allows for a third colon before an
+/// IPv4 address at the end, which RFC 5118 §4.10 has us tolerate.
+fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+    let text = core::str::from_utf8(text).ok()?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (front, back) = text.split_once(":::")?;
+    let mut spelled = [0; IPV6_TEXT_LEN_MAX];
+    let mut out = Text::new(&mut spelled);
+    for part in [front, "::", back] {
+        out.push(part.as_bytes());
+    }
+    let len = out.finish().ok()?;
+    let address = core::str::from_utf8(spelled.get(..len)?).ok()?;
+    back.parse::<Ipv4Addr>().ok().and(address.parse().ok())
+}
+
+/// Six groups of four digits, the colons, and an IPv4 address.
+const IPV6_TEXT_LEN_MAX: usize = 45;
 
 /// Reads `SIP / 2.0 / transport LWS`: the transport, and where sent-by starts.
 fn sent_protocol(bytes: &[u8], start: usize, end: usize) -> Result<(Transport, usize), BadValue> {
