@@ -30,7 +30,8 @@ pub fn encode(raw: &[u8], text: &mut [u8]) {
         let mut shift = 40;
         for character in text {
             shift -= 5;
-            *character = ALPHABET[(bits >> shift) as usize & 31];
+            let [.., last] = (bits >> shift).to_be_bytes();
+            *character = ALPHABET[usize::from(last & 31)];
         }
     }
 }
