@@ -228,10 +228,19 @@ pub(crate) fn uri_end(bytes: &[u8], from: usize, end: usize) -> usize {
     sixteen::find(bytes, from, end, sixteen::not_in_uri)
 }
 
-/// Whether there is white space in `text`, or another control character.
+/// Whether there is white space in `text`.
 #[inline]
 pub(crate) fn has_space(text: &[u8]) -> bool {
-    sixteen::find(text, 0, text.len(), sixteen::spaces) < text.len()
+    let mut at = 0;
+    loop {
+        at = sixteen::find(text, at, text.len(), sixteen::spaces);
+        match text.get(at) {
+            None => return false,
+            Some(byte) if is_space(*byte) => return true,
+            // A control character of another kind.
+            Some(_) => at += 1,
+        }
+    }
 }
 
 /// Reads the start line at the front of `bytes`, and says where the headers begin.
