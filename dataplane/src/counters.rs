@@ -186,6 +186,7 @@ pub enum Counter {
     SipAnswered,
     SipAbsorbed,
     SipKeepalive,
+    SipStunAnswered,
     MailedToOwner,
 
     WireTooShort,
@@ -204,6 +205,7 @@ pub enum Counter {
     WireNotOurs,
     SipUdpChecksum,
     SipMalformed,
+    SipStun,
     SipSourceUnknown,
     SipSourceOurs,
     SipBranchForged,
@@ -329,7 +331,8 @@ pub const TABLE: &[Info] = &[
     row(Counter::RtcpForwarded, "rtcp_forwarded", Kind::Forwarded, "RTCP packets rewritten and forwarded."),
     row(Counter::SipAnswered, "sip_answered", Kind::Answered, "SIP requests answered by the box itself."),
     row(Counter::SipAbsorbed, "sip_absorbed", Kind::Absorbed, "SIP messages that ended in a transaction here: retransmissions, 100s, ACKs to failures, answers to our CANCEL."),
-    row(Counter::SipKeepalive, "sip_keepalive", Kind::Absorbed, "Empty keepalive datagrams on a SIP port."),
+    row(Counter::SipKeepalive, "sip_keepalive", Kind::Absorbed, "Keepalives on a SIP port that want no answer: empty datagrams and STUN indications."),
+    row(Counter::SipStunAnswered, "sip_stun_answered", Kind::Answered, "STUN Binding requests on a SIP port, the keepalives of user agents behind NATs, answered."),
     row(Counter::MailedToOwner, "mailed_to_owner", Kind::HandedOver, "SIP messages copied to the worker that owns their call."),
 
     row(Counter::WireTooShort, "wire_too_short", Kind::Dropped, "Frame shorter than its Ethernet, IP and UDP headers."),
@@ -348,6 +351,7 @@ pub const TABLE: &[Info] = &[
     row(Counter::WireNotOurs, "wire_not_ours", Kind::Dropped, "UDP datagrams to an address and port that are neither a listen nor a media range."),
     row(Counter::SipUdpChecksum, "sip_udp_checksum", Kind::Dropped, "SIP datagrams with a wrong UDP checksum."),
     row(Counter::SipMalformed, "sip_malformed", Kind::Dropped, "Datagrams on a SIP port that are not a SIP message."),
+    row(Counter::SipStun, "sip_stun", Kind::Dropped, "Datagrams on a SIP port that look like STUN and are no Binding request."),
     row(Counter::SipSourceUnknown, "sip_source_unknown", Kind::Dropped, "Requests from an address that belongs to no trunk."),
     row(Counter::SipSourceOurs, "sip_source_ours", Kind::Dropped, "SIP datagrams off the wire whose source is an address of this host: forged, since what the box sends to itself leaves by no wire."),
     row(Counter::SipBranchForged, "sip_branch_forged", Kind::Dropped, "Responses whose top Via is not one that this box signed."),

@@ -24,6 +24,7 @@ pub mod sdp;
 pub mod settings;
 pub mod sip;
 pub mod span;
+pub mod stun;
 pub mod sys;
 pub mod text;
 pub mod tick;

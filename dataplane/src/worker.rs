@@ -52,6 +52,7 @@ use crate::sip::proxy::Proxy;
 use crate::sip::proxy::Step;
 use crate::sip::scan;
 use crate::sip::undelivered::Undelivered;
+use crate::stun;
 use crate::sys::clock;
 use crate::tick::Tick;
 use crate::triage::Verdict;
@@ -506,6 +507,9 @@ fn sip(
     let bytes = heard.message;
     if scan::is_keepalive(bytes) {
         return Counter::SipKeepalive;
+    }
+    if stun::is_stun(bytes) {
+        return proxy.stun(bytes, arrival, step);
     }
     let scanned = Message::scan(bytes);
     stopwatch.lap(Stage::SipScan);

@@ -99,6 +99,7 @@ use crate::settings::Listen;
 use crate::settings::MediaRange;
 use crate::settings::SessionTimer;
 use crate::settings::Settings;
+use crate::stun;
 use crate::text::Text;
 use crate::tick::Tick;
 use crate::timer::Wheel;
@@ -283,6 +284,23 @@ impl Proxy {
                 Counter::SipAnswered
             }
             _ => Counter::SipMalformed,
+        }
+    }
+
+    /// Answers STUN from a trunk: the keepalive of a user agent behind a NAT (RFC 5626 §4.4.2).
+    pub fn stun(&mut self, datagram: &[u8], arrival: Arrival, step: &mut Step<'_>) -> Counter {
+        if self.dial.trunk_of(arrival.source.ip()).is_none() {
+            return Counter::SipStun;
+        }
+        let mut response = [0; stun::RESPONSE_LEN_MAX];
+        match stun::answer(datagram, arrival.source, &mut response) {
+            stun::Verdict::Answer(len) => {
+                step.effects
+                    .send_copy(&response[..len], arrival.source, arrival.listen);
+                Counter::SipStunAnswered
+            }
+            stun::Verdict::Absorb => Counter::SipKeepalive,
+            stun::Verdict::Drop => Counter::SipStun,
         }
     }
 
