@@ -273,8 +273,9 @@ impl Address {
     /// Reads one address in `from..end` of `bytes`, which ends there or, in a `list`, at a
     /// comma. A tag is a token and stands once.
     ///
-    /// A display name without quotes may hold any byte but `"`, `;` and `:`, a comma
-    /// too where `list` is not set: people send `From: Bell, Alexander <sip:..>`.
+    /// A display name without quotes may hold any byte but `"`, `;`, `:` and `,`: more than the
+    /// tokens of the grammar, since nobody reads the rest differently. A comma is another value's
+    /// beginning to some, and a proxy must not pass that on (RFC 4475 §3.1.2.15).
     pub(crate) fn read(
         bytes: &[u8],
         from: usize,
@@ -282,7 +283,7 @@ impl Address {
         list: bool,
     ) -> Result<Address, BadValue> {
         let from = skip_space(bytes, from, end);
-        let (uri, after) = match opening(bytes, from, end, list)? {
+        let (uri, after) = match opening(bytes, from, end)? {
             Some(open) => bracketed(bytes, open, end)?,
             None => {
                 // RFC 3261 §20.10: without brackets, parameters are the header field's.
@@ -350,17 +351,14 @@ fn is_token(value: &[u8]) -> bool {
 }
 
 /// Where the `<` of a name-addr stands; `None` for an addr-spec.
-fn opening(bytes: &[u8], from: usize, end: usize, list: bool) -> Result<Option<usize>, BadValue> {
+fn opening(bytes: &[u8], from: usize, end: usize) -> Result<Option<usize>, BadValue> {
     if byte_at(bytes, from) == b'"' {
         let quoted = quoted_end(bytes, from, end).ok_or(BadValue)?;
         let open = skip_space(bytes, quoted, end);
         let found = open < end && byte_at(bytes, open) == b'<';
         return if found { Ok(Some(open)) } else { Err(BadValue) };
     }
-    let mut at = class_end(bytes, from, end, DISPLAY);
-    while !list && at < end && byte_at(bytes, at) == b',' {
-        at = class_end(bytes, at + 1, end, DISPLAY);
-    }
+    let at = class_end(bytes, from, end, DISPLAY);
     match byte_at(bytes, at) {
         b'<' if at < end => Ok(Some(at)),
         // A colon is a scheme's: this is an addr-spec.
@@ -418,7 +416,7 @@ mod tests {
             Ok(("sip:a@b", None))
         );
         assert_eq!(
-            address("Bell, A. < sip:a@b > ;\r\n TAG\t= 1"),
+            address("Bell (A.) < sip:a@b > ;\r\n TAG\t= 1"),
             Ok(("sip:a@b", Some("1")))
         );
         assert_eq!(
@@ -447,6 +445,7 @@ mod tests {
             "<sip:a@b>;tag=1;tag=2",
             "<sip:a@b>;tag=1, <sip:c@d>",
             "a\"b <sip:a@b>",
+            "Bell, A. <sip:a@b>",
             "sip:a@b;tag=<sip:c@d>",
         ] {
             assert_eq!(address(text), Err(BadValue), "{text}");

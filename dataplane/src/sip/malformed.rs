@@ -42,6 +42,8 @@ pub enum Malformed {
     Cseq,
     /// CSeq names another method than the request line.
     CseqMethod,
+    /// The same, and the request line's method is one that we do not know.
+    CseqUnknownMethod,
     /// Max-Forwards is no number up to 255.
     MaxForwards,
     /// Content-Length is no number, or promises more than came.
@@ -52,7 +54,7 @@ pub enum Malformed {
 
 impl Malformed {
     /// Every reason, in the order of [`Malformed::index`].
-    pub const ALL: [Malformed; 22] = [
+    pub const ALL: [Malformed; 23] = [
         Malformed::Empty,
         Malformed::TooLong,
         Malformed::StartLine,
@@ -72,6 +74,7 @@ impl Malformed {
         Malformed::CallId,
         Malformed::Cseq,
         Malformed::CseqMethod,
+        Malformed::CseqUnknownMethod,
         Malformed::MaxForwards,
         Malformed::ContentLength,
         Malformed::Route,
@@ -106,6 +109,7 @@ impl Malformed {
             Malformed::CallId => "call_id",
             Malformed::Cseq => "cseq",
             Malformed::CseqMethod => "cseq_method",
+            Malformed::CseqUnknownMethod => "cseq_unknown_method",
             Malformed::MaxForwards => "max_forwards",
             Malformed::ContentLength => "content_length",
             Malformed::Route => "route",
@@ -137,6 +141,9 @@ impl Malformed {
             Malformed::CallId => "The Call-ID is empty or holds white space.",
             Malformed::Cseq => "The CSeq is no number below 2^31 followed by a method.",
             Malformed::CseqMethod => "The CSeq names another method than the request line.",
+            Malformed::CseqUnknownMethod => {
+                "The request line's method is unknown, and the CSeq names another."
+            }
             Malformed::MaxForwards => "The Max-Forwards is no number from 0 to 255.",
             Malformed::ContentLength => {
                 "The Content-Length is no number, or it promises more bytes than came."
@@ -146,10 +153,12 @@ impl Malformed {
     }
 
     /// The status that a server answers a request with, if it answers at all (RFC 3261
-    /// §21.4.1, §21.5.6, §21.5.7). See [`crate::sip::build::refusal`].
+    /// §21.4.1, §21.5.2, §21.5.6, §21.5.7). See [`crate::sip::build::refusal`].
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
+            // RFC 4475 §3.1.2.18: what is to come may mean something by it.
+            Malformed::CseqUnknownMethod => 501,
             Malformed::Version => 505,
             Malformed::TooLong => 513,
             _ => 400,

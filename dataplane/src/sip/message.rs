@@ -628,6 +628,11 @@ fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed>
         return Err(Malformed::Cseq);
     }
     match start {
+        Start::Request {
+            method: Method::Other,
+            name: asked,
+            ..
+        } if asked.of(bytes) != name.of(bytes) => Err(Malformed::CseqUnknownMethod),
         Start::Request { name: asked, .. } if asked.of(bytes) != name.of(bytes) => {
             Err(Malformed::CseqMethod)
         }

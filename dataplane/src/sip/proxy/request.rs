@@ -116,7 +116,12 @@ impl Proxy {
     /// RFC 3261 §16.3 but for Max-Forwards and loops; the error is the status of the answer.
     fn validate(&self, message: &Message<'_>) -> Result<(), u16> {
         let uri = message.request_uri().ok_or(400_u16)?;
-        match Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?.scheme {
+        let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
+        // RFC 3261 §19.1.1: not in a Request-URI, nor may we pass them on (RFC 4475 §3.1.2.11).
+        if parts.headers.is_some() {
+            return Err(400);
+        }
+        match parts.scheme {
             Scheme::Sip | Scheme::Tel => {}
             // sips: asks for TLS on every hop, which a UDP listen cannot give.
             Scheme::Sips | Scheme::Other => return Err(416),
