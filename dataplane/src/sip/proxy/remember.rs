@@ -16,6 +16,7 @@ use crate::limits::ROUTE_SET_MAX;
 use crate::sip::call::Party;
 use crate::sip::dialog;
 use crate::sip::dialog::Record;
+use crate::sip::header::HeaderName;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::slab::Id;
@@ -183,7 +184,7 @@ impl Proxy {
         let above = values().position(|value| is_ours(value.address.uri));
         // A UAS that copies no Record-Route at all is reached without.
         let above = match above {
-            None if message.record_route_at().is_some() => return None,
+            None if message.field(HeaderName::RecordRoute).is_some() => return None,
             above => above.unwrap_or(0),
         };
         let values = values().take(above).map(|value| value.address.value);
