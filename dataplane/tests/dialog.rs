@@ -17,6 +17,7 @@ use bench::call::CONTACT;
 use bench::call::establish;
 use bench::call::in_dialog;
 use bench::call::media_in;
+use bench::call::of_callee;
 use bench::call::only;
 use bench::call::relayed;
 use bench::call::sole;
@@ -404,6 +405,28 @@ fn a_spiral_over_the_same_listen_is_two_calls() {
     let ok = ok.replacen(&via.replace("proxy", "p2"), "", 1);
     only(&bench.caller(0, &ok), ACCESS, CALLER);
     assert_eq!(bench.count(Counter::CallsEnded), 2);
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_callee_of_rfc_2543_without_a_tag_has_a_dialog_too() {
+    let mut bench = Bench::new(2);
+    let untagged = |text: &str| text.replace(";tag=callee", "");
+    let sent = to_callee(&bench.caller(0, &invite("old", &sdp(CALLER_MEDIA))));
+    let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    let answered = to_caller(&bench.callee(0, &untagged(&ok)));
+    let at_access = media_in(&answered);
+    let again = in_dialog("INVITE", "old", "2", "b2", &answered);
+    let sent = sole(&bench.caller(0, &with_sdp(&again, &sdp(MOVED))), "INVITE");
+    assert!(!sent.contains("Record-Route"), "it is no new one: {sent}");
+    let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    bench.callee(0, &untagged(&ok));
+    assert_eq!(relayed(&mut bench, MOVED, at_access), Some(CALLEE_MEDIA));
+    let bye = of_callee("BYE", "1", &answered).replacen(";tag=callee", "", 1);
+    let passed = to_caller(&bench.callee(0, &bye));
+    to_callee(&bench.caller(0, &answer(&passed, "200 OK", "", "")));
+    assert_eq!(bench.count(Counter::CallsEnded), 1);
     bench.pass_ms(70_000);
     bench.assert_at_rest();
 }

@@ -78,12 +78,12 @@ impl<'t> Record<'t> {
         })
     }
 
-    /// True once a request can be sent to each party in the other's name.
+    /// True once a request can be sent to each party in the other's name. The callee's target is
+    /// told by the 2xx; its tag may be missing even then (RFC 3261 §12.1.2).
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let [caller, callee] = self.targets;
-        let callee_tag = self.tags[Party::Callee as usize];
-        ![self.call_id, caller, callee, callee_tag]
+        ![self.call_id, caller, callee]
             .iter()
             .any(|text| text.is_empty())
     }
@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(Record::read(store.read(&chain, &mut room)), Some(WHOLE));
         assert!(WHOLE.is_whole());
         let early = Record {
-            tags: [b"ta", b""],
+            targets: [WHOLE.targets[0], b""],
             ..WHOLE
         };
         assert!(!early.is_whole());

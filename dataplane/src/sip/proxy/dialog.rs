@@ -41,8 +41,10 @@ impl Proxy {
     /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
     /// The cookie is no secret to the parties and to whoever they show it: where the call is
     /// known, `source` must be an address of the party's own trunk.
+    ///
+    /// RFC 3261 §12.1.2: a UAS of RFC 2543 may have sent no tag. The cookie is good for this Call-ID
+    /// and the caller's tag alone, so that a request without a To tag is within its dialog too.
     pub(super) fn in_dialog(&self, message: &Message<'_>, source: IpAddr) -> Option<InDialog> {
-        let to_tag = message.to_tag()?;
         let from_tag = message.from_tag().unwrap_or_default();
         let mut routes = message
             .routes()
@@ -52,7 +54,7 @@ impl Proxy {
         let read = |tag| self.identity.read_cookie(cookie, message.call_id(), tag);
         let (sides, from) = match read(from_tag) {
             Some(sides) => (sides, Party::Caller),
-            None => (read(to_tag)?, Party::Callee),
+            None => (read(message.to_tag()?)?, Party::Callee),
         };
         // We record two values where the two sides differ, and take both away again.
         let second = routes.next().and_then(|uri| cookie_of(message, uri));

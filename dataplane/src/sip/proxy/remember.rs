@@ -83,13 +83,13 @@ impl Proxy {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        let sides = call.sides;
+        let (sides, is_first) = (call.sides, !call.is_adopted);
         let mut set: RouteSet = [0; ROUTE_SET_LEN_MAX];
         let set = self.routes_above_ours(message, Some(sides), &mut set);
         let mut room = [0; DIALOG_LEN_MAX];
         self.rewrite(id, &mut room, step, |record| {
             let at = party as usize;
-            if record.tags[at].is_empty() {
+            if is_first {
                 record.tags[at] = message.to_tag().unwrap_or_default();
                 record.routes[at] = set.unwrap_or_default();
                 // Without its route set the way to it is not known.
