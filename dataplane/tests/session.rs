@@ -302,3 +302,22 @@ fn a_dialog_that_finds_no_room_is_freed_without_a_bye() {
     bench.pass_ms(40_000);
     bench.assert_at_rest();
 }
+
+#[test]
+fn the_2xx_of_another_fork_changes_nothing_of_the_dialog() {
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &invite("forked", &sdp(CALLER_MEDIA))));
+    for (tag, contact, expires) in [("one", "first", "90"), ("two", "second", "7200")] {
+        let lines = format!(
+            "Contact: <sip:{contact}@10.77.2.2>\r\nSession-Expires: {expires};refresher=uac\r\n"
+        );
+        let ok = answer(&sent, "200 OK", &lines, &sdp(CALLEE_MEDIA));
+        to_caller(&bench.callee(0, &ok.replacen("tag=callee", &format!("tag={tag}"), 1)));
+    }
+    let [_, to_callee] = byes(&wait_s(&mut bench, 91));
+    assert!(
+        to_callee.starts_with("BYE sip:first@10.77.2.2 "),
+        "{to_callee}"
+    );
+    assert!(header(&to_callee, "To").ends_with(";tag=one"));
+}

@@ -226,8 +226,9 @@ impl Proxy {
                 step.counters.count(Counter::CallsFailed);
                 self.end_call(id, step.now);
             }
-            // RFC 3261 §12.2.1.2: the 2xx to a target refresh request refreshes the target too.
-            (Method::Invite | Method::Update, 200..=299) => {
+            // RFC 3261 §12.2.1.2: the 2xx to a target refresh request refreshes the target too. One
+            // more to the first INVITE is a repetition, or of another dialog.
+            (Method::Invite | Method::Update, 200..=299) if call.invite != client => {
                 self.remember_target(id, message, sender.party.other(), step);
             }
             // RFC 3261 §12.2.1.2: the other party knows no such dialog, so that there is nobody
