@@ -325,6 +325,26 @@ fn another_method_than_invite_is_forked_and_never_cancelled() {
     bench.assert_at_rest();
 }
 
+#[test]
+fn a_408_to_another_method_than_invite_is_not_passed_on() {
+    let mut bench = bench(PAIR);
+    let left = bench.caller(0, &request("OPTIONS", "o", "1", "o1", "", ""));
+    let (a, b) = (one_to(&left, 3), one_to(&left, 4));
+    says(
+        &mut bench,
+        3,
+        &answer_of(3, &a, "408 Request Timeout", "", ""),
+    );
+    let left = says(
+        &mut bench,
+        4,
+        &answer_of(4, &b, "408 Request Timeout", "", ""),
+    );
+    assert!(all_to_caller(&left).is_empty(), "{left:#?}");
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
 // --- CANCEL and Timer C --------------------------------------------------------------
 
 #[test]

@@ -12,6 +12,7 @@ use crate::frame::Kept;
 use crate::limits::CHALLENGES_LEN_MAX;
 use crate::sip::build;
 use crate::sip::message::Message;
+use crate::sip::method::Method;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Branches;
 use crate::text::Text;
@@ -28,8 +29,8 @@ pub(super) struct OfTarget {
 }
 
 impl Proxy {
-    /// Takes up a response to a request that has a response context (RFC 3261 §16.7 steps 4
-    /// and 5).
+    /// Takes up a response to a request that has a response context (RFC 3261 §16.7 step 5):
+    /// provisional ones but for 100 and any 2xx go upstream at once.
     pub(super) fn context_response(
         &mut self,
         of: OfTarget,
@@ -47,7 +48,7 @@ impl Proxy {
                 }
                 self.forward_response(of.client, false, message, arrival, step)
             }
-            // RFC 3261 §16.7 steps 5 and 10: a 2xx goes upstream at once, and ends the others.
+            // RFC 3261 §16.7 step 10: with it the others are over.
             200..=299 => {
                 let clients = self.contexts.get(of.context).map(|c| c.targets.clients());
                 self.discard_context(of.context);
@@ -70,7 +71,12 @@ impl Proxy {
     ) -> Counter {
         let status = message.status().unwrap_or_default();
         self.branch_is_over(of.client, step);
-        self.add_candidate(of.context, message, step);
+        let client = self.clients.get(of.client);
+        let invite = client.is_some_and(|client| client.method == Method::Invite);
+        // RFC 4320 §4.2: no 408 to others than INVITE.
+        if invite || status != 408 {
+            self.add_candidate(of.context, message, step);
+        }
         let Some(context) = self.contexts.get_mut(of.context) else {
             return Counter::SipAbsorbed;
         };

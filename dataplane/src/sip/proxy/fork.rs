@@ -309,7 +309,8 @@ impl Proxy {
         self.arm_client(client);
     }
 
-    /// The response context of a branch that awaits its final response, and its target there.
+    /// The response context of a branch that awaits its final response, and its target there
+    /// (RFC 3261 §16.7 step 1).
     pub(super) fn of_target(&self, client: Id) -> Option<OfTarget> {
         let server = self.servers.get(self.clients.get(client)?.server?)?;
         let Branches::Context(context) = server.branches else {

@@ -204,7 +204,7 @@ impl Proxy {
     }
 
     /// Sends a request on by a client transaction of its own, for this server transaction
-    /// (RFC 3261 §16.6 steps 8 to 10). The splices so far are kept.
+    /// (RFC 3261 §16.6 step 10). The splices so far are kept.
     pub(super) fn send_branch(
         &mut self,
         message: &Message<'_>,

@@ -129,7 +129,7 @@ impl Proxy {
     }
 
     /// Takes a response upstream: what it means for the call, its SDP anchored (RFC 3261 §16.7
-    /// steps 3 to 9).
+    /// step 9).
     pub(super) fn forward_response(
         &mut self,
         client: Id,
@@ -186,8 +186,8 @@ impl Proxy {
         may
     }
 
-    /// Writes a response as it goes upstream: our Via gone, `lines` added below the others
-    /// (RFC 3261 §16.7 steps 3, 7 and 9). The splices so far are kept.
+    /// Writes a response as it goes upstream: our Via gone (RFC 3261 §16.7 step 3), `lines` added
+    /// below the others. The splices so far are kept.
     pub(super) fn write_upstream(
         &mut self,
         id: Id,
