@@ -18,6 +18,7 @@ use bench::CALLEE;
 use bench::CALLER;
 use bench::CORE;
 use bench::answer;
+use bench::carriers;
 use bench::device_of;
 use bench::frame;
 use bench::header;
@@ -117,7 +118,7 @@ fn replay(bench: &mut Bench, steps: &mut [Step]) -> u64 {
             }
         }
     });
-    assert!(sent > 10_000, "the run did something");
+    assert!(sent > 5_000, "the run did something");
     counted
 }
 
@@ -302,6 +303,63 @@ fn whole_calls_allocate_nothing() {
     assert!(bench.count(Counter::RtpForwarded) == 5 && bench.count(Counter::Retransmissions) > 10);
     assert_eq!(bench.count(Counter::SipSourceUnknown), 1);
     assert!(bench.reports().len() >= 4);
+    bench.assert_at_rest();
+}
+
+/// Two targets of a trunk beside another trunk, and one after all of them.
+const CARRIERS: &[(u16, &[u8])] = &[(900, &[3, 4]), (900, &[5]), (100, &[6])];
+
+/// Records a request that is forked, fails over, collects failures, and gets a late answer.
+fn record_forks() -> Vec<Step> {
+    let mut bench = carriers::bench(CARRIERS);
+    let mut steps = Vec::new();
+    let say = |steps: &mut Vec<Step>, bench: &mut Bench, from: Option<u8>, text: &str| {
+        let (source, to) = from.map_or((CALLER, ACCESS), |last| (carriers::host(last), CORE));
+        steps.push(Step::Frame {
+            worker: 0,
+            source,
+            frame: frame(source, to, text.as_bytes()),
+        });
+        bench.say(0, source, to, text)
+    };
+    let left = say(
+        &mut steps,
+        &mut bench,
+        None,
+        &invite("forks", &sdp(CALLER_MEDIA)),
+    );
+    let (first, other) = (carriers::one_to(&left, 3), carriers::one_to(&left, 5));
+    let challenge = "WWW-Authenticate: Digest realm=\"a\", nonce=\"1\"\r\n";
+    let denied = carriers::answer_of(5, &other, "401 Unauthorized", challenge, "");
+    say(&mut steps, &mut bench, Some(5), &denied);
+    let left = bench.pass_ms(2_010);
+    steps.push(Step::Pass(2_010));
+    let second = carriers::to(&left, 4)[0].clone();
+    let denied = carriers::answer_of(4, &second, "407 Denied", challenge, "");
+    let left = say(&mut steps, &mut bench, Some(4), &denied);
+    let last = carriers::one_to(&left, 6);
+    let busy = carriers::answer_of(6, &last, "486 Busy Here", "", "");
+    let left = say(&mut steps, &mut bench, Some(6), &busy);
+    let failed = carriers::all_to_caller(&left)[0].clone();
+    assert!(failed.starts_with("SIP/2.0 401 "));
+    say(
+        &mut steps,
+        &mut bench,
+        None,
+        &carriers::ack_of_failure(&failed),
+    );
+    let late = carriers::answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA));
+    say(&mut steps, &mut bench, Some(3), &late);
+    steps.push(Step::Pass(70_000));
+    steps
+}
+
+#[test]
+fn forks_allocate_nothing() {
+    let mut steps = record_forks();
+    let mut bench = carriers::bench(CARRIERS);
+    assert_eq!(replay(&mut bench, &mut steps), 0);
+    assert_eq!(bench.count(Counter::LateAnswersEnded), 1);
     bench.assert_at_rest();
 }
 
