@@ -154,6 +154,23 @@ fn a_2xx_that_crosses_the_cancel_goes_upstream_as_well() {
 }
 
 #[test]
+fn a_2xx_that_comes_again_after_timer_l_is_no_late_one() {
+    let mut bench = bench(PAIR);
+    let left = bench.caller(0, &invite("l", ""));
+    let (a, b) = (one_to(&left, 3), one_to(&left, 4));
+    says(&mut bench, 3, &answer_of(3, &a, "180 Ringing", "", ""));
+    says(&mut bench, 4, &answer_of(4, &b, "200 OK", "", ""));
+    bench.pass_ms(2_000);
+    let second = answer_of(3, &a, "200 OK", "", "");
+    let left = says(&mut bench, 3, &second);
+    assert_eq!(status(&to_caller(&left)), "200");
+    // The server transaction is over with the first answer's 64·T1, the client's not yet.
+    bench.pass_ms(30_500);
+    assert!(says(&mut bench, 3, &second).is_empty());
+    assert_eq!(bench.count(Counter::LateAnswersEnded), 0);
+}
+
+#[test]
 fn the_best_of_several_failures_goes_upstream_when_all_have_failed() {
     // What the two say, and what the caller gets.
     let cases = [

@@ -30,6 +30,7 @@ impl Proxy {
     pub(super) fn end_late_answer(
         &mut self,
         client_id: Id,
+        repeated: bool,
         message: &Message<'_>,
         arrival: Arrival,
         step: &mut Step<'_>,
@@ -38,6 +39,11 @@ impl Proxy {
             return;
         };
         let (hung_up, listen) = (client.hung_up, client.listen);
+        if repeated && !hung_up {
+            // It went up in its time, and comes again when Timer L is over: it is the caller's to
+            // acknowledge or to end.
+            return;
+        }
         // A re-INVITE's dialog is the parties' own.
         let began = client.sender.and_then(|sender| self.calls.get(sender.call));
         if !hung_up && began.is_none_or(|call| call.invite != client_id) {

@@ -148,7 +148,7 @@ impl Proxy {
         };
         let state = self.servers.get(id).map(|server| server.state);
         if !self.respond(id, status, step) {
-            return self.unwanted(client, message, arrival, step);
+            return self.unwanted(client, repeated, message, arrival, step);
         }
         if state == Some(ServerState::Accepted) && !repeated {
             // A second branch is answered: one call more.
@@ -234,17 +234,18 @@ impl Proxy {
         Counter::SipForwarded
     }
 
-    /// A response to a request that has been answered otherwise.
+    /// A response to a request that has been answered otherwise, or long ago.
     fn unwanted(
         &mut self,
         client: Id,
+        repeated: bool,
         message: &Message<'_>,
         arrival: Arrival,
         step: &mut Step<'_>,
     ) -> Counter {
         match message.status().unwrap_or_default() {
             ..=199 => {}
-            200..=299 => self.end_late_answer(client, message, arrival, step),
+            200..=299 => self.end_late_answer(client, repeated, message, arrival, step),
             _ => self.branch_is_over(client, step),
         }
         Counter::SipAbsorbed
