@@ -201,7 +201,7 @@ impl Lab {
             capacity: Capacity {
                 transactions: 512,
                 calls: 128,
-                kept: [1024, 128, 4],
+                kept: crate::frame::KeptConfig::new(512, 4),
             },
         }
     }

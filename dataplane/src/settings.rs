@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
+use crate::frame::KeptConfig;
 use crate::ids::DeviceIndex;
 use crate::ids::ListenIndex;
 use crate::ids::MediaIndex;
@@ -177,8 +178,8 @@ pub struct Capacity {
     pub transactions: u32,
     /// Calls alive at once.
     pub calls: u32,
-    /// Kept messages of up to 1, 4 and 64 KiB.
-    pub kept: [u32; 3],
+    /// Kept messages.
+    pub kept: KeptConfig,
 }
 
 impl Capacity {
@@ -186,6 +187,6 @@ impl Capacity {
     pub const SMALL: Capacity = Capacity {
         transactions: 4096,
         calls: 1024,
-        kept: [8192, 256, 4],
+        kept: KeptConfig::new(2048, 4),
     };
 }

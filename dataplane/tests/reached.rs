@@ -30,6 +30,7 @@ use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Kind;
 use trunkline_dataplane::counters::TABLE;
+use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::lab;
@@ -314,7 +315,7 @@ fn flows_that_wait_for_room_in_a_mailbox_are_counted_and_arrive() {
     settings.capacity = Capacity {
         transactions: 8192,
         calls: 4096,
-        kept: [8192, 16, 4],
+        kept: KeptConfig::new(4096, 4),
     };
     for range in &mut settings.media {
         range.ports = 20_000..=39_999;
@@ -351,7 +352,7 @@ fn what_is_full_refuses_and_is_counted() {
     assert_eq!(bench.count(Counter::MediaPortsExhausted), 1);
 
     let mut settings = lab::settings(1);
-    settings.capacity.kept = [1, 1, 1];
+    settings.capacity.kept = KeptConfig::new(1, 1);
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     for n in 0..4 {
         bench.caller(0, &another(n));

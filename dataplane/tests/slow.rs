@@ -30,6 +30,7 @@ use bench::invite;
 use bench::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::MediaIndex;
@@ -211,7 +212,7 @@ fn a_way_that_is_not_ours_and_a_program_of_this_host_are_reached_by_the_kernel()
 fn a_flood_to_a_silent_neighbour_leaves_room_to_others_and_is_counted() {
     let mut settings = lab::settings(1);
     settings.capacity.transactions = 4096;
-    settings.capacity.kept[0] = 4096;
+    settings.capacity.kept.page_count = 2048;
     let network = lab::network(1, 600, &[CALLER.ip()]);
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     for n in 0..KERNEL_MAILS {
@@ -482,7 +483,7 @@ fn a_loop_through_ourselves_ends() {
     let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(2));
     // It grows by a Via each time round.
-    settings.capacity.kept = [512, 128, 64];
+    settings.capacity.kept = KeptConfig::new(256, 64);
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     // RFC 3261 §16.3 step 4: once it comes round to where it was, whatever it may yet go.
     let endless = request("MESSAGE", "loop", "1", "m1", "", "").replace(": 70", ": 255");
@@ -675,7 +676,7 @@ fn nobody_on_the_wire_speaks_in_our_name() {
 fn too_much_for_ourselves_is_counted() {
     let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(1));
-    settings.capacity.kept[2] = 64;
+    settings.capacity.kept.large_count = 64;
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     // All of them are read in one turn, and each goes to ourselves: 1 MiB holds 16.
     for n in 0..20 {

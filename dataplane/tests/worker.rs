@@ -30,6 +30,7 @@ use bench::invite;
 use bench::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::ring::FakeConfig;
@@ -442,7 +443,7 @@ fn a_full_table_refuses_with_503_and_remembers_it() {
     settings.capacity = Capacity {
         transactions: 4,
         calls: 2,
-        kept: [16, 4, 1],
+        kept: KeptConfig::new(8, 1),
     };
     let network = lab::network(1, 1500, &lab::everybody());
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
@@ -478,7 +479,7 @@ fn the_bye_of_every_call_finds_room_in_a_full_table() {
     settings.capacity = Capacity {
         transactions: 6,
         calls: 4,
-        kept: [32, 8, 1],
+        kept: KeptConfig::new(16, 1),
     };
     let network = lab::network(1, 1500, &lab::everybody());
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);

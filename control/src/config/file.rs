@@ -16,6 +16,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 use trunkline_bpf::ModeWish as XdpMode;
 use trunkline_bpf::VIDS;
+use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::media::ChecksumPolicy;
 use trunkline_dataplane::ring::ModeWish as ZeroCopy;
 use trunkline_dataplane::sys::memory::Hugepages;
@@ -58,7 +59,7 @@ pub(super) struct File {
     pub ring_tx: Spanned<u32>,
     pub transactions: u32,
     pub calls: u32,
-    pub kept: [u32; 3],
+    pub kept: KeptConfig,
     pub interfaces: Vec<Interface>,
     pub listens: Vec<Listen>,
     pub media: Vec<Media>,
@@ -311,7 +312,7 @@ impl File {
             ring_tx: Spanned::new(0..0, 2048),
             transactions: 131_072,
             calls: 32_768,
-            kept: [65_536, 2048, 64],
+            kept: KeptConfig::new(16_384, 64),
             interfaces: Vec::new(),
             listens: Vec::new(),
             media: Vec::new(),
@@ -366,12 +367,18 @@ impl File {
             self.calls = *capacity
                 .integer("calls", 16..=1 << 20, self.calls)
                 .get_ref();
-            let [small, medium, large] = self.kept;
-            self.kept = [
-                *capacity.integer("kept_1k", 16..=1 << 21, small).get_ref(),
-                *capacity.integer("kept_4k", 4..=1 << 18, medium).get_ref(),
-                *capacity.integer("kept_64k", 1..=1 << 14, large).get_ref(),
-            ];
+            let KeptConfig {
+                page_count,
+                large_count,
+            } = self.kept;
+            self.kept = KeptConfig::new(
+                *capacity
+                    .integer("kept_4k", 4..=1 << 19, page_count)
+                    .get_ref(),
+                *capacity
+                    .integer("kept_64k", 1..=1 << 14, large_count)
+                    .get_ref(),
+            );
             capacity.finish();
         }
     }

@@ -25,7 +25,6 @@ mod pool;
 mod umem;
 
 pub use kept::Kept;
-pub use kept::KeptClass;
 pub use kept::KeptConfig;
 pub use kept::KeptSlab;
 pub use kept::KeptUse;

@@ -84,7 +84,7 @@ impl Bench {
         settings.capacity = Capacity {
             transactions: 6,
             calls: 2,
-            kept: [8, 4, 1],
+            kept: crate::frame::KeptConfig::new(6, 1),
         };
         for (range, (first, _)) in settings.media.iter_mut().zip(lab::MEDIA_PORTS) {
             range.ports = first..=first + 7;

@@ -198,14 +198,29 @@ pub fn refusal(
     Ok(met.into_iter().all(|met| met).then_some(len))
 }
 
-/// Writes the ACK for a final response other than 2xx to `invite`, which is the INVITE as
-/// we sent it (RFC 3261 §17.1.1.3): To is the response's, the one Via is the top one of
-/// the INVITE, Route as in the INVITE.
+/// Writes the front of the ACK for a failure of `invite`, which is the INVITE as we sent it:
+/// what no response repeats (RFC 3261 §17.1.1.3). Its Request-URI, its top Via as the one
+/// Via, its Routes. It is all that has to be kept of the INVITE.
 ///
 /// # Errors
 /// [`TooLong`] when `out` is too short.
-pub fn ack(invite: &Message<'_>, response: &Message<'_>, out: &mut [u8]) -> Result<usize, TooLong> {
-    follow(invite, b"ACK", response.text(response.to().value), out)
+pub fn ack_head(invite: &Message<'_>, out: &mut [u8]) -> Result<usize, TooLong> {
+    let mut text = Text::new(out);
+    head(&mut text, invite, b"ACK");
+    text.finish()
+}
+
+/// Writes the ACK for `response`, a final one other than 2xx, behind what [`ack_head`] wrote:
+/// From, To, Call-ID and the number of CSeq as the response has them (RFC 3261 §17.1.1.3). It
+/// came with our branch, and all but To it repeats from the INVITE (§8.2.6.2).
+///
+/// # Errors
+/// [`TooLong`] when `out` is too short.
+pub fn ack(head: &[u8], response: &Message<'_>, out: &mut [u8]) -> Result<usize, TooLong> {
+    let mut text = Text::new(out);
+    text.push(head);
+    tail(&mut text, response, b"ACK");
+    text.finish()
 }
 
 /// Writes the CANCEL of `invite`, which is the INVITE as we sent it (RFC 3261 §9.1).
@@ -213,19 +228,15 @@ pub fn ack(invite: &Message<'_>, response: &Message<'_>, out: &mut [u8]) -> Resu
 /// # Errors
 /// [`TooLong`] when `out` is too short.
 pub fn cancel(invite: &Message<'_>, out: &mut [u8]) -> Result<usize, TooLong> {
-    follow(invite, b"CANCEL", invite.text(invite.to().value), out)
+    let mut text = Text::new(out);
+    head(&mut text, invite, b"CANCEL");
+    tail(&mut text, invite, b"CANCEL");
+    text.finish()
 }
 
-/// A request that goes where its INVITE went, and names its transaction.
-fn follow(
-    invite: &Message<'_>,
-    method: &[u8],
-    to: &[u8],
-    out: &mut [u8],
-) -> Result<usize, TooLong> {
-    let mut text = Text::new(out);
+/// The front of a request that goes where its INVITE went, and names its transaction.
+fn head(text: &mut Text<'_>, invite: &Message<'_>, method: &[u8]) {
     let uri = invite.request_uri().unwrap_or_default();
-    let (number, ..) = invite.cseq();
     for part in [
         method,
         b" ",
@@ -239,11 +250,16 @@ fn follow(
     for header in invite.headers_in(HeaderName::Route) {
         text.push(invite.text(header.line));
     }
+}
+
+/// The rest of it, with the fields of the INVITE or of a response to it.
+fn tail(text: &mut Text<'_>, source: &Message<'_>, method: &[u8]) {
+    let (number, ..) = source.cseq();
     text.push(b"Max-Forwards: 70\r\n");
     let values = [
-        (&b"From: "[..], invite.text(invite.from().value)),
-        (b"To: ", to),
-        (b"Call-ID: ", invite.call_id()),
+        (&b"From: "[..], source.text(source.from().value)),
+        (b"To: ", source.text(source.to().value)),
+        (b"Call-ID: ", source.call_id()),
     ];
     for (name, value) in values {
         text.push(name);
@@ -255,7 +271,6 @@ fn follow(
     for part in [b" ", method, b"\r\nContent-Length: 0\r\n\r\n"] {
         text.push(part);
     }
-    text.finish()
 }
 
 /// The reason phrase of a status code (RFC 3261 §21); that of its class where the code is

@@ -101,7 +101,11 @@ fn an_ack_names_the_invites_transaction_and_the_responses_to() {
     let answer = answer.replacen("bob@example.com>", "bob@example.com>;tag=t", 1);
     let answer = Message::scan(answer.as_bytes()).unwrap();
     assert_eq!(
-        built(|message, out| ack(message, &answer, out)),
+        built(|message, out| {
+            let mut head = [0; 2_048];
+            let head_len = ack_head(message, &mut head)?;
+            ack(&head[..head_len], &answer, out)
+        }),
         "ACK sip:bob@192.0.2.4 SIP/2.0\r\n\
          Via: SIP/2.0/UDP a.example.com;branch=z9hG4bKa;rport\r\n\
          Route: <sip:r1;lr>,\r\n <sip:r2;lr>\r\n\

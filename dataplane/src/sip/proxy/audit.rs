@@ -16,7 +16,6 @@ use super::Proxy;
 use super::Timer;
 use super::media::call_ref;
 use crate::frame::Kept;
-use crate::frame::KeptClass;
 use crate::media::CallRef;
 use crate::sip::call::Call;
 use crate::sip::index::Index;
@@ -153,11 +152,10 @@ impl Proxy {
         Ok(())
     }
 
-    /// The slots in use are those of the tokens held.
+    /// The pieces in use are those of the tokens held.
     fn audit_kept(&self) -> Result<(), String> {
         let requests = self.clients.tenants().map(|(_, client)| &client.message);
         let responses = self.servers.tenants().map(|(_, server)| &server.response);
-        let mut held = [0; KeptClass::ALL.len()];
         let of_contexts = self.contexts.tenants().flat_map(|(_, context)| {
             let best = context
                 .best
@@ -166,14 +164,17 @@ impl Proxy {
             [Some(&context.request), best, context.challenges.as_ref()]
         });
         let of_transactions = requests.chain(responses).map(Option::as_ref);
-        for kept in of_transactions.chain(of_contexts).flatten() {
-            held[Kept::class(kept) as usize] += 1;
-        }
-        let used = KeptClass::ALL.map(|class| self.kept.occupancy(class).used_count);
+        let held: Vec<&Kept> = of_transactions.chain(of_contexts).flatten().collect();
+        let bytes: usize = held.iter().map(|kept| kept.room()).sum();
+        let held = (held.len() as u64, bytes as u64);
+        let used = self.kept.occupancy();
+        let used = (u64::from(used.message_count), used.bytes());
         if held == used {
             Ok(())
         } else {
-            Err(format!("{used:?} kept messages in use, {held:?} held"))
+            Err(format!(
+                "{used:?} kept messages and their bytes in use, {held:?} held"
+            ))
         }
     }
 

@@ -218,6 +218,17 @@ impl Proxy {
         self.request = room;
     }
 
+    /// Answers 100 while targets are being tried.
+    pub(super) fn still_trying(&mut self, id: Id, server: Id, step: &mut Step<'_>) {
+        let mut room = std::mem::take(&mut self.request);
+        if let Some((len, arrival)) = self.copy_request(id, &mut room)
+            && let Ok(request) = Message::scan(&room[..len])
+        {
+            self.answer_of_own(server, &request, arrival, 100, step);
+        }
+        self.request = room;
+    }
+
     fn answer_with(
         &mut self,
         server_id: Id,

@@ -179,6 +179,7 @@ impl Proxy {
             return Err(503);
         };
         self.transactions.insert(key, id);
+        self.arm_server(id);
         Ok(id)
     }
 

@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use super::contexts;
-use super::kept_config;
 use super::merged::Merged;
 use super::refusal::Refusals;
 use crate::frame::KeptSlab;
@@ -98,7 +97,7 @@ pub fn tables(settings: &Settings) -> [Table; 8] {
         table(
             "kept messages",
             1,
-            KeptSlab::bytes_of(kept_config(capacity)),
+            KeptSlab::bytes_of(capacity.kept),
             "Messages that may have to be sent again; a message takes the smallest piece it fits.",
         ),
         table(

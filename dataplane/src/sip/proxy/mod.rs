@@ -83,8 +83,6 @@ use super::transaction::Server;
 use crate::counters::Counter;
 use crate::counters::Counters;
 use crate::counters::trunks::TrunkCounters;
-use crate::frame::KeptClass;
-use crate::frame::KeptConfig;
 use crate::frame::KeptSlab;
 use crate::ids::ListenIndex;
 use crate::ids::WorkerId;
@@ -94,7 +92,6 @@ use crate::limits::SIP_LEN_MAX;
 use crate::media::CallRef;
 use crate::media::Ports;
 use crate::route::Dial;
-use crate::settings::Capacity;
 use crate::settings::Listen;
 use crate::settings::MediaRange;
 use crate::settings::SessionTimer;
@@ -207,7 +204,7 @@ impl Proxy {
             merged: Merged::new(capacity.transactions),
             session: settings.session,
             texts: TextStore::new(capacity.calls.saturating_mul(DIALOG_BLOCKS_PER_CALL)),
-            kept: KeptSlab::new(kept_config(capacity)),
+            kept: KeptSlab::new(capacity.kept),
             ports: media::pools(worker, settings),
             refusals: Refusals::default(),
             trunks: TrunkCounters::new(settings.trunks.len()),
@@ -328,8 +325,9 @@ impl Proxy {
         );
         counters.set(Counter::CallsNow, self.calls.count() as u64);
         counters.set(Counter::ContextsNow, self.contexts.count() as u64);
-        let kept = KeptClass::ALL.map(|class| self.kept.occupancy(class).used_count);
-        counters.set(Counter::KeptNow, kept.into_iter().map(u64::from).sum());
+        let kept = self.kept.occupancy();
+        counters.set(Counter::KeptNow, kept.message_count.into());
+        counters.set(Counter::KeptBytesNow, kept.bytes());
     }
 
     /// What was counted of each trunk.
@@ -551,16 +549,6 @@ impl Proxy {
             Ok(len) => Ok(effects.send(len, to, listen)),
             Err(_) => Err(Counter::SipTooLong),
         }
-    }
-}
-
-/// How many messages are kept.
-const fn kept_config(capacity: Capacity) -> KeptConfig {
-    let [small_count, medium_count, large_count] = capacity.kept;
-    KeptConfig {
-        small_count,
-        medium_count,
-        large_count,
     }
 }
 

@@ -64,7 +64,8 @@ impl Proxy {
                 outcome
             }
             Heard::Ack => {
-                self.resend_request(id, step);
+                step.counters.count(Counter::Retransmissions);
+                self.send_ack(id, message, step);
                 Counter::SipAbsorbed
             }
             Heard::Absorb => Counter::SipAbsorbed,
@@ -90,25 +91,35 @@ impl Proxy {
         }
     }
 
-    /// RFC 3261 §17.1.1.3: the ACK to a failure is ours to send, and takes the place of the
-    /// INVITE among the kept messages.
+    /// RFC 3261 §17.1.1.3: the ACK to a failure is ours to send, and what has to be kept for it
+    /// takes the place of the INVITE.
     fn acknowledge_failure(&mut self, id: Id, response: &Message<'_>, step: &mut Step<'_>) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        let (to, listen) = (client.destination, client.listen);
         let Some(kept) = client.message.take() else {
             return;
         };
-        let room = step.effects.room();
         let built = Message::scan(self.kept.bytes(&kept))
             .ok()
-            .and_then(|invite| build::ack(&invite, response, room).ok());
+            .and_then(|invite| build::ack_head(&invite, &mut self.scratch).ok());
         self.kept.release(kept);
-        let Some(len) = built else { return };
-        let ack = self.kept.put(step.effects.send(len, to.addr(), listen));
-        if let Some(client) = self.clients.get_mut(id) {
-            client.message = ack;
+        client.message = built.and_then(|len| self.kept.put(&self.scratch[..len]));
+        self.send_ack(id, response, step);
+    }
+
+    /// Acknowledges a failure, each time that it comes.
+    fn send_ack(&self, id: Id, response: &Message<'_>, step: &mut Step<'_>) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        let Some(head) = client.message.as_ref() else {
+            return;
+        };
+        let head = self.kept.bytes(head);
+        if let Ok(len) = build::ack(head, response, step.effects.room()) {
+            step.effects
+                .send(len, client.destination.addr(), client.listen);
         }
     }
 
@@ -147,7 +158,10 @@ impl Proxy {
             return Counter::SipAbsorbed;
         };
         let state = self.servers.get(id).map(|server| server.state);
-        if !self.respond(id, status, step) {
+        // RFC 4320 §4.2: a 408 to another request than INVITE ends its transaction in silence.
+        let silent = status == 408 && message.method() != Method::Invite;
+        let silent = silent && state == Some(ServerState::Proceeding);
+        if !self.respond(id, status, step) && !silent {
             return self.unwanted(client, repeated, message, arrival, step);
         }
         if state == Some(ServerState::Accepted) && !repeated {
@@ -164,6 +178,9 @@ impl Proxy {
         let described = self.describe_or_pass(message, call, from, step);
         self.negotiate(described, call, Some(id), step);
         self.conclude(message, call, from, id, step);
+        if silent {
+            return Counter::SipAbsorbed;
+        }
         if let Some(sender) = sender
             && (200..300).contains(&status)
             && refreshes(message.method())
@@ -180,9 +197,7 @@ impl Proxy {
             return false;
         };
         let may = server.respond(status, step.now);
-        if may {
-            self.arm_server(id);
-        }
+        self.arm_server(id);
         may
     }
 

@@ -10,6 +10,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::report::CallState;
 use crate::sip::slab::Id;
+use crate::sip::transaction::Branches;
 use crate::sip::transaction::Cancel;
 use crate::sip::transaction::Client;
 use crate::sip::transaction::ClientFired;
@@ -189,6 +190,17 @@ impl Proxy {
             ServerFired::Nothing => self.arm_server(id),
             ServerFired::Resend => {
                 self.resend_response(id, step);
+                self.arm_server(id);
+            }
+            ServerFired::Trying => {
+                // RFC 4320 §4.1: a 100 so late, and no other provisional response.
+                match self.servers.get(id).map(|server| server.branches) {
+                    Some(Branches::One(client)) => {
+                        self.answer_upstream(client, id, 100, step);
+                    }
+                    Some(Branches::Context(context)) => self.still_trying(context, id, step),
+                    Some(Branches::None) | None => {}
+                }
                 self.arm_server(id);
             }
             ServerFired::End => self.end_server(id),

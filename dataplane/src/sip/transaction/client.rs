@@ -84,7 +84,7 @@ pub struct Client {
     pub destination: Endpoint,
     /// From which listen.
     pub listen: ListenIndex,
-    /// The request as sent; after a failure of an INVITE the ACK to it.
+    /// The request as sent; after a failure of an INVITE the front of the ACK to it.
     pub message: Option<Kept>,
     /// The server transaction that it carries on.
     pub server: Option<Id>,
@@ -163,11 +163,13 @@ impl Client {
             if self.cancel == Cancel::No && (first || status != 100) {
                 self.timers.end_in(TIMER_C_MS, now);
             }
-        } else if first && self.timers.is_resending() {
-            // RFC 3261 §17.1.2.2: in Proceeding Timer E runs at T2.
-            self.timers.resend_in(T2, now);
+        } else {
+            // RFC 3261 §17.1.2.2: once it fires in Proceeding, Timer E is set to T2.
+            self.timers.interval_ms = T2;
         }
-        if status == 100 {
+        // RFC 4320 §4.1: others than INVITE get no provisional response but 100, which is
+        // hop by hop (RFC 3261 §16.7 step 5).
+        if status == 100 || !self.invite() {
             Heard::Absorb
         } else {
             Heard::Forward
@@ -267,12 +269,7 @@ mod tests {
     use std::net::SocketAddr;
 
     fn client(method: Method) -> Client {
-        let config = KeptConfig {
-            small_count: 1,
-            medium_count: 0,
-            large_count: 0,
-        };
-        let message = KeptSlab::new(config).put(b"INVITE").unwrap();
+        let message = KeptSlab::new(KeptConfig::new(1, 0)).put(b"INVITE").unwrap();
         let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
         Client::new(method, peer.into(), ListenIndex(0), message, Tick(0))
     }
@@ -313,8 +310,9 @@ mod tests {
     fn a_bye_that_proceeds_is_repeated_every_t2() {
         let mut client = client(Method::Bye);
         assert_eq!(client.hear(100, Tick::ms(100)), Heard::Absorb);
+        assert_eq!(client.hear(183, Tick::ms(110)), Heard::Absorb, "RFC 4320");
         let (sent, ..) = run(&mut client);
-        assert_eq!(sent[..3], [4100, 8100, 12100]);
+        assert_eq!(sent[..4], [500, 4500, 8500, 12500]);
     }
 
     #[test]

@@ -56,10 +56,6 @@ impl Timers {
         self.interval_ms = interval_ms;
     }
 
-    const fn is_resending(&self) -> bool {
-        self.resend_ms != OFF
-    }
-
     /// Stops the retransmissions.
     const fn stop_resending(&mut self) {
         self.resend_ms = OFF;

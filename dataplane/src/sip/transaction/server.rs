@@ -6,6 +6,7 @@ use super::Timers;
 use crate::frame::Kept;
 use crate::ids::ListenIndex;
 use crate::limits::T1_64_MS;
+use crate::limits::T1_MS;
 use crate::limits::T4_MS;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::slab::Id;
@@ -31,6 +32,8 @@ pub enum Fired {
     Nothing,
     /// Send the kept response again.
     Resend,
+    /// Answer 100: nothing else was answered for so long (RFC 4320 §4.1).
+    Trying,
     /// The transaction is over.
     End,
 }
@@ -78,6 +81,11 @@ impl Server {
         listen: ListenIndex,
         now: Tick,
     ) -> Server {
+        let mut timers = Timers::new(now);
+        if !invite {
+            timers.resend_in(TRYING_MS, now);
+            timers.end_in(OTHER_MS, now);
+        }
         Server {
             key,
             invite,
@@ -87,12 +95,13 @@ impl Server {
             response: None,
             branches: Branches::None,
             cancelled: false,
-            timers: Timers::new(now),
+            timers,
         }
     }
 
     /// Takes note that a response with this status goes out now. False where none may:
-    /// a final one has gone before, and this is not one more 2xx.
+    /// a final one has gone before, and this is not one more 2xx; or it is none that others
+    /// than INVITE get.
     #[must_use]
     pub fn respond(&mut self, status: u16, now: Tick) -> bool {
         match (self.state, status) {
@@ -109,8 +118,12 @@ impl Server {
                 self.timers.end_in(T1_64_MS, now);
                 if self.invite {
                     self.timers.resend_in(T1, now);
+                } else {
+                    self.timers.stop_resending();
                 }
-                true
+                // RFC 4320 §4.2: others than INVITE get no 408, and nothing in its place. The
+                // transaction stays, so that a repetition is not taken for a new request.
+                self.invite || status != 408
             }
             (ServerState::Accepted, 200..=299) => true,
             _ => false,
@@ -150,12 +163,22 @@ impl Server {
         if self.timers.has_ended(now) {
             Fired::End
         } else if self.timers.resends(now, T2) {
+            if self.state == ServerState::Proceeding {
+                self.timers.stop_resending();
+                return Fired::Trying;
+            }
             Fired::Resend
         } else {
             Fired::Nothing
         }
     }
 }
+
+/// RFC 4320 §4.1: when Timer E of who sent it is set to T2, after 500, 1,000 and 2,000 ms.
+const TRYING_MS: u16 = T1 * 7;
+/// How long others than INVITE may take in all: who sent it listens for 64·T1 (Timer F), and so
+/// does our own client transaction, which ends first. Nothing late goes out (RFC 4320 §4.2).
+const OTHER_MS: u64 = T1_64_MS + T1_MS;
 
 #[cfg(test)]
 mod tests {
@@ -177,7 +200,7 @@ mod tests {
             match server.fire(now) {
                 Fired::Resend => sent.push(now.as_ms()),
                 Fired::End => return (sent, now.as_ms()),
-                Fired::Nothing => panic!("woken for nothing at {now:?}"),
+                other => panic!("{other:?} at {now:?}"),
             }
         }
     }
@@ -227,5 +250,21 @@ mod tests {
         assert!(server.respond(200, Tick(0)) && !server.respond(200, Tick(0)));
         assert!(server.answers_repetition());
         assert_eq!(run(&mut server), (vec![], 32_000));
+    }
+
+    #[test]
+    fn other_methods_get_one_100_when_timer_e_is_at_t2_and_no_408() {
+        let mut server = server(false);
+        assert_eq!(server.due().as_ms(), 3_500);
+        assert_eq!(server.fire(Tick::ms(3_500)), Fired::Trying);
+        assert_eq!(server.due().as_ms(), 32_500, "one, and nothing late");
+        assert!(!server.respond(408, Tick::ms(4_000)));
+        assert!(!server.respond(200, Tick::ms(4_001)));
+        assert_eq!(run(&mut server), (vec![], 36_000));
+    }
+
+    #[test]
+    fn an_invite_waits_for_its_answer_without_a_timer() {
+        assert_eq!(server(true).due(), Tick::NEVER);
     }
 }

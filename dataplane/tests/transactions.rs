@@ -1,0 +1,142 @@
+//! The four machines of RFC 3261 §17 with RFC 6026 and RFC 4320 as whole workers on fake rings
+//! show them: what is repeated, what is answered, what is silent, and how much memory it takes.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod bench;
+
+use bench::Bench;
+use bench::answer;
+use bench::call::CALLEE_MEDIA;
+use bench::call::CALLER_MEDIA;
+use bench::call::CONTACT;
+use bench::call::status;
+use bench::call::to_callee;
+use bench::call::to_caller;
+use bench::header;
+use bench::invite;
+use bench::request;
+use bench::sdp;
+use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::sip::transaction::CLIENT_LEN;
+use trunkline_dataplane::sip::transaction::SERVER_LEN;
+
+fn message(call_id: &str) -> String {
+    request("MESSAGE", call_id, "1", "m1", "", "")
+}
+
+#[test]
+fn another_request_than_invite_gets_one_100_after_three_and_a_half_seconds() {
+    // RFC 4320 §4.1.
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &message("slow")));
+    // What comes from below is not passed, be it early or another provisional response.
+    for early in ["100 Trying", "183 Session Progress"] {
+        assert!(bench.callee(0, &answer(&sent, early, "", "")).is_empty());
+    }
+    let early = bench.pass_ms(3_400);
+    assert!(early.iter().all(|left| left.destination == bench::CALLEE));
+    assert!(
+        bench.caller(0, &message("slow")).is_empty(),
+        "nothing to repeat yet"
+    );
+    let trying = bench.pass_ms(200);
+    let trying = to_caller(&trying);
+    assert_eq!(status(&trying), "100");
+    assert_eq!(header(&trying, "CSeq"), "1 MESSAGE");
+    assert!(!header(&trying, "To").contains("tag="));
+    assert_eq!(to_caller(&bench.caller(0, &message("slow"))), trying);
+    let more = bench.pass_ms(10_000);
+    assert!(more.iter().all(|left| left.destination == bench::CALLEE));
+    let ok = to_caller(&bench.callee(0, &answer(&sent, "200 OK", "", "")));
+    assert_eq!(status(&ok), "200");
+    bench.pass_ms(33_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn another_request_than_invite_is_never_told_of_a_time_out() {
+    // RFC 4320 §4.2: neither one from below nor our own.
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &message("late")));
+    let timed_out = answer(&sent, "408 Request Timeout", "", "");
+    assert!(bench.callee(0, &timed_out).is_empty());
+    assert!(
+        bench.caller(0, &message("late")).is_empty(),
+        "a repetition is no new request"
+    );
+    // Nothing late: what comes afterwards ends here.
+    bench.pass_ms(33_000);
+    assert!(bench.callee(0, &answer(&sent, "200 OK", "", "")).is_empty());
+    assert_eq!(bench.count(Counter::SipStrayResponse), 1);
+    bench.assert_at_rest();
+
+    let sent = to_callee(&bench.caller(0, &message("never")));
+    let left = bench.pass_ms(33_000);
+    let to_caller: Vec<_> = left
+        .iter()
+        .filter(|left| left.destination == bench::CALLER)
+        .map(|left| status(&left.text()).to_owned())
+        .collect();
+    assert_eq!(to_caller, ["100"]);
+    assert!(bench.callee(0, &answer(&sent, "200 OK", "", "")).is_empty());
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_failure_is_acknowledged_each_time_with_the_same_ack() {
+    // RFC 3261 §17.1.1.3, §17.1.1.2 Completed.
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &invite("busy", "")));
+    let busy = answer(&sent, "486 Busy Here", "", "");
+    // A server may complete our Via; the ACK carries it as we sent it.
+    let received = busy.replacen("10.77.2.1;branch", "10.77.2.1;received=10.77.2.1;branch", 1);
+    let ack = to_callee(&bench.callee(0, &received));
+    let via = sent.lines().find(|line| line.starts_with("Via")).unwrap();
+    assert_eq!(
+        ack,
+        format!(
+            "ACK sip:100@10.77.2.2 SIP/2.0\r\n{via}\r\nMax-Forwards: 70\r\n\
+             From: <sip:caller@10.77.1.2>;tag=caller\r\nTo: <sip:100@10.77.1.1>;tag=callee\r\n\
+             Call-ID: busy\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+        )
+    );
+    let again = bench.callee(0, &busy);
+    assert_eq!(again.len(), 1, "it is not passed on twice");
+    assert_eq!(to_callee(&again), ack);
+    bench.pass_ms(33_000);
+    assert!(bench.callee(0, &busy).is_empty(), "Timer D is over");
+    bench.assert_at_rest();
+}
+
+/// Bytes that the transactions of `bench` take: tables and kept messages.
+fn transaction_bytes(bench: &mut Bench, requests: usize) -> usize {
+    let kept = usize::try_from(bench.count(Counter::KeptBytesNow)).unwrap();
+    assert_eq!(
+        bench.count(Counter::TransactionsNow),
+        2 * requests as u64,
+        "a server and a client transaction each"
+    );
+    requests * (SERVER_LEN + CLIENT_LEN) + kept
+}
+
+#[test]
+fn an_invite_takes_four_kib_in_flight_one_with_a_stored_final_and_256_bytes_without() {
+    let mut bench = Bench::new(1);
+    let body = format!("{}a=x:{}\r\n", sdp(CALLER_MEDIA), "x".repeat(400));
+    let sent = to_callee(&bench.caller(0, &invite("busy", &body)));
+    assert!((900..1_024).contains(&sent.len()), "{}", sent.len());
+    let in_flight = transaction_bytes(&mut bench, 1);
+    assert!(in_flight <= 4_096, "{in_flight} bytes in flight");
+
+    bench.callee(0, &answer(&sent, "486 Busy Here", "", ""));
+    let failed = transaction_bytes(&mut bench, 1);
+    assert!(failed <= 1_024, "{failed} bytes with a stored final");
+
+    bench.pass_ms(60_000);
+    bench.assert_at_rest();
+    let sent = to_callee(&bench.caller(0, &invite("answered", &body)));
+    bench.callee(0, &answer(&sent, "180 Ringing", "", ""));
+    bench.callee(0, &answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA)));
+    let accepted = transaction_bytes(&mut bench, 1);
+    assert!(accepted <= 256, "{accepted} bytes that only linger");
+}
