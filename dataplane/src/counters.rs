@@ -256,6 +256,8 @@ pub enum Counter {
 
     Requests,
     Responses,
+    StatelessRequests,
+    StatelessResponses,
     Retransmissions,
     RetransmissionsAbsorbed,
     TransactionTimeouts,
@@ -402,7 +404,9 @@ pub const TABLE: &[Info] = &[
     row(Counter::SipOwnFull, "sip_own_full", Kind::Unsent, "SIP messages to a listen of this box for which too many waited already."),
 
     row(Counter::Requests, "requests", Kind::Event, "Well-formed SIP requests taken up by this worker."),
-    row(Counter::Responses, "responses", Kind::Event, "SIP responses matched to a transaction."),
+    row(Counter::Responses, "responses", Kind::Event, "SIP responses matched to a transaction, or to a request that went on without state."),
+    row(Counter::StatelessRequests, "stateless_requests", Kind::Event, "Requests sent on without state, since their listen or route keeps none."),
+    row(Counter::StatelessResponses, "stateless_responses", Kind::Event, "Responses to such requests, sent on."),
     row(Counter::Retransmissions, "retransmissions", Kind::Event, "SIP messages sent again by a timer or for a repeated request."),
     row(Counter::RetransmissionsAbsorbed, "retransmissions_absorbed", Kind::Event, "Repeated SIP requests that were recognised and not forwarded again."),
     row(Counter::TransactionTimeouts, "transaction_timeouts", Kind::Event, "Forwarded requests that no one answered in time."),

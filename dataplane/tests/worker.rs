@@ -73,7 +73,7 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
              Via: {via}\r\n\
              Record-Route: <sip:10.77.2.1;lr;tl={cookie}>\r\n\
              Record-Route: <sip:10.77.1.1;lr;tl={cookie}>\r\n\
-             Max-Forwards: 69\r\n{common}\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
+             Max-Forwards: 69\r\nMax-Breadth: 60\r\n{common}\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
              Contact: <sip:caller@10.77.1.2>\r\n\
              Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -114,7 +114,7 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
         assert_eq!(routes.lines().count(), 2);
         let expected = said
             .replace(&routes, "")
-            .replace("Max-Forwards: 70", "Max-Forwards: 69")
+            .replace("Max-Forwards: 70", "Max-Forwards: 69\r\nMax-Breadth: 60")
             .replace(
                 "Via: SIP/2.0/UDP 10.77.1.2;rport;branch=z9hG4bKb2",
                 &format!(

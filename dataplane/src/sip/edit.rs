@@ -270,6 +270,33 @@ pub fn set_max_forwards(
     }
 }
 
+/// Sets Max-Breadth, below Max-Forwards where there was none (RFC 5393 §5.3.3). One that says
+/// so already stays as it came.
+///
+/// # Errors
+/// As [`Splices::splice`].
+pub fn set_max_breadth(
+    message: &Message<'_>,
+    splices: &mut Splices,
+    max_breadth: u8,
+) -> Result<(), Refused> {
+    if message.max_breadth() == Some(max_breadth.into()) {
+        return Ok(());
+    }
+    if let Some(field) = message.max_breadth_field() {
+        return splices.splice(field.value, |out| out.decimal(max_breadth.into()));
+    }
+    let at = match message.max_forwards_field() {
+        Some(field) => field.line.end,
+        None => below_vias(message),
+    };
+    splices.splice(Span::empty(at), |out| {
+        out.push(b"Max-Breadth: ");
+        out.decimal(max_breadth.into());
+        out.push(b"\r\n");
+    })
+}
+
 /// Replaces the Request-URI (RFC 3261 §16.6 step 2). A response has none and stays as it
 /// is.
 ///

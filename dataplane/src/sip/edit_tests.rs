@@ -267,3 +267,21 @@ proptest! {
         prop_assert_eq!(&out[..len], &naive[..]);
     }
 }
+
+#[test]
+fn max_breadth_is_set_where_it_stands_or_below_max_forwards() {
+    // RFC 5393 §5.3.3.
+    let set = |text: &str, to| changed_from(text, |m, s| set_max_breadth(m, s, to));
+    let with = |value: &str| {
+        let line = format!("Max-Forwards: 70\r\nMax-Breadth: {value}\r\n");
+        REQUEST.replacen("Max-Forwards: 70\r\n", &line, 1)
+    };
+    assert_eq!(set(REQUEST, 60), with("60"));
+    for old in ["61", "4294967296", "many", ""] {
+        assert_eq!(set(&with(old), 60), with("60"), "{old}");
+    }
+    assert_eq!(set(&with("030"), 30), with("030"), "it says so already");
+    let none = REQUEST.replacen("Max-Forwards: 70\r\n", "", 1);
+    let below = none.replacen("\r\nRoute:", "\r\nMax-Breadth: 5\r\nRoute:", 1);
+    assert_eq!(set(&none, 5), below);
+}

@@ -27,6 +27,7 @@ pub enum HeaderName {
     Cseq,
     Contact,
     MaxForwards,
+    MaxBreadth,
     ContentLength,
     ContentType,
     ContentEncoding,
@@ -61,6 +62,7 @@ impl HeaderName {
                 | HeaderName::CallId
                 | HeaderName::Cseq
                 | HeaderName::MaxForwards
+                | HeaderName::MaxBreadth
                 | HeaderName::ContentLength
                 | HeaderName::ContentType
         )
@@ -85,6 +87,7 @@ impl HeaderName {
             7 if is(b"Expires") => HeaderName::Expires,
             9 if is(b"Supported") => HeaderName::Supported,
             9 if is(b"Timestamp") => HeaderName::Timestamp,
+            11 if is(b"Max-Breadth") => HeaderName::MaxBreadth,
             12 if is(b"Max-Forwards") => HeaderName::MaxForwards,
             12 if is(b"Content-Type") => HeaderName::ContentType,
             12 if is(b"Record-Route") => HeaderName::RecordRoute,
@@ -109,6 +112,7 @@ impl HeaderName {
             b'F' if line.starts_with(b"From:") => (HeaderName::From, 4),
             b'T' if line.starts_with(b"To:") => (HeaderName::To, 2),
             b'M' if line.starts_with(b"Max-Forwards:") => (HeaderName::MaxForwards, 12),
+            b'M' if line.starts_with(b"Max-Breadth:") => (HeaderName::MaxBreadth, 11),
             b'R' if line.starts_with(b"Route:") => (HeaderName::Route, 5),
             b'R' if line.starts_with(b"Record-Route:") => (HeaderName::RecordRoute, 12),
             b'C' if line.starts_with(b"CSeq:") => (HeaderName::Cseq, 4),

@@ -44,8 +44,11 @@ pub type TagText = [u8; 16];
 pub enum Kind {
     /// A client transaction in the slab.
     Stateful = 0,
-    /// Nothing: an ACK to a 2xx.
-    Stateless = 1,
+    /// Nothing: an ACK to a 2xx, which has no response.
+    Ack = 1,
+    /// Nothing: a request that went on without state, whose response finds its way by the Via
+    /// below. No worker owns it: each makes the same of it.
+    Stateless = 2,
 }
 
 /// What a branch of ours says.
@@ -107,7 +110,10 @@ impl Identity {
     pub fn branch(&self, kind: Kind, id: Id, loop_hash: u32) -> BranchText {
         let mut raw = [0; BRANCH_LEN];
         raw[0] = kind as u8;
-        raw[1] = self.worker.0;
+        raw[1] = match kind {
+            Kind::Stateful | Kind::Ack => self.worker.0,
+            Kind::Stateless => 0,
+        };
         raw[2..4].copy_from_slice(&self.boot.to_be_bytes());
         raw[4..8].copy_from_slice(&id.slot.to_be_bytes());
         raw[8..10].copy_from_slice(&id.generation.to_be_bytes());
@@ -143,7 +149,8 @@ impl Identity {
         }
         let kind = match raw[0] {
             0 => Kind::Stateful,
-            1 => Kind::Stateless,
+            1 => Kind::Ack,
+            2 => Kind::Stateless,
             _ => return Err(NotOurs::Forged),
         };
         Ok(Branch {

@@ -233,6 +233,18 @@ impl<'m> Message<'m> {
         self.field(HeaderName::MaxForwards)
     }
 
+    /// Max-Breadth (RFC 5393 §5.3), if it is there and is a number.
+    #[must_use]
+    pub fn max_breadth(&self) -> Option<u32> {
+        scan::number(self.text(self.max_breadth_field()?.value), u32::MAX)
+    }
+
+    /// Where Max-Breadth stands.
+    #[must_use]
+    pub fn max_breadth_field(&self) -> Option<Field> {
+        self.field(HeaderName::MaxBreadth)
+    }
+
     /// Where Content-Length stands. What it says is the length of [`Message::body`].
     #[must_use]
     pub fn content_length_field(&self) -> Option<Field> {

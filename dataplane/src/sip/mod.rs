@@ -29,6 +29,7 @@ mod session;
 mod siphash;
 mod sixteen;
 mod slab;
+pub mod strict;
 mod texts;
 pub mod transaction;
 pub mod uac;

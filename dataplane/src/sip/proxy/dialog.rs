@@ -7,6 +7,7 @@ use super::Arrival;
 use super::Proxy;
 use super::Step;
 use super::forward::Way;
+use super::forward::max_breadth;
 use super::session::refreshes;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
@@ -118,6 +119,7 @@ impl Proxy {
             listen,
             routes: dialog.routes,
             our_host: None,
+            breadth: max_breadth(message),
         })
     }
 

@@ -11,6 +11,7 @@ use super::Step;
 use super::best::OfTarget;
 use super::context::Context;
 use super::forward::Way;
+use super::forward::max_breadth;
 use super::targets::Target;
 use super::targets::Targets;
 use super::unedited_status;
@@ -28,9 +29,6 @@ use crate::sip::transaction::Client;
 use crate::sip::transaction::ClientState;
 use crate::sip::uri::Uri;
 use crate::span::Span;
-
-/// RFC 5393 §5.3.3: the Max-Breadth of a request that has none.
-const MAX_BREADTH: u8 = 60;
 
 /// A target that is tried, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +91,7 @@ impl Proxy {
         let scheme_len = memchr::memchr(b':', text).map_or(0, |colon| colon + 1);
         let called = text.get(scheme_len..).unwrap_or_default();
         let route = self.dial.route(caller, called).ok_or(404_u16)?;
-        let breadth = MAX_BREADTH;
+        let breadth = max_breadth(message);
         let targets = Targets::of(&self.dial, route, breadth);
         if targets.count() == 0 {
             return Err(480);
@@ -201,10 +199,10 @@ impl Proxy {
             server,
             caller,
             target,
-            ..
+            breadth,
         } = attempt;
         self.splices.clear();
-        let way = self.way_to(message, target)?;
+        let way = self.way_to(message, target, breadth)?;
         if makes_dialogs(message.method()) {
             let sides = self.sides_of(message, arrival.listen, way.listen);
             self.record_route(message, sides).map_err(unedited_status)?;
@@ -244,7 +242,7 @@ impl Proxy {
 
     /// The way to a target. A Request-URI that names us is made the target's (RFC 3261 §16.6
     /// step 2); any other stays, and the request goes to the target all the same (step 7).
-    fn way_to(&self, message: &Message<'_>, target: Target) -> Result<Way, u16> {
+    fn way_to(&self, message: &Message<'_>, target: Target, breadth: u8) -> Result<Way, u16> {
         let uri = message.request_uri().ok_or(400_u16)?;
         let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
         let trunk = self.dial.trunk(target.trunk).ok_or(480_u16)?;
@@ -254,6 +252,7 @@ impl Proxy {
             listen: trunk.listen,
             routes: self.our_preloaded_routes(message),
             our_host: self.our_host(&parts),
+            breadth,
         })
     }
 
@@ -395,7 +394,7 @@ impl Proxy {
     }
 
     /// RFC 3261 §16.4: Route values that name us, put there by a client that was told to.
-    fn our_preloaded_routes(&self, message: &Message<'_>) -> usize {
+    pub(super) fn our_preloaded_routes(&self, message: &Message<'_>) -> usize {
         let names_us = |uri: Span| {
             let uri = Uri::read(message.bytes(), uri).ok();
             uri.is_some_and(|uri| self.our_host(&uri).is_some())

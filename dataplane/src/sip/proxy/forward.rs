@@ -22,6 +22,7 @@ use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
+use crate::sip::strict;
 use crate::sip::transaction::Branches;
 use crate::sip::transaction::Client;
 use crate::sip::transaction::Server;
@@ -31,6 +32,15 @@ use crate::text::Text;
 /// What a proxy sets where there is no Max-Forwards (RFC 3261 §16.6 step 3), and the most that
 /// we let pass: 255 asked for by a stranger would be as many rounds of a loop.
 const MAX_FORWARDS: u8 = 70;
+
+/// RFC 5393 §5.3.3: what a proxy sets where there is no Max-Breadth, and the most that it lets pass.
+const MAX_BREADTH: u8 = 60;
+
+/// How many branches a request may be split into in all: what its Max-Breadth says, at most 60.
+pub(super) fn max_breadth(message: &Message<'_>) -> u8 {
+    let asked = message.max_breadth().unwrap_or(MAX_BREADTH.into());
+    u8::try_from(asked).map_or(MAX_BREADTH, |asked| asked.min(MAX_BREADTH))
+}
 
 /// A Record-Route URI: `sip:`, our address, `;lr;`, the cookie's name and the cookie.
 const RECORD_ROUTE_LEN: usize =
@@ -47,6 +57,8 @@ pub(super) struct Way {
     pub routes: usize,
     /// The hostport in the Request-URI that names us, to be replaced by the next hop's.
     pub our_host: Option<Span>,
+    /// What of the request's Max-Breadth goes with it, see [`max_breadth`].
+    pub breadth: u8,
 }
 
 impl Proxy {
@@ -130,6 +142,10 @@ impl Proxy {
             hops.saturating_sub(1).min(MAX_FORWARDS)
         });
         edit::set_max_forwards(message, splices, hops)?;
+        edit::set_max_breadth(message, splices, way.breadth)?;
+        if strict::is_next(message, way.routes) {
+            return strict::wind(message, splices, way.routes);
+        }
         if way.routes > 0 {
             edit::remove_routes(message, splices, way.routes)?;
         }
@@ -276,7 +292,7 @@ impl Proxy {
 
     /// What decides where a request goes (RFC 3261 §16.6 step 8): the trunk that it comes from,
     /// Request-URI and Routes; and what tells it from others. The method is excluded so that
-    /// CANCEL and ACK have their INVITE's.
+    /// CANCEL and ACK have their INVITE's, and the To tag, which the ACK to a failure has more.
     pub(super) fn way_hash(&self, message: &Message<'_>, arrival: Arrival) -> u64 {
         let uri = message
             .request_uri()
@@ -295,7 +311,6 @@ impl Proxy {
             &routes_below.to_be_bytes(),
             uri,
             message.from_tag().unwrap_or_default(),
-            message.to_tag().unwrap_or_default(),
             message.call_id(),
             &cseq.to_be_bytes(),
         ])
@@ -325,14 +340,23 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Counter {
         // The branch of a repetition is the same: it is made of the request's own.
-        let key = self.transaction_key(message, b"ACK");
-        let bytes = key.to_be_bytes();
-        let id = Id::new(
-            u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-            u16::from_be_bytes([bytes[4], bytes[5]]),
-        );
+        let [a, b, c, d, e, f, ..] = self.transaction_key(message, b"ACK").to_be_bytes();
+        let id = Id::new(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]));
+        self.send_on(message, arrival, way, Kind::Ack, id, step)
+    }
+
+    /// Edits and sends a request that no client transaction carries.
+    pub(super) fn send_on(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        way: Way,
+        kind: Kind,
+        id: Id,
+        step: &mut Step<'_>,
+    ) -> Counter {
         let loop_hash = self.loop_hash(message, arrival);
-        let branch = self.identity.branch(Kind::Stateless, id, loop_hash);
+        let branch = self.identity.branch(kind, id, loop_hash);
         if let Err(refused) = self.edit_request(message, arrival, way, &branch) {
             return unedited(refused);
         }

@@ -31,7 +31,8 @@ impl Proxy {
             return Counter::SipAbsorbed;
         }
         let Some(dialog) = self.in_dialog(message, arrival.source.ip()) else {
-            return Counter::SipStrayAck;
+            let followed = self.follow_stateless(message, arrival, step);
+            return followed.unwrap_or(Counter::SipStrayAck);
         };
         if message.max_forwards() == Some(0) {
             return Counter::SipNotRoutable;
@@ -88,7 +89,10 @@ impl Proxy {
         // Whoever knows the branch but is not the caller cancels nothing.
         let invite = invite.filter(|server| server.reply_to.ip() == arrival.source.ip());
         let Some(invite) = invite else {
-            return self.answer(message, arrival, 481, &[], step);
+            // RFC 3261 §16.10 would have us send it on, without state, whatever it cancels. Only
+            // what went on without state has a branch that it could meet below.
+            let followed = self.follow_stateless(message, arrival, step);
+            return followed.unwrap_or_else(|| self.answer(message, arrival, 481, &[], step));
         };
         let pending = invite.state == ServerState::Proceeding;
         let branches = invite.branches;

@@ -4,7 +4,9 @@
 //! [`Effects`]. It owns the transactions, the calls, the kept messages, the worker's
 //! slice of the media ports, and one timer for each transaction and call.
 //!
+//! - `preprocess`: what a request is made before it is looked at
 //! - `request`: validation and routing
+//! - `stateless`: forwarding without state
 //! - `dialog`: what belongs to a dialog, and where it goes
 //! - `fork`, `targets`: to whom it goes: one, several at once, one after the other
 //! - `forward`: the edits on the way, and the transactions
@@ -42,12 +44,14 @@ mod media;
 pub mod memory;
 mod merged;
 mod negotiate;
+mod preprocess;
 mod refusal;
 mod remember;
 mod request;
 mod response;
 mod session;
 mod settle;
+mod stateless;
 mod targets;
 mod timers;
 mod undelivered;
@@ -174,6 +178,8 @@ pub struct Proxy {
     scratch: Box<[u8]>,
     /// A kept message that is taken up again, while it is.
     request: Box<[u8]>,
+    /// A request as preprocessing has it.
+    changed: Box<[u8]>,
 }
 
 impl Proxy {
@@ -212,6 +218,7 @@ impl Proxy {
             splices: Box::default(),
             scratch: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             request: vec![0; SIP_LEN_MAX].into_boxed_slice(),
+            changed: vec![0; SIP_LEN_MAX].into_boxed_slice(),
         }
     }
 
@@ -223,13 +230,19 @@ impl Proxy {
             if self.dial.trunk_of(arrival.source.ip()).is_none() {
                 return Owner::Nobody(Counter::SipSourceUnknown);
             }
+            if self.is_stateless(message, arrival) {
+                return Owner::Mine;
+            }
             self.identity.owner(message.call_id(), self.workers)
         } else {
             let via = message.via();
             let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
             match self.identity.read_branch(branch) {
-                Ok(branch) if branch.kind == Kind::Stateful => branch.worker,
-                Ok(_) => return Owner::Nobody(Counter::SipStrayResponse),
+                Ok(branch) => match branch.kind {
+                    Kind::Stateful => branch.worker,
+                    Kind::Stateless => return Owner::Mine,
+                    Kind::Ack => return Owner::Nobody(Counter::SipStrayResponse),
+                },
                 Err(NotOurs::Stale) => return Owner::Nobody(Counter::SipBranchStale),
                 Err(NotOurs::Forged) => return Owner::Nobody(Counter::SipBranchForged),
             }
@@ -257,6 +270,11 @@ impl Proxy {
             return self.response(message, arrival, step);
         }
         step.counters.count(Counter::Requests);
+        self.preprocess(message, arrival, step)
+    }
+
+    /// Takes up a request, preprocessed.
+    fn take(&mut self, message: &Message<'_>, arrival: Arrival, step: &mut Step<'_>) -> Counter {
         match message.method() {
             Method::Ack => self.ack(message, arrival, step),
             Method::Cancel => self.cancel(message, arrival, step),

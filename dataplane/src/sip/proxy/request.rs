@@ -63,10 +63,12 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
         self.validate(message)?;
-        if message.method() == Method::Options && self.is_for_us(message) {
+        // RFC 3261 §16.3 step 3: at its last hop an OPTIONS is ours to answer, whomever it names.
+        let last_hop = message.max_forwards() == Some(0);
+        if message.method() == Method::Options && (last_hop || self.is_for_us(message)) {
             return Ok(self.answer(message, arrival, 200, OPTIONS_LINES, step));
         }
-        if message.max_forwards() == Some(0) {
+        if last_hop {
             return Err(483);
         }
         if self.is_loop(message, arrival) {
@@ -74,6 +76,9 @@ impl Proxy {
         }
         match self.in_dialog(message, arrival.source.ip()) {
             Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
+            None if let Some(way) = self.stateless_way(message, arrival, trunk)? => {
+                return Ok(self.forward_stateless(message, arrival, way, step));
+            }
             // A To tag without our cookie: no dialog that ever passed here.
             None if message.to_tag().is_some() => return Err(481),
             None => self.forward_new(message, arrival, key, trunk, step)?,

@@ -10,6 +10,7 @@ use crate::sip::call::Call;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
 use crate::sip::edit;
+use crate::sip::identity::Kind;
 use crate::sip::identity::NotOurs;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -36,6 +37,9 @@ impl Proxy {
         let via = message.via();
         let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
         let id = match self.identity.read_branch(branch) {
+            Ok(branch) if branch.kind == Kind::Stateless => {
+                return self.stateless_response(message, branch, step);
+            }
             Ok(branch) => branch.id,
             Err(NotOurs::Forged) => return Counter::SipBranchForged,
             Err(NotOurs::Stale) => return Counter::SipBranchStale,
@@ -46,6 +50,13 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else {
             return Counter::SipStrayResponse;
         };
+        // RFC 3261 §18.1.2: a response whose top Via is not as we wrote it is not for us.
+        let sent_by = self.listens[usize::from(client.listen.0)].advertised;
+        if via.port.unwrap_or(5060) != sent_by.port()
+            || via.host_ip(message.bytes()) != Some(sent_by.ip())
+        {
+            return Counter::SipStrayResponse;
+        }
         let status = message.status().unwrap_or_default();
         step.counters.count(Counter::Responses);
         // A repeated 2xx moves nothing: a newer offer may have been answered since.
