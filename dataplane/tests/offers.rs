@@ -407,7 +407,13 @@ fn a_rejected_offer_changes_nothing_whoever_made_it_and_however_far_it_had_come(
                         talk.reply(other, &heard, early, &sdp2(back, 7400));
                         assert_ne!(talk.plays(), BOTH, "{early}");
                     }
-                    talk.reply(other, &heard, status, "");
+                    if method == "UPDATE" && status.starts_with("408") {
+                        // RFC 4320 §4.2: it ends here, and takes back the offer all the same.
+                        let late = bench::answer(&heard, status, "", "");
+                        assert!(talk.says(other, &late).is_empty());
+                    } else {
+                        talk.reply(other, &heard, status, "");
+                    }
                     assert_eq!(talk.plays(), BOTH, "{who:?} {method} {status} {early}");
                     assert_eq!(talk.ports(), 2);
                 }
