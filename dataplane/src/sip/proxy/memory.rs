@@ -20,7 +20,7 @@ use crate::timer::Wheel;
 
 /// What there is once: messages being made and taken up again, the refusals, the wheel.
 const BUFFERS_LEN: usize =
-    size_of::<Splices>() + 2 * SIP_LEN_MAX + Refusals::LEN + Wheel::BUCKETS_LEN;
+    size_of::<Splices>() + 3 * SIP_LEN_MAX + Refusals::LEN + Wheel::BUCKETS_LEN;
 
 /// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
