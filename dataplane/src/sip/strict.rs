@@ -72,7 +72,7 @@ pub fn unwind(message: &Message<'_>, splices: &mut Splices) -> Result<bool, Refu
             out.push(part);
         }
     })?;
-    let removed = if last.first {
+    let removed = if last.is_first() {
         last.field.line
     } else {
         Span {
