@@ -143,7 +143,9 @@ impl Proxy {
         });
         edit::set_max_forwards(message, splices, hops)?;
         edit::set_max_breadth(message, splices, way.breadth)?;
-        if strict::is_next(message, way.routes) {
+        // RFC 3261 §16.6 step 6: what begins no dialog yet goes to its trunk, a loose router,
+        // whatever its Route names (step 7).
+        if message.to_tag().is_some() && strict::is_next(message, way.routes) {
             return strict::wind(message, splices, way.routes);
         }
         if way.routes > 0 {
