@@ -124,18 +124,23 @@ fn a_maddr_that_names_us_goes_and_another_stays() {
 }
 
 #[test]
-fn an_options_at_its_last_hop_is_answered_and_others_are_not() {
+fn an_options_to_us_is_answered_at_its_last_hop_and_others_are_not() {
     // RFC 3261 §16.3 step 3.
     let mut bench = Bench::new(1);
-    for (method, expected) in [("OPTIONS", "200"), ("MESSAGE", "483")] {
-        let text = request(method, "hops", "1", method, "", "");
-        let text = text.replacen("Max-Forwards: 70", "Max-Forwards: 0", 1);
+    for (n, (method, whom, expected)) in [
+        ("OPTIONS", "", "200"),
+        ("OPTIONS", "100@", "483"),
+        ("MESSAGE", "", "483"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = request(method, "hops", "1", &format!("o{n}"), "", "");
+        let text = text
+            .replacen("Max-Forwards: 70", "Max-Forwards: 0", 1)
+            .replacen("sip:100@10.77.1.1 ", &format!("sip:{whom}10.77.1.1 "), 1);
         let answered = to_caller(&bench.caller(0, &text));
-        assert_eq!(status(&answered), expected);
-        assert_eq!(
-            answered.contains("Accept: application/sdp"),
-            method == "OPTIONS"
-        );
+        assert_eq!(status(&answered), expected, "{method} {whom}");
     }
 }
 

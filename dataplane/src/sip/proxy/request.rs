@@ -63,12 +63,12 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
         self.validate(message)?;
-        // RFC 3261 §16.3 step 3: at its last hop an OPTIONS is ours to answer, whomever it names.
-        let last_hop = message.max_forwards() == Some(0);
-        if message.method() == Method::Options && (last_hop || self.is_for_us(message)) {
+        // RFC 3261 §16.3 step 3 lets us answer any OPTIONS at its last hop; RFC 4475 §3.3.11 would
+        // rather see the 483, and whoever asks for us names us.
+        if message.method() == Method::Options && self.is_for_us(message) {
             return Ok(self.answer(message, arrival, 200, OPTIONS_LINES, step));
         }
-        if last_hop {
+        if message.max_forwards() == Some(0) {
             return Err(483);
         }
         if self.is_loop(message, arrival) {
