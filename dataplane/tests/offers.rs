@@ -476,6 +476,23 @@ fn a_prack_that_fails_takes_back_its_offer_or_its_answer() {
 }
 
 #[test]
+fn after_a_restart_the_next_offer_anchors_the_media_again() {
+    for method in ["UPDATE", "INVITE"] {
+        let mut talk = Talk::established();
+        talk.bench = Bench::new(1);
+        assert_eq!(talk.plays(), [None, None]);
+        let request = talk.ask(Callee, method, 1, "", &sdp(CALLEE_MEDIA));
+        talk.reply(Caller, &request, "200 OK", &sdp(CALLER_MEDIA));
+        assert_eq!((talk.plays(), talk.ports()), (BOTH, 2));
+        let invite = talk.ask(Caller, "INVITE", 5, "", &sdp2(CALLERS[1], 6400));
+        talk.reply(Callee, &invite, "183 On", &sdp2(CALLEES[1], 7400));
+        assert_eq!(talk.plays(), [Some(CALLERS[1]), Some(CALLEES[1])]);
+        talk.reply(Callee, &invite, "488 No", "");
+        assert_eq!((talk.plays(), talk.ports()), (BOTH, 2), "{method}");
+    }
+}
+
+#[test]
 fn offers_that_cross_are_each_rejected_and_change_nothing() {
     let mut talk = Talk::established();
     let of_caller = talk.ask(Caller, "INVITE", 5, "", &sdp(CALLERS[1]));

@@ -12,6 +12,7 @@ use crate::sip::anchors::Peers;
 use crate::sip::call::Party;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::report::CallState;
 use crate::sip::slab::Id;
 
 impl Proxy {
@@ -129,7 +130,8 @@ impl Proxy {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        let first = !is_decided(&call.anchor);
+        // A call that was taken up by an UPDATE has been answered, and not by a 2xx to INVITE.
+        let first = !is_decided(&call.anchor) && call.state != CallState::Established;
         let carried = |offer: &Offer| {
             let of_invite = matches!(offer.carrier, Carrier::Invite | Carrier::Response);
             offer.server == server && !(first && of_invite)
