@@ -140,9 +140,10 @@ impl Proxy {
             let Some(call) = self.calls.get_mut(id) else {
                 return;
             };
-            if let Some((offer, before)) = self.anchors.take_offer(&mut call.anchor, handle) {
-                self.undo(id, &offer, &before, step);
-            }
+            let Some((offer, before)) = self.anchors.take_offer(&mut call.anchor, handle) else {
+                return;
+            };
+            self.undo(id, &offer, &before, step);
         }
         let answered = |offer: &Offer| offer.answered_in == Some(server);
         if let Some(handle) = self.concluded(id, answered) {
