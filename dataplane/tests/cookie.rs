@@ -151,6 +151,19 @@ fn a_bye_ends_a_call_that_was_taken_up_again_and_not_yet_answered() {
     bench.assert_at_rest();
 }
 
+#[test]
+fn an_update_behind_a_bye_does_not_take_a_call_up_again() {
+    let (_, answered) = establish(&mut Bench::new(1), 0, "overtaken");
+    let mut bench = restarted(1);
+    let bye = in_dialog("BYE", "overtaken", "8", "b8", &answered);
+    let bye = to_callee(&bench.caller(0, &bye));
+    let update = in_dialog("UPDATE", "overtaken", "7", "b7", &answered);
+    let update = to_callee(&bench.caller(0, &update));
+    to_caller(&bench.callee(0, &answer(&update, "200 OK", CONTACT, "")));
+    to_caller(&bench.callee(0, &answer(&bye, "200 OK", "", "")));
+    assert_eq!(bench.count(Counter::CallsNow), 0);
+}
+
 /// The request with another cookie in its Routes.
 fn with_cookie(request: &str, change: impl Fn(&str) -> String) -> String {
     let at = request.find(";tl=").unwrap() + 4;

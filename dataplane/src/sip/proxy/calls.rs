@@ -32,9 +32,12 @@ const UNKNOWN_CSEQ: u32 = 1 << 30;
 impl Proxy {
     /// The call that an in-dialog message of `from` belongs to.
     pub(super) fn find_call(&self, message: &Message<'_>, from: Party, sides: Sides) -> Option<Id> {
-        let tags = tags_by_party(message, from);
-        self.dialogs
-            .get(self.dialog_key(message.call_id(), tags, sides))
+        self.dialogs.get(self.dialog_of(message, from, sides))
+    }
+
+    /// The key of the dialog of a message of `from`.
+    pub(super) fn dialog_of(&self, message: &Message<'_>, from: Party, sides: Sides) -> u64 {
+        self.dialog_key(message.call_id(), tags_by_party(message, from), sides)
     }
 
     /// The key of a dialog between these tags, the caller's and the callee's, that passes between

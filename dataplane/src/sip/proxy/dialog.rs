@@ -150,9 +150,11 @@ impl Proxy {
         dialog: InDialog,
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
-        let mut call = self.find_call(message, dialog.from, dialog.sides);
+        let dialog_key = self.dialog_of(message, dialog.from, dialog.sides);
+        let mut call = self.dialogs.get(dialog_key);
         let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
-        let adopts = call.is_none() && refreshes(message.method());
+        // What a BYE is ending is not begun again by what it has overtaken.
+        let adopts = call.is_none() && refreshes(message.method()) && !self.is_served(dialog_key);
         if adopts {
             call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
         }
@@ -176,7 +178,12 @@ impl Proxy {
             self.remember_asked(client, asked);
             Ok(client)
         });
-        if sent.is_ok() {
+        if let Ok(client) = sent {
+            if message.method() == Method::Bye
+                && let Some(server) = self.clients.get(client).and_then(|client| client.server)
+            {
+                self.note_served(dialog_key, server);
+            }
             self.count_out(call, dialog.from.other(), way);
         }
         let Some(id) = call else {

@@ -56,13 +56,13 @@ impl Proxy {
         let targets = self.targets_of(message, caller)?;
         let invite = message.method() == Method::Invite;
         let same = invite.then(|| self.way_hash(message, arrival));
-        if same.is_some_and(|same| self.is_merged(same)) {
+        if same.is_some_and(|same| self.is_served(same)) {
             // RFC 3261 §8.2.2.2: an upstream element forked it; one of them is enough.
             return Err(482);
         }
         let server = self.open_server(message, arrival, key, step)?;
         if let Some(same) = same {
-            self.note_invite(same, server);
+            self.note_served(same, server);
             self.call_came_in(Some(caller), step);
         }
         let sent = if targets.count() == 1 {

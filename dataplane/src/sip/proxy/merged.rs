@@ -2,7 +2,7 @@
 //! comes together again here, the same from the same trunk on another branch.
 //!
 //! A fixed table remembers the server transactions of INVITEs by what makes such a request the
-//! same. Nothing is taken out: an entry counts as long as its transaction lives. Where a set of
+//! same, and those of BYEs by their dialog: what a BYE has overtaken does not begin a call anew. Nothing is taken out: an entry counts as long as its transaction lives. Where a set of
 //! cells is full of living ones the first is forgotten, and a request that is merged with it is
 //! forwarded like any other.
 
@@ -52,14 +52,15 @@ impl Merged {
 }
 
 impl Proxy {
-    /// True for an INVITE that is being served already, on another branch. `key` is its
-    /// [`Proxy::way_hash`].
-    pub(super) fn is_merged(&self, key: u64) -> bool {
+    /// True for an INVITE that is being served already, on another branch, and for a dialog of
+    /// which a BYE is. `key` is the [`Proxy::way_hash`] of the one, [`Proxy::dialog_of`] of the
+    /// other.
+    pub(super) fn is_served(&self, key: u64) -> bool {
         self.merged.find(key, &self.servers).is_some()
     }
 
-    /// Takes note of the transaction of an INVITE that begins a dialog.
-    pub(super) fn note_invite(&mut self, key: u64, server: Id) {
+    /// Takes note of the transaction of an INVITE that begins a dialog, or of a BYE.
+    pub(super) fn note_served(&mut self, key: u64, server: Id) {
         self.merged.note(key, server, &self.servers);
     }
 }
