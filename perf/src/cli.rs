@@ -35,6 +35,9 @@ enum Command {
         /// The figures to compare with.
         #[arg(long, default_value = "perf/instructions.toml")]
         file: PathBuf,
+        /// Say by stage where the instructions of the SIP engine go, instead.
+        #[arg(long, conflicts_with = "check")]
+        stages: bool,
     },
     /// Carry a load: what `instructions` runs under valgrind.
     #[command(hide = true)]
@@ -108,7 +111,11 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Sim(args) => Ok(simulate(&args)),
-        Command::Instructions { check, file } => count_instructions(check.then_some(&file)),
+        Command::Instructions { stages: true, .. } => {
+            print!("{}", instructions::stages()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Instructions { check, file, .. } => count_instructions(check.then_some(&file)),
         Command::Work { load, count } => {
             instructions::work(&load, count)?;
             Ok(ExitCode::SUCCESS)

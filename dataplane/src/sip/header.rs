@@ -299,12 +299,13 @@ impl Address {
             return Err(BadValue);
         }
         // What nearly everybody sends, before the walk through all that may be sent.
-        if let Some(tag) = lone_tag(bytes, after, end) {
+        let tag = lone_tag(bytes, after, end);
+        if after == end || tag.is_some() {
             return Ok(Address {
                 value: Span::new(from, end),
                 uri,
                 params: Span::new(after, end),
-                tag: Some(tag),
+                tag,
             });
         }
         let mut tag = None;
@@ -356,6 +357,9 @@ fn is_token(value: &[u8]) -> bool {
 
 /// Where the `<` of a name-addr stands; `None` for an addr-spec.
 fn opening(bytes: &[u8], from: usize, end: usize) -> Result<Option<usize>, BadValue> {
+    if byte_at(bytes, from) == b'<' && from < end {
+        return Ok(Some(from));
+    }
     if byte_at(bytes, from) == b'"' {
         let quoted = quoted_end(bytes, from, end).ok_or(BadValue)?;
         let open = skip_space(bytes, quoted, end);

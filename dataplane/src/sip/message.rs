@@ -622,36 +622,43 @@ fn party(bytes: &[u8], value: Span) -> Result<Address, BadValue> {
 /// RFC 3261 §8.1.1.5: a number below 2^31, white space, the request's method.
 fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed> {
     let (from, end) = (usize::from(value.start), usize::from(value.end));
-    let digits_end = scan::token_end(bytes, from);
-    let digits = Span::new(from, digits_end);
-    let number = scan::number(digits.of(bytes), (1 << 31) - 1).ok_or(Malformed::Cseq)?;
+    let mut digits_end = from;
+    while digits_end < end && scan::byte_at(bytes, digits_end).is_ascii_digit() {
+        digits_end += 1;
+    }
+    let number = scan::number(Span::new(from, digits_end).of(bytes), (1 << 31) - 1);
+    let number = number.ok_or(Malformed::Cseq)?;
     let name_at = scan::skip_space(bytes, digits_end, end);
     let name = Span::new(name_at, end);
-    let method = match start {
-        Start::Request {
+    if name_at == digits_end || name.is_empty() {
+        return Err(Malformed::Cseq);
+    }
+    if let Start::Request {
+        method,
+        name: asked,
+        ..
+    } = start
+        && asked.of(bytes) == name.of(bytes)
+    {
+        return Ok(Cseq {
+            number,
+            name,
             method,
-            name: asked,
-            ..
-        } if asked.of(bytes) == name.of(bytes) => method,
-        _ => Method::of(name.of(bytes)),
-    };
-    let is_token = !name.is_empty() && scan::token_end(bytes, name_at) == end;
-    if name_at == digits_end || !is_token {
+        });
+    }
+    if scan::token_end(bytes, name_at) != end {
         return Err(Malformed::Cseq);
     }
     match start {
         Start::Request {
             method: Method::Other,
-            name: asked,
             ..
-        } if asked.of(bytes) != name.of(bytes) => Err(Malformed::CseqUnknownMethod),
-        Start::Request { name: asked, .. } if asked.of(bytes) != name.of(bytes) => {
-            Err(Malformed::CseqMethod)
-        }
-        _ => Ok(Cseq {
+        } => Err(Malformed::CseqUnknownMethod),
+        Start::Request { .. } => Err(Malformed::CseqMethod),
+        Start::Response { .. } => Ok(Cseq {
             number,
             name,
-            method,
+            method: Method::of(name.of(bytes)),
         }),
     }
 }

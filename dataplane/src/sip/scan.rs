@@ -228,6 +228,12 @@ pub(crate) fn uri_end(bytes: &[u8], from: usize, end: usize) -> usize {
     sixteen::find(bytes, from, end, sixteen::not_in_uri)
 }
 
+/// The first place of `byte` from `from`, at most `end`.
+#[inline]
+pub(crate) fn find_byte(bytes: &[u8], from: usize, end: usize, byte: u8) -> usize {
+    sixteen::find(bytes, from, end, |chunk| sixteen::equal(chunk, byte))
+}
+
 /// Whether there is white space in `text`.
 #[inline]
 pub(crate) fn has_space(text: &[u8]) -> bool {
@@ -318,6 +324,9 @@ fn version(text: &[u8]) -> Result<(), Malformed> {
 /// Whether a Request-URI has a scheme. Its other parts are looked at by who needs them
 /// ([`super::uri::Uri`]).
 fn has_scheme(uri: &[u8]) -> bool {
+    if uri.starts_with(b"sip:") {
+        return true;
+    }
     let len = uri
         .iter()
         .position(|b| !b.is_ascii_alphanumeric() && !b"+-.".contains(b));

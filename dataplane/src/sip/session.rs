@@ -3,6 +3,7 @@
 
 use super::edit::Refused;
 use super::edit::Splices;
+use super::header::Field;
 use super::header::HeaderName;
 use super::message::Message;
 use super::scan;
@@ -24,10 +25,10 @@ struct Seconds {
 }
 
 impl Seconds {
-    fn read(bytes: &[u8], header: Header) -> Seconds {
+    fn read(bytes: &[u8], field: Field) -> Seconds {
         let digits = Span::new(
-            header.value.start.into(),
-            scan::token_end(bytes, header.value.start.into()).min(header.value.end.into()),
+            field.value.start.into(),
+            scan::token_end(bytes, field.value.start.into()).min(field.value.end.into()),
         );
         Seconds {
             digits,
@@ -41,30 +42,26 @@ impl Seconds {
 struct Said {
     expires: Option<Seconds>,
     min: Option<Seconds>,
-    require: Option<Header>,
+    require: Option<Field>,
     supports: bool,
 }
 
 impl Said {
     fn read(message: &Message<'_>) -> Said {
-        let mut said = Said::default();
         let bytes = message.bytes();
-        for header in message.headers() {
-            match header.kind {
-                HeaderName::SessionExpires => {
-                    said.expires.get_or_insert(Seconds::read(bytes, header));
-                }
-                HeaderName::MinSe => {
-                    said.min.get_or_insert(Seconds::read(bytes, header));
-                }
-                HeaderName::Require => {
-                    said.require.get_or_insert(header);
-                }
-                HeaderName::Supported => said.supports |= lists_timer(header.value.of(bytes)),
-                _ => {}
-            }
+        let seconds = |kind| message.field(kind).map(|field| Seconds::read(bytes, field));
+        // There may be several of this one.
+        let supported = message.field(HeaderName::Supported);
+        let supported = supported.map(|first| message.headers_from(first.line.start));
+        let lists = |header: Header| {
+            header.kind == HeaderName::Supported && lists_timer(header.value.of(bytes))
+        };
+        Said {
+            expires: seconds(HeaderName::SessionExpires),
+            min: seconds(HeaderName::MinSe),
+            require: message.field(HeaderName::Require),
+            supports: supported.is_some_and(|mut headers| headers.any(lists)),
         }
-        said
     }
 }
 

@@ -41,6 +41,12 @@ pub fn controls(chunk: &[u8; 16]) -> u32 {
     up_to(u8x16::new(*chunk), b'\r').to_bitmask()
 }
 
+/// Marks the bytes that are `byte`.
+#[inline]
+pub fn equal(chunk: &[u8; 16], byte: u8) -> u32 {
+    u8x16::new(*chunk).simd_eq(u8x16::splat(byte)).to_bitmask()
+}
+
 /// Marks the bytes up to the space: white space and control characters.
 #[inline]
 pub fn spaces(chunk: &[u8; 16]) -> u32 {
@@ -78,6 +84,7 @@ mod tests {
                 chunk[at] = byte;
                 let marks = |sought: bool| u32::from(sought) << at;
                 assert_eq!(controls(&chunk), marks(byte <= b'\r'), "{byte:#x}");
+                assert_eq!(equal(&chunk, b'@'), marks(byte == b'@'), "{byte:#x}");
                 assert_eq!(spaces(&chunk), marks(byte <= b' '), "{byte:#x}");
                 assert_eq!(not_in_uri(&chunk), marks(!is(byte, IN_URI)), "{byte:#x}");
             }

@@ -8,6 +8,7 @@ use super::header::BadValue;
 use super::header::Param;
 use super::header::Params;
 use super::scan::byte_at;
+use super::scan::find_byte;
 use super::scan::number16;
 use super::via::address;
 use super::via::host_end;
@@ -76,6 +77,10 @@ impl Uri {
     pub fn read(bytes: &[u8], span: Span) -> Result<Uri, BadValue> {
         let text = span.of(bytes);
         let start = usize::from(span.start);
+        // What nearly everybody sends, before all that may be sent.
+        if text.starts_with(b"sip:") {
+            return sip(bytes, Scheme::Sip, Span::new(start + 4, span.end.into()));
+        }
         let colon = memchr::memchr(b':', text).ok_or(BadValue)?;
         let scheme = scheme(text.get(..colon).unwrap_or(&[]))?;
         let rest = Span::new(start + colon + 1, span.end.into());
@@ -141,17 +146,16 @@ fn sip(bytes: &[u8], scheme: Scheme, rest: Span) -> Result<Uri, BadValue> {
     let mut uri = Uri::bare(scheme, rest);
     // A user part may hold `;` and `?`, but an `@` only as an escape: the first one ends
     // it (RFC 3261 §25.1).
-    let host_at = match memchr::memchr(b'@', rest.of(bytes)) {
-        Some(len) => {
-            let info = Span::new(start, start + len);
-            let user_len = memchr::memchr(b':', info.of(bytes)).unwrap_or(len);
-            uri.user = Some(Span::new(start, start + user_len));
-            if user_len == 0 {
-                return Err(BadValue);
-            }
-            start + len + 1
+    let at_sign = find_byte(bytes, start, end, b'@');
+    let host_at = if at_sign < end {
+        let user = Span::new(start, find_byte(bytes, start, at_sign, b':'));
+        if user.is_empty() {
+            return Err(BadValue);
         }
-        None => start,
+        uri.user = Some(user);
+        at_sign + 1
+    } else {
+        start
     };
     let host_text = Span::new(host_at, host_end(bytes, host_at, end).ok_or(BadValue)?);
     uri.host_text = host_text;
@@ -189,11 +193,9 @@ fn tel(bytes: &[u8], rest: Span) -> Result<Uri, BadValue> {
 
 /// Reads parameters and headers.
 fn tail(bytes: &[u8], uri: &mut Uri, at: usize, end: usize) -> Result<(), BadValue> {
-    let rest = Span::new(at, end);
-    let params_len = memchr::memchr(b'?', rest.of(bytes));
-    let params_end = params_len.map_or(end, |len| at + len);
+    let params_end = find_byte(bytes, at, end, b'?');
     uri.params = Span::new(at, params_end);
-    uri.headers = params_len.map(|len| Span::new(at + len + 1, end));
+    uri.headers = (params_end < end).then(|| Span::new(params_end + 1, end));
     match byte_at(uri.params.of(bytes), 0) {
         b';' | 0 => Ok(()),
         _ => Err(BadValue),

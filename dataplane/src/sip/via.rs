@@ -9,6 +9,7 @@ use super::header::BadValue;
 use super::header::Param;
 use super::header::Params;
 use super::scan::HOST;
+use super::scan::TOKEN;
 use super::scan::byte_at;
 use super::scan::class_end;
 use super::scan::is_name;
@@ -97,6 +98,11 @@ impl Via {
             maddr: None,
             next: None,
         };
+        let after = via.plain_params(bytes, after, end);
+        if after == end {
+            via.value.end = offset(end);
+            return Ok(via);
+        }
         let mut params = Params::new(bytes, after, end);
         while let Some(param) = params.next() {
             via.note(bytes, param?, params.at())?;
@@ -111,6 +117,31 @@ impl Via {
             via.next = Some(offset(next));
         }
         Ok(via)
+    }
+
+    /// Reads `;rport` and `;branch=` where they come first, as nearly everybody sends them, before
+    /// the walk through all that may be sent; says where it ended.
+    #[inline]
+    fn plain_params(&mut self, bytes: &[u8], from: usize, end: usize) -> usize {
+        let mut at = from;
+        while let Some(rest) = bytes.get(at..end) {
+            if self.branch.is_none() && rest.starts_with(b";branch=") {
+                let value = Span::new(at + 8, class_end(bytes, at + 8, end, TOKEN));
+                let next = usize::from(value.end);
+                if value.is_empty() || (next < end && byte_at(bytes, next) != b';') {
+                    break;
+                }
+                self.branch = Some(value);
+                at = next;
+            } else if self.rport.is_none() && (rest == b";rport" || rest.starts_with(b";rport;")) {
+                self.rport = Some(None);
+                self.rport_value = Span::empty(offset(at + 6));
+                at += 6;
+            } else {
+                break;
+            }
+        }
+        at
     }
 
     fn note(&mut self, bytes: &[u8], param: Param, end: usize) -> Result<(), BadValue> {

@@ -10,10 +10,12 @@
 //! ```text
 //! cargo run --release -p trunkline-perf -- instructions            # the table
 //! cargo run --release -p trunkline-perf -- instructions --check    # against instructions.toml
+//! cargo run --release -p trunkline-perf -- instructions --stages   # where they go
 //! ```
 
 mod engine;
 mod load;
+mod stages;
 
 use std::path::Path;
 use std::process::Command;
@@ -41,11 +43,7 @@ pub struct Figure {
 /// # Errors
 /// Where valgrind is missing or its output cannot be read.
 pub fn measure() -> anyhow::Result<Vec<Figure>> {
-    if cfg!(debug_assertions) {
-        bail!(
-            "the figures are those of a release build: cargo run --release -p trunkline-perf -- instructions"
-        );
-    }
+    refuse_debug()?;
     let figure = |&load: &Load| -> anyhow::Result<Figure> {
         let [short, long] = load.lengths();
         let difference = collect(load, long)?.saturating_sub(collect(load, short)?);
@@ -57,20 +55,17 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     Load::ALL.iter().map(figure).collect()
 }
 
+fn refuse_debug() -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !cfg!(debug_assertions),
+        "the figures are those of a release build: cargo run --release -p trunkline-perf -- instructions"
+    );
+    Ok(())
+}
+
 /// Runs this program under callgrind and gives how many instructions the measured functions took.
 fn collect(load: Load, count: u64) -> anyhow::Result<u64> {
-    let own = std::env::current_exe()?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg("--toggle-collect=*measured_*")
-        .arg(own)
-        .args(["work", load.name(), &count.to_string()])
-        .output()
-        .context("valgrind cannot be started: install it (apt-get install valgrind)")?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        bail!("the load {} failed under valgrind:\n{text}", load.name());
-    }
+    let text = callgrind(load, count, Path::new("/dev/null"))?;
     let collected = text
         .lines()
         .find_map(|line| line.split_once("Collected : "));
@@ -80,6 +75,45 @@ fn collect(load: Load, count: u64) -> anyhow::Result<u64> {
         .trim()
         .parse()
         .context("callgrind's count is no number")
+}
+
+/// Runs this program under callgrind and gives its profile.
+fn profile(load: Load, count: u64) -> anyhow::Result<String> {
+    let name = format!("trunkline-profile-{}-{count}", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    callgrind(load, count, &file)?;
+    let profile = std::fs::read_to_string(&file);
+    std::fs::remove_file(&file).with_context(|| format!("{}", file.display()))?;
+    profile.with_context(|| format!("{}", file.display()))
+}
+
+/// Runs this program under callgrind, which writes its profile to `out`; gives what it says.
+fn callgrind(load: Load, count: u64, out: &Path) -> anyhow::Result<String> {
+    let own = std::env::current_exe()?;
+    let output = Command::new("valgrind")
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg("--toggle-collect=*measured_*")
+        .arg(own)
+        .args(["work", load.name(), &count.to_string()])
+        .output()
+        .context("valgrind cannot be started: install it (apt-get install valgrind)")?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        bail!("the load {} failed under valgrind:\n{text}", load.name());
+    }
+    Ok(text)
+}
+
+/// The profile by stage of the loads of the SIP engine, as tables for a person.
+///
+/// # Errors
+/// As [`measure`].
+pub fn stages() -> anyhow::Result<String> {
+    refuse_debug()?;
+    let loads = [Load::EngineCall, Load::Retransmission];
+    let tables: anyhow::Result<Vec<String>> = loads.into_iter().map(stages::table).collect();
+    Ok(tables?.join("\n"))
 }
 
 /// The table for a person.
