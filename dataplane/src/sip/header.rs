@@ -8,6 +8,7 @@ use super::scan::byte_at;
 use super::scan::class_end;
 use super::scan::is;
 use super::scan::is_name;
+use super::scan::quote_or_backslash;
 use super::scan::skip_space;
 use super::scan::token_end;
 use super::scan::uri_end;
@@ -251,11 +252,12 @@ impl Iterator for Params<'_> {
 pub(crate) fn quoted_end(bytes: &[u8], open: usize, end: usize) -> Option<usize> {
     let mut at = open + 1;
     while at < end {
-        match byte_at(bytes, at) {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+        at = quote_or_backslash(bytes, at, end);
+        if at < end && byte_at(bytes, at) == b'"' {
+            return Some(at + 1);
         }
+        // What a backslash escapes ends nothing.
+        at += 2;
     }
     None
 }

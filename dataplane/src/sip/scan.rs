@@ -211,8 +211,10 @@ fn line_end(bytes: &[u8], from: usize) -> Result<(usize, u8), Malformed> {
     let mut at = from;
     loop {
         at = sixteen::find(bytes, at, bytes.len(), sixteen::controls);
+        if let Some([b'\r', b'\n', next]) = bytes.get(at..at + 3) {
+            return Ok((at, *next));
+        }
         match bytes.get(at..).unwrap_or(&[]) {
-            [b'\r', b'\n', next, ..] => return Ok((at, *next)),
             [b'\r', b'\n'] | [b'\r'] | [] => return Err(Malformed::Unended),
             // RFC 3261 §25.1: the one place for a NUL is a quoted-pair.
             [0, ..] if at > from && byte_at(bytes, at - 1) == b'\\' => at += 1,
@@ -232,6 +234,13 @@ pub(crate) fn uri_end(bytes: &[u8], from: usize, end: usize) -> usize {
 #[inline]
 pub(crate) fn find_byte(bytes: &[u8], from: usize, end: usize, byte: u8) -> usize {
     sixteen::find(bytes, from, end, |chunk| sixteen::equal(chunk, byte))
+}
+
+/// The first `"` or backslash from `from`, at most `end`.
+#[inline]
+pub(crate) fn quote_or_backslash(bytes: &[u8], from: usize, end: usize) -> usize {
+    let sought = |chunk: &[u8; 16]| sixteen::equal(chunk, b'"') | sixteen::equal(chunk, b'\\');
+    sixteen::find(bytes, from, end, sought)
 }
 
 /// Whether there is white space in `text`.

@@ -339,9 +339,16 @@ fn sent_by_port(bytes: &[u8], at: usize, end: usize) -> Result<(Option<u16>, usi
         return Ok((None, at));
     }
     let digits = skip_space(bytes, colon + 1, end);
-    let digits_end = token_end(bytes, digits).min(end);
-    let port = number16(Span::new(digits, digits_end).of(bytes)).filter(|port| *port != 0);
-    Ok((Some(port.ok_or(BadValue)?), digits_end))
+    let mut after = digits;
+    let mut port = 0_u32;
+    while after < end && byte_at(bytes, after).is_ascii_digit() {
+        // It stays above what is checked below once it is.
+        port = (port * 10 + u32::from(byte_at(bytes, after) - b'0')).min(1 << 16);
+        after += 1;
+    }
+    // What follows it, if it is more of a token, is no parameter and refused as such.
+    let port = u16::try_from(port).ok().filter(|port| *port != 0);
+    Ok((Some(port.ok_or(BadValue)?), after))
 }
 
 #[cfg(test)]
