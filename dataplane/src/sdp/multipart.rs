@@ -158,7 +158,7 @@ fn sdp_part(body: &[u8], start: usize, end: usize) -> Result<Option<Span>, SdpEr
     let (mut at, mut content, mut encoded) = (start, Content::default(), false);
     while let Some(header) = next_header(part, at).map_err(|_| SdpError::Multipart)? {
         let value = header.value.of(part);
-        let name = header.name.of(part);
+        let name = header.name(part).of(part);
         match header.kind {
             HeaderName::ContentType => content.kind = Some(value),
             HeaderName::ContentDisposition => content.disposition = Some(value),

@@ -43,8 +43,6 @@ pub enum Start {
 pub struct Header {
     /// Which header field it is.
     pub kind: HeaderName,
-    /// The name as it was written.
-    pub name: Span,
     /// The value, without white space around it; line ends of folding are inside.
     pub value: Span,
     /// All of its line or lines, with the last CRLF.
@@ -52,6 +50,13 @@ pub struct Header {
 }
 
 impl Header {
+    /// Where the name stands, as it was written.
+    #[must_use]
+    pub fn name(&self, bytes: &[u8]) -> Span {
+        let start = self.line.start.into();
+        Span::new(start, token_end(bytes, start))
+    }
+
     /// Where it stands.
     #[must_use]
     pub const fn field(&self) -> Field {
@@ -347,13 +352,13 @@ fn has_scheme(uri: &[u8]) -> bool {
 #[inline]
 pub(crate) fn next_header(bytes: &[u8], at: usize) -> Result<Option<Header>, Malformed> {
     let rest = bytes.get(at..).unwrap_or(&[]);
-    let (kind, name_end, colon) = match HeaderName::spelled(rest) {
-        Some((kind, len)) => (kind, at + len, at + len),
+    let (kind, colon) = match HeaderName::spelled(rest) {
+        Some((kind, len)) => (kind, at + len),
         None if rest.starts_with(b"\r\n") => return Ok(None),
         None => {
             let (name_end, colon) = header_name(bytes, at)?;
             let kind = HeaderName::of(Span::new(at, name_end).of(bytes));
-            (kind, name_end, colon)
+            (kind, colon)
         }
     };
     let (mut end, mut next) = line_end(bytes, colon + 1)?;
@@ -363,7 +368,6 @@ pub(crate) fn next_header(bytes: &[u8], at: usize) -> Result<Option<Header>, Mal
     }
     Ok(Some(Header {
         kind,
-        name: Span::new(at, name_end),
         value: trimmed(bytes, colon + 1, end),
         line: Span::new(at, end + 2),
     }))

@@ -187,7 +187,7 @@ impl Proxy {
         text.push(old.as_ref().map_or(&[], |old| self.kept.bytes(old)));
         for header in message
             .headers()
-            .filter(|h| challenges(message.text(h.name)))
+            .filter(|h| challenges(message.text(h.name(message.bytes()))))
         {
             text.push(message.text(header.line));
         }

@@ -418,6 +418,10 @@ fn acknowledged(message: &Message<'_>) -> Option<u32> {
 
 fn value_of<'m>(message: &Message<'m>, name: &[u8]) -> Option<&'m [u8]> {
     let mut headers = message.headers();
-    let header = headers.find(|header| message.text(header.name).eq_ignore_ascii_case(name))?;
+    let header = headers.find(|header| {
+        message
+            .text(header.name(message.bytes()))
+            .eq_ignore_ascii_case(name)
+    })?;
     Some(message.text(header.value))
 }
