@@ -97,7 +97,9 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Counter {
         let foreign_tag = message.method() == Method::Invite && message.to_tag().is_some();
-        if status == 503 || foreign_tag {
+        // The call that was in the way, or whose media could not be anchored, may be forgotten
+        // before this request is repeated no more.
+        if matches!(status, 482 | 488 | 503) || foreign_tag {
             self.refusals.remember(key, status, step.now);
         }
         let mut lines = [0; 512];
