@@ -33,6 +33,8 @@ pub struct Audit {
     /// The local address of every flow that the calls here have, and the call. Each must be
     /// open at every worker, and no other.
     pub flows: Vec<(SocketAddr, CallRef)>,
+    /// The Call-ID of every call, ended ones among them.
+    pub calls: Vec<String>,
 }
 
 impl Proxy {
@@ -48,15 +50,17 @@ impl Proxy {
         self.audit_anchors()?;
         self.audit_ports()?;
         self.audit_texts()?;
-        let mut flows = Vec::new();
+        let (mut flows, mut calls) = (Vec::new(), Vec::new());
         for (id, call) in self.calls.tenants() {
             let streams = self.anchors.streams(&call.anchor);
             let locals = streams
                 .filter(|stream| stream.open)
                 .flat_map(|stream| stream.locals(&self.media));
+            let report = self.call_report(id.slot);
+            calls.extend(report.map(|report| report.call_id.display()));
             flows.extend(locals.map(|local| (local, call_ref(self.worker, id))));
         }
-        Ok(Audit { flows })
+        Ok(Audit { flows, calls })
     }
 
     /// Everything has a timer, and every timer has somebody.
