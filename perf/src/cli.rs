@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use clap::Args;
 use clap::Parser;
@@ -9,7 +11,9 @@ use clap::Subcommand;
 use trunkline_perf::instructions;
 use trunkline_perf::sim;
 use trunkline_perf::sim::Options;
+use trunkline_perf::sim::batch;
 use trunkline_perf::sim::network::Weather;
+use trunkline_perf::sim::plan::Scenarios;
 
 /// Simulates and measures the Trunkline dataplane.
 #[derive(Debug, Parser)]
@@ -51,48 +55,85 @@ enum Command {
 
 #[derive(Clone, Debug, Args)]
 struct SimArgs {
-    /// The seed that all chance comes from.
+    /// The seed that all chance comes from: one run, as it was in a batch.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Many seeds instead: FIRST..LAST, the last included.
     #[arg(long, value_name = "FIRST..LAST", value_parser = seeds)]
     seeds: Option<(u64, u64)>,
+    /// So many seeds that nobody has seen yet instead; the first is printed.
+    #[arg(long, value_name = "COUNT", conflicts_with = "seeds")]
+    random: Option<u64>,
+    /// Seeds at a time; as many as there are cores if it is not given.
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Calls in a run.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 200)]
     calls: usize,
-    /// Workers.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
-    workers: u8,
-    /// Packets lost, per mille.
-    #[arg(long, default_value_t = 0)]
-    loss: u16,
-    /// Packets delivered twice, per mille.
-    #[arg(long, default_value_t = 0)]
-    duplicate: u16,
-    /// Packets held back behind later ones, per mille.
-    #[arg(long, default_value_t = 0)]
-    reorder: u16,
-    /// SIP messages to the box with a bit turned over, per mille.
-    #[arg(long, default_value_t = 0)]
-    damage: u16,
-    /// The longest delay of a packet, in milliseconds.
-    #[arg(long, default_value_t = 20)]
-    delay: u64,
+    /// Calls that begin within a second.
+    #[arg(long, default_value_t = 17)]
+    rate: u64,
+    /// Boxes in a row, 1 or 2; drawn from the seed if it is not given, as is all that follows.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=2))]
+    boxes: Option<u8>,
+    /// Workers of each box.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=16))]
+    workers: Option<u8>,
+    /// Restarts of a box.
+    #[arg(long)]
+    restarts: Option<u8>,
+    /// The network.
+    #[arg(long, value_enum)]
+    weather: Option<Sky>,
     /// The longest IP packet of the links: SIP that is larger leaves by the kernel.
     #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..))]
     mtu: u16,
-    /// All calls begin within so many milliseconds.
-    #[arg(long, default_value_t = 10_000)]
-    spread: u64,
-    /// Let calls end with 503: for more calls at once than the tables hold.
+    /// A call whose ladder is to be shown with a failure that is of no call.
+    #[arg(long, value_name = "CALL")]
+    follow: Option<usize>,
+    /// Small tables: calls may end with 503.
     #[arg(long)]
     crowded: bool,
-    /// Steps after which a run is said not to end.
-    #[arg(long, default_value_t = 1_000_000)]
-    steps: u64,
+    /// Scenarios that are not to be drawn.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    without: Vec<Scenario>,
     /// Draw the ladder of every call.
     #[arg(short, long)]
     verbose: bool,
+}
+
+/// What a call may be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Scenario {
+    /// Routes with more than one target.
+    Forks,
+    /// Stateless routes.
+    Stateless,
+    /// Reliable provisional responses, UPDATE and glare.
+    Offers,
+    /// Session timers, and parties that die.
+    Sessions,
+}
+
+/// How bad the network is.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Sky {
+    /// Nothing but a delay.
+    Fair,
+    /// 3 % lost.
+    Bad,
+    /// 30 % lost, 10 % twice, 10 % late.
+    Worst,
+}
+
+impl Sky {
+    const fn weather(self) -> Weather {
+        match self {
+            Sky::Fair => Weather::FAIR,
+            Sky::Bad => Weather::BAD,
+            Sky::Worst => Weather::WORST,
+        }
+    }
 }
 
 fn seeds(text: &str) -> Result<(u64, u64), String> {
@@ -144,38 +185,57 @@ fn count_instructions(file: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
 }
 
 fn simulate(args: &SimArgs) -> ExitCode {
-    let (first, last) = args.seeds.unwrap_or((args.seed, args.seed));
-    let weather = Weather {
-        loss: args.loss,
-        duplicate: args.duplicate,
-        reorder: args.reorder,
-        damage: args.damage,
-        delay_ms_max: args.delay,
+    let options = Options {
+        seed: args.seed,
+        calls: args.calls,
+        spread_ms: args.calls as u64 * 1_000 / args.rate.max(1),
+        boxes: args.boxes,
+        workers: args.workers,
+        weather: args.weather.map(Sky::weather),
+        restarts: args.restarts,
+        mtu: args.mtu,
+        crowded: args.crowded,
+        follow: args.follow,
+        scenarios: Scenarios {
+            forks: Scenarios::ALL.forks && !args.without.contains(&Scenario::Forks),
+            stateless: Scenarios::ALL.stateless && !args.without.contains(&Scenario::Stateless),
+            offers: !args.without.contains(&Scenario::Offers),
+            sessions: !args.without.contains(&Scenario::Sessions),
+        },
+        ..Options::default()
     };
-    let mut failed = 0;
-    for seed in first..=last {
-        let options = Options {
-            seed,
-            calls: args.calls,
-            workers: args.workers,
-            lab: None,
-            spread_ms: args.spread,
-            weather,
-            mtu: args.mtu,
-            crowded: args.crowded,
-            steps_max: args.steps,
-        };
-        match sim::run(options, args.verbose) {
-            Ok(summary) => println!("{}seed {seed}: {}", summary.ladders, summary.line()),
+    let fresh = |count: u64| {
+        // Nothing is drawn from it but where to begin; the seeds replay.
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let first = u64::from(since.subsec_nanos()) << 20 | since.as_secs() & 0xf_ffff;
+        println!("fresh seeds {first}..{}", first + count - 1);
+        (first, first + count - 1)
+    };
+    let Some((first, last)) = args.seeds.or_else(|| args.random.map(fresh)) else {
+        return match sim::run(options, args.verbose) {
+            Ok(summary) => {
+                println!("{}seed {}: {}", summary.ladders, args.seed, summary.line());
+                ExitCode::SUCCESS
+            }
             Err(failure) => {
                 println!("{failure}");
-                failed += 1;
+                ExitCode::FAILURE
             }
-        }
+        };
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.unwrap_or(cores);
+    let total = batch::run(first..=last, options, jobs, &|seed, ended| match ended {
+        Ok(summary) if args.verbose => println!("seed {seed}: {}", summary.line()),
+        Ok(_) => {}
+        Err(failure) => println!("{failure}"),
+    });
+    println!("{}", total.line());
+    if total.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
-    if failed == 0 {
-        return ExitCode::SUCCESS;
-    }
-    println!("{failed} of {} seeds failed", last - first + 1);
-    ExitCode::FAILURE
 }

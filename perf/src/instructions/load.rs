@@ -2,12 +2,12 @@
 //! open call, and a list of all loads.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
-use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::ring::Fake;
@@ -18,16 +18,17 @@ use trunkline_dataplane::tick::Tick;
 use trunkline_dataplane::worker::Worker;
 
 use super::engine;
+use crate::sim::agent::Agent;
+use crate::sim::agent::Who;
 use crate::sim::frame;
 use crate::sim::frame::Datagram;
-use crate::sim::frame::side_of;
-use crate::sim::ladder::Side;
 use crate::sim::media;
 use crate::sim::media::Fate;
-use crate::sim::party::Party;
+use crate::sim::network::Packet;
 use crate::sim::plan::Plan;
 use crate::sim::random::Random;
 use crate::sim::sip::Sip;
+use crate::sim::site::Site;
 
 /// What can be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,10 +169,10 @@ impl Bench {
         })
     }
 
-    fn inject(&mut self, datagram: &Datagram) -> anyhow::Result<()> {
-        let bytes = frame::build(&Lab::PLAIN, datagram).map_err(anyhow::Error::msg)?;
-        let side = side_of(&Lab::PLAIN, datagram.source.ip());
-        let device = Lab::PLAIN.device(side as usize);
+    fn inject(&mut self, source: SocketAddr, to: SocketAddr, payload: &[u8]) -> anyhow::Result<()> {
+        let bytes = frame::build(&Site::PLAIN, source, to, payload).map_err(anyhow::Error::msg)?;
+        let side = Site::PLAIN.side_of(source.ip()).unwrap_or(0);
+        let device = Site::PLAIN.device(side);
         let taken = self.worker.rings_mut().inject(device, &bytes);
         anyhow::ensure!(taken, "the rings are full");
         Ok(())
@@ -181,7 +182,7 @@ impl Bench {
         measured_turn(&mut self.worker, self.now);
         let sent = &mut self.sent;
         self.worker.rings_mut().take_sent(&mut |device, bytes| {
-            let read = frame::read(&Lab::PLAIN, device, bytes);
+            let read = frame::read(&Site::PLAIN, device, bytes);
             sent.extend(read.map(|(_, datagram)| datagram));
         });
     }
@@ -201,24 +202,14 @@ impl Bench {
     /// A call from its INVITE to the answer to its BYE, both parties in one place.
     fn call(&mut self, number: u64) -> anyhow::Result<()> {
         let begin = self.now;
-        let number = usize::try_from(number)?;
-        let mut parties = [Side::Caller, Side::Callee].map(|side| {
-            Party::new(
-                Lab::PLAIN,
-                side,
-                number,
-                Plan::Bare,
-                begin,
-                &mut self.random,
-            )
-        });
-        let ended = |parties: &[Party; 2]| {
+        let mut parties = self.parties(usize::try_from(number)?);
+        let ended = |parties: &[Agent; 2]| {
             parties
                 .iter()
-                .all(|party| party.hung_up && !party.is_waiting())
+                .all(|party| party.has_hung_up() && !party.is_waiting())
         };
         while !ended(&parties) {
-            let due = parties.iter().map(Party::due).min().unwrap_or(Tick::NEVER);
+            let due = parties.iter().map(Agent::due).min().unwrap_or(Tick::NEVER);
             anyhow::ensure!(due < begin.plus_ms(60_000), "call {number} does not end");
             self.pass_to(due);
             self.exchange(&mut parties)?;
@@ -227,7 +218,7 @@ impl Bench {
     }
 
     /// Carries messages back and forth until both parties wait.
-    fn exchange(&mut self, parties: &mut [Party; 2]) -> anyhow::Result<()> {
+    fn exchange(&mut self, parties: &mut [Agent; 2]) -> anyhow::Result<()> {
         let mut out = Vec::new();
         for party in &mut *parties {
             if party.due() <= self.now {
@@ -235,41 +226,56 @@ impl Bench {
             }
         }
         while !out.is_empty() {
-            for datagram in std::mem::take(&mut out) {
-                self.inject(&datagram)?;
+            for packet in std::mem::take(&mut out) {
+                let Packet {
+                    source,
+                    destination,
+                    body,
+                    ..
+                } = packet;
+                self.inject(source, destination, body.bytes())?;
                 self.turn();
             }
             for datagram in std::mem::take(&mut self.sent) {
-                let side = side_of(&Lab::PLAIN, datagram.destination.ip()) as usize;
-                let sip = Sip::read(&datagram.payload).map_err(anyhow::Error::msg)?;
-                let heard = parties[side].receive(self.now, &sip, &mut out);
+                let side = Site::PLAIN.side_of(datagram.destination.ip()).unwrap_or(0);
+                let sip = String::from_utf8(datagram.payload).map_err(anyhow::Error::msg)?;
+                let sip = Rc::new(Sip::read(sip).map_err(anyhow::Error::msg)?);
+                let heard = parties[side].receive(self.now, datagram.source, &sip, &mut out);
                 heard.map_err(anyhow::Error::msg)?;
             }
         }
         Ok(())
     }
 
+    fn parties(&mut self, call: usize) -> [Agent; 2] {
+        let plan = Rc::new(Plan::BARE);
+        [0, 1].map(|side: u8| {
+            let at = usize::from(side);
+            let who = Who {
+                call,
+                number: side,
+                address: lab::PEERS[at],
+                next: lab::LISTENS[at],
+                plan: plan.clone(),
+            };
+            Agent::new(who, self.now, Random::new(self.random.next()))
+        })
+    }
+
     /// Opens a call by hand and sends `count` RTP packets of its caller.
     fn media(&mut self, count: u64, batch: u64) -> anyhow::Result<()> {
-        let begin = self.now;
-        let mut parties = [Side::Caller, Side::Callee]
-            .map(|side| Party::new(Lab::PLAIN, side, 0, Plan::Bare, begin, &mut self.random));
-        while !parties[1].talking {
-            let due = parties.iter().map(Party::due).min().unwrap_or(Tick::NEVER);
+        let mut parties = self.parties(0);
+        while !parties[1].is_acknowledged() {
+            let due = parties.iter().map(Agent::due).min().unwrap_or(Tick::NEVER);
             self.pass_to(due);
             self.exchange(&mut parties)?;
         }
         let relay = SocketAddr::new(lab::LISTENS[0].ip(), lab::MEDIA_PORTS[0].0);
-        let payload = media::rtp(Fate::Passes, 0, Side::Caller, 1);
+        let payload = media::rtp(Fate::Passes, 0, 0, 1);
         let source = parties[0].media_address();
-        let datagram = Datagram {
-            source,
-            destination: relay,
-            payload,
-        };
         for _ in 0..count / batch {
             for _ in 0..batch {
-                self.inject(&datagram)?;
+                self.inject(source, relay, &payload)?;
             }
             self.turn();
             let relayed = std::mem::take(&mut self.sent).len();

@@ -9,10 +9,10 @@ use etherparse::PacketBuilder;
 use etherparse::SlicedPacket;
 use etherparse::TransportSlice;
 use trunkline_dataplane::ids::DeviceIndex;
+use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::lab;
-use trunkline_dataplane::lab::Lab;
 
-use super::ladder::Side;
+use super::site::Site;
 
 /// A UDP datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,28 +25,20 @@ pub struct Datagram {
     pub payload: Vec<u8>,
 }
 
-/// The side whose network `address` is of; the callee's where it is of none.
-#[must_use]
-pub fn side_of(lab: &Lab, address: IpAddr) -> Side {
-    match lab.side_of(address) {
-        Some(0) => Side::Caller,
-        _ => Side::Callee,
-    }
-}
-
-/// The frame in which `datagram` reaches the box, with the tags of its side.
+/// The frame in which a datagram reaches the box, with the tags of the side that `source` is
+/// on.
 ///
 /// # Errors
 /// Where it is too long, or between two families.
-pub fn build(lab: &Lab, datagram: &Datagram) -> Result<Vec<u8>, String> {
-    let Datagram {
-        source,
-        destination,
-        payload,
-    } = datagram;
-    let side = side_of(lab, source.ip());
-    let mut frame = Vec::new();
-    let stations = PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(side.interface()));
+pub fn build(
+    site: &Site,
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: &[u8],
+) -> Result<Vec<u8>, String> {
+    let side = site.side_of(source.ip()).unwrap_or(1);
+    let mut frame = Vec::with_capacity(payload.len() + 80);
+    let stations = PacketBuilder::ethernet2(lab::PEER_MAC, lab::box_mac(interface(side)));
     let ip = match (source.ip(), destination.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => stations.ipv4(from.octets(), to.octets(), 64),
         (IpAddr::V6(from), IpAddr::V6(to)) => stations.ipv6(from.octets(), to.octets(), 64),
@@ -55,16 +47,23 @@ pub fn build(lab: &Lab, datagram: &Datagram) -> Result<Vec<u8>, String> {
     ip.udp(source.port(), destination.port())
         .write(&mut frame, payload)
         .map_err(|error| format!("no frame can be built: {error}"))?;
-    frame.splice(TAGS_AT..TAGS_AT, tags_of(lab, side));
+    let tags = site.tags(side);
+    if !tags.is_empty() {
+        frame.splice(TAGS_AT..TAGS_AT, tags);
+    }
     Ok(frame)
 }
 
 /// Where tags stand: behind the two station addresses.
 const TAGS_AT: usize = 12;
 
-fn tags_of(lab: &Lab, side: Side) -> Vec<u8> {
-    let vlan = lab.sides[side as usize].vlan;
-    vlan.bytes().into_iter().take(vlan.len()).collect()
+fn interface(side: usize) -> InterfaceIndex {
+    InterfaceIndex(u8::from(side == 1))
+}
+
+/// True where one more tag stands at the front.
+fn is_tagged(rest: &[u8]) -> bool {
+    rest.starts_with(&[0x81, 0]) || rest.starts_with(&[0x88, 0xa8])
 }
 
 /// Reads a frame that left the box by `device`, and checks all that a receiver would and
@@ -73,16 +72,27 @@ fn tags_of(lab: &Lab, side: Side) -> Vec<u8> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read(lab: &Lab, device: DeviceIndex, frame: &[u8]) -> Result<(Side, Datagram), String> {
-    let side = [Side::Caller, Side::Callee].into_iter().find(|&side| {
-        let stations = [lab::PEER_MAC, lab::box_mac(side.interface())].concat();
-        let front = [stations, tags_of(lab, side)].concat();
-        lab.device(side as usize) == device && frame.starts_with(&front)
+pub fn read(site: &Site, device: DeviceIndex, frame: &[u8]) -> Result<(usize, Datagram), String> {
+    let side = (0..2).find(|&side| {
+        let mac = lab::box_mac(interface(side));
+        site.device(side) == device
+            && frame.starts_with(&lab::PEER_MAC)
+            && frame.get(6..12) == Some(&mac)
+            && frame
+                .get(12..)
+                .is_some_and(|rest| rest.starts_with(&site.tags(side)))
+            && !is_tagged(frame.get(12 + site.tags(side).len()..).unwrap_or_default())
     });
     let side = side.ok_or("wrong station addresses or tags")?;
-    let mut untagged = frame.to_vec();
-    untagged.drain(TAGS_AT..TAGS_AT + tags_of(lab, side).len());
-    let packet = SlicedPacket::from_ethernet(&untagged).map_err(|error| error.to_string())?;
+    let tags_len = site.tags(side).len();
+    let untagged;
+    let frame = if tags_len == 0 {
+        frame
+    } else {
+        untagged = [&frame[..TAGS_AT], &frame[TAGS_AT + tags_len..]].concat();
+        &untagged
+    };
+    let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
     let Some(TransportSlice::Udp(udp)) = packet.transport else {
         return Err("not UDP".to_owned());
     };
@@ -121,11 +131,8 @@ pub fn read(lab: &Lab, device: DeviceIndex, frame: &[u8]) -> Result<(Side, Datag
         }
         _ => return Err("not IP".to_owned()),
     };
-    if len + 14 != untagged.len() {
-        return Err(format!(
-            "{len} bytes of IP in a frame of {}",
-            untagged.len()
-        ));
+    if len + 14 != frame.len() {
+        return Err(format!("{len} bytes of IP in a frame of {}", frame.len()));
     }
     if sum != Ok(header.checksum) {
         return Err(format!(

@@ -2,81 +2,101 @@
 
 use std::fmt::Write as _;
 
-use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::tick::Tick;
 
-/// A side of the box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// Where the call comes from.
-    Caller = 0,
-    /// Where it goes.
-    Callee = 1,
+use super::network::Sent;
+
+/// Who takes part: a column of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Column {
+    /// The caller.
+    Caller,
+    /// A box, in the order in which calls pass them.
+    Box(u8),
+    /// A callee.
+    Callee(u8),
+    /// Nobody: a dead address.
+    Nobody,
 }
 
-impl Side {
-    /// The other.
-    #[must_use]
-    pub const fn other(self) -> Side {
+impl Column {
+    fn title(self) -> String {
         match self {
-            Side::Caller => Side::Callee,
-            Side::Callee => Side::Caller,
+            Column::Caller => "caller".to_owned(),
+            Column::Box(0) => "box A".to_owned(),
+            Column::Box(_) => "box B".to_owned(),
+            Column::Callee(number) => format!("callee {number}"),
+            Column::Nobody => "nobody".to_owned(),
         }
     }
-
-    /// The interface there.
-    #[must_use]
-    pub const fn interface(self) -> InterfaceIndex {
-        InterfaceIndex(self as u8)
-    }
 }
 
-/// A message between a party and the box.
+/// A message from one to another.
 #[derive(Clone, Debug)]
 pub struct Rung {
     /// When it was sent.
     pub at: Tick,
-    /// The party it came from or was for.
-    pub side: Side,
-    /// True where the box sent it.
-    pub by_box: bool,
+    /// By whom.
+    pub from: Column,
+    /// To whom.
+    pub to: Column,
     /// What it was.
     pub name: String,
-    /// What the network did to it: nothing, `lost`, `twice`.
-    pub fate: &'static str,
+    /// What the network did to it.
+    pub fate: Sent,
 }
+
+/// How wide a column is.
+const WIDE: usize = 22;
 
 /// Draws the rungs of a call.
 #[must_use]
 pub fn draw(rungs: &[Rung]) -> String {
-    let mut text =
-        "        ms  caller                        box                        callee\n".to_owned();
+    let mut columns: Vec<Column> = rungs.iter().flat_map(|rung| [rung.from, rung.to]).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let mut text = format!("{:>10}  ", "ms");
+    for column in &columns {
+        let _ = write!(text, "{:<WIDE$}", column.title());
+    }
+    text.push('\n');
+    let place = |column| {
+        columns
+            .iter()
+            .position(|known| *known == column)
+            .unwrap_or(0)
+    };
     for rung in rungs {
-        let label = if rung.fate.is_empty() {
-            rung.name.clone()
-        } else {
-            format!("{} ({})", rung.name, rung.fate)
+        let (from, to) = (place(rung.from), place(rung.to));
+        let (left, right) = (from.min(to), from.max(to));
+        let fate = match rung.fate {
+            Sent::Once => "",
+            Sent::Twice => " (twice)",
+            Sent::Lost => " (lost)",
+            Sent::Damaged => " (damaged)",
         };
-        let to_the_right = (rung.side == Side::Callee) == rung.by_box;
-        let tip = if rung.fate == "lost" {
-            "x"
-        } else if to_the_right {
-            ">"
-        } else {
-            "<"
+        let label = format!("{}{fate}", rung.name);
+        let tip = match (rung.fate, from < to) {
+            (Sent::Lost, _) => 'x',
+            (_, true) => '>',
+            (_, false) => '<',
         };
-        let arrow = if to_the_right {
-            format!("{label:-^26}{tip}")
+        let room = (WIDE * (right - left)).saturating_sub(2);
+        let arrow = if from < to {
+            format!("{label:-^room$}{tip}")
         } else {
-            format!("{tip}{label:-^26}")
-        };
-        let blank = " ".repeat(27);
-        let (left, right) = match rung.side {
-            Side::Caller => (arrow, blank),
-            Side::Callee => (blank, arrow),
+            format!("{tip}{label:-^room$}")
         };
         let whole = rung.at.0 / 1_000_000;
-        let _ = writeln!(text, "{whole:>10}  |{left}|{right}|");
+        let _ = write!(text, "{whole:>10}  ");
+        for _ in 0..left {
+            let _ = write!(text, "|{}", " ".repeat(WIDE - 1));
+        }
+        let _ = write!(text, "|{arrow}|");
+        for _ in right + 1..columns.len() {
+            let _ = write!(text, "{}|", " ".repeat(WIDE - 1));
+        }
+        text.push('\n');
     }
     text
 }
@@ -87,23 +107,21 @@ mod tests {
 
     #[test]
     fn arrows_point_to_who_receives() {
-        let rung = |side, by_box, fate| Rung {
+        let rung = |from, to, fate| Rung {
             at: Tick::ms(5),
-            side,
-            by_box,
+            from,
+            to,
             name: "BYE".to_owned(),
             fate,
         };
         let text = draw(&[
-            rung(Side::Caller, false, ""),
-            rung(Side::Callee, true, "lost"),
-            rung(Side::Caller, true, ""),
+            rung(Column::Caller, Column::Box(0), Sent::Once),
+            rung(Column::Box(0), Column::Callee(1), Sent::Lost),
+            rung(Column::Box(0), Column::Caller, Sent::Twice),
         ]);
         let lines: Vec<&str> = text.lines().skip(1).collect();
-        assert!(
-            lines[0].contains("BYE------------>|") && lines[1].contains("x|"),
-            "{text}"
-        );
+        assert!(lines[0].contains("BYE--------->|"), "{text}");
+        assert!(lines[1].contains("x|"), "{text}");
         assert!(lines[2].contains("|<"), "{text}");
     }
 }

@@ -5,10 +5,6 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
-use trunkline_dataplane::lab::Lab;
-
-use super::ladder::Side;
-
 /// What must become of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -27,15 +23,15 @@ pub struct Label {
     pub fate: Fate,
     /// The call.
     pub call: usize,
-    /// Who sent it.
-    pub side: Side,
+    /// Who sent it: the caller is 0, the callees follow.
+    pub from: u8,
 }
 
-/// Where the party of call `number` on `side` takes its media.
+/// Where somebody of call `number` takes media on a host.
 #[must_use]
-pub fn address_of(lab: &Lab, side: Side, number: usize) -> SocketAddr {
+pub fn address_of(host: IpAddr, number: usize) -> SocketAddr {
     let port = 40_000 + 2 * u16::try_from(number % 10_000).unwrap_or(0);
-    SocketAddr::new(lab.host(side as usize, 2), port)
+    SocketAddr::new(host, port)
 }
 
 fn connection(address: IpAddr) -> String {
@@ -77,55 +73,57 @@ pub fn address_in(body: &str) -> Result<SocketAddr, String> {
     let port = value("m=audio ").and_then(|m| m.split(' ').next()?.parse().ok());
     ip.zip(port)
         .map(|(ip, port)| SocketAddr::new(ip, port))
-        .ok_or(format!("no media address in {body:?}"))
+        .ok_or_else(|| format!("no media address in {body:?}"))
 }
 
-/// The session description as the box must pass it on: `came`, with the address in `left`
-/// put in the places of the party's.
-///
-/// # Errors
-/// Where `left` names no address.
-pub fn rewritten(came: &str, left: &str) -> Result<String, String> {
-    let (old, new) = (address_in(came)?, address_in(left)?);
-    Ok(came
-        .replace(
-            &format!("c={}", connection(old.ip())),
-            &format!("c={}", connection(new.ip())),
-        )
-        .replace(
-            &format!("m=audio {} ", old.port()),
-            &format!("m=audio {} ", new.port()),
-        ))
+/// True where `left` is the session description as the box must pass on `came`: all as it was,
+/// but for another address in `c=` and `m=`.
+#[must_use]
+pub fn is_rewritten(came: &str, left: &str) -> bool {
+    let mut pairs = came.split("\r\n").zip(left.split("\r\n"));
+    came.matches("\r\n").count() == left.matches("\r\n").count()
+        && pairs.all(|(came, left)| {
+            came == left
+                || came.starts_with("c=") && left.starts_with("c=")
+                || without_port(came).is_some_and(|came| without_port(left) == Some(came))
+        })
 }
 
-fn label(fate: Fate, call: usize, side: Side, number: u16) -> String {
+/// An m= line's media, and what follows its port.
+fn without_port(line: &str) -> Option<(&str, &str)> {
+    let (media, rest) = line.strip_prefix("m=")?.split_once(' ')?;
+    Some((media, rest.split_once(' ')?.1))
+}
+
+fn label(fate: Fate, call: usize, from: u8, number: u16) -> String {
     let fate = match fate {
         Fate::Passes => 'P',
         Fate::Perhaps => '?',
         Fate::Never => 'X',
     };
-    format!("{fate} {call} {} {number} ", ["a", "b"][side as usize])
+    format!("{fate} {call} {from} {number} ")
 }
 
 /// An RTP packet.
 #[must_use]
-pub fn rtp(fate: Fate, call: usize, side: Side, number: u16) -> Vec<u8> {
-    let mut packet = vec![0x80, 8];
+pub fn rtp(fate: Fate, call: usize, from: u8, number: u16) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(172);
+    packet.extend([0x80, 8]);
     packet.extend(number.to_be_bytes());
     packet.extend((160 * u32::from(number)).to_be_bytes());
     packet.extend(b"ssrc");
-    packet.extend(label(fate, call, side, number).bytes());
+    packet.extend(label(fate, call, from, number).bytes());
     packet.resize(172, 0xd5);
     packet
 }
 
 /// An RTCP sender report with one source description's worth of text behind it.
 #[must_use]
-pub fn rtcp(fate: Fate, call: usize, side: Side) -> Vec<u8> {
+pub fn rtcp(fate: Fate, call: usize, from: u8) -> Vec<u8> {
     // Version 2, SR, length in words less one.
     let mut packet = vec![0x80, 200, 0, 12];
     packet.extend(b"ssrc0000");
-    packet.extend(label(fate, call, side, 0).bytes());
+    packet.extend(label(fate, call, from, 0).bytes());
     packet.resize(52, b' ');
     packet
 }
@@ -133,8 +131,11 @@ pub fn rtcp(fate: Fate, call: usize, side: Side) -> Vec<u8> {
 /// Reads the label of a media packet.
 #[must_use]
 pub fn read(payload: &[u8]) -> Option<Label> {
-    let text = String::from_utf8_lossy(payload.get(12..)?);
-    let mut words = text.split(' ');
+    let end = payload.len().min(44);
+    let text = payload.get(12..end)?;
+    let mut words = text
+        .split(|&byte| byte == b' ')
+        .map(|word| str::from_utf8(word).unwrap_or_default());
     let fate = match words.next()? {
         "P" => Fate::Passes,
         "?" => Fate::Perhaps,
@@ -142,12 +143,8 @@ pub fn read(payload: &[u8]) -> Option<Label> {
         _ => return None,
     };
     let call = words.next()?.parse().ok()?;
-    let side = if words.next()? == "a" {
-        Side::Caller
-    } else {
-        Side::Callee
-    };
-    Some(Label { fate, call, side })
+    let from = words.next()?.parse().ok()?;
+    Some(Label { fate, call, from })
 }
 
 #[cfg(test)]
@@ -159,9 +156,21 @@ mod tests {
         let expected = Label {
             fate: Fate::Never,
             call: 12,
-            side: Side::Callee,
+            from: 3,
         };
-        assert_eq!(read(&rtp(Fate::Never, 12, Side::Callee, 3)), Some(expected));
-        assert_eq!(read(&rtcp(Fate::Never, 12, Side::Callee)), Some(expected));
+        assert_eq!(read(&rtp(Fate::Never, 12, 3, 3)), Some(expected));
+        assert_eq!(read(&rtcp(Fate::Never, 12, 3)), Some(expected));
+    }
+
+    #[test]
+    fn only_the_address_of_a_session_may_change() {
+        let at = |text: &str| sdp(text.parse().unwrap(), 1, "sendrecv");
+        let came = at("10.0.0.1:4000");
+        let left = came
+            .replace("c=IN IP4 10.0.0.1", "c=IN IP4 10.0.0.2")
+            .replace("4000", "5000");
+        assert!(is_rewritten(&came, &left));
+        assert!(!is_rewritten(&came, &left.replace("- 77", "- 78")));
+        assert!(!is_rewritten(&came, &left.replace("8 0\r\n", "8\r\n")));
     }
 }

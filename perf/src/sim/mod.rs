@@ -1,63 +1,78 @@
-//! The simulator: the real workers on fake rings, two scripted user agents a call, a
+//! The simulator: the real workers of one box or two on fake rings, scripted user agents, a
 //! network that misbehaves by chance from a seed, and time that jumps to whatever happens
 //! next.
 //!
 //! ```text
-//!   party ──► network ──► fake ring of the worker that RSS names ──► turn ──► oracle
+//!   agent ──► network ──► fake ring of the worker that RSS names ──► turn ──► oracle
 //!     ▲                                                                          │
 //!     └──────────────────────────────── network ◄────────────────────────────────┘
 //! ```
 //!
-//! A *step* takes all that is due, hands it to the box and the parties, turns the workers
-//! until none finds work, and then checks: both sums of each worker and its frames
-//! ([`world`]); what left against what came in, message by message and packet by packet
-//! ([`oracle`]); and that the parties could do what RFC 3261 lets them expect ([`party`]).
-//! At the end the box must be as empty as at its start.
+//! A *step* takes all that is due, hands it to boxes and agents, turns the workers until none
+//! finds work, and then checks: the sums of each worker and its frames ([`boxes`]); what left
+//! against what came in, message by message and packet by packet ([`oracle`]); and that the
+//! agents could do what RFC 3261 lets them expect ([`agent`]). Every thousand steps, and at
+//! the end, all tables are audited. A call is forgotten when nothing is said in it any more;
+//! it must have come to its end then. At the end each box must be as empty as at its start.
 //!
 //! Everything follows from the seed: the same one gives the same [`Summary::trace`].
 //! A failure names seed and step and draws the ladder of the call concerned.
+//!
+//! - [`profile`]: what is drawn for a seed; [`plan`]: what is drawn for a call
+//! - [`site`]: where a box stands, whom it knows, how it routes
+//! - [`network`], [`frame`]: what happens on the wire
+//! - [`batch`]: many seeds
 
+pub mod agent;
+pub mod batch;
+pub mod boxes;
 pub mod frame;
 pub mod ladder;
 pub mod media;
 pub mod network;
 pub mod oracle;
-pub mod party;
 pub mod plan;
+pub mod profile;
 pub mod random;
 pub mod sip;
-pub mod transaction;
+pub mod site;
 pub mod world;
 
 use std::panic::AssertUnwindSafe;
 
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
-use trunkline_dataplane::lab::Lab;
 
 use self::network::Weather;
 use self::oracle::Fault;
+use self::plan::Scenarios;
 use self::world::World;
 
-/// What to simulate.
+/// What to simulate. What is `None` is drawn from the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Where chance begins.
     pub seed: u64,
     /// How many calls there are.
     pub calls: usize,
-    /// How many workers.
-    pub workers: u8,
-    /// What stands around the box; `None`: drawn from the seed.
-    pub lab: Option<Lab>,
-    /// All calls begin within so long.
+    /// They begin evenly within so long.
     pub spread_ms: u64,
+    /// How many boxes stand in a row: one or two.
+    pub boxes: Option<u8>,
+    /// How many workers each has.
+    pub workers: Option<u8>,
     /// The network.
-    pub weather: Weather,
+    pub weather: Option<Weather>,
+    /// How often a box restarts.
+    pub restarts: Option<u8>,
     /// The longest IP packet of both links, in bytes: what is larger leaves by the kernel.
     pub mtu: u16,
     /// More calls than the tables hold: a call may also end with the box's 503.
     pub crowded: bool,
+    /// What may be drawn for a call.
+    pub scenarios: Scenarios,
+    /// Its ladder is shown with a failure that is of no call.
+    pub follow: Option<usize>,
     /// Steps after which the run is said not to end.
     pub steps_max: u64,
 }
@@ -66,14 +81,17 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             seed: 1,
-            calls: 24,
-            workers: 2,
-            lab: None,
-            spread_ms: 10_000,
-            weather: Weather::FAIR,
+            calls: 200,
+            spread_ms: 12_000,
+            boxes: None,
+            workers: None,
+            weather: None,
+            restarts: None,
             mtu: 1500,
             crowded: false,
-            steps_max: 1_000_000,
+            scenarios: Scenarios::ALL,
+            follow: None,
+            steps_max: 100_000_000,
         }
     }
 }
@@ -81,11 +99,13 @@ impl Default for Options {
 /// What a run came to.
 #[derive(Clone, Debug)]
 pub struct Summary {
+    /// What was drawn for the seed.
+    pub profile: String,
     /// Steps taken.
     pub steps: u64,
     /// Virtual milliseconds that passed.
     pub virtual_ms: u64,
-    /// SIP messages and media packets that the box sent.
+    /// SIP messages and media packets that the boxes sent.
     pub sent: (u64, u64),
     /// The hash over all that happened.
     pub trace: u64,
@@ -101,7 +121,8 @@ impl Summary {
     pub fn line(&self) -> String {
         let count = |counter| self.counters.get(counter);
         format!(
-            "{} steps, {} s, {} calls, {} answered, {} SIP and {} media packets sent, {} retransmitted, trace {:016x}",
+            "{}: {} steps, {} s, {} calls, {} answered, {} SIP and {} media packets sent, {} retransmitted, trace {:016x}",
+            self.profile,
             self.steps,
             self.virtual_ms / 1_000,
             count(Counter::CallsStarted),
@@ -119,6 +140,8 @@ impl Summary {
 pub struct Failure {
     /// The seed.
     pub seed: u64,
+    /// What was drawn for it.
+    pub profile: String,
     /// The step.
     pub step: u64,
     /// What was violated.
@@ -129,11 +152,9 @@ pub struct Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            out,
-            "seed={} step={}: {}\n{}",
-            self.seed, self.step, self.why, self.ladder
-        )
+        writeln!(out, "seed={} step={}: {}", self.seed, self.step, self.why)?;
+        writeln!(out, "{}", self.profile)?;
+        out.write_str(&self.ladder)
     }
 }
 
@@ -142,9 +163,10 @@ impl std::fmt::Display for Failure {
 /// # Errors
 /// What was violated, with the ladder of the call concerned.
 pub fn run(options: Options, ladders: bool) -> Result<Summary, Box<Failure>> {
-    let mut world = World::new(options).map_err(|why| {
+    let mut world = World::new(options, ladders).map_err(|why| {
         Box::new(Failure {
             seed: options.seed,
+            profile: String::new(),
             step: 0,
             why,
             ladder: String::new(),
@@ -152,25 +174,16 @@ pub fn run(options: Options, ladders: bool) -> Result<Summary, Box<Failure>> {
     })?;
     // A broken invariant of the box panics; it is a failure of this seed like any other.
     let ended = std::panic::catch_unwind(AssertUnwindSafe(|| to_the_end(&mut world, options)));
-    let ended = ended.unwrap_or_else(|_| {
-        Err(Fault {
-            call: None,
-            why: "the box panicked, see above".to_owned(),
-        })
-    });
+    let ended = ended.unwrap_or_else(|_| Err(Fault::general("the box panicked, see above")));
     let counters = ended.map_err(|fault| Box::new(failure(&world, options.seed, &fault)))?;
-    let mut drawn = String::new();
-    for call in (0..options.calls).filter(|_| ladders) {
-        drawn.push_str(&title(&world, call));
-        drawn.push_str(&ladder::draw(world.rungs(call)));
-    }
     Ok(Summary {
+        profile: world.profile().to_string(),
         steps: world.steps(),
         virtual_ms: world.now().as_ms(),
         sent: world.sent(),
         trace: world.trace().0,
         counters,
-        ladders: drawn,
+        ladders: world.ladders(),
     })
 }
 
@@ -178,27 +191,21 @@ fn to_the_end(world: &mut World, options: Options) -> Result<Counters, Fault> {
     while world.step()? {
         if world.steps() > options.steps_max {
             let why = format!("not at its end after {} steps", options.steps_max);
-            return Err(Fault { call: None, why });
+            return Err(Fault::general(why));
         }
     }
     world.finish()
 }
 
-fn title(world: &World, call: usize) -> String {
-    world
-        .plan(call)
-        .map_or(String::new(), |plan| format!("call {call}: {plan:?}\n"))
-}
-
 fn failure(world: &World, seed: u64, fault: &Fault) -> Failure {
     let at = world.now().0 / 1_000;
-    let ladder = fault.call.map_or(String::new(), |call| {
-        format!("{}{}", title(world, call), ladder::draw(world.rungs(call)))
-    });
     Failure {
         seed,
+        profile: world.profile().to_string(),
         step: world.steps(),
         why: format!("at {at} us: {}", fault.why),
-        ladder,
+        ladder: fault
+            .call
+            .map_or_else(|| world.followed().to_owned(), |call| world.describe(call)),
     }
 }

@@ -1,14 +1,15 @@
-//! The network between the parties and the box: it delays, loses, repeats, reorders and
-//! damages, all by chance from the seed.
+//! The network: it delays, loses, repeats, reorders and damages, all by chance from the
+//! seed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::rc::Rc;
 
-use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::tick::Tick;
 
-use super::frame::Datagram;
 use super::random::Random;
+use super::sip::Sip;
 
 /// How bad it is; rates are per mille of the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Weather {
     pub duplicate: u16,
     /// Held back behind later ones.
     pub reorder: u16,
-    /// One bit of a SIP message to the box turned over.
+    /// One bit of a SIP message to a box turned over.
     pub damage: u16,
     /// The longest delay of a packet that is not held back.
     pub delay_ms_max: u64,
@@ -34,31 +35,69 @@ impl Weather {
         damage: 0,
         delay_ms_max: 20,
     };
+    /// As on a bad day.
+    pub const BAD: Weather = Weather {
+        loss: 30,
+        duplicate: 20,
+        reorder: 30,
+        damage: 5,
+        delay_ms_max: 40,
+    };
+    /// A third of all is lost, a tenth comes twice, a tenth comes late.
+    pub const WORST: Weather = Weather {
+        loss: 300,
+        duplicate: 100,
+        reorder: 100,
+        damage: 5,
+        delay_ms_max: 60,
+    };
+
+    /// True where nothing happens to a packet but a delay.
+    #[must_use]
+    pub const fn is_fair(&self) -> bool {
+        self.loss == 0 && self.damage == 0
+    }
 }
 
-/// Something that arrives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Arrival {
-    /// A frame at the box.
-    AtBox {
-        /// By which device.
-        device: DeviceIndex,
-        /// The frame.
-        frame: Vec<u8>,
-        /// What it was before any damage.
-        datagram: Datagram,
-        /// True where a bit was turned over.
-        damaged: bool,
-    },
-    /// A datagram at a party.
-    AtParty(Datagram),
+/// What is in a datagram.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A message that reads.
+    Sip(Rc<Sip>),
+    /// Anything else.
+    Raw(Rc<[u8]>),
+}
+
+impl Body {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Body::Sip(sip) => sip.bytes(),
+            Body::Raw(bytes) => bytes,
+        }
+    }
+}
+
+/// A datagram under way.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// From whom.
+    pub source: SocketAddr,
+    /// To whom.
+    pub destination: SocketAddr,
+    /// What.
+    pub body: Body,
+    /// The bit of the frame that was turned over, if one was: by chance, to be reduced to the
+    /// payload's length.
+    pub damage: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Entry {
     at: Tick,
     number: u64,
-    what: Arrival,
+    what: Packet,
 }
 
 impl PartialEq for Entry {
@@ -81,6 +120,19 @@ impl Ord for Entry {
     }
 }
 
+/// What became of a packet that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing of note.
+    Once,
+    /// It is delivered twice.
+    Twice,
+    /// It arrives nowhere.
+    Lost,
+    /// A bit of it is turned over.
+    Damaged,
+}
+
 /// What is under way.
 #[derive(Debug)]
 pub struct Network {
@@ -93,38 +145,29 @@ pub struct Network {
 impl Network {
     /// A network with nothing under way.
     #[must_use]
-    pub fn new(weather: Weather, seed: u64) -> Network {
+    pub fn new(weather: Weather, random: Random) -> Network {
         Network {
             weather,
-            random: Random::new(seed),
+            random,
             queue: BinaryHeap::new(),
             count: 0,
         }
     }
 
-    /// Sends; says what became of it: nothing of note, `lost`, `twice`, `damaged`.
-    pub fn send(&mut self, now: Tick, mut what: Arrival) -> &'static str {
+    /// Sends; `to_box` may be damaged. Says what became of it.
+    pub fn send(&mut self, now: Tick, mut what: Packet, to_box: bool) -> Sent {
         let weather = self.weather;
         if self.random.happens(weather.loss) {
-            return "lost";
+            return Sent::Lost;
         }
-        let mut fate = "";
-        if let Arrival::AtBox {
-            frame,
-            datagram,
-            damaged,
-            ..
-        } = &mut what
-        {
-            let sip = datagram.destination.port() == 5060;
-            if sip && self.random.happens(weather.damage) {
-                *damaged = true;
-                fate = "damaged";
-                self.damage(frame);
-            }
+        let mut fate = Sent::Once;
+        let sip = matches!(what.body, Body::Sip(_));
+        if to_box && sip && self.random.happens(weather.damage) {
+            what.damage = Some(self.random.next());
+            fate = Sent::Damaged;
         }
         if self.random.happens(weather.duplicate) {
-            fate = "twice";
+            fate = Sent::Twice;
             let at = self.arrival(now);
             self.push(at, what.clone());
         }
@@ -133,28 +176,16 @@ impl Network {
         fate
     }
 
-    /// Turns a bit over behind the station addresses, which nothing protects in a frame
-    /// without its check sequence.
-    fn damage(&mut self, frame: &mut [u8]) {
-        let last = frame.len() as u64 - 1;
-        let at = self.random.between(14, last);
-        let bit = self.random.between(0, 7);
-        if let Some(byte) = usize::try_from(at).ok().and_then(|at| frame.get_mut(at)) {
-            *byte ^= 1 << bit;
-        }
-    }
-
     fn arrival(&mut self, now: Tick) -> Tick {
-        let mut delay_us = self
-            .random
-            .between(50, 50 + self.weather.delay_ms_max * 1_000);
+        let longest_us = 50 + self.weather.delay_ms_max * 1_000;
+        let mut delay_us = self.random.between(50, longest_us);
         if self.random.happens(self.weather.reorder) {
             delay_us += self.random.between(1_000, 80_000);
         }
         Tick(now.0 + delay_us * 1_000)
     }
 
-    fn push(&mut self, at: Tick, what: Arrival) {
+    fn push(&mut self, at: Tick, what: Packet) {
         self.count += 1;
         self.queue.push(Reverse(Entry {
             at,
@@ -172,10 +203,22 @@ impl Network {
     }
 
     /// Takes what has arrived.
-    pub fn take(&mut self, now: Tick) -> Option<Arrival> {
+    pub fn take(&mut self, now: Tick) -> Option<Packet> {
         if self.due() > now {
             return None;
         }
         self.queue.pop().map(|Reverse(entry)| entry.what)
+    }
+}
+
+/// Turns a bit over in the last `len` bytes, which the UDP checksum protects.
+pub fn damage(frame: &mut [u8], len: usize, chance: u64) {
+    let start = frame.len().saturating_sub(len);
+    let at = usize::try_from(chance >> 8)
+        .unwrap_or(0)
+        .checked_rem(len)
+        .unwrap_or(0);
+    if let Some(byte) = frame.get_mut(start + at) {
+        *byte ^= 1 << (chance & 7);
     }
 }

@@ -1,78 +1,343 @@
-//! What a call is to do.
+//! What a call is to do: where it goes, what the caller does, what each callee does.
 
 use super::random::Random;
 
-/// The kinds of calls.
+/// How the box routes the number called, by its first digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// Answered; the caller hangs up.
-    Basic,
-    /// As basic, but without a media packet: never drawn, for counting instructions.
-    Bare,
-    /// Answered; the callee hangs up.
-    CalleeHangsUp,
-    /// Both hang up at once.
-    BothHangUp,
-    /// Refused with this status.
-    Refused(u16),
-    /// Cancelled while it rings.
-    Cancel,
-    /// Cancelled at the first provisional response, which is the box's own 100.
-    EarlyCancel,
-    /// Cancelled at the moment at which it is answered.
-    CancelRace,
-    /// Nobody is there: no answer to the INVITE at all.
-    Silent,
-    /// Held and resumed by the caller, then hung up.
-    Hold,
-    /// The offer comes in the 200, the answer in the ACK.
-    LateOffer,
-    /// Media before the answer: a 183 with SDP.
-    EarlyMedia,
-    /// OPTIONS to the box itself.
-    OptionsBox,
-    /// OPTIONS through the box.
-    OptionsThrough,
+pub enum Route {
+    /// One callee.
+    Plain,
+    /// Two callees at once.
+    Parallel,
+    /// Two callees, one after the other.
+    Serial,
+    /// A trunk whose first target is dead.
+    Failover,
+    /// Two callees at once, then a third.
+    Mixed,
+    /// Through the box itself, which routes it on: RFC 3261 §6, a spiral.
+    Spiral,
+    /// Through the box itself for ever.
+    Loop,
+    /// One callee, without state.
+    Stateless,
+    /// A trunk with a dead target and two others, then a callee.
+    Last,
 }
 
-impl Plan {
-    /// Draws one.
-    pub const fn draw(random: &mut Random) -> Plan {
-        match random.between(0, 19) {
-            0..=4 => Plan::Basic,
-            5 => Plan::CalleeHangsUp,
-            6 => Plan::BothHangUp,
-            7 => Plan::Refused(486),
-            8 => Plan::Refused(match random.between(0, 4) {
-                0 => 302,
-                1 => 404,
-                2 => 480,
-                3 => 500,
-                _ => 603,
-            }),
-            9 | 10 => Plan::Cancel,
-            11 => Plan::EarlyCancel,
-            12 => Plan::CancelRace,
-            13 => Plan::Silent,
-            14 | 15 => Plan::Hold,
-            16 => Plan::LateOffer,
-            17 => Plan::EarlyMedia,
-            18 => Plan::OptionsBox,
-            _ => Plan::OptionsThrough,
+impl Route {
+    /// The first digit of the number.
+    #[must_use]
+    pub const fn digit(self) -> u8 {
+        match self {
+            Route::Plain => 1,
+            Route::Parallel => 2,
+            Route::Serial => 3,
+            Route::Failover => 4,
+            Route::Mixed => 5,
+            Route::Spiral => 6,
+            Route::Loop => 7,
+            Route::Stateless => 8,
+            Route::Last => 9,
         }
     }
 
-    /// True where an answered call is what comes of it, if nothing is lost.
+    /// The callees that it may reach, in groups: those of a group at once, and a later group
+    /// when the one before has failed. They are numbered by their hosts.
     #[must_use]
-    pub const fn is_answered(self) -> bool {
-        matches!(
-            self,
-            Plan::Basic
-                | Plan::CalleeHangsUp
-                | Plan::BothHangUp
-                | Plan::Hold
-                | Plan::LateOffer
-                | Plan::EarlyMedia
-        )
+    pub const fn groups(self) -> &'static [&'static [u8]] {
+        match self {
+            Route::Plain | Route::Spiral | Route::Stateless => &[&[0]],
+            Route::Parallel => &[&[0, 1]],
+            Route::Serial => &[&[0], &[1]],
+            Route::Failover => &[&[4], &[5]],
+            Route::Mixed => &[&[0, 1], &[2]],
+            Route::Loop => &[],
+            Route::Last => &[&[4], &[5], &[3]],
+        }
+    }
+}
+
+/// What the caller does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// It calls, and hangs up after a while.
+    HangsUp,
+    /// It calls, and leaves it to the callee to hang up.
+    Listens,
+    /// Both hang up at once.
+    Races,
+    /// It cancels so many milliseconds after it called.
+    Cancels(u16),
+    /// It cancels at the first provisional response, which is the box's own 100.
+    CancelsEarly,
+    /// It holds and resumes, then hangs up.
+    Holds,
+    /// It refreshes with UPDATE, then hangs up.
+    Updates,
+    /// Both send a re-INVITE at once; then it hangs up.
+    Glares,
+    /// The offer comes in the 200, the answer in the ACK.
+    OffersLate,
+    /// It calls as [`Caller::HangsUp`], and says nothing any more once it is answered.
+    Dies,
+    /// A request of this kind instead of a call, to the box or through it.
+    Asks(Ask),
+    /// As [`Caller::HangsUp`] without a media packet: for counting instructions.
+    Bare,
+}
+
+/// Requests that begin no call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// OPTIONS to the box itself.
+    Box,
+    /// OPTIONS through the box.
+    Options,
+    /// MESSAGE through the box.
+    Message,
+    /// REGISTER through the box.
+    Register,
+    /// A request that claims a dialog with a Route that is not ours.
+    Forged,
+}
+
+/// What a callee does with an INVITE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// It rings and answers.
+    Answers,
+    /// It sends media before it answers: 183 with a session description.
+    SendsEarly,
+    /// Its 183 is reliable (RFC 3262).
+    IsReliable,
+    /// It refuses with this status.
+    Refuses(u16),
+    /// It says nothing at all.
+    IsDead,
+    /// It rings and never answers, until it is cancelled.
+    Rings,
+    /// It rings, is not impressed by CANCEL, and answers with 200 all the same.
+    Insists,
+    /// It says nothing for so many milliseconds, then answers with 200 at once.
+    IsSlow(u16),
+    /// It is a proxy with two phones behind it: two To tags ring, the second answers.
+    Forks,
+    /// As it, and both answer.
+    ForksTwice,
+}
+
+impl Callee {
+    /// The final statuses that may come of it when the caller does not cancel.
+    #[must_use]
+    pub const fn says(self) -> &'static [u16] {
+        match self {
+            Callee::Refuses(status) => match status {
+                302 => &[302],
+                401 => &[401],
+                404 => &[404],
+                407 => &[407],
+                408 => &[408],
+                480 => &[480],
+                486 => &[486],
+                // It does not go on as it is (RFC 3261 §16.7 step 6).
+                503 => &[500],
+                603 => &[603],
+                _ => &[500],
+            },
+            Callee::IsDead => &[408],
+            // It loses patience, or Timer C does.
+            Callee::Rings => &[408, 480, 487],
+            _ => &[200],
+        }
+    }
+}
+
+/// A call.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where it goes.
+    pub route: Route,
+    /// What the caller does.
+    pub caller: Caller,
+    /// What each callee does, by its host's number.
+    pub callees: [Callee; 6],
+    /// Session timers are asked for, of 90 s.
+    pub session: bool,
+    /// How many RTP packets each party sends when the call begins.
+    pub packets: u16,
+}
+
+/// Which of the scenarios may be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scenarios {
+    /// Routes with more than one target.
+    pub forks: bool,
+    /// Stateless routes.
+    pub stateless: bool,
+    /// Reliable provisional responses, UPDATE and glare.
+    pub offers: bool,
+    /// Session timers, and parties that die.
+    pub sessions: bool,
+}
+
+impl Scenarios {
+    /// All of them.
+    pub const ALL: Scenarios = Scenarios {
+        forks: true,
+        stateless: false,
+        offers: true,
+        sessions: true,
+    };
+}
+
+impl Plan {
+    /// Both parties, one hang-up, no media.
+    pub const BARE: Plan = Plan {
+        route: Route::Plain,
+        caller: Caller::Bare,
+        callees: [Callee::Answers; 6],
+        session: false,
+        packets: 0,
+    };
+
+    /// Draws one.
+    #[must_use]
+    pub fn draw(random: &mut Random, scenarios: Scenarios) -> Plan {
+        let route = draw_route(random, scenarios);
+        let caller = draw_caller(random, scenarios);
+        let mut callees = [Callee::Answers; 6];
+        if !matches!(caller, Caller::Bare) {
+            callees = callees.map(|_| draw_callee(random, route, scenarios));
+        }
+        let route = match caller {
+            Caller::Asks(_) if matches!(route, Route::Loop) => Route::Loop,
+            Caller::Asks(_) => Route::Plain,
+            _ => route,
+        };
+        let session = scenarios.sessions && (random.happens(60) || caller == Caller::Dies);
+        Plan {
+            route,
+            caller,
+            callees,
+            session,
+            packets: if random.happens(300) { 4 } else { 0 },
+        }
+    }
+
+    /// The final statuses to which the caller's request may come where nothing is lost.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<u16> {
+        match (self.caller, self.route) {
+            (Caller::Asks(Ask::Forged), _) => return vec![481],
+            (Caller::Asks(Ask::Box), _) => return vec![200],
+            (_, Route::Loop) => return vec![482],
+            (Caller::Asks(_), _) => return vec![200],
+            _ => {}
+        }
+        let cancels = matches!(self.caller, Caller::Cancels(_) | Caller::CancelsEarly);
+        // Which responses are worth another target of a trunk is the box's to know.
+        let callees = || self.route.groups().iter().copied().flatten();
+        let rings = callees().any(|&number| self.callees[usize::from(number)] == Callee::Rings);
+        if cancels || rings || matches!(self.route, Route::Failover | Route::Last) {
+            let callees = callees();
+            let said = callees.flat_map(|&number| self.callees[usize::from(number)].says());
+            return said
+                .copied()
+                .chain(cancels.then_some(487))
+                .chain([408])
+                .collect();
+        }
+        self.answers()
+    }
+
+    /// What the callees may come to together, uncancelled: a wide answer, since which
+    /// response is the best of all is the oracle's to say.
+    fn answers(&self) -> Vec<u16> {
+        let mut said: Vec<u16> = Vec::new();
+        for group in self.route.groups() {
+            let callees = group
+                .iter()
+                .map(|&number| self.callees[usize::from(number)]);
+            said.extend(callees.clone().flat_map(|callee| callee.says()));
+            for callee in callees {
+                let is_late = matches!(callee, Callee::IsSlow(ms) if ms > 1_500);
+                if callee.says() == [200] && !is_late {
+                    let ended = |status: &u16| *status == 200 || *status >= 600;
+                    let late = said.clone();
+                    said.retain(ended);
+                    // Whoever was late may have been overtaken by a refusal.
+                    return if self.has_late() { late } else { said };
+                }
+            }
+        }
+        said
+    }
+
+    fn has_late(&self) -> bool {
+        let mut callees = self.route.groups().iter().copied().flatten();
+        callees.any(|&number| matches!(self.callees[usize::from(number)], Callee::IsSlow(_)))
+    }
+}
+
+fn draw_route(random: &mut Random, scenarios: Scenarios) -> Route {
+    match random.between(0, 99) {
+        0..=7 if scenarios.forks => Route::Parallel,
+        8..=14 if scenarios.forks => Route::Serial,
+        15..=21 if scenarios.forks => Route::Failover,
+        22..=27 if scenarios.forks => Route::Mixed,
+        28..=31 if scenarios.forks => Route::Last,
+        32..=36 => Route::Spiral,
+        37 => Route::Loop,
+        38..=40 if scenarios.stateless => Route::Stateless,
+        _ => Route::Plain,
+    }
+}
+
+fn draw_caller(random: &mut Random, scenarios: Scenarios) -> Caller {
+    match random.between(0, 99) {
+        0..=3 => Caller::CancelsEarly,
+        4..=14 => Caller::Cancels(u16::try_from(random.between(0, 2_500)).unwrap_or(0)),
+        15..=24 => Caller::Listens,
+        25..=29 => Caller::Races,
+        30..=36 => Caller::Holds,
+        37..=40 => Caller::OffersLate,
+        41..=44 if scenarios.offers => Caller::Updates,
+        45..=47 if scenarios.offers => Caller::Glares,
+        48..=49 if scenarios.sessions => Caller::Dies,
+        50 => Caller::Asks(Ask::Box),
+        51..=52 => Caller::Asks(Ask::Options),
+        53..=54 => Caller::Asks(Ask::Message),
+        55 => Caller::Asks(Ask::Register),
+        56 => Caller::Asks(Ask::Forged),
+        _ => Caller::HangsUp,
+    }
+}
+
+fn draw_callee(random: &mut Random, route: Route, scenarios: Scenarios) -> Callee {
+    let plain = matches!(route, Route::Plain | Route::Spiral | Route::Stateless);
+    match random.between(0, 99) {
+        0..=4 => Callee::Refuses(486),
+        5..=9 => Callee::Refuses(match random.between(0, 6) {
+            0 => 302,
+            1 => 404,
+            2 => 480,
+            3 => 500,
+            4 => 401,
+            5 => 407,
+            _ => 603,
+        }),
+        10..=12 if scenarios.forks => Callee::Refuses(503),
+        13..=14 => Callee::IsDead,
+        15..=17 => Callee::Rings,
+        18..=19 => Callee::Insists,
+        20..=22 => Callee::IsSlow(u16::try_from(random.between(100, 6_000)).unwrap_or(0)),
+        23..=27 => Callee::SendsEarly,
+        28..=30 if scenarios.offers => Callee::IsReliable,
+        31..=33 if plain => Callee::Forks,
+        34..=35 if plain && scenarios.forks => Callee::ForksTwice,
+        // Where there are others to fall back on, failing is worth more.
+        36..=60 if !plain => Callee::Refuses(random.pick(&[408, 503, 486, 404])),
+        _ => Callee::Answers,
     }
 }

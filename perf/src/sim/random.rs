@@ -13,6 +13,14 @@ impl Random {
         Random(seed)
     }
 
+    /// A stream of its own for part `number` of what `seed` begins.
+    #[must_use]
+    pub const fn part(seed: u64, number: u64) -> Random {
+        let mut random = Random(seed ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        let first = random.next();
+        Random(first)
+    }
+
     /// The next number.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -27,13 +35,23 @@ impl Random {
         low + self.next() % (high - low + 1)
     }
 
+    /// One of them.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub const fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+        #[allow(clippy::cast_possible_truncation)] // Less than their number.
+        let at = self.between(0, all.len() as u64 - 1) as usize;
+        all[at]
+    }
+
     /// True `per_mille` times of a thousand.
     pub const fn happens(&mut self, per_mille: u16) -> bool {
         self.between(0, 999) < per_mille as u64
     }
 }
 
-/// FNV-1a over everything that happened: two runs of a seed must agree on it.
+/// A hash over everything that happened: two runs of a seed must agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceHash(pub u64);
 
@@ -44,10 +62,41 @@ impl Default for TraceHash {
 }
 
 impl TraceHash {
-    /// Takes `bytes` in.
+    /// Takes `bytes` in, eight at a time.
     pub fn add(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.word(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+    }
+
+    /// Takes a number in.
+    pub const fn word(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_and_the_length_count() {
+        let hash = |bytes: &[u8]| {
+            let mut hash = TraceHash::default();
+            hash.add(bytes);
+            hash.0
+        };
+        let all: Vec<u64> = [&b"abcdefgh"[..], b"abcdefgi", b"abcdefgh\0", b"", b"\0"]
+            .into_iter()
+            .map(hash)
+            .collect();
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one));
         }
     }
 }

@@ -1,102 +1,127 @@
-//! A whole run: the workers, the network, the parties, and the checks after every step.
+//! A whole run: the boxes, the network, the agents, and the checks after every step.
 
-use std::sync::Arc;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
 
-use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
-use trunkline_dataplane::ids::DeviceIndex;
-use trunkline_dataplane::ids::QueueId;
-use trunkline_dataplane::ids::WorkerId;
-use trunkline_dataplane::lab;
-use trunkline_dataplane::lab::Lab;
-use trunkline_dataplane::limits::SIP_LEN_MAX;
-use trunkline_dataplane::post;
-use trunkline_dataplane::post::ControlPost;
-use trunkline_dataplane::ring::Fake;
-use trunkline_dataplane::ring::FakeConfig;
-use trunkline_dataplane::ring::Rings as _;
-use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
-use trunkline_dataplane::wire::VlanStack;
-use trunkline_dataplane::wire::vlan::TPID_8021AD;
-use trunkline_dataplane::worker::Worker;
 
 use super::Options;
-use super::frame;
-use super::frame::Datagram;
-use super::frame::side_of;
+use super::agent::Agent;
+use super::agent::Who;
+use super::boxes::Boxed;
+use super::ladder;
+use super::ladder::Column;
 use super::ladder::Rung;
-use super::ladder::Side;
 use super::media;
-use super::network::Arrival;
+use super::network::Body;
 use super::network::Network;
+use super::network::Packet;
 use super::oracle::Fault;
 use super::oracle::Oracle;
-use super::party::Party;
+use super::plan::Ask;
+use super::plan::Callee;
+use super::plan::Caller;
 use super::plan::Plan;
+use super::plan::Route;
+use super::profile::Profile;
 use super::random::Random;
 use super::random::TraceHash;
 use super::sip::Sip;
+use super::site::CALLEE;
+use super::site::CALLEES;
+use super::site::CALLER;
+use super::site::Site;
 
-/// How long after the last word of the parties the box must be at rest: Timer H, J, L or M
-/// and a little.
-const REST_MS: u64 = 40_000;
-/// The longest that a box may wait for a callee that fell silent under loss: Timer C, then
-/// 64·T1 for the CANCEL.
-const REST_MS_LOSSY: u64 = 181_000 + 32_000 + REST_MS;
-/// Turns of all workers in a step, after which they are said to run in circles.
-const ROUNDS_MAX: usize = 64;
+/// When the first call may begin.
+const BEGIN: Tick = Tick::ms(1_000);
+/// A call is forgotten when nothing was said in it for so long: the longest of the timers
+/// with which a transaction lingers, and a little.
+const QUIET_MS: u64 = 40_000;
+/// How long after the last call the boxes must be at rest.
+const REST_MS: u64 = 60_000;
+/// Steps between two audits.
+const AUDIT_EVERY: u64 = 1_000;
+
+/// A call that has begun and is not forgotten.
+#[derive(Debug)]
+struct Call {
+    plan: Rc<Plan>,
+    agents: Vec<Agent>,
+    rungs: Vec<Rung>,
+    /// When something was said last.
+    last: Tick,
+    /// A box has restarted since it began.
+    is_cut: bool,
+}
 
 /// A run under way.
 #[derive(Debug)]
 pub struct World {
     options: Options,
-    lab: Lab,
+    profile: Profile,
     now: Tick,
     steps: u64,
-    workers: Vec<Worker<Fake>>,
-    posts: Vec<ControlPost>,
+    boxes: Vec<Boxed>,
+    oracles: Vec<Oracle>,
     network: Network,
-    parties: Vec<[Party; 2]>,
-    oracle: Oracle,
-    rungs: Vec<Vec<Rung>>,
+    /// By number; what is over is dropped.
+    calls: Vec<Option<Box<Call>>>,
+    alive: usize,
+    /// When agents want to act: call and place among its agents.
+    agenda: BinaryHeap<Reverse<(Tick, usize, usize)>>,
+    /// When calls are looked at, in order.
+    quiet: VecDeque<(Tick, usize)>,
+    restarts: VecDeque<(Tick, usize, u8)>,
     random: Random,
-    rss: u64,
     trace: TraceHash,
-    last_word: Tick,
+    /// The ladders of calls that are over, where they are asked for.
+    drawn: Option<String>,
+    /// That of the call that is followed, once it is over.
+    followed: String,
+    out: Vec<Packet>,
+    left: Vec<(usize, Packet)>,
 }
 
 impl World {
-    /// Makes the box and the calls of a seed.
+    /// Makes the boxes of a seed.
     ///
     /// # Errors
-    /// Where the box cannot be made.
-    pub fn new(options: Options) -> Result<World, String> {
-        let mut random = Random::new(options.seed);
-        let lab = options.lab.unwrap_or_else(|| lab_of(options.seed));
-        let (workers, posts) = make_workers(&options, &lab)?;
-        let parties: Vec<[Party; 2]> = (0..options.calls)
-            .map(|number| {
-                let plan = Plan::draw(&mut random);
-                let start = Tick::ms(1_000 + random.between(0, options.spread_ms));
-                [Side::Caller, Side::Callee]
-                    .map(|side| Party::new(lab, side, number, plan, start, &mut random))
-            })
-            .collect();
+    /// Where they cannot be made.
+    pub fn new(options: Options, ladders: bool) -> Result<World, String> {
+        let profile = Profile::draw(&options);
+        let mut random = Random::part(options.seed, 1);
+        let mut boxes = Vec::new();
+        for site in &profile.sites {
+            boxes.push(Boxed::new(
+                *site,
+                profile.make,
+                profile.workers,
+                random.next(),
+            )?);
+        }
+        let oracle = |site: &Site| Oracle::new(*site, options.crowded);
         Ok(World {
-            now: Tick::ms(1_000),
+            now: BEGIN,
             steps: 0,
-            workers,
-            posts,
-            network: Network::new(options.weather, random.next()),
-            rungs: vec![Vec::new(); options.calls],
-            parties,
-            oracle: Oracle::new(lab),
-            lab,
-            rss: random.next(),
+            oracles: profile.sites.iter().map(oracle).collect(),
+            boxes,
+            network: Network::new(profile.weather, Random::part(options.seed, 2)),
+            calls: Vec::with_capacity(options.calls),
+            alive: 0,
+            agenda: BinaryHeap::new(),
+            quiet: VecDeque::new(),
+            restarts: profile.restarts.clone().into(),
             random,
             trace: TraceHash::default(),
-            last_word: Tick(0),
+            drawn: ladders.then(String::new),
+            followed: String::new(),
+            out: Vec::new(),
+            left: Vec::new(),
+            profile,
             options,
         })
     }
@@ -119,22 +144,45 @@ impl World {
         self.trace
     }
 
-    /// What was said in a call.
+    /// What was drawn for the seed.
     #[must_use]
-    pub fn rungs(&self, call: usize) -> &[Rung] {
-        self.rungs.get(call).map_or(&[], Vec::as_slice)
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
     }
 
-    /// What a call was to do.
+    /// The ladders of the calls that are over.
     #[must_use]
-    pub fn plan(&self, call: usize) -> Option<Plan> {
-        self.parties.get(call).map(|[caller, _]| caller.plan)
+    pub fn ladders(&mut self) -> String {
+        self.drawn.take().unwrap_or_default()
     }
 
-    /// SIP and media packets that the box sent.
+    /// What a call that is not over was to do, and what was said in it.
     #[must_use]
-    pub const fn sent(&self) -> (u64, u64) {
-        (self.oracle.sip_count, self.oracle.media_count)
+    pub fn describe(&self, call: usize) -> String {
+        self.calls
+            .get(call)
+            .and_then(Option::as_ref)
+            .map_or_else(String::new, |known| {
+                format!(
+                    "call {call}: {:?}\n{}",
+                    known.plan,
+                    ladder::draw(&known.rungs)
+                )
+            })
+    }
+
+    /// The ladder of the call that is followed, once it is over.
+    #[must_use]
+    pub fn followed(&self) -> &str {
+        &self.followed
+    }
+
+    /// SIP and media packets that the boxes sent.
+    #[must_use]
+    pub fn sent(&self) -> (u64, u64) {
+        let sip = self.oracles.iter().map(|oracle| oracle.sip_count).sum();
+        let media = self.oracles.iter().map(Oracle::media_count).sum();
+        (sip, media)
     }
 
     /// Goes on to the next thing that happens; false where nothing will.
@@ -142,349 +190,400 @@ impl World {
     /// # Errors
     /// What was violated.
     pub fn step(&mut self) -> Result<bool, Fault> {
-        let Some(due) = self.next_due() else {
+        if self.calls.len() == self.options.calls && self.alive == 0 {
             return Ok(false);
-        };
+        }
+        let due = self.next_due();
         self.steps += 1;
         // Nobody is punctual: what comes within a few milliseconds comes as one batch.
         self.now = Tick(self.now.max(due).0 + self.random.between(0, 3_000_000));
-        let mut out = Vec::new();
-        while let Some(arrival) = self.network.take(self.now) {
-            self.arrive(arrival, &mut out)?;
+        self.restart_boxes()?;
+        while let Some(packet) = self.network.take(self.now) {
+            self.arrive(&packet)?;
         }
-        for number in 0..self.parties.len() {
-            for side in [0, 1] {
-                let party = &mut self.parties[number][side];
-                if party.due() <= self.now {
-                    party.fire(self.now, &mut out).map_err(about(number))?;
-                }
-            }
+        self.begin_calls();
+        self.fire_agents()?;
+        self.turn_boxes()?;
+        if self.steps.is_multiple_of(AUDIT_EVERY) {
+            self.each_box(|boxed| boxed.audit())?;
         }
-        self.send_all(out)?;
-        self.turn_workers()?;
-        self.oracle.settle()?;
-        self.check_sums()?;
+        self.forget_calls()?;
         Ok(true)
     }
 
-    /// When something happens next, among parties, network and timers of the box.
-    fn next_due(&self) -> Option<Tick> {
-        let parties = self.parties.iter().flatten().map(Party::due).min();
-        let outside = parties.unwrap_or(Tick::NEVER).min(self.network.due());
-        let box_due = self
-            .workers
-            .iter()
-            .map(Worker::next_due)
-            .min()
-            .unwrap_or(Tick::NEVER);
-        // The wheel's bucket may hold only timers of later rounds: look again a bucket on.
-        let box_due = if box_due <= self.now {
-            self.now.plus_ms(5)
+    /// When something happens next, among agents, network and timers of the boxes.
+    fn next_due(&self) -> Tick {
+        let agents = self
+            .agenda
+            .peek()
+            .map_or(Tick::NEVER, |Reverse((at, ..))| *at);
+        let begin = if self.calls.len() < self.options.calls {
+            self.begins(self.calls.len())
         } else {
-            box_due
+            Tick::NEVER
         };
-        let due = outside.min(box_due);
-        let over = outside == Tick::NEVER && self.now > self.last_word.plus_ms(REST_MS_LOSSY);
-        (due != Tick::NEVER && !over).then_some(due)
+        let quiet = self.quiet.front().map_or(Tick::NEVER, |(at, _)| *at);
+        let restart = self.restarts.front().map_or(Tick::NEVER, |(at, ..)| *at);
+        let boxes = self.boxes.iter().map(|boxed| boxed.due(self.now)).min();
+        let outside = agents
+            .min(self.network.due())
+            .min(begin)
+            .min(quiet)
+            .min(restart);
+        outside.min(boxes.unwrap_or(Tick::NEVER))
     }
 
-    // --- The network's ends -----------------------------------------------------
+    /// When a call begins.
+    fn begins(&self, number: usize) -> Tick {
+        let spread_us = self.options.spread_ms * 1_000;
+        let (number, calls) = (number as u64, self.options.calls.max(1) as u64);
+        Tick(BEGIN.0 + spread_us * number / calls * 1_000)
+    }
 
-    fn arrive(&mut self, arrival: Arrival, out: &mut Vec<Datagram>) -> Result<(), Fault> {
-        match arrival {
-            Arrival::AtBox {
-                device,
-                frame,
-                datagram,
-                damaged,
-            } => {
-                self.trace.add(&frame);
-                let worker = self.worker_for(&datagram);
-                let taken = self.workers[worker].rings_mut().inject(device, &frame);
-                if taken && !damaged {
-                    let side = side_of(&self.lab, datagram.source.ip());
-                    self.oracle.enters(side, &datagram);
-                }
-                Ok(())
+    fn begin_calls(&mut self) {
+        while self.calls.len() < self.options.calls && self.begins(self.calls.len()) <= self.now {
+            let number = self.calls.len();
+            let mut random = Random::part(self.options.seed, 1_000 + number as u64);
+            let plan = Rc::new(Plan::draw(&mut random, self.options.scenarios));
+            let first = &self.profile.sites[0];
+            let last = self.profile.sites.last().unwrap_or(first);
+            let who = |number_of: u8, address, next| Who {
+                call: number,
+                number: number_of,
+                address,
+                next,
+                plan: plan.clone(),
+            };
+            let port = |ip: IpAddr| std::net::SocketAddr::new(ip, 5060);
+            let caller = who(0, port(first.nets[0].host(CALLER)), first.listen(0));
+            let mut agents = vec![Agent::new(caller, self.now, Random::new(random.next()))];
+            for &callee in plan.route.groups().iter().copied().flatten() {
+                let address = port(last.nets[1].host(CALLEE + callee));
+                let who = who(callee + 1, address, last.listen(1));
+                agents.push(Agent::new(who, self.now, Random::new(random.next())));
             }
-            Arrival::AtParty(datagram) => self.arrive_at_party(&datagram, out),
+            self.agenda.push(Reverse((self.now, number, 0)));
+            self.quiet.push_back((self.now.plus_ms(QUIET_MS), number));
+            self.alive += 1;
+            self.calls.push(Some(Box::new(Call {
+                plan,
+                agents,
+                rungs: Vec::new(),
+                last: self.now,
+                is_cut: false,
+            })));
         }
     }
 
-    fn arrive_at_party(
-        &mut self,
-        datagram: &Datagram,
-        out: &mut Vec<Datagram>,
-    ) -> Result<(), Fault> {
-        let side = side_of(&self.lab, datagram.destination.ip());
-        if datagram.destination.port() != 5060 {
-            let Some(label) = media::read(&datagram.payload) else {
-                return Ok(());
-            };
-            let party = self.party(label.call, side)?;
-            return party.receive_media(datagram).map_err(about(label.call));
-        }
-        let sip = Sip::read(&datagram.payload).map_err(|why| Fault { call: None, why })?;
-        let call = sip.call().ok_or_else(|| Fault {
-            call: None,
-            why: "no call".to_owned(),
-        })?;
-        let now = self.now;
-        self.party(call, side)?
-            .receive(now, &sip, out)
-            .map_err(about(call))
-    }
-
-    fn party(&mut self, call: usize, side: Side) -> Result<&mut Party, Fault> {
-        let parties = self.parties.get_mut(call);
-        let party = parties.map(|parties| &mut parties[side as usize]);
-        party.ok_or(Fault {
-            call: None,
-            why: format!("there is no call {call}"),
-        })
-    }
-
-    /// What the parties said goes into the network.
-    fn send_all(&mut self, out: Vec<Datagram>) -> Result<(), Fault> {
-        for datagram in out {
-            self.last_word = self.now;
-            let side = side_of(&self.lab, datagram.source.ip());
-            let sip = (datagram.destination.port() == 5060)
-                .then(|| Sip::read(&datagram.payload))
-                .transpose()
-                .map_err(|why| Fault {
-                    call: None,
-                    why: format!("a party sent no SIP: {why}"),
-                })?;
-            let frame =
-                frame::build(&self.lab, &datagram).map_err(|why| Fault { call: None, why })?;
-            let arrival = Arrival::AtBox {
-                device: self.lab.device(side as usize),
-                frame,
-                datagram,
-                damaged: false,
-            };
-            let fate = self.network.send(self.now, arrival);
-            if let Some(sip) = sip {
-                self.draw(&sip, side, false, fate);
+    fn fire_agents(&mut self) -> Result<(), Fault> {
+        while let Some(&Reverse((at, number, place))) = self.agenda.peek() {
+            if at > self.now {
+                break;
             }
+            self.agenda.pop();
+            let Some(call) = self.calls.get_mut(number).and_then(Option::as_mut) else {
+                continue;
+            };
+            let agent = &mut call.agents[place];
+            // It has changed its mind since.
+            if agent.due() != at && agent.due() > self.now {
+                continue;
+            }
+            let fired = agent.fire(self.now, &mut self.out);
+            fired.map_err(about(number))?;
+            self.note(number, place);
+            self.send_all(Some(number))?;
         }
         Ok(())
     }
 
-    fn draw(&mut self, sip: &Sip, side: Side, by_box: bool, fate: &'static str) {
-        let at = self.now;
-        if let Some(rungs) = sip.call().and_then(|call| self.rungs.get_mut(call)) {
-            rungs.push(Rung {
-                at,
-                side,
-                by_box,
-                name: sip.name(),
+    /// An agent has acted: when it wants to act next.
+    fn note(&mut self, number: usize, place: usize) {
+        if let Some(call) = self.calls.get_mut(number).and_then(Option::as_mut) {
+            call.last = self.now;
+            let due = call.agents[place].due();
+            if due != Tick::NEVER {
+                self.agenda.push(Reverse((due, number, place)));
+            }
+        }
+    }
+
+    // --- The network's ends -----------------------------------------------------
+
+    fn arrive(&mut self, packet: &Packet) -> Result<(), Fault> {
+        if let Some(at) = self.box_at(packet.destination.ip()) {
+            let taken = self.boxes[at].inject(packet, &mut self.trace);
+            if taken.map_err(Fault::general)? && packet.damage.is_none() {
+                self.oracles[at].enters(self.now, packet);
+            }
+            return Ok(());
+        }
+        let number = call_of(packet);
+        let Some(number) = number else { return Ok(()) };
+        let column = self.column(packet.destination.ip());
+        let Some(call) = self.calls.get_mut(number).and_then(Option::as_mut) else {
+            return Ok(());
+        };
+        call.last = self.now;
+        let wanted = match column {
+            Column::Caller => 0,
+            Column::Callee(callee) => callee + 1,
+            _ => return Ok(()),
+        };
+        let place = call
+            .agents
+            .iter()
+            .position(|agent| agent.who.number == wanted);
+        let Some(place) = place else {
+            return Err(about(number)(format!("{column:?} was not called")));
+        };
+        let agent = &mut call.agents[place];
+        let heard = match &packet.body {
+            Body::Sip(sip) => agent.receive(self.now, packet.source, sip, &mut self.out),
+            Body::Raw(_) => agent.receive_media(packet),
+        };
+        heard.map_err(|why| about(number)(format!("{}: {why}", call.agents[place].who)))?;
+        self.note(number, place);
+        self.send_all(Some(number))
+    }
+
+    fn box_at(&self, address: IpAddr) -> Option<usize> {
+        let own = |site: &Site| (0..2).any(|side| site.address(side) == address);
+        self.profile.sites.iter().position(own)
+    }
+
+    fn column(&self, address: IpAddr) -> Column {
+        if let Some(at) = self.box_at(address) {
+            return Column::Box(u8::try_from(at).unwrap_or(0));
+        }
+        let (first, last) = (&self.profile.sites[0], self.profile.sites.len() - 1);
+        if first.nets[0].host(CALLER) == address {
+            return Column::Caller;
+        }
+        let net = self.profile.sites[last].nets[1];
+        let callee = (0..CALLEES).find(|callee| net.host(CALLEE + callee) == address);
+        callee.map_or(Column::Nobody, Column::Callee)
+    }
+
+    /// What was said goes into the network.
+    fn send_all(&mut self, call: Option<usize>) -> Result<(), Fault> {
+        let out = std::mem::take(&mut self.out);
+        for packet in out {
+            let to_box = self.box_at(packet.destination.ip()).is_some();
+            self.send(packet, call, to_box);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, packet: Packet, call: Option<usize>, to_box: bool) {
+        let name = match &packet.body {
+            Body::Sip(sip) => Some(sip.name()),
+            Body::Raw(_) => None,
+        };
+        let (from, to) = (packet.source.ip(), packet.destination.ip());
+        let fate = self.network.send(self.now, packet, to_box);
+        let (from, to) = (self.column(from), self.column(to));
+        let known = call.and_then(|number| self.calls.get_mut(number)?.as_mut());
+        if let Some((call, name)) = known.zip(name) {
+            call.rungs.push(Rung {
+                at: self.now,
+                from,
+                to,
+                name,
                 fate,
             });
         }
     }
 
-    /// RSS: by the 5-tuple, so that all signalling of a side lands on one worker.
-    fn worker_for(&self, datagram: &Datagram) -> usize {
-        let mut hash = TraceHash(self.rss);
-        for address in [datagram.source, datagram.destination] {
-            hash.add(address.ip().to_string().as_bytes());
-            hash.add(&address.port().to_be_bytes());
-        }
-        usize::try_from(hash.0 >> 33).unwrap_or(0) % self.workers.len()
-    }
+    // --- The boxes --------------------------------------------------------------
 
-    // --- The box ----------------------------------------------------------------
-
-    /// Turns the workers, each time in another order, until none finds work.
-    fn turn_workers(&mut self) -> Result<(), Fault> {
-        for _ in 0..ROUNDS_MAX {
-            let first = usize::try_from(self.random.between(0, 255)).unwrap_or(0);
-            let mut worked = false;
-            for at in 0..self.workers.len() {
-                let at = (first + at) % self.workers.len();
-                worked |= self.workers[at].turn(self.now);
-                self.take_sent(at)?;
+    fn restart_boxes(&mut self) -> Result<(), Fault> {
+        while let Some(&(at, number, workers)) = self.restarts.front() {
+            if at > self.now {
+                break;
             }
-            if !worked {
-                return Ok(());
-            }
-        }
-        Err(Fault {
-            call: None,
-            why: format!("the workers still work after {ROUNDS_MAX} turns"),
-        })
-    }
-
-    fn take_sent(&mut self, worker: usize) -> Result<(), Fault> {
-        let mut sent: Vec<(DeviceIndex, Vec<u8>)> = Vec::new();
-        self.workers[worker]
-            .rings_mut()
-            .take_sent(&mut |device, bytes| sent.push((device, bytes.to_vec())));
-        for (device, bytes) in sent {
-            self.trace.add(&self.now.0.to_be_bytes());
-            self.trace.add(&bytes);
-            let read = frame::read(&self.lab, device, &bytes);
-            let (side, datagram) = read.map_err(|why| Fault {
-                call: None,
-                why: format!("a frame left: {why}"),
-            })?;
-            self.leave(side, datagram)?;
-        }
-        self.take_sent_by_kernel(worker)
-    }
-
-    /// What the kernel is to send for a worker: it does, in fragments where it must.
-    fn take_sent_by_kernel(&mut self, worker: usize) -> Result<(), Fault> {
-        let mut room = vec![0; SIP_LEN_MAX];
-        while let Some((send, message)) = self.posts[worker].kernel.take(&mut room) {
-            self.trace.add(&self.now.0.to_be_bytes());
-            self.trace.add(message);
-            let datagram = Datagram {
-                source: self.lab.listen(usize::from(send.listen.0)),
-                destination: send.to,
-                payload: message.to_vec(),
-            };
-            let side = side_of(&self.lab, send.to.ip());
-            self.leave(side, datagram)?;
-        }
-        Ok(())
-    }
-
-    fn leave(&mut self, side: Side, datagram: Datagram) -> Result<(), Fault> {
-        let sip = (datagram.source.port() == 5060).then(|| Sip::read(&datagram.payload));
-        let seen = self.oracle.leaves(self.now, side, &datagram);
-        let fate = self.network.send(self.now, Arrival::AtParty(datagram));
-        if let Some(Ok(sip)) = sip {
-            self.draw(&sip, side, true, fate);
-        }
-        seen
-    }
-
-    /// Both sums of each worker, and the conservation of its frames.
-    fn check_sums(&mut self) -> Result<(), Fault> {
-        for (number, worker) in self.workers.iter_mut().enumerate() {
-            let fault = |what: String| Fault {
-                call: None,
-                why: format!("worker {number}: {what}"),
-            };
-            let ledger = worker.rings_mut().ledger();
-            if !ledger.balanced() {
-                return Err(fault(format!("frames are lost: {ledger}")));
-            }
-            if let Some(sums) = worker.counters().unbalanced() {
-                return Err(fault(format!("the sums do not hold: {sums:?}")));
-            }
-        }
-        Ok(())
-    }
-
-    // --- The end ----------------------------------------------------------------
-
-    /// All is said: the box must be as it was, and each call must have come to what it was
-    /// to come to.
-    ///
-    /// # Errors
-    /// What is left, or did not happen.
-    pub fn finish(&mut self) -> Result<Counters, Fault> {
-        let rest_ms = if self.options.weather.loss == 0 {
-            REST_MS
-        } else {
-            REST_MS_LOSSY
-        };
-        if self.now > self.last_word.plus_ms(rest_ms) {
-            let why = format!("the box was not at rest {rest_ms} ms after the last word");
-            return Err(Fault { call: None, why });
-        }
-        let mut total = Counters::default();
-        for number in 0..self.workers.len() {
-            let worker = &mut self.workers[number];
-            worker.turn(self.now);
-            let fault = |what: String| Fault {
-                call: None,
-                why: format!("worker {number}: {what}"),
-            };
-            let ledger = worker.rings_mut().ledger();
-            if !ledger.at_rest() {
-                return Err(fault(format!("frames are not at rest: {ledger}")));
-            }
-            if worker.ports_in_use() != 0 {
-                return Err(fault(format!(
-                    "{} media ports are in use",
-                    worker.ports_in_use()
-                )));
-            }
-            let counters = worker.counters();
-            for gauge in [
-                Counter::TransactionsNow,
-                Counter::CallsNow,
-                Counter::FlowsNow,
-                Counter::KeptNow,
-            ] {
-                if counters.get(gauge) != 0 {
-                    return Err(fault(format!(
-                        "{} is {} at rest",
-                        gauge.info().name,
-                        counters.get(gauge)
-                    )));
+            self.restarts.pop_front();
+            self.boxes[number]
+                .restart(workers)
+                .map_err(Fault::general)?;
+            for (at, oracle) in self.oracles.iter_mut().enumerate() {
+                if at == number {
+                    oracle.restarts(self.now);
+                } else {
+                    oracle.neighbour_restarts();
                 }
             }
-            total.merge(counters);
+            self.trace.word(at.0);
+            for call in self.calls.iter_mut().flatten() {
+                call.is_cut = true;
+            }
         }
-        for post in &mut self.posts {
-            while post.reports.pop().is_ok() {}
+        Ok(())
+    }
+
+    fn turn_boxes(&mut self) -> Result<(), Fault> {
+        for at in 0..self.boxes.len() {
+            if !self.boxes[at].wants(self.now) {
+                continue;
+            }
+            let mut left = std::mem::take(&mut self.left);
+            let turned =
+                self.boxes[at].turn(self.now, &mut self.random, &mut self.trace, &mut left);
+            for (side, packet) in left.drain(..) {
+                let number = call_of(&packet);
+                let seen = self.oracles[at].leaves(self.now, side, &packet);
+                let to_box = self.box_at(packet.destination.ip()).is_some();
+                if let Some(call) = number.and_then(|n| self.calls.get_mut(n)?.as_mut()) {
+                    call.last = self.now;
+                }
+                self.send(packet, number, to_box);
+                seen.map_err(|fault| in_box(at, &fault))?;
+            }
+            self.left = left;
+            turned.map_err(|why| in_box(at, &Fault::general(why)))?;
+            self.oracles[at]
+                .settle()
+                .map_err(|fault| in_box(at, &fault))?;
+            let sums = self.boxes[at].check_sums();
+            sums.map_err(|why| in_box(at, &Fault::general(why)))?;
         }
-        for [caller, callee] in &self.parties {
-            check_outcome(caller, callee, &self.options).map_err(about(caller.number))?;
+        Ok(())
+    }
+
+    fn each_box(&mut self, check: impl Fn(&mut Boxed) -> Result<(), String>) -> Result<(), Fault> {
+        for (at, boxed) in self.boxes.iter_mut().enumerate() {
+            check(boxed).map_err(|why| in_box(at, &Fault::general(why)))?;
+        }
+        Ok(())
+    }
+
+    // --- The ends ---------------------------------------------------------------
+
+    /// Looks at calls in which nothing has been said for long.
+    fn forget_calls(&mut self) -> Result<(), Fault> {
+        while let Some(&(at, number)) = self.quiet.front() {
+            if at > self.now {
+                break;
+            }
+            self.quiet.pop_front();
+            let Some(call) = self.calls[number].as_ref() else {
+                continue;
+            };
+            let busy = call.agents.iter().any(|agent| agent.due() != Tick::NEVER);
+            let quiet = self
+                .oracles
+                .iter()
+                .all(|oracle| oracle.is_quiet(number, self.now));
+            let since = call.last.plus_ms(QUIET_MS);
+            if busy || !quiet || since > self.now {
+                // Looked at in order: not before any that was put back earlier.
+                let again = since.max(self.now.plus_ms(5_000));
+                let at = self.quiet.partition_point(|(at, _)| *at <= again);
+                self.quiet.insert(at, (again, number));
+                continue;
+            }
+            for at in 0..self.oracles.len() {
+                self.oracles[at]
+                    .forget(number)
+                    .map_err(|fault| in_box(at, &fault))?;
+            }
+            self.check_outcome(call).map_err(about(number))?;
+            if self.options.follow == Some(number) {
+                self.followed = self.describe(number);
+            }
+            if let Some(drawn) = &mut self.drawn {
+                drawn.push_str(&format!(
+                    "call {number}: {:?}\n{}",
+                    call.plan,
+                    ladder::draw(&call.rungs)
+                ));
+            }
+            self.calls[number] = None;
+            self.alive -= 1;
+        }
+        Ok(())
+    }
+
+    /// All is said: the boxes must be as they were.
+    ///
+    /// # Errors
+    /// What is left.
+    pub fn finish(&mut self) -> Result<Counters, Fault> {
+        let end = self.now.plus_ms(REST_MS);
+        while self.now < end {
+            let due = self.boxes.iter().map(|boxed| boxed.due(self.now)).min();
+            self.now = due.unwrap_or(Tick::NEVER).min(end);
+            self.turn_boxes()?;
+        }
+        self.each_box(Boxed::check_rest)?;
+        let mut total = Counters::default();
+        for boxed in &mut self.boxes {
+            total.merge(&boxed.counters());
         }
         Ok(total)
     }
+
+    /// What a call must have come to. Where packets are lost, or a box restarts, some end
+    /// otherwise, and may.
+    fn check_outcome(&self, call: &Call) -> Result<(), String> {
+        let caller = &call.agents[0];
+        if call.agents.iter().any(Agent::is_waiting) {
+            return Err("a request still waits for its end".to_owned());
+        }
+        let outcome = caller.outcome();
+        let plan = &call.plan;
+        let is_fair = self.profile.weather.is_fair() && !call.is_cut;
+        if !is_fair || self.options.crowded || caller.is_dead {
+            return Ok(());
+        }
+        let expected = plan.outcomes();
+        if !outcome.is_some_and(|status| expected.contains(&status)) {
+            return Err(format!("ended with {outcome:?}, not {expected:?}"));
+        }
+        if call.agents.iter().any(Agent::lacks_an_ack) {
+            return Err("a callee's failure was never acknowledged".to_owned());
+        }
+        let asks = matches!(plan.caller, Caller::Asks(_));
+        if !asks && call.agents.iter().any(Agent::is_talking) {
+            return Err("not hung up on both sides".to_owned());
+        }
+        let heard = call
+            .agents
+            .iter()
+            .filter(|agent| agent.media_in > 0)
+            .count();
+        let plain = plan.route == Route::Plain
+            && plan.callees[0] == Callee::Answers
+            && plan.caller == Caller::HangsUp;
+        if plain && plan.packets > 0 && heard != 2 {
+            return Err("went without media".to_owned());
+        }
+        if plan.caller == Caller::Asks(Ask::Forged) && call.agents.len() > 1 {
+            let reached = call
+                .rungs
+                .iter()
+                .any(|rung| matches!(rung.to, Column::Callee(_)));
+            if reached {
+                return Err("a forged Route has opened the way".to_owned());
+            }
+        }
+        Ok(())
+    }
 }
 
-fn make_workers(
-    options: &Options,
-    lab: &Lab,
-) -> Result<(Vec<Worker<Fake>>, Vec<ControlPost>), String> {
-    let settings = lab.settings(options.workers);
-    let control = Arc::new(Wake::new().map_err(|error| error.to_string())?);
-    let (posts, ends) = post::connect(options.workers, settings.trunks.len(), &control)
-        .map_err(|error| error.to_string())?;
-    let mut workers = Vec::new();
-    for (id, post) in (0..options.workers).zip(posts) {
-        let config = FakeConfig {
-            queue: QueueId(u16::from(id)),
-            ..FakeConfig::default()
-        };
-        let rings = Fake::new(config).map_err(|error| error.to_string())?;
-        let network = Box::new(lab.network(1, options.mtu, &lab.everybody()));
-        let worker = Worker::new(WorkerId(id), &settings, rings, network, post);
-        workers.push(worker.map_err(|error| error.to_string())?);
+/// The call that a packet is of.
+fn call_of(packet: &Packet) -> Option<usize> {
+    match &packet.body {
+        Body::Sip(sip) => Sip::call(sip),
+        Body::Raw(payload) => media::read(payload).map(|label| label.call),
     }
-    Ok((workers, ends))
 }
 
-/// Half of the seeds run in the plain lab, the others with IPv6 or tags on either side, and
-/// some of those with both sides on one device.
-fn lab_of(seed: u64) -> Lab {
-    // Chance of its own: what is drawn for the calls does not depend on the lab.
-    let mut random = Random::new(seed ^ 0x6c61_6273);
-    if random.between(0, 1) == 0 {
-        return Lab::PLAIN;
-    }
-    let mut side = || lab::Side {
-        ipv6: random.between(0, 1) == 1,
-        vlan: match random.between(0, 3) {
-            0 => VlanStack::one(100),
-            1 => VlanStack::one(200),
-            2 => VlanStack::two(TPID_8021AD, 200, 100),
-            _ => VlanStack::NONE,
-        },
-    };
-    let sides = [side(), side()];
-    Lab {
-        sides,
-        shared: sides[0].vlan != sides[1].vlan && random.between(0, 1) == 1,
+fn in_box(at: usize, fault: &Fault) -> Fault {
+    let name = if at == 0 { 'A' } else { 'B' };
+    Fault {
+        call: fault.call,
+        why: format!("box {name}: {fault}"),
     }
 }
 
@@ -493,40 +592,4 @@ fn about(call: usize) -> impl Fn(String) -> Fault {
         call: Some(call),
         why,
     }
-}
-
-/// What a call must have come to. Where packets are lost some end otherwise, and may.
-fn check_outcome(caller: &Party, callee: &Party, options: &Options) -> Result<(), String> {
-    if caller.is_waiting() || callee.is_waiting() {
-        return Err("a request still waits for its end".to_owned());
-    }
-    // The box is the next hop: of ten repetitions one gets through in any weather simulated.
-    if callee.lacks_an_ack() {
-        return Err("the callee's failure was never acknowledged".to_owned());
-    }
-    let weather = options.weather;
-    let plan = caller.plan;
-    let expected: &[u16] = match plan {
-        Plan::Refused(status) => &[status],
-        Plan::Cancel | Plan::EarlyCancel => &[487],
-        Plan::CancelRace => &[487, 200],
-        Plan::Silent => &[408],
-        _ => &[200],
-    };
-    let outcome = caller.outcome();
-    if options.crowded && outcome == Some(503) {
-        return Ok(());
-    }
-    if weather.loss == 0 && weather.damage == 0 {
-        if !outcome.is_some_and(|status| expected.contains(&status)) {
-            return Err(format!("{plan:?} ended with {outcome:?}"));
-        }
-        if plan.is_answered() && !(caller.hung_up && callee.hung_up) {
-            return Err(format!("{plan:?} was not hung up on both sides"));
-        }
-        if plan.is_answered() && (caller.media_in == 0 || callee.media_in == 0) {
-            return Err(format!("{plan:?} went without media"));
-        }
-    }
-    Ok(())
 }

@@ -1,10 +1,12 @@
 //! The transactions of a user agent over UDP (RFC 3261 §17, §13.3.1.4), written apart from
 //! the box's so that the two do not share their mistakes.
 
+use std::net::SocketAddr;
+use std::rc::Rc;
+
 use trunkline_dataplane::tick::Tick;
 
-use super::sip::Sip;
-use super::sip::param;
+use crate::sim::sip::Sip;
 
 /// RFC 3261 §17.1.1.1.
 pub const T1_MS: u64 = 500;
@@ -12,10 +14,12 @@ pub const T1_MS: u64 = 500;
 pub const T2_MS: u64 = 4_000;
 /// How long anything is tried.
 pub const T1_64_MS: u64 = 32_000;
+/// How long an INVITE may ring before its sender cancels it: longer than a proxy's Timer C.
+pub const PATIENCE_MS: u64 = 240_000;
 
 /// Sending again and giving up.
 #[derive(Clone, Copy, Debug)]
-pub struct Timers {
+struct Timers {
     resend: Tick,
     interval_ms: u64,
     cap_ms: u64,
@@ -29,6 +33,8 @@ pub enum Fired {
     Resend,
     /// Nobody answers.
     GiveUp,
+    /// It rings for too long: cancel it.
+    Impatient,
 }
 
 impl Timers {
@@ -40,9 +46,8 @@ impl Timers {
     };
 
     fn start(now: Tick, cap_ms: u64) -> Timers {
-        let resend = now.plus_ms(T1_MS);
         Timers {
-            resend,
+            resend: now.plus_ms(T1_MS),
             interval_ms: T1_MS,
             cap_ms,
             give_up: now.plus_ms(T1_64_MS),
@@ -71,11 +76,9 @@ impl Timers {
 #[derive(Clone, Debug)]
 pub struct Client {
     /// The request.
-    pub request: Sip,
-    /// The branch of its Via.
-    pub branch: String,
-    /// Its method.
-    pub method: String,
+    pub request: Rc<Sip>,
+    /// The place of its dialog among the agent's, where it is of one.
+    pub dialog: Option<usize>,
     /// True once anything was heard.
     pub heard: bool,
     /// The final status.
@@ -84,31 +87,37 @@ pub struct Client {
     pub gave_up: bool,
     /// True once a CANCEL was sent.
     pub cancelled: bool,
-    /// The ACK, for repetitions of the final response.
-    pub ack: Option<Sip>,
+    /// The ACKs to 2xx by To tag, for their repetitions.
+    pub acks: Vec<Rc<Sip>>,
     timers: Timers,
 }
 
 impl Client {
     /// A transaction for a request sent now.
     #[must_use]
-    pub fn new(request: Sip, now: Tick) -> Client {
-        let method = request.method().to_owned();
+    pub fn new(request: Rc<Sip>, dialog: Option<usize>, now: Tick) -> Client {
         // Timer A doubles without a cap, Timer E up to T2.
-        let cap_ms = if method == "INVITE" { T1_64_MS } else { T2_MS };
+        let cap_ms = if request.method() == "INVITE" {
+            T1_64_MS
+        } else {
+            T2_MS
+        };
         Client {
-            branch: param(request.get("Via"), "branch")
-                .unwrap_or_default()
-                .to_owned(),
-            method,
             request,
+            dialog,
             heard: false,
             status: None,
             gave_up: false,
             cancelled: false,
-            ack: None,
+            acks: Vec::new(),
             timers: Timers::start(now, cap_ms),
         }
+    }
+
+    /// True for an INVITE.
+    #[must_use]
+    pub fn is_invite(&self) -> bool {
+        self.request.method() == "INVITE"
     }
 
     /// Takes note of a response; true where it is the first final one.
@@ -118,12 +127,15 @@ impl Client {
             self.timers = Timers::OFF;
             return self.status.replace(status).is_none();
         }
-        if self.method == "INVITE" {
+        if self.status.is_some() {
+            return false;
+        }
+        if self.is_invite() {
             self.timers.resend = Tick::NEVER;
             if !self.cancelled {
-                self.timers.give_up = Tick::NEVER;
+                self.timers.give_up = now.plus_ms(PATIENCE_MS);
             }
-        } else if self.status.is_none() {
+        } else {
             self.timers.interval_ms = T2_MS;
             self.timers.resend = now.plus_ms(T2_MS);
         }
@@ -154,9 +166,12 @@ impl Client {
 
     /// What is due now.
     pub fn fire(&mut self, now: Tick) -> Option<Fired> {
-        let fired = self.timers.fire(now);
-        self.gave_up |= fired == Some(Fired::GiveUp);
-        fired
+        let fired = self.timers.fire(now)?;
+        if fired == Fired::GiveUp && self.is_invite() && self.heard && !self.cancelled {
+            return Some(Fired::Impatient);
+        }
+        self.gave_up |= fired == Fired::GiveUp;
+        Some(fired)
     }
 }
 
@@ -164,11 +179,13 @@ impl Client {
 #[derive(Clone, Debug)]
 pub struct Server {
     /// The request.
-    pub request: Sip,
-    /// The branch of its top Via.
-    pub branch: String,
+    pub request: Rc<Sip>,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// The place of its dialog among the agent's, where it is of one.
+    pub dialog: Option<usize>,
     /// The last response.
-    pub response: Option<Sip>,
+    pub response: Option<Rc<Sip>>,
     /// True once its ACK came.
     pub acknowledged: bool,
     timers: Timers,
@@ -177,16 +194,21 @@ pub struct Server {
 impl Server {
     /// A transaction for a request just received.
     #[must_use]
-    pub fn new(request: Sip) -> Server {
+    pub fn new(request: Rc<Sip>, source: SocketAddr, dialog: Option<usize>) -> Server {
         Server {
-            branch: param(request.get("Via"), "branch")
-                .unwrap_or_default()
-                .to_owned(),
             request,
+            source,
+            dialog,
             response: None,
             acknowledged: false,
             timers: Timers::OFF,
         }
+    }
+
+    /// True for an INVITE.
+    #[must_use]
+    pub fn is_invite(&self) -> bool {
+        self.request.method() == "INVITE"
     }
 
     /// The status of the final response, if one was sent.
@@ -198,11 +220,15 @@ impl Server {
             .filter(|&status| status >= 200)
     }
 
-    /// Sends a response; a final one to INVITE is repeated until its ACK.
-    pub fn respond(&mut self, response: Sip, now: Tick) {
+    /// Sends a response. A final one to INVITE is repeated until its ACK, a reliable
+    /// provisional one until its PRACK.
+    pub fn respond(&mut self, response: Rc<Sip>, now: Tick) {
         let is_final = response.status().is_some_and(|status| status >= 200);
-        if is_final && self.request.method() == "INVITE" {
+        self.timers = Timers::OFF;
+        if is_final && self.is_invite() {
             self.timers = Timers::start(now, T2_MS);
+        } else if !response.get("RSeq").is_empty() {
+            self.timers = Timers::start(now, T1_64_MS);
         }
         self.response = Some(response);
     }
@@ -211,13 +237,18 @@ impl Server {
     #[must_use]
     pub fn is_unacknowledged(&self) -> bool {
         let failed = self.status().is_some_and(|status| status >= 300);
-        failed && self.request.method() == "INVITE" && !self.acknowledged
+        failed && self.is_invite() && !self.acknowledged
     }
 
     /// Takes note of the ACK; true where it is the first.
     pub fn acknowledge(&mut self) -> bool {
         self.timers = Timers::OFF;
         !std::mem::replace(&mut self.acknowledged, true)
+    }
+
+    /// Stops to repeat a reliable provisional response.
+    pub fn hush(&mut self) {
+        self.timers = Timers::OFF;
     }
 
     /// When a timer is due.

@@ -1,0 +1,274 @@
+//! What the oracle remembers of a call at one box: what was asked, what was sent on, and what
+//! came back.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use trunkline_dataplane::tick::Tick;
+
+use super::LATE_MS;
+use super::Owed;
+use super::T1_64_MS;
+use crate::sim::plan::Route;
+use crate::sim::sip::Sip;
+
+/// A request that came: a server transaction of the box, or an ACK to a 2xx.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The start of the box that it came to.
+    pub epoch: u16,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// As it came first.
+    pub request: Rc<Sip>,
+    /// When it came first, and last.
+    pub at: Tick,
+    /// The same for its last copy.
+    pub last_at: Tick,
+    /// When its CANCEL came.
+    pub cancelled: Option<Tick>,
+    /// The final response that went up first, and when.
+    pub answer: Option<(Rc<Sip>, Tick)>,
+    /// The To tag of the box's own responses to it.
+    pub own_tag: Option<String>,
+    /// When the ACK to its failure came.
+    pub acked: Option<Tick>,
+}
+
+impl Asked {
+    /// The status of its final response.
+    pub fn status(&self) -> Option<u16> {
+        self.answer.as_ref().and_then(|(answer, _)| answer.status())
+    }
+
+    pub fn is_invite(&self) -> bool {
+        self.request.method() == "INVITE"
+    }
+
+    /// True where the box keeps no state for it.
+    pub fn is_stateless(&self) -> bool {
+        is_to(&self.request, Route::Stateless)
+    }
+}
+
+/// True where the Request-URI names that route.
+pub(super) fn is_to(request: &Sip, route: Route) -> bool {
+    let user = request.uri().strip_prefix("sip:").unwrap_or_default();
+    user.starts_with(char::from(b'0' + route.digit()))
+}
+
+/// A request that left: a client transaction of the box.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// The start of the box that sent it.
+    pub epoch: u16,
+    /// To whom.
+    pub to: SocketAddr,
+    /// As it left.
+    pub request: Rc<Sip>,
+    /// What it carries on; `None`: nothing, it is the box's own.
+    pub parent: Option<usize>,
+    /// How many of the topmost Vias are the box's: two where it passed itself.
+    pub passes: usize,
+    /// When it left first.
+    pub at: Tick,
+    /// How often.
+    pub times: u32,
+    /// When a provisional response came, the first or the last that is no 100.
+    pub heard: Option<Tick>,
+    /// The first final response, and when it came.
+    pub answer: Option<(Rc<Sip>, Tick)>,
+    /// Every response that came, once.
+    pub came: Vec<Rc<Sip>>,
+    /// When a CANCEL for it left.
+    pub cancelled: Option<Tick>,
+    /// The ACK to its failure, as it left.
+    pub ack: Option<Rc<Sip>>,
+}
+
+impl Sent {
+    pub fn is_invite(&self) -> bool {
+        self.request.method() == "INVITE"
+    }
+
+    /// The status of its first final response.
+    pub fn status(&self) -> Option<u16> {
+        self.answer.as_ref().and_then(|(answer, _)| answer.status())
+    }
+
+    /// When its transaction is over at the latest, where nothing more comes.
+    pub fn ends(&self) -> Tick {
+        if let Some((_, at)) = self.answer {
+            return at.plus_ms(if self.is_invite() { T1_64_MS } else { 5_000 });
+        }
+        let plain = self.at.plus_ms(T1_64_MS);
+        if !self.is_invite() {
+            return plain;
+        }
+        match (self.heard, self.cancelled) {
+            (_, Some(cancelled)) => cancelled.plus_ms(T1_64_MS),
+            (Some(heard), None) => heard.plus_ms(181_000),
+            (None, None) => plain,
+        }
+    }
+
+    /// True while a response to it is surely taken up.
+    pub fn lives(&self, now: Tick) -> bool {
+        now.plus_ms(LATE_MS) < self.ends()
+    }
+
+    /// True once the box must have given it up.
+    pub fn is_over(&self, now: Tick) -> bool {
+        self.answer.is_some() || now >= self.ends()
+    }
+}
+
+/// A call at one box.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub asked: Vec<Asked>,
+    pub sent: Vec<Sent>,
+    /// The Record-Route values that the box has put in.
+    pub recorded: Vec<String>,
+}
+
+impl Ledger {
+    /// The transaction of this start that a request belongs to, by method, branch and sender.
+    pub fn asked(
+        &self,
+        epoch: u16,
+        source: SocketAddr,
+        branch: &str,
+        method: &str,
+    ) -> Option<usize> {
+        self.asked.iter().rposition(|asked| {
+            asked.epoch == epoch
+                && asked.request.method() == method
+                && asked.request.branch() == branch
+                && asked.source.ip() == source.ip()
+        })
+    }
+
+    /// What was sent with this branch and method.
+    pub fn sent(&self, epoch: u16, branch: &str, method: &str) -> Option<usize> {
+        self.sent.iter().position(|sent| {
+            sent.epoch == epoch
+                && sent.request.method() == method
+                && sent.request.branch() == branch
+        })
+    }
+
+    /// The branches of a transaction.
+    pub fn branches(&self, asked: usize) -> impl Iterator<Item = (usize, &Sent)> {
+        self.sent
+            .iter()
+            .enumerate()
+            .filter(move |(_, sent)| sent.parent == Some(asked))
+    }
+
+    /// True for a message of another dialog than the one that was answered first: its media is
+    /// not relayed.
+    pub fn is_second(&self, sip: &Sip) -> bool {
+        let answers = self
+            .sent
+            .iter()
+            .filter(|sent| sent.is_invite())
+            .filter_map(|sent| sent.answer.as_ref());
+        let accepted = answers.filter(|(answer, _)| answer.status().is_some_and(|s| s < 300));
+        let first = accepted
+            .min_by_key(|(_, at)| *at)
+            .map(|(answer, _)| answer.to_tag());
+        let tags = [sip.from_tag(), sip.to_tag()];
+        !tags[1].is_empty() && first.is_some_and(|first| !tags.contains(&first))
+    }
+
+    /// True once a party has hung up, and for a call that this start of the box has not seen
+    /// begin: what still comes may go on as it is, to relays that are closed.
+    pub fn is_over(&self, epoch: u16) -> bool {
+        let begins = |asked: &Asked| asked.is_invite() && asked.request.to_tag().is_empty();
+        let known = self
+            .asked
+            .iter()
+            .any(|asked| asked.epoch == epoch && begins(asked));
+        !known
+            || self
+                .asked
+                .iter()
+                .any(|asked| asked.request.method() == "BYE")
+    }
+
+    /// True where the same request came by another way (RFC 3261 §8.2.2.2).
+    pub fn is_merged(&self, at: usize) -> bool {
+        let asked = &self.asked[at];
+        let (request, branch) = (&asked.request, asked.request.branch());
+        self.asked.iter().any(|other| {
+            other.epoch == asked.epoch
+                && other.request.branch() != branch
+                && other.request.method() == request.method()
+                && other.request.cseq() == request.cseq()
+                && other.request.from_tag() == request.from_tag()
+                && other.request.to_tag() == request.to_tag()
+        })
+    }
+
+    /// True for a Route value that the box has recorded for this call.
+    pub fn is_ours(&self, request: &Sip) -> bool {
+        let route = request.values("Route").next();
+        route.is_some_and(|route| self.recorded.iter().any(|recorded| recorded == route))
+    }
+
+    /// What is missing, for a person.
+    pub fn describe(&self, owed: &Owed) -> String {
+        let name = |asked: &usize| {
+            self.asked
+                .get(*asked)
+                .map_or(String::new(), |a| a.request.name())
+        };
+        let to = |sent: &usize| {
+            self.sent
+                .get(*sent)
+                .map_or(String::new(), |s| s.to.to_string())
+        };
+        match owed {
+            Owed::TakenUp(asked) => {
+                format!("a new {} was neither answered nor sent on", name(asked))
+            }
+            Owed::Up(_, response) => format!("{} did not go upstream", response.name()),
+            Owed::Ack(sent) => format!("the failure of {} was not acknowledged", to(sent)),
+            Owed::Cancel(sent) => format!("{} was not cancelled", to(sent)),
+            Owed::Decision(asked) => format!(
+                "all branches of {} have ended, and nothing came of it",
+                name(asked)
+            ),
+            Owed::Bye(sent, _) => format!(
+                "the late 2xx of {} was not ended with ACK and BYE",
+                to(sent)
+            ),
+        }
+    }
+
+    /// True where every transaction of this start has come to its end.
+    pub fn is_quiet(&self, epoch: u16, now: Tick) -> bool {
+        let asked = self.asked.iter().filter(|asked| asked.epoch == epoch);
+        let mut asked = asked.filter(|asked| asked.is_invite() && !asked.is_stateless());
+        let mut sent = self.sent.iter().filter(|sent| sent.epoch == epoch);
+        asked.all(|asked| asked.answer.is_some()) && sent.all(|sent| sent.is_over(now))
+    }
+
+    /// The call is long over: each INVITE that this start of the box took has its end.
+    ///
+    /// # Errors
+    /// Which has none.
+    pub fn ended(&self, epoch: u16, crowded: bool) -> Result<(), String> {
+        for asked in &self.asked {
+            let counts = asked.epoch == epoch && asked.is_invite() && !asked.is_stateless();
+            if counts && asked.answer.is_none() && !crowded {
+                return Err(format!(
+                    "{} never got a final response",
+                    asked.request.name()
+                ));
+            }
+        }
+        Ok(())
+    }
+}

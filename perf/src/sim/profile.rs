@@ -1,0 +1,145 @@
+//! What surrounds the calls of a seed: boxes, labs, workers, weather, restarts.
+
+use std::fmt;
+
+use trunkline_dataplane::frame::KeptConfig;
+use trunkline_dataplane::lab::Lab;
+use trunkline_dataplane::lab::Side;
+use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::tick::Tick;
+use trunkline_dataplane::wire::VlanStack;
+use trunkline_dataplane::wire::vlan::TPID_8021AD;
+
+use super::Options;
+use super::boxes::Make;
+use super::network::Weather;
+use super::random::Random;
+use super::site::Site;
+use super::site::sites;
+
+/// What was drawn for a seed, or asked for.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Where the boxes stand.
+    pub sites: Vec<Site>,
+    /// How many workers each has at first.
+    pub workers: u8,
+    /// How they are made.
+    pub make: Make,
+    /// The network.
+    pub weather: Weather,
+    /// When which box restarts, and with how many workers.
+    pub restarts: Vec<(Tick, usize, u8)>,
+}
+
+impl Profile {
+    /// Draws what is not asked for. Chance of its own: what is drawn for the calls does not
+    /// depend on it.
+    #[must_use]
+    pub fn draw(options: &Options) -> Profile {
+        let mut random = Random::part(options.seed, 3);
+        let boxes = options
+            .boxes
+            .unwrap_or(if random.happens(400) { 2 } else { 1 });
+        let labs: Vec<Lab> = (0..boxes).map(|_| draw_lab(&mut random)).collect();
+        let drawn = random.pick(&[1, 2, 2, 4]);
+        let workers = options.workers.unwrap_or(drawn);
+        let weather = match random.between(0, 9) {
+            0..=2 => Weather::FAIR,
+            3..=6 => Weather::BAD,
+            _ => Weather::WORST,
+        };
+        let restarts = options
+            .restarts
+            .unwrap_or_else(|| random.pick(&[0, 0, 1, 3]));
+        let mut times: Vec<(Tick, usize, u8)> = (0..restarts)
+            .map(|_| {
+                let at = Tick::ms(1_000 + random.between(0, options.spread_ms));
+                let number = usize::try_from(random.between(0, u64::from(boxes) - 1)).unwrap_or(0);
+                (at, number, u8::try_from(random.between(1, 4)).unwrap_or(1))
+            })
+            .collect();
+        times.sort_unstable();
+        let session_s = match options.scenarios.sessions {
+            true => random.pick(&[0, 0, 90, 1_800]),
+            false => 0,
+        };
+        let capacity = if options.crowded {
+            SCARCE
+        } else {
+            ample(workers)
+        };
+        Profile {
+            sites: sites(&labs, session_s),
+            workers,
+            make: Make {
+                capacity,
+                mtu: options.mtu,
+            },
+            weather: options.weather.unwrap_or(weather),
+            restarts: times,
+        }
+    }
+}
+
+/// Tables that a burst of calls fills.
+const SCARCE: Capacity = Capacity {
+    transactions: 512,
+    calls: 128,
+    kept: KeptConfig::new(1_024, 4),
+};
+
+/// Tables for all calls of a run, less for each worker where there are more.
+const fn ample(workers: u8) -> Capacity {
+    let share = match workers {
+        1 => 8_192,
+        2 => 6_144,
+        _ => 4_096,
+    };
+    Capacity {
+        transactions: share,
+        calls: share / 4,
+        kept: KeptConfig::new(share, 4),
+    }
+}
+
+/// Half of the boxes stand in the plain lab, the others have IPv6 or tags on either side, and
+/// some of those both sides on one device.
+fn draw_lab(random: &mut Random) -> Lab {
+    if random.between(0, 1) == 0 {
+        return Lab::PLAIN;
+    }
+    let mut side = || Side {
+        ipv6: random.between(0, 1) == 1,
+        vlan: match random.between(0, 3) {
+            0 => VlanStack::one(100),
+            1 => VlanStack::one(200),
+            2 => VlanStack::two(TPID_8021AD, 200, 100),
+            _ => VlanStack::NONE,
+        },
+    };
+    let sides = [side(), side()];
+    Lab {
+        sides,
+        shared: sides[0].vlan != sides[1].vlan && random.between(0, 1) == 1,
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Weather {
+            loss,
+            duplicate,
+            reorder,
+            damage,
+            delay_ms_max,
+        } = self.weather;
+        let (boxes, workers) = (self.sites.len(), self.workers);
+        write!(
+            out,
+            "{boxes} boxes of {workers} workers, {} restarts, per mille {loss} lost {duplicate} \
+             twice {reorder} late {damage} damaged, up to {delay_ms_max} ms",
+            self.restarts.len()
+        )
+    }
+}

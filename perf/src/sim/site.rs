@@ -1,0 +1,364 @@
+//! Where a box stands: the two networks it joins, its addresses there, whom it knows as
+//! trunks and how it routes.
+//!
+//! ```text
+//! alone   caller .2 ──net 0── .1 A .1 ──net 1── .2 .. .7 callees
+//! chain   caller .2 ──net 0── .1 A .1 ──net 1── .2 B .1 ──net 2── .2 .. .7 callees
+//! ```
+//!
+//! On the callees' network nobody answers at .9. The first digit of the number called names
+//! the route, see [`Route`].
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+
+use trunkline_dataplane::ids::DeviceIndex;
+use trunkline_dataplane::ids::InterfaceIndex;
+use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::ids::MediaIndex;
+use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::lab;
+use trunkline_dataplane::lab::Lab;
+use trunkline_dataplane::lab::PEER_MAC;
+use trunkline_dataplane::lab::box_mac;
+use trunkline_dataplane::media::ChecksumPolicy;
+use trunkline_dataplane::route::Link;
+use trunkline_dataplane::route::Neighbour;
+use trunkline_dataplane::route::Network;
+use trunkline_dataplane::route::Out;
+use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::settings::Choice;
+use trunkline_dataplane::settings::DialRoute;
+use trunkline_dataplane::settings::Failover;
+use trunkline_dataplane::settings::InterfaceSettings;
+use trunkline_dataplane::settings::Listen;
+use trunkline_dataplane::settings::MediaRange;
+use trunkline_dataplane::settings::Secrets;
+use trunkline_dataplane::settings::SessionTimer;
+use trunkline_dataplane::settings::Settings;
+use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::wire::VlanStack;
+
+use super::plan::Route;
+
+/// The caller's host on its network.
+pub const CALLER: u8 = 2;
+/// The first of the callees' hosts; the others follow.
+pub const CALLEE: u8 = 2;
+/// How many callees' hosts there are.
+pub const CALLEES: u8 = 6;
+/// Nobody answers here.
+pub const DEAD: u8 = 9;
+/// Somebody whom no trunk names.
+pub const STRANGER: u8 = 66;
+
+/// A network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Net {
+    /// Which: the callers' is 0.
+    pub number: u8,
+    /// Its addresses are of IPv6.
+    pub ipv6: bool,
+}
+
+impl Net {
+    /// A host on it.
+    #[must_use]
+    pub const fn host(self, last: u8) -> IpAddr {
+        let number = self.number + 1;
+        if self.ipv6 {
+            IpAddr::V6(Ipv6Addr::new(
+                0x2001,
+                0xdb8,
+                0x77,
+                number as u16,
+                0,
+                0,
+                0,
+                last as u16,
+            ))
+        } else {
+            IpAddr::V4(Ipv4Addr::new(10, 77, number, last))
+        }
+    }
+
+    /// True for an address of it.
+    #[must_use]
+    pub const fn holds(self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => !self.ipv6 && address.octets()[2] == self.number + 1,
+            IpAddr::V6(address) => self.ipv6 && address.segments()[3] == self.number as u16 + 1,
+        }
+    }
+
+    const fn prefix_len(self) -> u8 {
+        if self.ipv6 { 64 } else { 24 }
+    }
+}
+
+/// Where a box stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// The networks of its two sides.
+    pub nets: [Net; 2],
+    /// What its own address ends with, by side.
+    pub own: [u8; 2],
+    /// The tags of its interfaces.
+    pub vlans: [VlanStack; 2],
+    /// Both sides are of one device, and differ in their tags.
+    pub shared: bool,
+    /// Another box stands between it and the callees.
+    pub is_followed: bool,
+    /// The Session-Expires that it asks for where nobody does, in seconds; 0: none.
+    pub session_s: u32,
+}
+
+impl Site {
+    /// One box, IPv4 without tags: where loads are counted.
+    pub const PLAIN: Site = Site {
+        nets: [
+            Net {
+                number: 0,
+                ipv6: false,
+            },
+            Net {
+                number: 1,
+                ipv6: false,
+            },
+        ],
+        own: [1, 1],
+        vlans: [VlanStack::NONE; 2],
+        shared: false,
+        is_followed: false,
+        session_s: 0,
+    };
+
+    /// Its address on a side.
+    #[must_use]
+    pub const fn address(&self, side: usize) -> IpAddr {
+        self.nets[side].host(self.own[side])
+    }
+
+    /// Its SIP listen on a side.
+    #[must_use]
+    pub const fn listen(&self, side: usize) -> SocketAddr {
+        SocketAddr::new(self.address(side), 5060)
+    }
+
+    /// The side whose network holds `address`.
+    #[must_use]
+    pub fn side_of(&self, address: IpAddr) -> Option<usize> {
+        self.nets.iter().position(|net| net.holds(address))
+    }
+
+    /// The device of a side.
+    #[must_use]
+    pub const fn device(&self, side: usize) -> DeviceIndex {
+        DeviceIndex(if self.shared || side == 0 { 0 } else { 1 })
+    }
+
+    /// The tags of a side's frames.
+    #[must_use]
+    pub fn tags(&self, side: usize) -> Vec<u8> {
+        let vlan = self.vlans[side];
+        vlan.bytes().into_iter().take(vlan.len()).collect()
+    }
+
+    /// True for one of its relay ports on a side.
+    #[must_use]
+    pub fn is_relay(&self, side: usize, at: SocketAddr) -> bool {
+        let (first, last) = lab::MEDIA_PORTS[side];
+        at.ip() == self.address(side) && (first..=last).contains(&at.port())
+    }
+
+    fn peer(&self, side: usize, last: u8) -> SocketAddr {
+        SocketAddr::new(self.nets[side].host(last), 5060)
+    }
+
+    fn trunk(&self, name: &str, side: u8, sources: &[u8], targets: &[u8]) -> Trunk {
+        let peer = |&last: &u8| self.peer(side.into(), last);
+        let whole = |peer: SocketAddr| (peer.ip(), if peer.is_ipv4() { 32 } else { 128 });
+        Trunk {
+            name: name.to_owned(),
+            sources: sources.iter().map(peer).map(whole).collect(),
+            targets: targets.iter().map(peer).collect(),
+            failover: Failover::default(),
+            listen: ListenIndex(side),
+            media: MediaIndex(side),
+        }
+    }
+
+    /// The caller's side, four callees, several targets of which the first is dead, and the
+    /// box itself.
+    fn trunks(&self) -> Vec<Trunk> {
+        let before = if self.own[0] == 1 { CALLER } else { 1 };
+        let mut trunks = vec![self.trunk("caller", 0, &[before], &[before])];
+        for number in 0..4 {
+            let last = if self.is_followed {
+                CALLEE
+            } else {
+                CALLEE + number
+            };
+            let sources: &[u8] = if number > 0 && self.is_followed {
+                &[]
+            } else {
+                &[last]
+            };
+            trunks.push(self.trunk(&format!("callee{number}"), 1, sources, &[last]));
+        }
+        let several: &[u8] = if self.is_followed {
+            &[DEAD, CALLEE]
+        } else {
+            &[DEAD, CALLEE + 4, CALLEE + 5]
+        };
+        trunks.push(self.trunk("several", 1, several, several));
+        trunks.push(self.trunk("self", 1, &[self.own[1]], &[self.own[1]]));
+        trunks
+    }
+
+    fn routes(&self) -> Vec<DialRoute> {
+        const SEVERAL: u16 = 5;
+        const SELF: u16 = 6;
+        let route = |from, name: Option<Route>, to: &[(u16, u16)]| DialRoute {
+            from: Some(TrunkIndex(from)),
+            prefix: name.map(|route| route.digit().to_string()),
+            to: to
+                .iter()
+                .map(|&(trunk, q)| Choice {
+                    trunk: TrunkIndex(trunk),
+                    q,
+                })
+                .collect(),
+            stateless: name == Some(Route::Stateless),
+        };
+        let mut routes = vec![
+            route(0, Some(Route::Spiral), &[(SELF, 1000)]),
+            route(0, Some(Route::Loop), &[(SELF, 1000)]),
+            route(SELF, Some(Route::Loop), &[(SELF, 1000)]),
+            route(SELF, None, &[(1, 1000)]),
+            route(0, Some(Route::Failover), &[(SEVERAL, 1000)]),
+            route(0, Some(Route::Stateless), &[(1, 1000)]),
+        ];
+        if self.is_followed {
+            routes.push(route(0, Some(Route::Last), &[(SEVERAL, 1000)]));
+        } else {
+            routes.extend([
+                route(0, Some(Route::Parallel), &[(1, 1000), (2, 1000)]),
+                route(0, Some(Route::Serial), &[(1, 1000), (2, 500)]),
+                route(0, Some(Route::Mixed), &[(1, 1000), (2, 1000), (3, 500)]),
+                route(0, Some(Route::Last), &[(SEVERAL, 1000), (4, 500)]),
+            ]);
+        }
+        routes.push(route(0, None, &[(1, 1000)]));
+        routes.extend((1..=SEVERAL).map(|trunk| route(trunk, None, &[(0, 1000)])));
+        routes
+    }
+
+    /// The settings of start number `boot`.
+    #[must_use]
+    pub fn settings(&self, workers: u8, boot: u16, capacity: Capacity) -> Settings {
+        let names = ["access", "core"].map(str::to_owned);
+        Settings {
+            workers,
+            boot,
+            interfaces: (0..2)
+                .map(|side| InterfaceSettings {
+                    name: names[side].clone(),
+                    device: self.device(side),
+                    vlan: self.vlans[side],
+                    checksum: ChecksumPolicy::Auto,
+                })
+                .collect(),
+            listens: (0..2)
+                .map(|side| Listen {
+                    name: names[side].clone(),
+                    address: self.listen(side),
+                    advertised: self.listen(side),
+                    stateless: false,
+                })
+                .collect(),
+            media: (0..2)
+                .map(|side| MediaRange {
+                    name: names[side].clone(),
+                    address: self.address(side),
+                    advertised: self.address(side),
+                    ports: lab::MEDIA_PORTS[side].0..=lab::MEDIA_PORTS[side].1,
+                })
+                .collect(),
+            trunks: self.trunks(),
+            routes: self.routes(),
+            session: SessionTimer {
+                expires_s: self.session_s,
+                ..SessionTimer::default()
+            },
+            secrets: Secrets {
+                // New at each start; the others outlive it.
+                branch: [boot.to_be_bytes()[1]; 16],
+                cookie: [[self.own[0]; 16], [3; 16]],
+                hash: [4; 16],
+            },
+            capacity,
+        }
+    }
+
+    /// The links and routes, and everybody as a neighbour.
+    #[must_use]
+    pub fn network(&self, mtu: u16) -> Network {
+        let interfaces = [InterfaceIndex(0), InterfaceIndex(1)];
+        let links = interfaces.map(|index| Link {
+            index,
+            mac: box_mac(index),
+            mtu,
+            up: true,
+        });
+        let addresses = [self.address(0), self.address(1)];
+        let routes = interfaces.map(|index| {
+            let net = self.nets[usize::from(index.0)];
+            trunkline_dataplane::route::Route {
+                prefix: net.host(self.own[usize::from(index.0)]),
+                length: net.prefix_len(),
+                gateway: None,
+                out: Out::Ours(index),
+                metric: 0,
+            }
+        });
+        let hosts = (1..=DEAD).chain([STRANGER]);
+        let neighbours: Vec<Neighbour> = hosts
+            .flat_map(|last| interfaces.map(|interface| (interface, last)))
+            .map(|(interface, last)| Neighbour {
+                interface,
+                address: self.nets[usize::from(interface.0)].host(last),
+                mac: PEER_MAC,
+            })
+            .filter(|neighbour| !addresses.contains(&neighbour.address))
+            .collect();
+        Network::new(1, &links, &addresses, &routes, &neighbours)
+    }
+}
+
+/// The sites of so many boxes in a row, in `labs` that say what each is like: neighbours
+/// share a network, and so its family.
+#[must_use]
+pub fn sites(labs: &[Lab], session_s: u32) -> Vec<Site> {
+    let net = |number: usize| {
+        let ipv6 = match labs.get(number) {
+            Some(lab) => lab.sides[0].ipv6,
+            None => labs.last().is_some_and(|lab| lab.sides[1].ipv6),
+        };
+        Net {
+            number: u8::try_from(number).unwrap_or(0),
+            ipv6,
+        }
+    };
+    let site = |(number, lab): (usize, &Lab)| Site {
+        nets: [net(number), net(number + 1)],
+        own: [if number == 0 { 1 } else { CALLEE }, 1],
+        vlans: lab.sides.map(|side| side.vlan),
+        shared: lab.shared,
+        is_followed: number + 1 < labs.len(),
+        session_s,
+    };
+    labs.iter().enumerate().map(site).collect()
+}
