@@ -362,6 +362,57 @@ fn a_408_to_another_method_than_invite_is_not_passed_on() {
     bench.assert_at_rest();
 }
 
+// --- Max-Breadth (RFC 5393) ------------------------------------------------------------
+
+/// What the targets of a fork are told, where the request says `breadth`.
+fn breadths(carriers: &[(u16, &[u8])], breadth: &str) -> Vec<String> {
+    let mut bench = bench(carriers);
+    let text = invite("wide", "").replace("CSeq:", &format!("{breadth}CSeq:"));
+    let left = bench.caller(0, &text);
+    let sent = left.iter().map(bench::Left::text);
+    let sent = sent.filter(|text| text.starts_with("INVITE "));
+    sent.map(|text| {
+        assert_eq!(text.matches("Max-Breadth: ").count(), 1);
+        header(&text, "Max-Breadth")
+    })
+    .collect()
+}
+
+#[test]
+fn the_breadth_of_a_request_is_divided_among_its_branches() {
+    assert_eq!(breadths(PAIR, ""), ["30", "30"]);
+    assert_eq!(breadths(PAIR, "Max-Breadth: 5\r\n"), ["2", "3"]);
+    assert_eq!(breadths(PAIR, "Max-Breadth: 99999999999\r\n"), ["30", "30"]);
+    assert_eq!(breadths(&[(1, &[3])], "Max-Breadth: 61\r\n"), ["60"]);
+    assert_eq!(breadths(&[(1, &[3])], "Max-Breadth: 7\r\n"), ["7"]);
+    // The second one in series is left its part, since both may be under way at once.
+    assert_eq!(breadths(&[(1, &[3, 4])], "Max-Breadth: 2\r\n"), ["1"]);
+}
+
+#[test]
+fn a_breadth_that_does_not_suffice_is_told() {
+    let mut bench = bench(PAIR);
+    for (n, breadth) in ["1", "0"].into_iter().enumerate() {
+        let text = request("INVITE", &format!("n{n}"), "1", &format!("n{n}"), "", "");
+        let text = text.replace("CSeq:", &format!("Max-Breadth: {breadth}\r\nCSeq:"));
+        let failed = to_caller(&bench.caller(0, &text));
+        assert!(failed.starts_with("SIP/2.0 440 Max-Breadth Exceeded\r\n"));
+    }
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_breadth_of_one_goes_to_one_after_the_other_and_none_is_left_early() {
+    let mut bench = bench(&[(1, &[3, 4])]);
+    let text = invite("narrow", "").replace("CSeq:", "Max-Breadth: 1\r\nCSeq:");
+    let left = bench.caller(0, &text);
+    assert_eq!(header(&one_to(&left, 3), "Max-Breadth"), "1");
+    let left = bench.pass_ms(31_900);
+    assert_eq!(hosts_that_got(&left, "INVITE"), [3; 6]);
+    let left = bench.pass_ms(200);
+    assert_eq!(header(&one_to(&left, 4), "Max-Breadth"), "1");
+}
+
 // --- CANCEL and Timer C --------------------------------------------------------------
 
 #[test]

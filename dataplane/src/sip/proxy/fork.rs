@@ -241,7 +241,8 @@ impl Proxy {
     }
 
     /// The way to a target. A Request-URI that names us is made the target's (RFC 3261 §16.6
-    /// step 2); any other stays, and the request goes to the target all the same (step 7).
+    /// step 2). Any other stays, and the request goes to the target all the same: that is the
+    /// local policy of RFC 3261 §16.6 step 7.
     fn way_to(&self, message: &Message<'_>, target: Target, breadth: u8) -> Result<Way, u16> {
         let uri = message.request_uri().ok_or(400_u16)?;
         let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
