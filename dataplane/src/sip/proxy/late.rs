@@ -62,7 +62,7 @@ impl Proxy {
             u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
             u16::from_be_bytes([bytes[4], bytes[5]]),
         );
-        let branch = self.identity.branch(Kind::Stateless, id, 0);
+        let branch = self.identity.branch(Kind::Ack, id, 0);
         let ack = (Method::Ack, &branch[..]);
         if self
             .send_as_caller(message, ack, listen, arrival, step)
