@@ -140,3 +140,67 @@ fn an_invite_takes_four_kib_in_flight_one_with_a_stored_final_and_256_bytes_with
     let accepted = transaction_bytes(&mut bench, 1);
     assert!(accepted <= 256, "{accepted} bytes that only linger");
 }
+
+#[test]
+fn a_cancel_that_comes_twice_or_late_is_answered_and_cancels_once() {
+    // RFC 3261 §9.2, §16.10.
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &invite("cancel", "")));
+    bench.callee(0, &answer(&sent, "180 Ringing", CONTACT, ""));
+    let cancel = request("CANCEL", "cancel", "1", "b1", "", "");
+    let left = bench.caller(0, &cancel);
+    let ok = only_to_caller(&left);
+    assert_eq!(status(&ok), "200");
+    assert!(to_callee(&left).starts_with("CANCEL "));
+    assert_eq!(
+        to_caller(&bench.caller(0, &cancel)),
+        ok,
+        "and no second one goes on"
+    );
+    let left = bench.callee(0, &answer(&sent, "487 Request Terminated", "", ""));
+    assert_eq!(status(&to_caller(&left)), "487");
+    assert_eq!(to_caller(&bench.caller(0, &cancel)), ok, "late");
+    let to = format!("To: {}\r\n", header(&to_caller(&left), "To"));
+    bench.caller(0, &request("ACK", "cancel", "1", "b1", &to, ""));
+    bench.pass_ms(40_000);
+    let gone = to_caller(&bench.caller(0, &cancel));
+    assert_eq!(status(&gone), "481");
+    bench.assert_at_rest();
+}
+
+/// The one message that left for the caller, among others for the callee.
+fn only_to_caller(left: &[bench::Left]) -> String {
+    let found: Vec<_> = left
+        .iter()
+        .filter(|left| left.destination == bench::CALLER)
+        .collect();
+    assert_eq!(found.len(), 1, "{left:#?}");
+    found[0].text()
+}
+
+#[test]
+fn an_element_of_rfc_2543_is_matched_without_a_branch() {
+    // RFC 3261 §17.2.3.
+    let mut bench = Bench::new(1);
+    let old = |text: String| text.replace(";branch=z9hG4bKb1", "");
+    let said = old(invite("old", ""));
+    let sent = to_callee(&bench.caller(0, &said));
+    let again = to_caller(&bench.caller(0, &said));
+    assert_eq!(status(&again), "100", "absorbed");
+    bench.callee(0, &answer(&sent, "180 Ringing", CONTACT, ""));
+    let cancel = old(request("CANCEL", "old", "1", "b1", "", ""));
+    let left = bench.caller(0, &cancel);
+    assert!(to_callee(&left).starts_with("CANCEL "));
+    let left = bench.callee(0, &answer(&sent, "487 Request Terminated", "", ""));
+    let to = format!("To: {}\r\n", header(&to_caller(&left), "To"));
+    let ack = old(request("ACK", "old", "1", "b1", &to, ""));
+    assert!(bench.caller(0, &ack).is_empty());
+    let left = bench.pass_ms(5_100);
+    assert!(
+        left.iter().all(|left| left.destination != bench::CALLER),
+        "Timer G is off"
+    );
+    // Another CSeq is another transaction.
+    let next = old(request("INVITE", "old", "2", "b1", "", ""));
+    to_callee(&bench.caller(0, &next));
+}
