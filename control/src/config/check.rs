@@ -61,6 +61,15 @@ impl Check<'_> {
                     .map(|core| (core.span(), core.get_ref().to_string())),
             );
         }
+        let calls = file.calls.get_ref();
+        if file.transactions <= *calls {
+            let message = format!(
+                "{} transactions leave none for {calls} calls",
+                file.transactions
+            );
+            let help = "a place is kept for the BYE of every call: `transactions` must be larger";
+            self.wrong(file.calls.span(), message, help);
+        }
         for (key, path) in [("socket", &file.socket), ("state", &file.state)] {
             let Some(path) = path else { continue };
             if !path.get_ref().is_absolute() {

@@ -58,7 +58,7 @@ pub(super) struct File {
     pub ring_rx: Spanned<u32>,
     pub ring_tx: Spanned<u32>,
     pub transactions: u32,
-    pub calls: u32,
+    pub calls: Spanned<u32>,
     pub kept: KeptConfig,
     pub interfaces: Vec<Interface>,
     pub listens: Vec<Listen>,
@@ -311,7 +311,7 @@ impl File {
             ring_rx: Spanned::new(0..0, 2048),
             ring_tx: Spanned::new(0..0, 2048),
             transactions: 131_072,
-            calls: 32_768,
+            calls: Spanned::new(0..0, 32_768),
             kept: KeptConfig::new(16_384, 64),
             interfaces: Vec::new(),
             listens: Vec::new(),
@@ -364,9 +364,7 @@ impl File {
             self.transactions = *capacity
                 .integer("transactions", 16..=1 << 20, self.transactions)
                 .get_ref();
-            self.calls = *capacity
-                .integer("calls", 16..=1 << 20, self.calls)
-                .get_ref();
+            self.calls = capacity.integer("calls", 16..=1 << 20, 32_768);
             let KeptConfig {
                 page_count,
                 large_count,

@@ -264,7 +264,7 @@ fn resolve(file: file::File) -> Config {
         ring_tx: *file.ring_tx.get_ref(),
         capacity: Capacity {
             transactions: file.transactions,
-            calls: file.calls,
+            calls: *file.calls.get_ref(),
             kept: file.kept,
         },
         interfaces: interfaces(file.interfaces),

@@ -144,7 +144,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        17 + 2 + 1 + 2 + 2 + 5 + 8 + 4 + 4 + 7 + 4,
+        17 + 2 + 1 + 2 + 2 + 4 + 8 + 4 + 4 + 7 + 4,
         "a table was not probed:\n{refusal}"
     );
 }
@@ -378,6 +378,8 @@ fn targets_and_trunks_that_cannot_be() {
         "to = \"caller\"",
         "stateless = true\nto = [\"caller\", { trunk = \"calller\", q = 2 }, { name = \"x\" }]"
     ));
+    let capacity = format!("[capacity]\ntransactions = 1000\ncalls = 1000\n{GOOD}");
+    insta::assert_snapshot!(refusal(&capacity));
     let session = format!("[session]\nexpires = 60\n{GOOD}");
     insta::assert_snapshot!(refusal(&session));
 }
