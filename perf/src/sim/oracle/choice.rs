@@ -14,7 +14,7 @@ use crate::sim::sip::Sip;
 use crate::sim::site::Site;
 
 /// How long a target of a trunk may stay silent before the next is tried.
-const NO_ANSWER_MS: u64 = 2_000;
+pub(super) const NO_ANSWER_MS: u64 = 2_000;
 
 /// The first final response to a request that is no 2xx: all branches have ended, and no
 /// better one is there.

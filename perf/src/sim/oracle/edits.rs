@@ -213,6 +213,12 @@ fn untouched(
     if came.body() == left.body() && (may_pass || !came.body().contains("m=audio")) {
         return Ok(());
     }
+    // An answer in ACK of the other family, which a box before has let pass, cannot be refused.
+    let is_foreign = |at: std::net::SocketAddr| at.is_ipv4() != site.address(side ^ 1).is_ipv4();
+    let foreign = media::address_in(came.body()).is_ok_and(is_foreign);
+    if foreign && came.method() == "ACK" && came.body() == left.body() {
+        return Ok(());
+    }
     let relay = media::address_in(left.body())?;
     if !site.is_relay(side, relay) || relay.port() % 2 != 0 {
         return Err(format!("the SDP names {relay}"));

@@ -11,6 +11,7 @@ use super::T1_64_MS;
 use super::choice;
 use super::edits;
 use super::ledger::Ledger;
+use super::ledger::Sent;
 use super::requests::differ;
 use crate::sim::network::Packet;
 use crate::sim::sip::Sip;
@@ -62,6 +63,7 @@ impl Oracle {
             if before.is_some() || !lives {
                 return;
             }
+            let given_up = is_given_up(sent, now);
             if status > 100 || sent.heard.is_none() {
                 sent.heard = Some(now);
             }
@@ -71,7 +73,8 @@ impl Oracle {
                 self.owe(call, Owed::Cancel(at));
             }
             let asked = &ledger.asked[parent];
-            if status > 100 && asked.answer.is_none() && !is_superseded(ledger, at) {
+            let wanted = !given_up && !is_superseded(ledger, at);
+            if status > 100 && asked.answer.is_none() && wanted {
                 self.owe(call, Owed::Up(parent, sip.clone()));
             }
             return;
@@ -298,6 +301,11 @@ fn is_superseded(ledger: &Ledger, at: usize) -> bool {
         .sent
         .iter()
         .any(|other| other.parent == parent && other.at > since)
+}
+
+/// True where it was silent for so long that a trunk with a further target gives it up.
+fn is_given_up(sent: &Sent, now: Tick) -> bool {
+    sent.heard.is_none() && now.plus_ms(LATE_MS) >= sent.at.plus_ms(choice::NO_ANSWER_MS)
 }
 
 /// RFC 3261 §8.2.6.2: the same To tag in all that the box itself says to a request; none that
