@@ -378,6 +378,18 @@ fn targets_and_trunks_that_cannot_be() {
         "to = \"caller\"",
         "stateless = true\nto = [\"caller\", { trunk = \"calller\", q = 2 }, { name = \"x\" }]"
     ));
+    let mut many = GOOD.replace("to = \"caller\"", "to = [\"caller\", \"b\", \"c\"]");
+    for name in ["b", "c"] {
+        let target = |n| format!("\"10.77.1.3:{n}\"");
+        let targets: Vec<_> = (5060..5068).map(target).collect();
+        many += &format!(
+            "[[trunk]]\nname = \"{name}\"\nsources = [\"10.78.1.0/{}\"]\nlisten = \"access\"\n\
+             media = \"access\"\ntarget = [{}]\n",
+            if name == "b" { 24 } else { 25 },
+            targets.join(", ")
+        );
+    }
+    insta::assert_snapshot!(refusal(&many));
     let capacity = format!("[capacity]\ntransactions = 1000\ncalls = 1000\n{GOOD}");
     insta::assert_snapshot!(refusal(&capacity));
     let session = format!("[session]\nexpires = 60\n{GOOD}");

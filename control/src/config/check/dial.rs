@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use toml::Spanned;
+use trunkline_dataplane::limits::TARGETS_MAX as ROUTE_TARGETS_MAX;
 
 use super::Check;
 use super::is_link_local;
+use crate::config::file::Choice;
 use crate::config::file::File;
 use crate::config::file::Name;
 use crate::config::file::Route;
@@ -165,6 +167,17 @@ impl Check<'_> {
             let message = format!("{} trunks are too many", route.to.len());
             let help = format!("a request goes to {TARGETS_MAX} at most");
             self.wrong(choice.trunk.span(), message, help);
+        }
+        let targets_of = |choice: &Choice| {
+            let mut trunks = file.trunks.iter();
+            let trunk = trunks.find(|trunk| trunk.name.get_ref() == choice.trunk.get_ref());
+            trunk.map_or(0, |trunk| trunk.targets.len())
+        };
+        let targets: usize = route.to.iter().map(targets_of).sum();
+        if let (true, Some(last)) = (targets > ROUTE_TARGETS_MAX, route.to.last()) {
+            let message = format!("the trunks of this route have {targets} targets");
+            let help = format!("a request is tried at {ROUTE_TARGETS_MAX} targets at most");
+            self.wrong(last.trunk.span(), message, help);
         }
         if let (true, [_, second, ..]) = (route.stateless, &route.to[..]) {
             let message = "a stateless route has one trunk";
