@@ -221,6 +221,27 @@ impl Oracle {
         self.in_sequence(now, call, ledger, at, sip)
     }
 
+    /// A failure went up: a 2xx that came in the same moment was looked at after it, and has to be
+    /// ended.
+    fn too_late(&mut self, call: usize, ledger: &Ledger, asked: usize) {
+        for (of, owed) in &mut self.owed {
+            let Owed::Up(up, response) = owed else {
+                continue;
+            };
+            if *of != call || *up != asked || response.status() >= Some(300) {
+                continue;
+            }
+            let gave = |sent: &Sent| {
+                let answer = sent.answer.as_ref();
+                answer.is_some_and(|(answer, _)| answer.bytes() == response.bytes())
+            };
+            let branch = ledger.branches(asked).find(|(_, sent)| gave(sent));
+            if let Some((sent, _)) = branch {
+                *owed = Owed::Bye(sent, response.to_tag().to_owned());
+            }
+        }
+    }
+
     /// One final response, or 2xx to INVITE; nothing provisional behind it; nothing by itself
     /// after its time.
     fn in_sequence(
@@ -250,6 +271,9 @@ impl Oracle {
                 call,
                 |owed| matches!(owed, Owed::Up(a, r) if *a == at && provisional(r)),
             );
+            if status >= 300 {
+                self.too_late(call, ledger, at);
+            }
             if invite {
                 self.cancel_branches(now, call, ledger, at);
             }
