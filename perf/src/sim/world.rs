@@ -313,7 +313,7 @@ impl World {
     fn arrive(&mut self, packet: &Packet) -> Result<(), Fault> {
         if let Some(at) = self.box_at(packet.destination.ip()) {
             let taken = self.boxes[at].inject(packet, &mut self.trace);
-            if taken.map_err(Fault::general)? && packet.damage.is_none() {
+            if taken.map_err(Fault::general)? {
                 self.oracles[at].enters(self.now, packet);
             }
             return Ok(());

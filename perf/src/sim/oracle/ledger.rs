@@ -76,6 +76,8 @@ pub(super) struct Sent {
     pub times: u32,
     /// When a provisional response came, the first or the last that is no 100.
     pub heard: Option<Tick>,
+    /// When anything came at all.
+    pub first_heard: Option<Tick>,
     /// The first final response, and when it came.
     pub answer: Option<(Rc<Sip>, Tick)>,
     /// Every response that came, once.
@@ -94,6 +96,16 @@ impl Sent {
     /// The status of its first final response.
     pub fn status(&self) -> Option<u16> {
         self.answer.as_ref().and_then(|(answer, _)| answer.status())
+    }
+
+    /// True where its first final response is a 2xx.
+    pub fn is_accepted(&self) -> bool {
+        self.status().is_some_and(|status| status < 300)
+    }
+
+    /// When its first final response came.
+    pub fn answered_at(&self) -> Option<Tick> {
+        self.answer.as_ref().map(|(_, at)| *at)
     }
 
     /// When its transaction is over at the latest, where nothing more comes.
@@ -180,6 +192,15 @@ impl Ledger {
             .map(|(answer, _)| answer.to_tag());
         let tags = [sip.from_tag(), sip.to_tag()];
         !tags[1].is_empty() && first.is_some_and(|first| !tags.contains(&first))
+    }
+
+    /// True for a request of an early dialog whose branch has failed: its media is closed.
+    pub fn has_failed(&self, request: &Sip) -> bool {
+        let tags = [request.from_tag(), request.to_tag()];
+        let failed = |sent: &&Sent| sent.is_invite() && sent.status() >= Some(300);
+        let branches = self.sent.iter().filter(failed);
+        let mut came = branches.flat_map(|sent| &sent.came);
+        came.any(|came| !came.to_tag().is_empty() && tags.contains(&came.to_tag()))
     }
 
     /// True once a party has hung up, and for a call that this start of the box has not seen

@@ -157,7 +157,7 @@ impl Oracle {
             sip,
             side,
             passes,
-            ledger.is_over(self.epoch) || ledger.is_second(sip),
+            ledger.is_over(self.epoch) || ledger.is_second(sip) || ledger.has_failed(sip),
         )?;
         for route in sip.all("Record-Route") {
             if !ledger.recorded.iter().any(|known| known == route) {
@@ -356,6 +356,7 @@ fn sent(
         at: now,
         times: 1,
         heard: None,
+        first_heard: None,
         answer: None,
         came: Vec::new(),
         cancelled: None,

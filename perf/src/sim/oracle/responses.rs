@@ -63,7 +63,8 @@ impl Oracle {
             if before.is_some() || !lives {
                 return;
             }
-            let given_up = is_given_up(sent, now);
+            let heard = *sent.first_heard.get_or_insert(now);
+            let given_up = is_given_up(sent, heard);
             if status > 100 || sent.heard.is_none() {
                 sent.heard = Some(now);
             }
@@ -328,8 +329,8 @@ fn is_superseded(ledger: &Ledger, at: usize) -> bool {
 }
 
 /// True where it was silent for so long that a trunk with a further target gives it up.
-fn is_given_up(sent: &Sent, now: Tick) -> bool {
-    sent.heard.is_none() && now.plus_ms(LATE_MS) >= sent.at.plus_ms(choice::NO_ANSWER_MS)
+fn is_given_up(sent: &Sent, first_heard: Tick) -> bool {
+    first_heard.plus_ms(LATE_MS) >= sent.at.plus_ms(choice::NO_ANSWER_MS)
 }
 
 /// RFC 3261 §8.2.6.2: the same To tag in all that the box itself says to a request; none that
