@@ -361,6 +361,46 @@ fn its_late_2xx_after_a_failure_is_acknowledged_and_ended_by_a_bye() {
 }
 
 #[test]
+fn a_late_2xx_that_cannot_be_ended_leaves_nothing_behind() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "mute");
+    let left = says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "486 Busy Here", "", ""),
+    );
+    bench.caller(0, &ack_of_failure(&to_caller(&left)));
+    let ok = answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA));
+    let contact = ok.find("Contact: ").expect("a Contact");
+    let end = contact + ok[contact..].find("\r\n").expect("a line") + 2;
+    let ok = format!("{}{}", &ok[..contact], &ok[end..]);
+    assert!(says(&mut bench, 3, &ok).is_empty(), "whereto?");
+    assert!(says(&mut bench, 3, &ok).is_empty());
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_late_2xx_of_a_stranger_draws_nothing_to_him() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "mirror");
+    let left = says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "486 Busy Here", "", ""),
+    );
+    bench.caller(0, &ack_of_failure(&to_caller(&left)));
+    let ok = answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA)).replace(
+        "Contact: <sip:callee@10.77.2.3>",
+        "Contact: <sip:callee@name.invalid>",
+    );
+    assert!(ok.contains("name.invalid"), "{ok}");
+    let left = says(&mut bench, 66, &ok);
+    assert_eq!(hosts_that_got(&left, "ACK"), [3], "where the INVITE went");
+    assert_eq!(hosts_that_got(&left, "BYE"), [3]);
+}
+
+#[test]
 fn a_bye_of_ours_that_nobody_answers_ends_by_itself() {
     let mut bench = bench(TWO);
     let (first, second) = left_behind(&mut bench, "gone");

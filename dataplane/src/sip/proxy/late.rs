@@ -5,7 +5,6 @@
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
-use super::Arrival;
 use super::Proxy;
 use super::SENT_BY_LEN;
 use super::Step;
@@ -18,6 +17,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Client;
+use crate::sip::transaction::Late;
 use crate::sip::uac::InDialog;
 use crate::sip::uac::ROUTES_MAX;
 use crate::sip::uri::Host;
@@ -32,25 +32,30 @@ impl Proxy {
         client_id: Id,
         repeated: bool,
         message: &Message<'_>,
-        arrival: Arrival,
         step: &mut Step<'_>,
     ) {
         let Some(client) = self.clients.get(client_id) else {
             return;
         };
-        let (hung_up, listen) = (client.hung_up, client.listen);
-        if repeated && !hung_up {
+        let (late, listen) = (client.late, client.listen);
+        let hop = client.destination.addr();
+        if repeated && late == Late::No {
             // It went up in its time, and comes again when Timer L is over: it is the caller's to
             // acknowledge or to end.
             return;
         }
         // A re-INVITE's dialog is the parties' own.
         let began = client.sender.and_then(|sender| self.calls.get(sender.call));
-        if !hung_up && began.is_none_or(|call| call.invite != client_id) {
+        if late == Late::No && began.is_none_or(|call| call.invite != client_id) {
             return;
         }
+        if late == Late::No {
+            // Whatever becomes of the answer, nothing of its call is needed for it.
+            self.branch_is_over(client_id, step);
+            self.note_late(client_id, Late::Owed);
+        }
         let Some(vacant) = self.clients.vacant() else {
-            // Without an ACK the 2xx comes again.
+            // Without an ACK the 2xx comes again, and is owed both still.
             step.counters.count(Counter::TransactionsRefused);
             return;
         };
@@ -65,15 +70,15 @@ impl Proxy {
         let branch = self.identity.branch(Kind::Ack, id, 0);
         let ack = (Method::Ack, &branch[..]);
         if self
-            .send_as_caller(message, ack, listen, arrival, step)
+            .send_as_caller(message, ack, listen, hop, step)
             .is_none()
-            || hung_up
+            || late == Late::Ended
         {
             return;
         }
         let branch = self.identity.branch(Kind::Stateful, vacant, 0);
         let bye = (Method::Bye, &branch[..]);
-        let Some(to) = self.send_as_caller(message, bye, listen, arrival, step) else {
+        let Some(to) = self.send_as_caller(message, bye, listen, hop, step) else {
             return;
         };
         let Some(kept) = step.effects.last().and_then(|bye| self.kept.put(bye)) else {
@@ -85,19 +90,24 @@ impl Proxy {
             self.arm_client(id);
         }
         step.counters.count(Counter::LateAnswersEnded);
-        self.branch_is_over(client_id, step);
-        if let Some(client) = self.clients.get_mut(client_id) {
-            client.hung_up = true;
+        self.note_late(client_id, Late::Ended);
+    }
+
+    fn note_late(&mut self, client: Id, late: Late) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.late = late;
         }
     }
 
-    /// Sends an ACK or a BYE in the dialog of a 2xx as the caller would; where it went.
+    /// Sends an ACK or a BYE in the dialog of a 2xx as the caller would; where it went: to `hop`,
+    /// where its INVITE went, unless the dialog names an address of a trunk. Who says that it
+    /// sent the 2xx proves nothing.
     fn send_as_caller(
         &mut self,
         answer: &Message<'_>,
         (method, branch): (Method, &[u8]),
         listen: ListenIndex,
-        arrival: Arrival,
+        hop: SocketAddr,
         step: &mut Step<'_>,
     ) -> Option<SocketAddr> {
         let target = answer.text(answer.contact_uri()?);
@@ -117,9 +127,7 @@ impl Proxy {
             call_id: answer.call_id(),
             cseq: cseq.wrapping_add(bye.into()),
         };
-        let to = self
-            .hop_to(request.next_hop(), listen)
-            .unwrap_or(arrival.source);
+        let to = self.hop_to(request.next_hop(), listen).unwrap_or(hop);
         let len = request.write(step.effects.room()).ok()?;
         step.effects.send(len, to, listen);
         Some(to)

@@ -173,7 +173,7 @@ impl Proxy {
         let silent = status == 408 && message.method() != Method::Invite;
         let silent = silent && state == Some(ServerState::Proceeding);
         if !self.respond(id, status, step) && !silent {
-            return self.unwanted(client, repeated, message, arrival, step);
+            return self.unwanted(client, repeated, message, step);
         }
         if state == Some(ServerState::Accepted) && !repeated {
             // A second branch is answered: one call more.
@@ -266,12 +266,11 @@ impl Proxy {
         client: Id,
         repeated: bool,
         message: &Message<'_>,
-        arrival: Arrival,
         step: &mut Step<'_>,
     ) -> Counter {
         match message.status().unwrap_or_default() {
             ..=199 => {}
-            200..=299 => self.end_late_answer(client, repeated, message, arrival, step),
+            200..=299 => self.end_late_answer(client, repeated, message, step),
             _ => self.branch_is_over(client, step),
         }
         Counter::SipAbsorbed

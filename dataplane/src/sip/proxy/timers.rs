@@ -95,7 +95,11 @@ impl Proxy {
                     self.end_client(id);
                 }
             }
-            ClientFired::End => self.end_client(id),
+            ClientFired::End => {
+                // A late 2xx may not have been ended for want of room: its call ends all the same.
+                self.branch_is_over(id, step);
+                self.end_client(id);
+            }
         }
     }
 

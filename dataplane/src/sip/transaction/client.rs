@@ -73,6 +73,17 @@ pub enum Cancel {
     Sent(Id),
 }
 
+/// How far a late 2xx has come, for which nobody upstream waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// There was none.
+    No,
+    /// It came, and is owed an ACK and a BYE.
+    Owed,
+    /// It was given both.
+    Ended,
+}
+
 /// A request that we sent on.
 #[derive(Debug)]
 pub struct Client {
@@ -96,8 +107,8 @@ pub struct Client {
     pub cancel: Cancel,
     /// True once ICMP has said that it is too large for the way.
     pub by_kernel: bool,
-    /// The dialog of its 2xx was ended by ourselves: nobody upstream waits for it.
-    pub hung_up: bool,
+    /// Whether its 2xx came when nobody upstream waited for it any more.
+    pub late: Late,
     /// Its time is short while nothing is heard.
     hurried: bool,
     timers: Timers,
@@ -128,7 +139,7 @@ impl Client {
             asked: Asked::default(),
             cancel: Cancel::No,
             by_kernel: false,
-            hung_up: false,
+            late: Late::No,
             hurried: false,
             timers,
         }

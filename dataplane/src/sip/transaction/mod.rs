@@ -12,6 +12,7 @@ pub use client::Client;
 pub use client::ClientState;
 pub use client::Fired as ClientFired;
 pub use client::Heard;
+pub use client::Late;
 pub use server::Branches;
 pub use server::Fired as ServerFired;
 pub use server::Server;
