@@ -239,6 +239,35 @@ fn a_cookie_without_a_to_tag_is_a_route_like_any_other() {
 }
 
 #[test]
+fn a_cookie_without_a_to_tag_opens_no_way_past_the_routes() {
+    let mut bench = Bench::new(1);
+    let (_, answered) = establish(&mut bench, 0, "again");
+    let bye = in_dialog("BYE", "again", "2", "bbye", &answered);
+    let sent = to_callee(&bench.caller(0, &bye));
+    bench.callee(0, &answer(&sent, "200 OK", "", ""));
+    bench.pass_ms(40_000);
+    // The same Call-ID and tag once more, to an address that no route leads to.
+    let routes: String = bye
+        .split_inclusive("\r\n")
+        .filter(|line| line.starts_with("Route: "))
+        .collect();
+    let text = invite("again", &sdp(CALLER_MEDIA))
+        .replacen("Call-ID: ", &format!("{routes}Call-ID: "), 1)
+        .replacen(
+            "INVITE sip:100@10.77.1.1",
+            "INVITE sip:premium@10.77.1.2",
+            1,
+        )
+        .replacen("z9hG4bKb1", "z9hG4bKagain", 1);
+    let left = bench.caller(0, &text);
+    let sent = to_callee(&left);
+    assert!(
+        sent.starts_with("INVITE "),
+        "its route leads to the callee: {sent}"
+    );
+}
+
+#[test]
 fn a_subscription_is_routed_by_its_cookie_and_is_no_call() {
     let mut bench = Bench::new(2);
     let subscribe = bench::request("SUBSCRIBE", "watch", "1", "b1", "Event: presence\r\n", "");

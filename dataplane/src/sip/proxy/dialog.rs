@@ -44,7 +44,8 @@ impl Proxy {
     /// known, `source` must be an address of the party's own trunk.
     ///
     /// RFC 3261 §12.1.2: a UAS of RFC 2543 may have sent no tag. The cookie is good for this Call-ID
-    /// and the caller's tag alone, so that a request without a To tag is within its dialog too.
+    /// and the caller's tag alone, so that a request without a To tag is within its dialog too, as
+    /// long as the call is known.
     pub(super) fn in_dialog(&self, message: &Message<'_>, source: IpAddr) -> Option<InDialog> {
         let from_tag = message.from_tag().unwrap_or_default();
         let mut routes = message
@@ -63,6 +64,10 @@ impl Proxy {
         let call = self
             .find_call(message, from, sides)
             .and_then(|id| self.calls.get(id));
+        if call.is_none() && message.to_tag().is_none() {
+            // Who once had a call would otherwise begin others past every route.
+            return None;
+        }
         let known = call.and_then(|call| call.trunks[from as usize]);
         if known.is_some_and(|known| !self.dial.belongs(known, source)) {
             return None;
