@@ -2,7 +2,6 @@
 //! caller has been told something else. We acknowledge it and end its dialog by a BYE, in the
 //! caller's place (RFC 3261 §13.2.2.4), so that the callee is not left in a call with nobody.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use super::Proxy;
@@ -20,7 +19,6 @@ use crate::sip::transaction::Client;
 use crate::sip::transaction::Late;
 use crate::sip::uac::InDialog;
 use crate::sip::uac::ROUTES_MAX;
-use crate::sip::uri::Host;
 use crate::sip::uri::Uri;
 use crate::span::Span;
 
@@ -127,7 +125,10 @@ impl Proxy {
             call_id: answer.call_id(),
             cseq: cseq.wrapping_add(bye.into()),
         };
-        let to = self.hop_to(request.next_hop(), listen).unwrap_or(hop);
+        let uri = request.next_hop();
+        let uri = Uri::read(uri, Span::new(0, uri.len())).ok();
+        let to = uri.and_then(|uri| self.next_hop(&uri, listen, None));
+        let to = to.unwrap_or(hop);
         let len = request.write(step.effects.room()).ok()?;
         step.effects.send(len, to, listen);
         Some(to)
@@ -155,16 +156,5 @@ impl Proxy {
         }
         routes[..count].reverse();
         Some((routes, count))
-    }
-
-    /// The address that a URI names, if it is one of a trunk and our listen can reach it: nobody
-    /// uses the box to send to whom they like.
-    pub(super) fn hop_to(&self, uri: &[u8], listen: ListenIndex) -> Option<SocketAddr> {
-        let parts = Uri::read(uri, Span::new(0, uri.len())).ok()?;
-        let ours = self.advertised(listen);
-        let reachable =
-            |host: &IpAddr| host.is_ipv4() == ours.is_ipv4() && self.dial.trunk_of(*host).is_some();
-        let host = parts.host.and_then(Host::address).filter(reachable)?;
-        Some(SocketAddr::new(host, parts.port.unwrap_or(5060)))
     }
 }
