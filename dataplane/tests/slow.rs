@@ -394,24 +394,32 @@ fn a_request_too_large_for_the_path_is_sent_again_by_the_kernel() {
 
 // --- A next hop that is ourselves ------------------------------------------------------
 
-/// The lab, but that the caller's requests go to our own core listen, and what comes from
-/// there `then`.
-fn settings_with_a_spiral(workers: u8, then: TrunkIndex) -> Settings {
-    let mut settings = lab::settings(workers);
-    settings.trunks.push(Trunk {
-        name: "spiral".to_owned(),
-        sources: vec![(CORE.ip(), 32)],
-        targets: vec![CORE],
+/// A trunk of one source and one target, reached by the listen and the media range of `side`.
+fn trunk(name: &str, source: SocketAddr, target: SocketAddr, side: u8) -> Trunk {
+    Trunk {
+        name: name.to_owned(),
+        sources: vec![(source.ip(), 32)],
+        targets: vec![target],
         failover: Failover::default(),
-        listen: ListenIndex(1),
-        media: MediaIndex(1),
-    });
-    let route = |from, to| DialRoute {
+        listen: ListenIndex(side),
+        media: MediaIndex(side),
+    }
+}
+
+fn route(from: u16, to: TrunkIndex) -> DialRoute {
+    DialRoute {
         from: Some(TrunkIndex(from)),
         prefix: None,
         to: vec![Choice { trunk: to, q: 1000 }],
         stateless: false,
-    };
+    }
+}
+
+/// The lab, but that the caller's requests go to our own core listen, and what comes from
+/// there `then`.
+fn settings_with_a_spiral(workers: u8, then: TrunkIndex) -> Settings {
+    let mut settings = lab::settings(workers);
+    settings.trunks.push(trunk("spiral", CORE, CORE, 1));
     settings.routes = vec![route(0, TrunkIndex(2)), route(2, then)];
     settings
 }
@@ -503,23 +511,8 @@ fn a_loop_through_ourselves_ends() {
 fn a_loop_by_way_of_two_listens_ends() {
     let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(3));
-    settings.trunks.push(Trunk {
-        name: "back".to_owned(),
-        sources: vec![(ACCESS.ip(), 32)],
-        targets: vec![ACCESS],
-        failover: Failover::default(),
-        listen: ListenIndex(0),
-        media: MediaIndex(0),
-    });
-    settings.routes.push(DialRoute {
-        from: Some(TrunkIndex(3)),
-        prefix: None,
-        to: vec![Choice {
-            trunk: TrunkIndex(2),
-            q: 1000,
-        }],
-        stateless: false,
-    });
+    settings.trunks.push(trunk("back", ACCESS, ACCESS, 0));
+    settings.routes.push(route(3, TrunkIndex(2)));
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     let left = bench.caller(0, &request("MESSAGE", "round", "1", "m1", "", ""));
     assert_eq!(status(&to_caller(&left)), "482");
@@ -532,23 +525,8 @@ fn a_loop_by_way_of_two_listens_ends() {
 fn media_through_three_calls_of_the_box_is_dropped_by_name() {
     let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(3));
-    settings.trunks.push(Trunk {
-        name: "again".to_owned(),
-        sources: vec![(ACCESS.ip(), 32)],
-        targets: vec![CORE],
-        failover: Failover::default(),
-        listen: ListenIndex(0),
-        media: MediaIndex(0),
-    });
-    settings.routes.push(DialRoute {
-        from: Some(TrunkIndex(3)),
-        prefix: None,
-        to: vec![Choice {
-            trunk: TrunkIndex(1),
-            q: 1000,
-        }],
-        stateless: false,
-    });
+    settings.trunks.push(trunk("again", ACCESS, CORE, 0));
+    settings.routes.push(route(3, TrunkIndex(1)));
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     let (_, answered) = bench::call::establish(&mut bench, 0, "three");
     assert_eq!(bench.count(Counter::CallsAnswered), 3);
