@@ -14,7 +14,7 @@ use super::forward::Way;
 use super::forward::max_breadth;
 use super::targets::Target;
 use super::targets::Targets;
-use super::unedited_status;
+use super::write::unedited_status;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;

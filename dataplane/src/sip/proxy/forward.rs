@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 
 use super::Arrival;
 use super::Proxy;
-use super::SENT_BY_LEN;
 use super::Step;
 use super::dialog::COOKIE_PARAM;
-use super::sent_by;
-use super::unedited;
-use super::unedited_status;
+use super::write::SENT_BY_LEN;
+use super::write::sent_by;
+use super::write::unedited;
+use super::write::unedited_status;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::sip::build;

@@ -5,10 +5,10 @@
 use std::net::SocketAddr;
 
 use super::Proxy;
-use super::SENT_BY_LEN;
 use super::Step;
 use super::dialog::cookie_of;
-use super::sent_by;
+use super::write::SENT_BY_LEN;
+use super::write::sent_by;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::sip::identity::Kind;

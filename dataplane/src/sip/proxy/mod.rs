@@ -17,6 +17,7 @@
 //! - `context`, `best`: which of several responses goes upstream
 //! - `late`: a 2xx that nobody upstream waits for any more
 //! - `session`: session timers
+//! - `transactions`: their keys, and their ends
 //! - `timers`: retransmissions, time-outs, ends
 //! - `undelivered`: what ICMP says of requests
 //! - `describe`: session descriptions on their way through
@@ -25,10 +26,14 @@
 //! - `merged`: the memory of INVITEs, by which one that comes twice is known
 //! - `media`: relay ports and flows
 //! - `remember`: what is kept of a dialog
+//! - `answer`: what is answered without state
+//! - `write`: how messages are written
+//! - `levels`: what the operator sees
 //! - `memory`: what the tables cost
 //! - `refusal`: the memory of refused requests
 //! - `audit`: what must hold among all tables between two inputs
 
+mod answer;
 mod audit;
 mod best;
 mod bye;
@@ -40,6 +45,7 @@ mod fork;
 mod forward;
 mod hop;
 mod late;
+mod levels;
 mod media;
 pub mod memory;
 mod merged;
@@ -54,9 +60,10 @@ mod settle;
 mod stateless;
 mod targets;
 mod timers;
+mod transactions;
 mod undelivered;
+mod write;
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 
 pub use self::audit::Audit;
@@ -64,24 +71,17 @@ use self::context::Context;
 use self::merged::Merged;
 use self::refusal::Refusals;
 use super::anchors::Anchors;
-use super::build;
 use super::call::Call;
-use super::dialog::Record;
-use super::edit::Refused;
 use super::edit::Splices;
 use super::effects::Effects;
 use super::identity::Identity;
 use super::identity::Kind;
 use super::identity::NotOurs;
 use super::index::Index;
-use super::malformed::Malformed;
 use super::message::Message;
 use super::method::Method;
-use super::report::CallReport;
-use super::slab::Id;
 use super::slab::Slab;
 use super::texts::TextStore;
-use super::transaction::Branches;
 use super::transaction::Client;
 use super::transaction::Server;
 use crate::counters::Counter;
@@ -91,17 +91,13 @@ use crate::frame::KeptSlab;
 use crate::ids::ListenIndex;
 use crate::ids::WorkerId;
 use crate::limits::DIALOG_BLOCKS_PER_CALL;
-use crate::limits::DIALOG_LEN_MAX;
 use crate::limits::SIP_LEN_MAX;
-use crate::media::CallRef;
 use crate::media::Ports;
 use crate::route::Dial;
 use crate::settings::Listen;
 use crate::settings::MediaRange;
 use crate::settings::SessionTimer;
 use crate::settings::Settings;
-use crate::stun;
-use crate::text::Text;
 use crate::tick::Tick;
 use crate::timer::Wheel;
 
@@ -281,333 +277,10 @@ impl Proxy {
             _ => self.request(message, arrival, step),
         }
     }
-
-    /// Answers a datagram that is no good message, if it came from a trunk and can be answered.
-    pub fn malformed(
-        &mut self,
-        datagram: &[u8],
-        why: Malformed,
-        arrival: Arrival,
-        step: &mut Step<'_>,
-    ) -> Counter {
-        if self.dial.trunk_of(arrival.source.ip()).is_none() {
-            return Counter::SipMalformed;
-        }
-        match build::refusal(datagram, why, step.effects.room()) {
-            Ok(Some(len)) => {
-                step.effects.send(len, arrival.source, arrival.listen);
-                Counter::SipAnswered
-            }
-            _ => Counter::SipMalformed,
-        }
-    }
-
-    /// Answers STUN from a trunk: the keepalive of a user agent behind a NAT (RFC 5626 §4.4.2).
-    pub fn stun(&mut self, datagram: &[u8], arrival: Arrival, step: &mut Step<'_>) -> Counter {
-        if self.dial.trunk_of(arrival.source.ip()).is_none() {
-            return Counter::SipStun;
-        }
-        let mut response = [0; stun::RESPONSE_LEN_MAX];
-        match stun::answer(datagram, arrival.source, &mut response) {
-            stun::Verdict::Answer(len) => {
-                step.effects
-                    .send_copy(&response[..len], arrival.source, arrival.listen);
-                Counter::SipStunAnswered
-            }
-            stun::Verdict::Absorb => Counter::SipKeepalive,
-            stun::Verdict::Drop => Counter::SipStun,
-        }
-    }
-
-    /// The refusal of a request that could not even be mailed to its owner: a 503 without
-    /// state, that its retransmission may yet escape.
-    pub fn refuse_unowned(
-        &mut self,
-        message: &Message<'_>,
-        arrival: Arrival,
-        step: &mut Step<'_>,
-    ) -> Counter {
-        // The ACK to the refusal of a re-INVITE could not be told from one to a 2xx.
-        let in_dialog = message.to_tag().is_some();
-        if !message.is_request() || message.method() == Method::Ack || in_dialog {
-            return Counter::SipMailboxFull;
-        }
-        self.answer(message, arrival, 503, &[], step)
-    }
-
-    /// Copies the levels of tables into `counters`.
-    pub fn gauge(&self, counters: &mut Counters) {
-        counters.set(
-            Counter::TransactionsNow,
-            (self.servers.count() + self.clients.count()) as u64,
-        );
-        counters.set(Counter::CallsNow, self.calls.count() as u64);
-        counters.set(Counter::ContextsNow, self.contexts.count() as u64);
-        let kept = self.kept.occupancy();
-        counters.set(Counter::KeptNow, kept.message_count.into());
-        counters.set(Counter::KeptBytesNow, kept.bytes());
-    }
-
-    /// What was counted of each trunk.
-    #[must_use]
-    pub fn trunk_counters(&self) -> &TrunkCounters {
-        &self.trunks
-    }
-
-    /// The same, to be published.
-    pub fn trunk_counters_mut(&mut self) -> &mut TrunkCounters {
-        &mut self.trunks
-    }
-
-    /// The call in `slot`, if there is one.
-    #[must_use]
-    pub fn call_report(&self, slot: u32) -> Option<CallReport> {
-        let call = self.calls.get(self.calls.tenant(slot)?)?;
-        let mut room = [0; DIALOG_LEN_MAX];
-        let text = call.text.as_ref();
-        let text = text.map_or(&[][..], |text| self.texts.read(text, &mut room));
-        let record = Record::read(text).unwrap_or_default();
-        Some(call.report(&record, self.worker, self.legs(call)))
-    }
-
-    /// The call in `slot` and how its flows name it, if there is one.
-    #[must_use]
-    pub fn call_in(&self, slot: u32) -> Option<(CallRef, CallReport)> {
-        let id = self.calls.tenant(slot)?;
-        Some((media::call_ref(self.worker, id), self.call_report(slot)?))
-    }
-
-    /// How many slots there are for calls.
-    #[must_use]
-    pub fn call_slots(&self) -> usize {
-        self.calls.capacity() as usize
-    }
-
-    /// Pairs of media ports that calls hold now.
-    #[must_use]
-    pub fn ports_in_use(&self) -> usize {
-        self.ports
-            .iter()
-            .map(|ports| ports.counts(Tick(0)).in_use)
-            .sum()
-    }
-
-    /// Answers a request ourselves and without state: its retransmissions get the same
-    /// (RFC 3261 §8.2.7). `lines` are more header lines.
-    fn answer(
-        &mut self,
-        message: &Message<'_>,
-        arrival: Arrival,
-        status: u16,
-        lines: &[u8],
-        step: &mut Step<'_>,
-    ) -> Counter {
-        let (cseq, ..) = message.cseq();
-        let from_tag = message.from_tag().unwrap_or_default();
-        let tag = self.identity.to_tag(message.call_id(), from_tag, cseq);
-        let response = build::Response {
-            to_tag: Some(&tag),
-            source: Some(arrival.source),
-            lines,
-            ..build::Response::new(status)
-        };
-        match build::response(message, &response, step.effects.room()) {
-            Ok(len) => {
-                let to = self.reply_to(message, arrival.source);
-                step.effects.send(len, to, arrival.listen);
-                Counter::SipAnswered
-            }
-            Err(_) => Counter::SipTooLong,
-        }
-    }
-
-    /// Sends the response kept by a server transaction again.
-    fn resend_response(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(server) = self.servers.get(id) else {
-            return;
-        };
-        if let Some(kept) = &server.response {
-            step.effects
-                .send_copy(self.kept.bytes(kept), server.reply_to.addr(), server.listen);
-            step.counters.count(Counter::Retransmissions);
-        }
-    }
-
-    /// Sends what a client transaction keeps, the request or the ACK, again.
-    fn resend_request(&mut self, id: Id, step: &mut Step<'_>) {
-        let Some(client) = self.clients.get(id) else {
-            return;
-        };
-        if let Some(kept) = &client.message {
-            let bytes = self.kept.bytes(kept);
-            step.effects
-                .send_copy(bytes, client.destination.addr(), client.listen);
-            if client.by_kernel {
-                step.effects.last_by_kernel();
-            }
-            step.counters.count(Counter::Retransmissions);
-        }
-    }
-
-    /// The key of a request's server transaction (RFC 3261 §17.2.3). ACK and CANCEL ask
-    /// with the INVITE's.
-    fn transaction_key(&self, message: &Message<'_>, method: &[u8]) -> u64 {
-        let via = message.via();
-        if via.has_cookie(message.bytes()) {
-            let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
-            let port = via.port.unwrap_or(5060).to_be_bytes();
-            // A branch is compared without regard to case (§7.3.1); one that changes its
-            // case between retransmissions is not worth the copy.
-            return self
-                .identity
-                .hash(&[b"t", branch, message.text(via.host), &port, method]);
-        }
-        // An RFC 2543 element: Request-URI, From tag, Call-ID, CSeq number, top Via. Its
-        // ACK carries the To tag of our response, so that cannot be part of the key.
-        let uri = message
-            .request_uri()
-            .map_or(&[][..], |uri| message.text(uri));
-        let (cseq, ..) = message.cseq();
-        self.identity.hash(&[
-            b"2543",
-            uri,
-            message.from_tag().unwrap_or_default(),
-            message.call_id(),
-            &cseq.to_be_bytes(),
-            message.text(via.value),
-            method,
-        ])
-    }
-
-    /// Arms the timer of a client transaction anew.
-    fn arm_client(&mut self, id: Id) {
-        if let Some(client) = self.clients.get(id) {
-            self.wheel.arm(id.slot, client.due());
-        }
-    }
-
-    /// Arms the timer of a server transaction anew.
-    fn arm_server(&mut self, id: Id) {
-        let Some(server) = self.servers.get(id) else {
-            return;
-        };
-        let timer = self.clients.capacity() + id.slot;
-        match server.due() {
-            Tick::NEVER => self.wheel.disarm(timer),
-            due => self.wheel.arm(timer, due),
-        }
-    }
-
-    /// Arms the timer of a call anew.
-    fn arm_call(&mut self, id: Id) {
-        let Some(call) = self.calls.get(id) else {
-            return;
-        };
-        let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
-        match call.due {
-            Tick::NEVER => self.wheel.disarm(timer),
-            due => self.wheel.arm(timer, due),
-        }
-    }
-
-    /// Ends a client transaction.
-    fn end_client(&mut self, id: Id) {
-        if let Some(client) = self.clients.remove(id) {
-            self.wheel.disarm(id.slot);
-            self.release(client.message);
-        }
-    }
-
-    /// Ends a server transaction.
-    fn end_server(&mut self, id: Id) {
-        if let Some(server) = self.servers.remove(id) {
-            self.wheel.disarm(self.clients.capacity() + id.slot);
-            self.transactions.remove(server.key, id);
-            if let Branches::Context(context) = server.branches {
-                self.discard_context(context);
-            }
-            self.release(server.response);
-        }
-    }
-
-    fn release(&mut self, kept: Option<crate::frame::Kept>) {
-        if let Some(kept) = kept {
-            self.kept.release(kept);
-        }
-    }
-
-    /// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): to where it came
-    /// from, and to the port it came from if it asked for that, else to the one it names. What
-    /// we sent to ourselves is answered to the listen it left by: its Via names an advertised
-    /// port, which may be that of a NAT before us.
-    fn reply_to(&self, message: &Message<'_>, source: SocketAddr) -> SocketAddr {
-        let via = message.via();
-        let port = if via.rport.is_some() || self.is_listen(source) {
-            source.port()
-        } else {
-            via.port.unwrap_or(5060)
-        };
-        SocketAddr::new(source.ip(), port)
-    }
-
-    /// True for the address of a listen: what comes from there we sent ourselves.
-    fn is_listen(&self, source: SocketAddr) -> bool {
-        self.listens.iter().any(|listen| listen.address == source)
-    }
-
-    /// Writes the message with the splices collected so far and sends it.
-    fn send_spliced<'e>(
-        &self,
-        message: &Message<'_>,
-        to: SocketAddr,
-        listen: ListenIndex,
-        effects: &'e mut Effects,
-    ) -> Result<&'e [u8], Counter> {
-        match self.splices.write(message.bytes(), effects.room()) {
-            Ok(len) => Ok(effects.send(len, to, listen)),
-            Err(_) => Err(Counter::SipTooLong),
-        }
-    }
 }
 
 /// How many response contexts there are for so many calls: a call needs one until it is
 /// answered, and only where its request has several targets.
 const fn contexts(calls: u32) -> u32 {
     calls / 4 + 16
-}
-
-/// Brackets, 39 digits and colons, a colon and 5 digits: the longest address and port.
-const SENT_BY_LEN: usize = 47;
-
-/// Writes `address` as Via's sent-by or a URI's hostport: IPv6 in brackets (RFC 3261
-/// §25.1), without the port where it is 5060.
-fn sent_by(address: SocketAddr, out: &mut [u8; SENT_BY_LEN]) -> usize {
-    let mut text = Text::new(out);
-    match address.ip() {
-        IpAddr::V4(ip) => text.ipv4(ip),
-        ip @ IpAddr::V6(_) => {
-            text.push(b"[");
-            text.ip(ip);
-            text.push(b"]");
-        }
-    }
-    if address.port() != 5060 {
-        text.push(b":");
-        text.decimal(address.port().into());
-    }
-    // It is long enough for every address.
-    text.finish().unwrap_or(0)
-}
-
-/// The status of the answer to a request that could not be edited (RFC 3261 §21.5.7).
-const fn unedited_status(refused: Refused) -> u16 {
-    match refused {
-        Refused::Full => 513,
-        Refused::Overlap | Refused::Malformed(_) => 500,
-    }
-}
-
-/// The outcome of a message that could not be edited.
-const fn unedited(_: Refused) -> Counter {
-    Counter::SipTooLong
 }

@@ -2,7 +2,7 @@
 
 use super::Proxy;
 use super::Step;
-use super::unedited_status;
+use super::write::unedited_status;
 use crate::counters::Counter;
 use crate::sip::call::Sender;
 use crate::sip::message::Message;

@@ -69,6 +69,65 @@ impl Proxy {
         }
     }
 
+    /// Arms the timer of a client transaction anew.
+    pub(super) fn arm_client(&mut self, id: Id) {
+        if let Some(client) = self.clients.get(id) {
+            self.wheel.arm(id.slot, client.due());
+        }
+    }
+
+    /// Arms the timer of a server transaction anew.
+    pub(super) fn arm_server(&mut self, id: Id) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        let timer = self.clients.capacity() + id.slot;
+        match server.due() {
+            Tick::NEVER => self.wheel.disarm(timer),
+            due => self.wheel.arm(timer, due),
+        }
+    }
+
+    /// Arms the timer of a call anew.
+    pub(super) fn arm_call(&mut self, id: Id) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let timer = self.clients.capacity() + self.servers.capacity() + id.slot;
+        match call.due {
+            Tick::NEVER => self.wheel.disarm(timer),
+            due => self.wheel.arm(timer, due),
+        }
+    }
+
+    /// Sends the response kept by a server transaction again.
+    pub(super) fn resend_response(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        if let Some(kept) = &server.response {
+            step.effects
+                .send_copy(self.kept.bytes(kept), server.reply_to.addr(), server.listen);
+            step.counters.count(Counter::Retransmissions);
+        }
+    }
+
+    /// Sends what a client transaction keeps, the request or the ACK, again.
+    pub(super) fn resend_request(&mut self, id: Id, step: &mut Step<'_>) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        if let Some(kept) = &client.message {
+            let bytes = self.kept.bytes(kept);
+            step.effects
+                .send_copy(bytes, client.destination.addr(), client.listen);
+            if client.by_kernel {
+                step.effects.last_by_kernel();
+            }
+            step.counters.count(Counter::Retransmissions);
+        }
+    }
+
     fn fire_client(&mut self, id: Id, step: &mut Step<'_>) {
         let Some(client) = self.clients.get_mut(id) else {
             return;

@@ -1,0 +1,65 @@
+//! The tables of transactions: by which key a request finds its own, and how one is taken out.
+
+use super::Proxy;
+use crate::frame::Kept;
+use crate::sip::message::Message;
+use crate::sip::slab::Id;
+use crate::sip::transaction::Branches;
+
+impl Proxy {
+    /// The key of a request's server transaction (RFC 3261 §17.2.3). ACK and CANCEL ask
+    /// with the INVITE's.
+    pub(super) fn transaction_key(&self, message: &Message<'_>, method: &[u8]) -> u64 {
+        let via = message.via();
+        if via.has_cookie(message.bytes()) {
+            let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
+            let port = via.port.unwrap_or(5060).to_be_bytes();
+            // A branch is compared without regard to case (§7.3.1); one that changes its
+            // case between retransmissions is not worth the copy.
+            return self
+                .identity
+                .hash(&[b"t", branch, message.text(via.host), &port, method]);
+        }
+        // An RFC 2543 element: Request-URI, From tag, Call-ID, CSeq number, top Via. Its
+        // ACK carries the To tag of our response, so that cannot be part of the key.
+        let uri = message
+            .request_uri()
+            .map_or(&[][..], |uri| message.text(uri));
+        let (cseq, ..) = message.cseq();
+        self.identity.hash(&[
+            b"2543",
+            uri,
+            message.from_tag().unwrap_or_default(),
+            message.call_id(),
+            &cseq.to_be_bytes(),
+            message.text(via.value),
+            method,
+        ])
+    }
+
+    /// Ends a client transaction.
+    pub(super) fn end_client(&mut self, id: Id) {
+        if let Some(client) = self.clients.remove(id) {
+            self.wheel.disarm(id.slot);
+            self.release(client.message);
+        }
+    }
+
+    /// Ends a server transaction.
+    pub(super) fn end_server(&mut self, id: Id) {
+        if let Some(server) = self.servers.remove(id) {
+            self.wheel.disarm(self.clients.capacity() + id.slot);
+            self.transactions.remove(server.key, id);
+            if let Branches::Context(context) = server.branches {
+                self.discard_context(context);
+            }
+            self.release(server.response);
+        }
+    }
+
+    pub(super) fn release(&mut self, kept: Option<Kept>) {
+        if let Some(kept) = kept {
+            self.kept.release(kept);
+        }
+    }
+}
