@@ -6,8 +6,16 @@
 //! would read differently. What the proxy only passes on is not looked at. So no accessor
 //! of a scanned message fails for want of a field, and none panics.
 
+mod fields;
+mod list;
+
+use self::fields::Cseq;
+use self::fields::Fields;
+pub use self::list::Headers;
+pub use self::list::List;
+pub use self::list::ListValue;
+use self::list::list_value;
 use super::header::Address;
-use super::header::BadValue;
 pub use super::header::Field;
 use super::header::HeaderName;
 use super::malformed::Malformed;
@@ -33,17 +41,7 @@ pub struct Message<'m> {
     cseq: Cseq,
     max_forwards: Option<u8>,
     /// The first values of Route: all that there are, for most requests of a dialog.
-    first_routes: [Option<ListValue>; ROUTES_READ],
-}
-
-/// Route values that the scan reads: the two that the box records for itself.
-const ROUTES_READ: usize = 2;
-
-#[derive(Clone, Copy, Debug)]
-struct Cseq {
-    number: u32,
-    name: Span,
-    method: Method,
+    first_routes: [Option<ListValue>; fields::ROUTES_READ],
 }
 
 impl<'m> Message<'m> {
@@ -141,7 +139,7 @@ impl<'m> Message<'m> {
     /// All of the line or lines in which the top Via stands, alone or with others.
     #[must_use]
     pub const fn via_line(&self) -> Span {
-        self.fields.first[HeaderName::Via as usize].line
+        self.fields.first(HeaderName::Via).line
     }
 
     /// The Via below the top one: where a response goes once ours is gone.
@@ -208,7 +206,7 @@ impl<'m> Message<'m> {
     /// The Call-ID.
     #[must_use]
     pub fn call_id(&self) -> &'m [u8] {
-        self.text(self.fields.value(HeaderName::CallId))
+        self.text(self.fields.first(HeaderName::CallId).value)
     }
 
     /// CSeq: the number, the method's name, the method.
@@ -312,11 +310,8 @@ impl<'m> Message<'m> {
 
     /// The header fields from the one that starts at `at`.
     pub(crate) fn headers_from(&self, at: u16) -> Headers<'m> {
-        Headers {
-            bytes: self.bytes,
-            at,
-            end: self.headers.end,
-        }
+        let end = self.headers.end;
+        Headers::new(self.bytes, Span { start: at, end })
     }
 
     /// The first header field of that name, which the scan has noted; none of
@@ -329,23 +324,14 @@ impl<'m> Message<'m> {
 
     /// The header fields of a list, which is Via, Route or Record-Route.
     pub(crate) fn headers_in(&self, list: HeaderName) -> impl Iterator<Item = Header> + use<'m> {
-        let lines = self.fields.lines(list);
-        let headers = Headers {
-            bytes: self.bytes,
-            at: lines.start,
-            end: lines.end,
-        };
+        let headers = Headers::new(self.bytes, self.fields.lines(list));
         headers.filter(move |header| header.kind == list)
     }
 
     /// The values of Route in order, across lines and commas.
     #[must_use]
     pub fn routes(&self) -> List<'m> {
-        List {
-            known: self.first_routes,
-            known_at: 0,
-            ..self.list(HeaderName::Route)
-        }
+        self.list(HeaderName::Route).with_known(self.first_routes)
     }
 
     /// The values of Record-Route in order, across lines and commas.
@@ -356,310 +342,6 @@ impl<'m> Message<'m> {
 
     fn list(&self, kind: HeaderName) -> List<'m> {
         List::new(self.bytes, kind, self.fields.lines(kind))
-    }
-}
-
-/// The header fields of a scanned message.
-#[derive(Clone, Copy, Debug)]
-pub struct Headers<'m> {
-    bytes: &'m [u8],
-    at: u16,
-    end: u16,
-}
-
-impl Iterator for Headers<'_> {
-    type Item = Header;
-
-    fn next(&mut self) -> Option<Header> {
-        if self.at >= self.end {
-            return None;
-        }
-        // The scan has seen every line: an error is the end, as the empty line is.
-        let header = scan::next_header(self.bytes, self.at.into())
-            .ok()
-            .flatten()?;
-        self.at = header.line.end;
-        Some(header)
-    }
-}
-
-/// One value of a header field that may list several, such as Route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListValue {
-    /// The address.
-    pub address: Address,
-    /// The header field that it stands in, with all its values.
-    pub field: Field,
-    /// Where the value after it in the same header field starts.
-    pub next: Option<u16>,
-}
-
-impl ListValue {
-    /// Whether it is the first value of its header field.
-    #[must_use]
-    pub const fn is_first(&self) -> bool {
-        self.address.value.start == self.field.value.start
-    }
-}
-
-/// The values of a header field that lists addresses. The first value that cannot be
-/// read is an error and the last item.
-#[derive(Clone, Copy, Debug)]
-pub struct List<'m> {
-    kind: HeaderName,
-    headers: Headers<'m>,
-    /// The header field being read, and where its next value starts.
-    within: Option<(Field, u16)>,
-    /// The first values, as far as they have been read before.
-    known: [Option<ListValue>; ROUTES_READ],
-    /// How many of these have been given.
-    known_at: usize,
-}
-
-impl<'m> List<'m> {
-    /// The values in `lines`, none of them read.
-    fn new(bytes: &'m [u8], kind: HeaderName, lines: Span) -> List<'m> {
-        let headers = Headers {
-            bytes,
-            at: lines.start,
-            end: lines.end,
-        };
-        List {
-            kind,
-            headers,
-            within: None,
-            known: [None; ROUTES_READ],
-            known_at: 0,
-        }
-    }
-
-    /// A value that has been read before.
-    fn known(&mut self) -> Option<ListValue> {
-        let value = (*self.known.get(self.known_at)?)?;
-        self.known_at += 1;
-        self.headers.at = value.field.line.end;
-        self.within = value.next.map(|next| (value.field, next));
-        Some(value)
-    }
-}
-
-impl Iterator for List<'_> {
-    type Item = Result<ListValue, Malformed>;
-
-    fn next(&mut self) -> Option<Result<ListValue, Malformed>> {
-        if let Some(known) = self.known() {
-            return Some(Ok(known));
-        }
-        let kind = self.kind;
-        let (field, at) = match self.within.take() {
-            Some(within) => within,
-            None => {
-                let header = self.headers.find(|header| header.kind == kind)?;
-                (header.field(), header.value.start)
-            }
-        };
-        let value = list_value(self.headers.bytes, field, at);
-        match value {
-            Ok(value) => self.within = value.next.map(|next| (field, next)),
-            // Past the last line: what follows cannot be told apart.
-            Err(_) => self.headers.at = self.headers.end,
-        }
-        Some(value.map_err(|_| Malformed::Route))
-    }
-}
-
-/// Reads the value that starts at `at` in a header field that lists addresses.
-fn list_value(bytes: &[u8], field: Field, at: u16) -> Result<ListValue, BadValue> {
-    let end = usize::from(field.value.end);
-    let address = Address::read(bytes, at.into(), end, true)?;
-    let comma = scan::skip_space(bytes, address.value.end.into(), end);
-    let next = if comma < end {
-        Some(scan::skip_space(bytes, comma + 1, end))
-    } else {
-        None
-    };
-    if next.is_some_and(|next| next >= end) {
-        return Err(BadValue);
-    }
-    Ok(ListValue {
-        address,
-        field,
-        next: next.map(offset),
-    })
-}
-
-/// The header fields that the pass has met.
-#[derive(Clone, Copy, Debug)]
-struct Fields {
-    /// The first one of each name; an empty line where there is none.
-    first: [Field; HeaderName::COUNT],
-    /// Where the last one of each list ends.
-    lists_end: [u16; HeaderName::LISTS],
-}
-
-impl Default for Fields {
-    fn default() -> Fields {
-        Fields {
-            first: [Field::default(); HeaderName::COUNT],
-            lists_end: [0; HeaderName::LISTS],
-        }
-    }
-}
-
-impl Fields {
-    #[inline]
-    fn note(&mut self, header: Header) -> Result<(), Malformed> {
-        if let Some(end) = self.lists_end.get_mut(header.kind as usize) {
-            *end = header.line.end;
-        }
-        match self.first.get_mut(header.kind as usize) {
-            Some(place) if place.line.is_empty() => *place = header.field(),
-            _ if header.kind.is_single() => return Err(Malformed::Duplicate),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn get(&self, kind: HeaderName) -> Option<Field> {
-        let field = self.first.get(kind as usize)?;
-        let found = !field.line.is_empty() && kind != HeaderName::Other;
-        found.then_some(*field)
-    }
-
-    /// The value of a header field that is there.
-    #[inline]
-    const fn value(&self, kind: HeaderName) -> Span {
-        self.first[kind as usize].value
-    }
-
-    fn lines(&self, list: HeaderName) -> Span {
-        Span {
-            start: self.first[list as usize].line.start,
-            end: self.lists_end.get(list as usize).copied().unwrap_or(0),
-        }
-    }
-
-    fn message<'m>(
-        self,
-        bytes: &'m [u8],
-        start: Start,
-        headers: Span,
-    ) -> Result<Message<'m>, Malformed> {
-        let value = |kind, missing| match self.get(kind) {
-            Some(field) => Ok(field.value),
-            None => Err(missing),
-        };
-        let via = value(HeaderName::Via, Malformed::MissingVia)?;
-        let from = value(HeaderName::From, Malformed::MissingFrom)?;
-        let to = value(HeaderName::To, Malformed::MissingTo)?;
-        let call_id = value(HeaderName::CallId, Malformed::MissingCallId)?;
-        let cseq = value(HeaderName::Cseq, Malformed::MissingCseq)?;
-        if call_id.is_empty() || scan::has_space(call_id.of(bytes)) {
-            return Err(Malformed::CallId);
-        }
-        let from = party(bytes, from).map_err(|_| Malformed::From)?;
-        let to = party(bytes, to).map_err(|_| Malformed::To)?;
-        let body_len = self.body_len(bytes, usize::from(headers.end) + 2)?;
-        let body_end = usize::from(headers.end) + 2 + body_len;
-        Ok(Message {
-            bytes: bytes.get(..body_end).ok_or(Malformed::ContentLength)?,
-            start,
-            headers,
-            fields: self,
-            via: Via::read(bytes, via.start.into(), via.end.into()).map_err(|_| Malformed::Via)?,
-            from,
-            to,
-            cseq: read_cseq(bytes, cseq, start)?,
-            max_forwards: self.max_forwards(bytes)?,
-            first_routes: self.first_routes(bytes),
-        })
-    }
-
-    fn first_routes(&self, bytes: &[u8]) -> [Option<ListValue>; ROUTES_READ] {
-        let mut read = [None; ROUTES_READ];
-        let lines = self.lines(HeaderName::Route);
-        if !lines.is_empty() {
-            let values = List::new(bytes, HeaderName::Route, lines);
-            for (place, value) in read.iter_mut().zip(values.map_while(Result::ok)) {
-                *place = Some(value);
-            }
-        }
-        read
-    }
-
-    fn max_forwards(&self, bytes: &[u8]) -> Result<Option<u8>, Malformed> {
-        let Some(field) = self.get(HeaderName::MaxForwards) else {
-            return Ok(None);
-        };
-        let number = scan::number(field.value.of(bytes), u8::MAX.into());
-        let number = number.and_then(|number| u8::try_from(number).ok());
-        Ok(Some(number.ok_or(Malformed::MaxForwards)?))
-    }
-
-    /// RFC 3261 §18.3: over UDP a Content-Length that promises more than came is an
-    /// error, and what came beyond it is discarded.
-    fn body_len(&self, bytes: &[u8], body_at: usize) -> Result<usize, Malformed> {
-        let came = bytes.len().saturating_sub(body_at);
-        let Some(field) = self.get(HeaderName::ContentLength) else {
-            return Ok(came);
-        };
-        let said = scan::number(field.value.of(bytes), u32::MAX);
-        let said = said.ok_or(Malformed::ContentLength)? as usize;
-        if said > came {
-            Err(Malformed::ContentLength)
-        } else {
-            Ok(said)
-        }
-    }
-}
-
-/// Reads From or To.
-fn party(bytes: &[u8], value: Span) -> Result<Address, BadValue> {
-    Address::read(bytes, value.start.into(), value.end.into(), false)
-}
-
-/// RFC 3261 §8.1.1.5: a number below 2^31, white space, the request's method.
-fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed> {
-    let (from, end) = (usize::from(value.start), usize::from(value.end));
-    let mut digits_end = from;
-    while digits_end < end && scan::byte_at(bytes, digits_end).is_ascii_digit() {
-        digits_end += 1;
-    }
-    let number = scan::number(Span::new(from, digits_end).of(bytes), (1 << 31) - 1);
-    let number = number.ok_or(Malformed::Cseq)?;
-    let name_at = scan::skip_space(bytes, digits_end, end);
-    let name = Span::new(name_at, end);
-    if name_at == digits_end || name.is_empty() {
-        return Err(Malformed::Cseq);
-    }
-    if let Start::Request {
-        method,
-        name: asked,
-        ..
-    } = start
-        && asked.of(bytes) == name.of(bytes)
-    {
-        return Ok(Cseq {
-            number,
-            name,
-            method,
-        });
-    }
-    if scan::token_end(bytes, name_at) != end {
-        return Err(Malformed::Cseq);
-    }
-    match start {
-        Start::Request {
-            method: Method::Other,
-            ..
-        } => Err(Malformed::CseqUnknownMethod),
-        Start::Request { .. } => Err(Malformed::CseqMethod),
-        Start::Response { .. } => Ok(Cseq {
-            number,
-            name,
-            method: Method::of(name.of(bytes)),
-        }),
     }
 }
 

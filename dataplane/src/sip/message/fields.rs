@@ -1,0 +1,206 @@
+//! The header fields that the pass has met, and what is read of them to make a message.
+
+use super::List;
+use super::ListValue;
+use super::Message;
+use crate::sip::header::Address;
+use crate::sip::header::BadValue;
+use crate::sip::header::Field;
+use crate::sip::header::HeaderName;
+use crate::sip::malformed::Malformed;
+use crate::sip::method::Method;
+use crate::sip::scan;
+use crate::sip::scan::Header;
+use crate::sip::scan::Start;
+use crate::sip::via::Via;
+use crate::span::Span;
+
+/// Route values that the scan reads: the two that the box records for itself.
+pub(super) const ROUTES_READ: usize = 2;
+
+/// What CSeq says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cseq {
+    pub(super) number: u32,
+    pub(super) name: Span,
+    pub(super) method: Method,
+}
+
+/// The header fields that the pass has met.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields {
+    /// The first one of each name; an empty line where there is none.
+    first: [Field; HeaderName::COUNT],
+    /// Where the last one of each list ends.
+    lists_end: [u16; HeaderName::LISTS],
+}
+
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields {
+            first: [Field::default(); HeaderName::COUNT],
+            lists_end: [0; HeaderName::LISTS],
+        }
+    }
+}
+
+impl Fields {
+    /// Takes note of a header field.
+    #[inline]
+    pub(super) fn note(&mut self, header: Header) -> Result<(), Malformed> {
+        if let Some(end) = self.lists_end.get_mut(header.kind as usize) {
+            *end = header.line.end;
+        }
+        match self.first.get_mut(header.kind as usize) {
+            Some(place) if place.line.is_empty() => *place = header.field(),
+            _ if header.kind.is_single() => return Err(Malformed::Duplicate),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The first of that name, if there is one.
+    #[inline]
+    pub(super) fn get(&self, kind: HeaderName) -> Option<Field> {
+        let field = self.first.get(kind as usize)?;
+        let found = !field.line.is_empty() && kind != HeaderName::Other;
+        found.then_some(*field)
+    }
+
+    /// The first of a name; an empty line where there is none.
+    #[inline]
+    pub(super) const fn first(&self, kind: HeaderName) -> Field {
+        self.first[kind as usize]
+    }
+
+    /// From the first line of a list to its last.
+    pub(super) fn lines(&self, list: HeaderName) -> Span {
+        Span {
+            start: self.first[list as usize].line.start,
+            end: self.lists_end.get(list as usize).copied().unwrap_or(0),
+        }
+    }
+
+    /// The message that has these header fields.
+    pub(super) fn message<'m>(
+        self,
+        bytes: &'m [u8],
+        start: Start,
+        headers: Span,
+    ) -> Result<Message<'m>, Malformed> {
+        let value = |kind, missing| match self.get(kind) {
+            Some(field) => Ok(field.value),
+            None => Err(missing),
+        };
+        let via = value(HeaderName::Via, Malformed::MissingVia)?;
+        let from = value(HeaderName::From, Malformed::MissingFrom)?;
+        let to = value(HeaderName::To, Malformed::MissingTo)?;
+        let call_id = value(HeaderName::CallId, Malformed::MissingCallId)?;
+        let cseq = value(HeaderName::Cseq, Malformed::MissingCseq)?;
+        if call_id.is_empty() || scan::has_space(call_id.of(bytes)) {
+            return Err(Malformed::CallId);
+        }
+        let from = party(bytes, from).map_err(|_| Malformed::From)?;
+        let to = party(bytes, to).map_err(|_| Malformed::To)?;
+        let body_len = self.body_len(bytes, usize::from(headers.end) + 2)?;
+        let body_end = usize::from(headers.end) + 2 + body_len;
+        Ok(Message {
+            bytes: bytes.get(..body_end).ok_or(Malformed::ContentLength)?,
+            start,
+            headers,
+            fields: self,
+            via: Via::read(bytes, via.start.into(), via.end.into()).map_err(|_| Malformed::Via)?,
+            from,
+            to,
+            cseq: read_cseq(bytes, cseq, start)?,
+            max_forwards: self.max_forwards(bytes)?,
+            first_routes: self.first_routes(bytes),
+        })
+    }
+
+    fn first_routes(&self, bytes: &[u8]) -> [Option<ListValue>; ROUTES_READ] {
+        let mut read = [None; ROUTES_READ];
+        let lines = self.lines(HeaderName::Route);
+        if !lines.is_empty() {
+            let values = List::new(bytes, HeaderName::Route, lines);
+            for (place, value) in read.iter_mut().zip(values.map_while(Result::ok)) {
+                *place = Some(value);
+            }
+        }
+        read
+    }
+
+    fn max_forwards(&self, bytes: &[u8]) -> Result<Option<u8>, Malformed> {
+        let Some(field) = self.get(HeaderName::MaxForwards) else {
+            return Ok(None);
+        };
+        let number = scan::number(field.value.of(bytes), u8::MAX.into());
+        let number = number.and_then(|number| u8::try_from(number).ok());
+        Ok(Some(number.ok_or(Malformed::MaxForwards)?))
+    }
+
+    /// RFC 3261 §18.3: over UDP a Content-Length that promises more than came is an
+    /// error, and what came beyond it is discarded.
+    fn body_len(&self, bytes: &[u8], body_at: usize) -> Result<usize, Malformed> {
+        let came = bytes.len().saturating_sub(body_at);
+        let Some(field) = self.get(HeaderName::ContentLength) else {
+            return Ok(came);
+        };
+        let said = scan::number(field.value.of(bytes), u32::MAX);
+        let said = said.ok_or(Malformed::ContentLength)? as usize;
+        if said > came {
+            Err(Malformed::ContentLength)
+        } else {
+            Ok(said)
+        }
+    }
+}
+
+/// Reads From or To.
+fn party(bytes: &[u8], value: Span) -> Result<Address, BadValue> {
+    Address::read(bytes, value.start.into(), value.end.into(), false)
+}
+
+/// RFC 3261 §8.1.1.5: a number below 2^31, white space, the request's method.
+fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed> {
+    let (from, end) = (usize::from(value.start), usize::from(value.end));
+    let mut digits_end = from;
+    while digits_end < end && scan::byte_at(bytes, digits_end).is_ascii_digit() {
+        digits_end += 1;
+    }
+    let number = scan::number(Span::new(from, digits_end).of(bytes), (1 << 31) - 1);
+    let number = number.ok_or(Malformed::Cseq)?;
+    let name_at = scan::skip_space(bytes, digits_end, end);
+    let name = Span::new(name_at, end);
+    if name_at == digits_end || name.is_empty() {
+        return Err(Malformed::Cseq);
+    }
+    if let Start::Request {
+        method,
+        name: asked,
+        ..
+    } = start
+        && asked.of(bytes) == name.of(bytes)
+    {
+        return Ok(Cseq {
+            number,
+            name,
+            method,
+        });
+    }
+    if scan::token_end(bytes, name_at) != end {
+        return Err(Malformed::Cseq);
+    }
+    match start {
+        Start::Request {
+            method: Method::Other,
+            ..
+        } => Err(Malformed::CseqUnknownMethod),
+        Start::Request { .. } => Err(Malformed::CseqMethod),
+        Start::Response { .. } => Ok(Cseq {
+            number,
+            name,
+            method: Method::of(name.of(bytes)),
+        }),
+    }
+}
