@@ -16,7 +16,11 @@ use bench::header;
 use bench::invite;
 use bench::request;
 use bench::sdp;
+use std::net::SocketAddr;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::lab;
+use trunkline_dataplane::ring::FakeConfig;
+use trunkline_dataplane::settings::DialRoute;
 use trunkline_dataplane::sip::transaction::CLIENT_LEN;
 use trunkline_dataplane::sip::transaction::SERVER_LEN;
 
@@ -178,22 +182,26 @@ fn only_to_caller(left: &[bench::Left]) -> String {
     found[0].text()
 }
 
+/// The message as an element of RFC 2543 would send it.
+fn old(text: &str) -> String {
+    text.replace(";branch=z9hG4bKb1", "")
+}
+
 #[test]
 fn an_element_of_rfc_2543_is_matched_without_a_branch() {
     // RFC 3261 §17.2.3.
     let mut bench = Bench::new(1);
-    let old = |text: String| text.replace(";branch=z9hG4bKb1", "");
-    let said = old(invite("old", ""));
+    let said = old(&invite("old", ""));
     let sent = to_callee(&bench.caller(0, &said));
     let again = to_caller(&bench.caller(0, &said));
     assert_eq!(status(&again), "100", "absorbed");
     bench.callee(0, &answer(&sent, "180 Ringing", CONTACT, ""));
-    let cancel = old(request("CANCEL", "old", "1", "b1", "", ""));
+    let cancel = old(&request("CANCEL", "old", "1", "b1", "", ""));
     let left = bench.caller(0, &cancel);
     assert!(to_callee(&left).starts_with("CANCEL "));
     let left = bench.callee(0, &answer(&sent, "487 Request Terminated", "", ""));
     let to = format!("To: {}\r\n", header(&to_caller(&left), "To"));
-    let ack = old(request("ACK", "old", "1", "b1", &to, ""));
+    let ack = old(&request("ACK", "old", "1", "b1", &to, ""));
     assert!(bench.caller(0, &ack).is_empty());
     let left = bench.pass_ms(5_100);
     assert!(
@@ -201,6 +209,59 @@ fn an_element_of_rfc_2543_is_matched_without_a_branch() {
         "Timer G is off"
     );
     // Another CSeq is another transaction.
-    let next = old(request("INVITE", "old", "2", "b1", "", ""));
+    let next = old(&request("INVITE", "old", "2", "b1", "", ""));
     to_callee(&bench.caller(0, &next));
+}
+
+/// One worker in the plain lab with a second trunk on the caller's side, which may call as well.
+fn with_a_rival() -> Bench {
+    let mut settings = lab::settings(1);
+    let mut rival = settings.trunks[0].clone();
+    rival.sources = vec![(RIVAL.ip(), 32)];
+    rival.targets = vec![RIVAL];
+    settings.trunks.push(rival);
+    settings.routes.push(DialRoute {
+        from: None,
+        ..settings.routes[0].clone()
+    });
+    let network = lab::network(1, 1500, &lab::everybody());
+    Bench::with(&settings, FakeConfig::default(), &network)
+}
+
+/// The peer of the second trunk.
+const RIVAL: SocketAddr = SocketAddr::new(lab::STRANGERS[0], 5060);
+
+#[test]
+fn nobody_takes_the_place_of_another_trunks_transaction_by_its_branch_and_sent_by() {
+    // RFC 3261 §17.2.3: of another client the same branch is another transaction.
+    for of_2543 in [false, true] {
+        let said = |text: String| if of_2543 { old(&text) } else { text };
+        let mut bench = with_a_rival();
+        let begins = said(invite("guessed", ""));
+        let stolen = bench.say(0, RIVAL, bench::ACCESS, &begins);
+        assert_eq!(stolen.len(), 2, "it is as good as any: {stolen:#?}");
+        // The trunk whose branch it is comes later, and is heard all the same.
+        let left = bench.caller(0, &begins);
+        let sent = left.iter().find(|left| left.destination == bench::CALLEE);
+        let sent = sent.expect("the INVITE goes on").text();
+        let failed = only_to_caller(&bench.callee(0, &answer(&sent, "486 Busy Here", "", "")));
+
+        // The rival acknowledges what it has not got, which stops no Timer G.
+        let to = format!("To: {}\r\n", header(&failed, "To"));
+        let ack = said(request("ACK", "guessed", "1", "b1", &to, ""));
+        bench.say(0, RIVAL, bench::ACCESS, &ack);
+        assert_eq!(only_to_caller(&bench.pass_ms(600)), failed);
+        bench.caller(0, &ack);
+        let quiet = bench.pass_ms(4_000);
+        assert!(quiet.iter().all(|left| left.destination != bench::CALLER));
+    }
+}
+
+#[test]
+fn the_refusal_of_another_trunks_request_is_nobody_elses() {
+    let mut bench = with_a_rival();
+    let nowhere = sdp(CALLER_MEDIA).replace("c=IN IP4 10.77.1.2", "c=IN IP4 somewhere.example");
+    let refused = bench.say(0, RIVAL, bench::ACCESS, &invite("refused", &nowhere));
+    assert_eq!(status(&refused[0].text()), "488");
+    to_callee(&bench.caller(0, &invite("refused", &sdp(CALLER_MEDIA))));
 }

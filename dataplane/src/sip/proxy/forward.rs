@@ -13,6 +13,7 @@ use super::write::unedited;
 use super::write::unedited_status;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
+use crate::ids::TrunkIndex;
 use crate::sip::build;
 use crate::sip::call::Sender;
 use crate::sip::edit;
@@ -338,11 +339,13 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
+        trunk: TrunkIndex,
         way: Way,
         step: &mut Step<'_>,
     ) -> Counter {
         // The branch of a repetition is the same: it is made of the request's own.
-        let [a, b, c, d, e, f, ..] = self.transaction_key(message, b"ACK").to_be_bytes();
+        let key = self.transaction_key(message, b"ACK", trunk);
+        let [a, b, c, d, e, f, ..] = key.to_be_bytes();
         let id = Id::new(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]));
         self.send_on(message, arrival, way, Kind::Ack, id, step)
     }

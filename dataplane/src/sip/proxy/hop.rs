@@ -4,6 +4,7 @@ use super::Arrival;
 use super::Proxy;
 use super::Step;
 use crate::counters::Counter;
+use crate::ids::TrunkIndex;
 use crate::sip::build;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -20,9 +21,10 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
+        trunk: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Counter {
-        let key = self.transaction_key(message, b"INVITE");
+        let key = self.transaction_key(message, b"INVITE", trunk);
         if let Some(id) = self.transactions.get(key) {
             if self.acknowledge(id, step) {
                 return Counter::SipAbsorbed;
@@ -31,7 +33,7 @@ impl Proxy {
             return Counter::SipAbsorbed;
         }
         let Some(dialog) = self.in_dialog(message, arrival.source.ip()) else {
-            let followed = self.follow_stateless(message, arrival, step);
+            let followed = self.follow_stateless(message, arrival, trunk, step);
             return followed.unwrap_or(Counter::SipStrayAck);
         };
         if message.max_forwards() == Some(0) {
@@ -44,7 +46,7 @@ impl Proxy {
         // The ACK carries the answer where the 2xx carried the offer. One that cannot be
         // anchored goes on as it is: there is no response to an ACK.
         let described = self.describe_or_pass(message, call, dialog.from, step);
-        let outcome = self.forward_ack(message, arrival, way, step);
+        let outcome = self.forward_ack(message, arrival, trunk, way, step);
         self.negotiate(described, call, None, step);
         outcome
     }
@@ -76,9 +78,10 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
+        trunk: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Counter {
-        let key = self.transaction_key(message, b"INVITE");
+        let key = self.transaction_key(message, b"INVITE", trunk);
         if self.refusals.status_of(key, step.now).is_some() {
             return Counter::SipAbsorbed;
         }
@@ -91,7 +94,7 @@ impl Proxy {
         let Some(invite) = invite else {
             // RFC 3261 §16.10 would have us send it on, without state, whatever it cancels. Only
             // what went on without state has a branch that it could meet below.
-            let followed = self.follow_stateless(message, arrival, step);
+            let followed = self.follow_stateless(message, arrival, trunk, step);
             return followed.unwrap_or_else(|| self.answer(message, arrival, 481, &[], step));
         };
         let pending = invite.state == ServerState::Proceeding;

@@ -271,10 +271,13 @@ impl Proxy {
 
     /// Takes up a request, preprocessed.
     fn take(&mut self, message: &Message<'_>, arrival: Arrival, step: &mut Step<'_>) -> Counter {
+        let Some(trunk) = self.dial.trunk_of(arrival.source.ip()) else {
+            return Counter::SipSourceUnknown;
+        };
         match message.method() {
-            Method::Ack => self.ack(message, arrival, step),
-            Method::Cancel => self.cancel(message, arrival, step),
-            _ => self.request(message, arrival, step),
+            Method::Ack => self.ack(message, arrival, trunk, step),
+            Method::Cancel => self.cancel(message, arrival, trunk, step),
+            _ => self.request(message, arrival, trunk, step),
         }
     }
 }

@@ -29,16 +29,14 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
+        trunk: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Counter {
         let (_, method, _) = message.cseq();
-        let key = self.transaction_key(message, method);
+        let key = self.transaction_key(message, method, trunk);
         if let Some(id) = self.transactions.get(key) {
             return self.repetition(id, step);
         }
-        let Some(trunk) = self.dial.trunk_of(arrival.source.ip()) else {
-            return Counter::SipSourceUnknown;
-        };
         if let Some(status) = self.refusals.status_of(key, step.now) {
             step.counters.count(Counter::RetransmissionsAbsorbed);
             return self.answer(message, arrival, status, &[], step);

@@ -131,9 +131,9 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
+        caller: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Option<Counter> {
-        let caller = self.dial.trunk_of(arrival.source.ip())?;
         let way = self.stateless_way(message, arrival, caller).ok()??;
         let refused = if message.max_forwards() == Some(0) {
             Some(483)

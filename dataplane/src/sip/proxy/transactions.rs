@@ -2,23 +2,38 @@
 
 use super::Proxy;
 use crate::frame::Kept;
+use crate::ids::TrunkIndex;
 use crate::sip::message::Message;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Branches;
 
 impl Proxy {
-    /// The key of a request's server transaction (RFC 3261 §17.2.3). ACK and CANCEL ask
-    /// with the INVITE's.
-    pub(super) fn transaction_key(&self, message: &Message<'_>, method: &[u8]) -> u64 {
+    /// The key of the server transaction of a request from `trunk` (RFC 3261 §17.2.3). ACK and
+    /// CANCEL ask with the INVITE's.
+    ///
+    /// The sent-by is compared there because clients may come upon the same branch, by accident or
+    /// to do harm. Nobody holds it against the source, so that the trunk stands beside it.
+    pub(super) fn transaction_key(
+        &self,
+        message: &Message<'_>,
+        method: &[u8],
+        trunk: TrunkIndex,
+    ) -> u64 {
+        let trunk = trunk.0.to_be_bytes();
         let via = message.via();
         if via.has_cookie(message.bytes()) {
             let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
             let port = via.port.unwrap_or(5060).to_be_bytes();
             // A branch is compared without regard to case (§7.3.1); one that changes its
             // case between retransmissions is not worth the copy.
-            return self
-                .identity
-                .hash(&[b"t", branch, message.text(via.host), &port, method]);
+            return self.identity.hash(&[
+                b"t",
+                &trunk,
+                branch,
+                message.text(via.host),
+                &port,
+                method,
+            ]);
         }
         // An RFC 2543 element: Request-URI, From tag, Call-ID, CSeq number, top Via. Its
         // ACK carries the To tag of our response, so that cannot be part of the key.
@@ -28,6 +43,7 @@ impl Proxy {
         let (cseq, ..) = message.cseq();
         self.identity.hash(&[
             b"2543",
+            &trunk,
             uri,
             message.from_tag().unwrap_or_default(),
             message.call_id(),
