@@ -78,6 +78,56 @@ fn a_target_of_which_nothing_is_heard_is_left_after_its_time() {
     assert_eq!(bench.count(Counter::CallsFailed), 1);
 }
 
+/// Two trunks of equal q and one of a lower.
+const PAIR_AND_LAST: &[(u16, &[u8])] = &[(500, &[3]), (500, &[4]), (100, &[5])];
+
+#[test]
+fn one_that_is_slow_is_not_given_up_while_another_of_equal_q_rings() {
+    let mut bench = bench(PAIR_AND_LAST);
+    let left = bench.caller(0, &invite("slow", ""));
+    let (a, b) = (one_to(&left, 3), one_to(&left, 4));
+    says(&mut bench, 4, &answer_of(4, &b, "180 Ringing", "", ""));
+    let left = bench.pass_ms(10_000);
+    assert_eq!(
+        hosts_that_got(&left, "INVITE"),
+        [3, 3, 3, 3],
+        "nobody follows it"
+    );
+    assert_eq!(failovers(&mut bench), 0);
+    let left = says(&mut bench, 3, &answer_of(3, &a, "180 Ringing", "", ""));
+    assert_eq!(status(&to_caller(&left)), "180");
+    assert_eq!(left.len(), 1, "and no CANCEL: {left:#?}");
+    let left = says(&mut bench, 3, &answer_of(3, &a, "200 OK", "", ""));
+    assert_eq!(hosts_that_got(&left, "CANCEL"), [4]);
+}
+
+#[test]
+fn one_that_is_slow_is_given_up_when_the_others_of_equal_q_have_failed_or_are_slow_too() {
+    let mut bench = bench(PAIR_AND_LAST);
+    let left = bench.caller(0, &invite("fails", ""));
+    let b = one_to(&left, 4);
+    says(&mut bench, 4, &answer_of(4, &b, "180 Ringing", "", ""));
+    assert!(to(&bench.pass_ms(3_000), 5).is_empty());
+    let left = says(&mut bench, 4, &answer_of(4, &b, "486 Busy Here", "", ""));
+    assert_eq!(
+        hosts_that_got(&left, "INVITE"),
+        [5],
+        "its time was over before"
+    );
+    assert_eq!(failovers(&mut bench), 1);
+
+    let left = bench.caller(0, &invite("mute", "").replace("b1", "b2"));
+    assert_eq!(hosts_that_got(&left, "INVITE"), [3, 4]);
+    assert!(!tries_last(&bench.pass_ms(1_990)));
+    assert!(tries_last(&bench.pass_ms(20)));
+}
+
+/// True where the last trunk is tried for the second call.
+fn tries_last(left: &[bench::Left]) -> bool {
+    let sent = to(left, 5);
+    sent.iter().any(|text| header(text, "Call-ID") == "mute")
+}
+
 #[test]
 fn a_100_is_an_answer() {
     let mut bench = bench(TWO);

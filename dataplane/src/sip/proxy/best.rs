@@ -9,6 +9,7 @@ use super::context::is_challenge;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::frame::Kept;
+use crate::ids::TrunkIndex;
 use crate::limits::CHALLENGES_LEN_MAX;
 use crate::sip::build;
 use crate::sip::message::Message;
@@ -91,9 +92,7 @@ impl Proxy {
             let fails_over =
                 |trunk: &crate::settings::Trunk| trunk.failover.codes.contains(&status);
             if self.dial.trunk(trunk).is_some_and(fails_over) {
-                if context.targets.may_follow(of.at) {
-                    self.trunks.count(trunk, TrunkCounter::Failovers);
-                }
+                self.count_failover(of, trunk);
             } else {
                 context.targets.end_lane(of.at);
             }
@@ -122,16 +121,22 @@ impl Proxy {
         let abandoned = context.targets.is_abandoned(of.at);
         context.targets.end(of.at);
         if !abandoned {
-            if context.targets.may_follow(of.at) {
-                self.trunks.count(trunk, TrunkCounter::Failovers);
-            }
             // RFC 3261 §16.6 step 7: only where the ordered set is exhausted.
             let exhausted = !context.targets.lane_waits(of.at);
+            self.count_failover(of, trunk);
             if let Some(said) = said.filter(|_| exhausted) {
                 self.add_own_candidate(of.context, said);
             }
         }
         self.go_on(of.context, step);
+    }
+
+    /// Counts that another target is tried, since one of `trunk` has failed.
+    fn count_failover(&mut self, of: OfTarget, trunk: TrunkIndex) {
+        let context = self.contexts.get(of.context);
+        if context.is_some_and(|context| self.may_follow(context, of.at)) {
+            self.trunks.count(trunk, TrunkCounter::Failovers);
+        }
     }
 
     /// Adds a response of the box itself to a context.

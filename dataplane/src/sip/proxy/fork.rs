@@ -1,5 +1,5 @@
-//! Requests that begin something: their targets (RFC 3261 §16.5), a branch for each that is tried
-//! (§16.6), and what follows when one has failed.
+//! Requests that begin something: their targets (RFC 3261 §16.5), and a branch for each that is
+//! tried (§16.6). What follows when one has failed is said in [`super::failover`].
 //!
 //! A request with one target is sent on as it is. One with more gets a response context, whose
 //! targets are tried in the order of [`super::targets`]; each INVITE branch is a call of its own,
@@ -8,7 +8,6 @@
 use super::Arrival;
 use super::Proxy;
 use super::Step;
-use super::best::OfTarget;
 use super::context::Context;
 use super::forward::Way;
 use super::forward::max_breadth;
@@ -146,7 +145,7 @@ impl Proxy {
     }
 
     /// Tries all targets that can be tried now.
-    fn try_targets(
+    pub(super) fn try_targets(
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
@@ -174,7 +173,7 @@ impl Proxy {
             match sent {
                 Ok(client) => {
                     context.targets.tried(at, client, attempt.breadth);
-                    if context.targets.may_follow(at) {
+                    if context.targets.is_followed(at) {
                         self.hurry(client, attempt.target.trunk, step);
                     }
                 }
@@ -255,109 +254,6 @@ impl Proxy {
             our_host: self.our_host(&parts),
             breadth,
         })
-    }
-
-    /// Has a branch be given up where nothing at all is heard of its target for as long as its
-    /// trunk says.
-    fn hurry(&mut self, client: Id, trunk: TrunkIndex, step: &Step<'_>) {
-        let no_answer_ms = self.dial.trunk(trunk).map(|t| t.failover.no_answer_ms);
-        if let (Some(client), Some(ms)) = (self.clients.get_mut(client), no_answer_ms) {
-            client.hurry(ms, step.now);
-        }
-        self.arm_client(client);
-    }
-
-    /// Nothing was heard of a target in its short time: the next one is tried, if there still is
-    /// one. The branch lives on, silent: a late answer of it is not lost.
-    pub(super) fn no_answer(&mut self, client_id: Id, step: &mut Step<'_>) {
-        let of = self.of_target(client_id);
-        let Some(OfTarget {
-            context: id, at, ..
-        }) = of
-        else {
-            self.wait_on(client_id);
-            return;
-        };
-        let Some(context) = self.contexts.get_mut(id) else {
-            return;
-        };
-        if context.targets.is_abandoned(at) || !context.targets.may_follow(at) {
-            self.wait_on(client_id);
-            return;
-        }
-        context.targets.abandon(at);
-        let trunk = context.targets.get(at).trunk;
-        self.trunks.count(trunk, TrunkCounter::Failovers);
-        self.abandon(client_id);
-        self.go_on(id, step);
-    }
-
-    /// Gives a branch the whole time of its transaction.
-    fn wait_on(&mut self, client: Id) {
-        if let Some(client) = self.clients.get_mut(client) {
-            client.wait_on();
-        }
-        self.arm_client(client);
-    }
-
-    /// Sends a request no more that has not been heard of. An INVITE is cancelled as soon as an
-    /// answer comes (RFC 3261 §9.1).
-    pub(super) fn abandon(&mut self, client: Id) {
-        if let Some(client) = self.clients.get_mut(client) {
-            client.abandon();
-        }
-        self.arm_client(client);
-    }
-
-    /// The response context of a branch that awaits its final response, and its target there
-    /// (RFC 3261 §16.7 step 1).
-    pub(super) fn of_target(&self, client: Id) -> Option<OfTarget> {
-        let server = self.servers.get(self.clients.get(client)?.server?)?;
-        let Branches::Context(context) = server.branches else {
-            return None;
-        };
-        let at = self.contexts.get(context)?.targets.of_client(client)?;
-        Some(OfTarget {
-            client,
-            context,
-            at,
-        })
-    }
-
-    /// A target has come to its end: those that follow are tried, and where there are none the
-    /// request is answered.
-    pub(super) fn go_on(&mut self, id: Id, step: &mut Step<'_>) {
-        let next = |context: &Context| context.targets.next().is_some();
-        if self.contexts.get(id).is_some_and(next) {
-            self.try_again(id, step);
-        }
-        let pending = |context: &Context| context.targets.is_pending();
-        if !self.contexts.get(id).is_some_and(pending) {
-            self.finish(id, step);
-        }
-    }
-
-    /// Tries the targets that follow, with the request as it came.
-    fn try_again(&mut self, id: Id, step: &mut Step<'_>) {
-        let mut room = std::mem::take(&mut self.request);
-        if let Some((len, arrival)) = self.copy_request(id, &mut room)
-            && let Ok(message) = Message::scan(&room[..len])
-        {
-            self.try_targets(&message, arrival, id, step);
-        }
-        self.request = room;
-    }
-
-    /// Copies the request of a context to `room`; its length, and from where it came.
-    pub(super) fn copy_request(&self, id: Id, room: &mut [u8]) -> Option<(usize, Arrival)> {
-        let context = self.contexts.get(id)?;
-        let bytes = self.kept.bytes(&context.request);
-        room.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        let arrival = Arrival {
-            source: context.source.addr(),
-            listen: self.servers.get(context.server)?.listen,
-        };
-        Some((bytes.len(), arrival))
     }
 
     /// Has no more targets be tried and cancels all that are (RFC 3261 §16.7 step 5, §16.10): the

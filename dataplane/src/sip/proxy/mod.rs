@@ -9,6 +9,7 @@
 //! - `stateless`: forwarding without state
 //! - `dialog`: what belongs to a dialog, and where it goes
 //! - `fork`, `targets`: to whom it goes: one, several at once, one after the other
+//! - `failover`: what follows when one of them has failed
 //! - `forward`: the edits on the way, and the transactions
 //! - `bye`: requests of our own within a dialog
 //! - `calls`: their beginnings and ends
@@ -41,6 +42,7 @@ mod calls;
 mod context;
 mod describe;
 mod dialog;
+mod failover;
 mod fork;
 mod forward;
 mod hop;

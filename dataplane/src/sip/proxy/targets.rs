@@ -212,14 +212,42 @@ impl Targets {
         }
     }
 
-    /// True where another target would be tried if this one were given up now.
-    pub fn may_follow(&self, at: usize) -> bool {
-        let this = self.list[at];
-        let follows = |target: &Target| {
-            target.state == State::Waiting
-                && (target.lane == this.lane || target.group > this.group)
+    /// True where another target is yet to be tried when this one has failed: of its trunk, or of
+    /// lower q.
+    pub fn is_followed(&self, at: usize) -> bool {
+        self.lane_waits(at) || self.lower_waits(at)
+    }
+
+    /// True where another target would be tried if this one were given up now, and with it all
+    /// others of which nothing was heard in time. As long as one of equal q may yet answer nobody
+    /// of lower q is tried.
+    pub fn may_follow(&self, at: usize, is_overdue: impl Fn(Id) -> bool) -> bool {
+        let group = self.list[at].group;
+        let holds = |&(nth, target): &(usize, &Target)| {
+            nth != at
+                && match target.state {
+                    State::Waiting => true,
+                    State::Pending(client) => !is_overdue(client),
+                    State::Abandoned(_) | State::Over => false,
+                }
         };
-        self.breadth > 0 && self.all().iter().any(follows)
+        let mut equals = (0..).zip(self.all()).filter(|(_, t)| t.group == group);
+        self.breadth > 0
+            && (self.lane_waits(at) || self.lower_waits(at) && !equals.any(|equal| holds(&equal)))
+    }
+
+    fn lower_waits(&self, at: usize) -> bool {
+        let group = self.list[at].group;
+        let waits = |t: &Target| t.group > group && t.state == State::Waiting;
+        self.all().iter().any(waits)
+    }
+
+    /// The client transaction by which a target is being tried, if it is.
+    pub fn pending(&self, at: usize) -> Option<Id> {
+        match self.list[at].state {
+            State::Pending(client) => Some(client),
+            _ => None,
+        }
     }
 
     /// No target is tried any more (RFC 3261 §16.7 step 5, §16.10).

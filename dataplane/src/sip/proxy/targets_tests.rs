@@ -64,6 +64,11 @@ fn at(targets: &Targets, trunk: u16, number: u8) -> usize {
     (0..targets.count()).find(is).unwrap()
 }
 
+/// Everybody has been heard in time.
+const fn never(_: Id) -> bool {
+    false
+}
+
 #[test]
 fn equal_q_in_parallel_lower_q_when_all_above_have_failed() {
     let mut targets = Targets::of(&dial(&[&[1], &[2], &[3]]), &route(&[900, 900, 100]), 60);
@@ -82,14 +87,32 @@ fn equal_q_in_parallel_lower_q_when_all_above_have_failed() {
 fn the_targets_of_a_trunk_are_tried_in_series_until_one_has_answered() {
     let mut targets = Targets::of(&dial(&[&[1, 2, 3], &[4]]), &route(&[500, 400]), 60);
     assert_eq!(try_all(&mut targets), [(0, 0)]);
-    assert!(targets.may_follow(at(&targets, 0, 0)));
+    assert!(targets.may_follow(at(&targets, 0, 0), never));
     targets.end(at(&targets, 0, 0));
     assert_eq!(try_all(&mut targets), [(0, 1)]);
     // It was busy there: that is the trunk's answer.
     targets.end(at(&targets, 0, 1));
     targets.end_lane(at(&targets, 0, 1));
     assert_eq!(try_all(&mut targets), [(1, 0)]);
-    assert!(!targets.may_follow(at(&targets, 1, 0)));
+    assert!(!targets.may_follow(at(&targets, 1, 0), never));
+}
+
+#[test]
+fn nobody_is_given_up_for_a_lower_q_while_one_of_equal_q_may_yet_answer() {
+    let mut targets = Targets::of(&dial(&[&[1], &[2, 4], &[3]]), &route(&[900, 900, 100]), 60);
+    try_all(&mut targets);
+    let (a, b) = (at(&targets, 0, 0), at(&targets, 1, 0));
+    assert!(targets.is_followed(a) && !targets.may_follow(a, never));
+    assert!(targets.may_follow(b, never), "by the next of its trunk");
+    // Where that one waits, what is overdue waits for it.
+    assert!(!targets.may_follow(a, |client_id| client_id == client(b)));
+    targets.end(b);
+    assert_eq!(try_all(&mut targets), [(1, 1)]);
+    let b = at(&targets, 1, 1);
+    assert!(!targets.may_follow(b, never));
+    assert!(targets.may_follow(b, |client_id| client_id == client(a)));
+    targets.end(b);
+    assert!(targets.may_follow(a, never));
 }
 
 #[test]
@@ -119,7 +142,7 @@ fn after_a_seal_nothing_is_tried() {
     try_all(&mut targets);
     targets.seal();
     let first = at(&targets, 0, 0);
-    assert!(targets.is_pending() && !targets.may_follow(first));
+    assert!(targets.is_pending() && !targets.may_follow(first, never));
     targets.end(first);
     assert_eq!(targets.next(), None);
 }
@@ -159,7 +182,7 @@ fn the_branches_never_have_more_breadth_than_the_request() {
             else {
                 break;
             };
-            if targets.may_follow(at) && step % 2 == 0 {
+            if targets.may_follow(at, never) && step % 2 == 0 {
                 targets.abandon(at);
             } else {
                 targets.end(at);

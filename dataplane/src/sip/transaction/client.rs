@@ -84,6 +84,17 @@ pub enum Late {
     Ended,
 }
 
+/// How long it may take until something is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// All its time.
+    No,
+    /// A short time, since another target is there to be tried.
+    Hurried,
+    /// That is over. Whoever can be tried in its place takes it.
+    Overdue,
+}
+
 /// A request that we sent on.
 #[derive(Debug)]
 pub struct Client {
@@ -109,8 +120,7 @@ pub struct Client {
     pub by_kernel: bool,
     /// Whether its 2xx came when nobody upstream waited for it any more.
     pub late: Late,
-    /// Its time is short while nothing is heard.
-    hurried: bool,
+    haste: Haste,
     timers: Timers,
 }
 
@@ -140,7 +150,7 @@ impl Client {
             cancel: Cancel::No,
             by_kernel: false,
             late: Late::No,
-            hurried: false,
+            haste: Haste::No,
             timers,
         }
     }
@@ -211,13 +221,26 @@ impl Client {
     pub fn hurry(&mut self, ms: u64, now: Tick) {
         if self.state == ClientState::Calling && ms < T1_64_MS {
             self.timers.end_in(ms, now);
-            self.hurried = true;
+            self.haste = Haste::Hurried;
         }
     }
 
+    /// Takes note that nothing was heard in its short time. It goes on until Timer B or F, or until
+    /// another is tried in its place.
+    pub fn overrun(&mut self) {
+        self.wait_on();
+        self.haste = Haste::Overdue;
+    }
+
+    /// True while nothing is heard though its short time is over.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.state == ClientState::Calling && self.haste == Haste::Overdue
+    }
+
     /// Gives it the whole time of Timer B or F, where it had less.
-    pub fn wait_on(&mut self) {
-        if std::mem::take(&mut self.hurried) {
+    fn wait_on(&mut self) {
+        if std::mem::replace(&mut self.haste, Haste::No) == Haste::Hurried {
             self.timers.end_at_age(T1_64);
         }
     }
@@ -255,7 +278,7 @@ impl Client {
             let rang_too_long =
                 self.invite() && self.state == ClientState::Proceeding && self.cancel == Cancel::No;
             return match self.is_pending() {
-                true if self.hurried => Fired::Unheard,
+                true if self.haste == Haste::Hurried => Fired::Unheard,
                 true if rang_too_long => Fired::Cancel,
                 true => Fired::TimedOut,
                 false => Fired::End,
