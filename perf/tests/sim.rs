@@ -35,6 +35,8 @@ fn every_call_comes_to_what_it_should_in_fair_weather() {
     assert!(count(Counter::MediaPortClosed) > 30, "the stragglers");
     assert!(count(Counter::SipStrayResponse) > 5, "the strays");
     assert!(count(Counter::SipToOwnListen) > 100, "the spirals");
+    assert!(count(Counter::StatelessRequests) > 20, "without state");
+    assert!(count(Counter::TransportErrors) > 10, "closed ports");
     assert_eq!(count(Counter::SipMalformed), 0);
 }
 

@@ -16,6 +16,11 @@ use trunkline_dataplane::ring::Fake;
 use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::ring::Rings as _;
 use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::sip::identity::Identity;
+use trunkline_dataplane::sip::identity::Kind;
+use trunkline_dataplane::sip::undelivered::Undelivered;
+use trunkline_dataplane::sip::undelivered::Why;
+use trunkline_dataplane::sip::undelivered::read_quote;
 use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
 use trunkline_dataplane::wire;
@@ -153,6 +158,11 @@ impl Boxed {
     /// Where no frame can be made of it.
     pub fn inject(&mut self, packet: &Packet, trace: &mut TraceHash) -> Result<bool, String> {
         let payload = packet.body.bytes();
+        if matches!(packet.body, Body::Unreachable(_)) {
+            trace.add(payload);
+            self.undelivered(packet.source, payload);
+            return Ok(true);
+        }
         let mut bytes = frame::build(&self.site, packet.source, packet.destination, payload)?;
         let mut intact = true;
         if let Some(chance) = packet.damage {
@@ -172,6 +182,31 @@ impl Boxed {
             .rings_mut()
             .inject(self.site.device(side), &bytes);
         Ok(taken && intact)
+    }
+
+    /// ICMP quotes the front of a message that has not reached `destination`: what control makes
+    /// of that.
+    fn undelivered(&mut self, destination: SocketAddr, message: &[u8]) {
+        let quoted = message
+            .len()
+            .min(if destination.is_ipv4() { 520 } else { 1_200 });
+        let Some((method, branch)) = read_quote(&message[..quoted]) else {
+            return;
+        };
+        let settings = self.site.settings(1, self.boot, self.make.capacity);
+        let identity = Identity::new(WorkerId(0), self.boot, settings.secrets, Vec::new());
+        let Ok(branch) = identity.read_branch(branch) else {
+            return;
+        };
+        let post = self.posts.get_mut(usize::from(branch.worker.0));
+        if let Some(post) = post.filter(|_| branch.kind == Kind::Stateful) {
+            self.is_touched |= post.mail.post_undelivered(Undelivered {
+                id: branch.id,
+                method,
+                destination,
+                why: Why::Unreachable,
+            });
+        }
     }
 
     /// RSS: by the 5-tuple, so that all signalling between two hosts lands on one worker.

@@ -66,6 +66,8 @@ pub enum Body {
     Sip(Rc<Sip>),
     /// Anything else.
     Raw(Rc<[u8]>),
+    /// What ICMP quotes: this message of the box has reached a closed port.
+    Unreachable(Rc<Sip>),
 }
 
 impl Body {
@@ -73,7 +75,7 @@ impl Body {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Body::Sip(sip) => sip.bytes(),
+            Body::Sip(sip) | Body::Unreachable(sip) => sip.bytes(),
             Body::Raw(bytes) => bytes,
         }
     }

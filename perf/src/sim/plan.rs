@@ -115,6 +115,8 @@ pub enum Callee {
     Refuses(u16),
     /// It says nothing at all.
     IsDead,
+    /// Nothing listens on its port for so many milliseconds, as ICMP says; then it answers.
+    IsClosed(u16),
     /// It rings and never answers, until it is cancelled.
     Rings,
     /// It rings, is not impressed by CANCEL, and answers with 200 all the same.
@@ -146,8 +148,18 @@ impl Callee {
                 _ => &[500],
             },
             Callee::IsDead => &[408],
+            // RFC 3261 §16.9, §16.7 step 6: its 503 goes up as a 500.
+            Callee::IsClosed(_) => &[200, 500],
             // It loses patience, or Timer C does.
             Callee::Rings => &[408, 480, 487],
+            _ => &[200],
+        }
+    }
+
+    /// The same of a request that is no INVITE.
+    const fn says_to_others(self) -> &'static [u16] {
+        match self {
+            Callee::IsClosed(_) => &[200, 500],
             _ => &[200],
         }
     }
@@ -166,6 +178,10 @@ pub struct Plan {
     pub session: bool,
     /// How many RTP packets each party sends when the call begins.
     pub packets: u16,
+    /// ICMP says of the dead that nobody listens there.
+    pub icmp: bool,
+    /// The boxes keep no state for it: a listen or the route says so.
+    pub stateless: bool,
 }
 
 /// Which of the scenarios may be drawn.
@@ -185,7 +201,7 @@ impl Scenarios {
     /// All of them.
     pub const ALL: Scenarios = Scenarios {
         forks: true,
-        stateless: false,
+        stateless: true,
         offers: true,
         sessions: true,
     };
@@ -199,11 +215,17 @@ impl Plan {
         callees: [Callee::Answers; 6],
         session: false,
         packets: 0,
+        icmp: false,
+        stateless: false,
     };
 
-    /// Draws one.
+    /// Draws one; `stateless` where the listens keep no state, which try no second target.
     #[must_use]
-    pub fn draw(random: &mut Random, scenarios: Scenarios) -> Plan {
+    pub fn draw(random: &mut Random, scenarios: Scenarios, stateless: bool) -> Plan {
+        let scenarios = Scenarios {
+            forks: scenarios.forks && !stateless,
+            ..scenarios
+        };
         let route = draw_route(random, scenarios);
         let caller = draw_caller(random, scenarios);
         let mut callees = [Callee::Answers; 6];
@@ -222,6 +244,8 @@ impl Plan {
             callees,
             session,
             packets: if random.happens(300) { 4 } else { 0 },
+            icmp: random.happens(400),
+            stateless: stateless || route == Route::Stateless,
         }
     }
 
@@ -232,9 +256,22 @@ impl Plan {
             (Caller::Asks(Ask::Forged), _) => return vec![481],
             (Caller::Asks(Ask::Box), _) => return vec![200],
             (_, Route::Loop) => return vec![482],
-            (Caller::Asks(_), _) => return vec![200],
+            (Caller::Asks(_), _) => return self.callees[0].says_to_others().to_vec(),
             _ => {}
         }
+        if let (true, Callee::Refuses(status)) = (self.stateless, self.callees[0]) {
+            // RFC 3261 §16.11: passed on as it is. A CANCEL may be first.
+            return vec![status, 487];
+        }
+        let mut said = self.said();
+        if self.icmp && said.contains(&408) {
+            said.push(500);
+        }
+        said
+    }
+
+    /// What they come to where nobody says anything of the dead.
+    fn said(&self) -> Vec<u16> {
         let cancels = matches!(self.caller, Caller::Cancels(_) | Caller::CancelsEarly);
         // Which responses are worth another target of a trunk is the box's to know.
         let callees = || self.route.groups().iter().copied().flatten();
@@ -249,6 +286,18 @@ impl Plan {
                 .collect();
         }
         self.answers()
+    }
+
+    /// True where nobody need say anything to the request: without state the box has no 408 nor
+    /// 500 for whom it does not reach.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.stateless
+            && match self.callees[0] {
+                Callee::IsDead => !matches!(self.caller, Caller::Asks(_)),
+                Callee::IsClosed(_) => true,
+                _ => false,
+            }
     }
 
     /// What the callees may come to together, uncancelled: a wide answer, since which
@@ -329,6 +378,7 @@ fn draw_callee(random: &mut Random, route: Route, scenarios: Scenarios) -> Calle
         }),
         10..=12 if scenarios.forks => Callee::Refuses(503),
         13..=14 => Callee::IsDead,
+        61..=63 => Callee::IsClosed(random.pick(&[300, 1_200, 5_000, u16::MAX])),
         15..=17 => Callee::Rings,
         18..=19 => Callee::Insists,
         20..=22 => Callee::IsSlow(u16::try_from(random.between(100, 6_000)).unwrap_or(0)),

@@ -33,6 +33,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// True where the listens keep no state.
+    #[must_use]
+    pub fn is_stateless(&self) -> bool {
+        self.sites.iter().any(|site| site.stateless)
+    }
+
     /// Draws what is not asked for. Chance of its own: what is drawn for the calls does not
     /// depend on it.
     #[must_use]
@@ -69,8 +75,11 @@ impl Profile {
         } else {
             ample(workers)
         };
+        // Without state there is no Record-Route, and a box in between would have to know all
+        // parties.
+        let stateless = options.scenarios.stateless && boxes == 1 && random.happens(120);
         Profile {
-            sites: sites(&labs, session_s),
+            sites: sites(&labs, session_s, stateless),
             workers,
             make: Make {
                 capacity,
@@ -138,8 +147,13 @@ impl fmt::Display for Profile {
         write!(
             out,
             "{boxes} boxes of {workers} workers, {} restarts, per mille {loss} lost {duplicate} \
-             twice {reorder} late {damage} damaged, up to {delay_ms_max} ms",
-            self.restarts.len()
+             twice {reorder} late {damage} damaged, up to {delay_ms_max} ms{}",
+            self.restarts.len(),
+            if self.is_stateless() {
+                ", without state"
+            } else {
+                ""
+            }
         )
     }
 }

@@ -113,6 +113,8 @@ pub struct Site {
     pub is_followed: bool,
     /// The Session-Expires that it asks for where nobody does, in seconds; 0: none.
     pub session_s: u32,
+    /// Its listens keep no state (RFC 3261 §16.11).
+    pub stateless: bool,
 }
 
 impl Site {
@@ -133,6 +135,7 @@ impl Site {
         shared: false,
         is_followed: false,
         session_s: 0,
+        stateless: false,
     };
 
     /// Its address on a side.
@@ -276,7 +279,7 @@ impl Site {
                     name: names[side].clone(),
                     address: self.listen(side),
                     advertised: self.listen(side),
-                    stateless: false,
+                    stateless: self.stateless,
                 })
                 .collect(),
             media: (0..2)
@@ -341,7 +344,7 @@ impl Site {
 /// The sites of so many boxes in a row, in `labs` that say what each is like: neighbours
 /// share a network, and so its family.
 #[must_use]
-pub fn sites(labs: &[Lab], session_s: u32) -> Vec<Site> {
+pub fn sites(labs: &[Lab], session_s: u32, stateless: bool) -> Vec<Site> {
     let net = |number: usize| {
         let ipv6 = match labs.get(number) {
             Some(lab) => lab.sides[0].ipv6,
@@ -359,6 +362,7 @@ pub fn sites(labs: &[Lab], session_s: u32) -> Vec<Site> {
         shared: lab.shared,
         is_followed: number + 1 < labs.len(),
         session_s,
+        stateless,
     };
     labs.iter().enumerate().map(site).collect()
 }

@@ -43,6 +43,8 @@ const BEGIN: Tick = Tick::ms(1_000);
 const QUIET_MS: u64 = 40_000;
 /// How long after the last call the boxes must be at rest.
 const REST_MS: u64 = 60_000;
+/// Of a thousand messages to closed ports, those of which ICMP tells.
+const ICMP_SENT: u16 = 900;
 /// Steps between two audits.
 const AUDIT_EVERY: u64 = 1_000;
 
@@ -198,8 +200,14 @@ impl World {
         // Nobody is punctual: what comes within a few milliseconds comes as one batch.
         self.now = Tick(self.now.max(due).0 + self.random.between(0, 3_000_000));
         self.restart_boxes()?;
+        let mut arrived = Vec::new();
         while let Some(packet) = self.network.take(self.now) {
-            self.arrive(&packet)?;
+            arrived.push(packet);
+        }
+        // A worker reads its mail, which ICMP errors are, before it looks at its frames.
+        arrived.sort_by_key(|packet| !matches!(packet.body, Body::Unreachable(_)));
+        for packet in &arrived {
+            self.arrive(packet)?;
         }
         self.begin_calls();
         self.fire_agents()?;
@@ -244,7 +252,9 @@ impl World {
         while self.calls.len() < self.options.calls && self.begins(self.calls.len()) <= self.now {
             let number = self.calls.len();
             let mut random = Random::part(self.options.seed, 1_000 + number as u64);
-            let plan = Rc::new(Plan::draw(&mut random, self.options.scenarios));
+            let stateless = self.profile.is_stateless();
+            let plan = Plan::draw(&mut random, self.options.scenarios, stateless);
+            let plan = Rc::new(plan);
             let first = &self.profile.sites[0];
             let last = self.profile.sites.last().unwrap_or(first);
             let who = |number_of: u8, address, next| Who {
@@ -328,6 +338,7 @@ impl World {
         let wanted = match column {
             Column::Caller => 0,
             Column::Callee(callee) => callee + 1,
+            Column::Nobody if call.plan.icmp => return self.unreachable(number, packet),
             _ => return Ok(()),
         };
         let place = call
@@ -338,12 +349,31 @@ impl World {
             return Err(about(number)(format!("{column:?} was not called")));
         };
         let agent = &mut call.agents[place];
+        if agent.is_closed(self.now) {
+            return self.unreachable(number, packet);
+        }
         let heard = match &packet.body {
             Body::Sip(sip) => agent.receive(self.now, packet.source, sip, &mut self.out),
             Body::Raw(_) => agent.receive_media(packet),
+            Body::Unreachable(_) => Ok(()),
         };
         heard.map_err(|why| about(number)(format!("{}: {why}", call.agents[place].who)))?;
         self.note(number, place);
+        self.send_all(Some(number))
+    }
+
+    /// Who sent a message is told that nobody is there, as often as a kernel is willing to.
+    fn unreachable(&mut self, number: usize, packet: &Packet) -> Result<(), Fault> {
+        if let Body::Sip(sip) = &packet.body
+            && self.random.happens(ICMP_SENT)
+        {
+            self.out.push(Packet {
+                source: packet.destination,
+                destination: packet.source,
+                body: Body::Unreachable(sip.clone()),
+                damage: None,
+            });
+        }
         self.send_all(Some(number))
     }
 
@@ -378,6 +408,7 @@ impl World {
     fn send(&mut self, packet: Packet, call: Option<usize>, to_box: bool) {
         let name = match &packet.body {
             Body::Sip(sip) => Some(sip.name()),
+            Body::Unreachable(_) => Some("ICMP".to_owned()),
             Body::Raw(_) => None,
         };
         let (from, to) = (packet.source.ip(), packet.destination.ip());
@@ -537,7 +568,8 @@ impl World {
             return Ok(());
         }
         let expected = plan.outcomes();
-        if !outcome.is_some_and(|status| expected.contains(&status)) {
+        let is_silent = outcome.is_none() && plan.is_silent();
+        if !is_silent && !outcome.is_some_and(|status| expected.contains(&status)) {
             return Err(format!("ended with {outcome:?}, not {expected:?}"));
         }
         if call.agents.iter().any(Agent::lacks_an_ack) {
@@ -555,10 +587,11 @@ impl World {
         let plain = plan.route == Route::Plain
             && plan.callees[0] == Callee::Answers
             && plan.caller == Caller::HangsUp;
-        if plain && plan.packets > 0 && heard != 2 {
+        if plain && plan.packets > 0 && !plan.stateless && heard != 2 {
             return Err("went without media".to_owned());
         }
-        if plan.caller == Caller::Asks(Ask::Forged) && call.agents.len() > 1 {
+        let forged = plan.caller == Caller::Asks(Ask::Forged) && !plan.stateless;
+        if forged && call.agents.len() > 1 {
             let reached = call
                 .rungs
                 .iter()
@@ -574,7 +607,7 @@ impl World {
 /// The call that a packet is of.
 fn call_of(packet: &Packet) -> Option<usize> {
     match &packet.body {
-        Body::Sip(sip) => Sip::call(sip),
+        Body::Sip(sip) | Body::Unreachable(sip) => Sip::call(sip),
         Body::Raw(payload) => media::read(payload).map(|label| label.call),
     }
 }

@@ -67,6 +67,8 @@ pub struct Agent {
     servers: Vec<Server>,
     alarms: Vec<(Tick, Alarm)>,
     due: Tick,
+    /// When the call began.
+    start: Tick,
     random: Random,
     reinvited: bool,
     /// When a BYE of it was answered last, or it answered one.
@@ -78,7 +80,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent; a caller begins at `start`.
+    /// An agent of a call that begins at `start`.
     #[must_use]
     pub fn new(who: Who, start: Tick, mut random: Random) -> Agent {
         let salt = random.next();
@@ -90,6 +92,7 @@ impl Agent {
             servers: Vec::new(),
             alarms: Vec::new(),
             due: Tick::NEVER,
+            start,
             random,
             reinvited: false,
             hung_up: Tick(0),
@@ -218,6 +221,19 @@ impl Agent {
         self.alarms.push((now.plus_ms(wait_ms), alarm));
     }
 
+    /// True where nothing listens on its port, and its host says so.
+    #[must_use]
+    pub fn is_closed(&self, now: Tick) -> bool {
+        let plan = &self.who.plan;
+        let is_dead = match self.behaviour() {
+            _ if self.is_caller() => false,
+            Callee::IsClosed(ms) => return now < self.start.plus_ms(ms.into()),
+            Callee::IsDead => !matches!(plan.caller, Caller::Asks(_)),
+            _ => false,
+        };
+        plan.icmp && (is_dead || self.is_dead)
+    }
+
     /// Falls silent for ever.
     fn die(&mut self) {
         self.is_dead = true;
@@ -240,7 +256,7 @@ impl Agent {
         if self.is_dead {
             return Ok(());
         }
-        if source != self.who.next && self.who.plan.route != Route::Stateless {
+        if source != self.who.next && !self.who.plan.stateless {
             return Err(format!("{} from {source}", sip.name()));
         }
         match sip.status() {
@@ -254,9 +270,9 @@ impl Agent {
     // --- What all its messages have ----------------------------------------------
 
     /// Sends a request to its next hop: the box, but for a dialog that no proxy wanted to see
-    /// the rest of.
+    /// the rest of. Where the listens keep no state the box is asked all the same.
     fn send(&self, request: Rc<Sip>, out: &mut Vec<Packet>) {
-        let direct = request.get("Route").is_empty() && !request.to_tag().is_empty();
+        let direct = self.who.plan.route == Route::Stateless && !request.to_tag().is_empty();
         let contact = || request.uri().split_once('@')?.1.parse().ok();
         let to = direct.then(contact).flatten();
         self.send_to(to.unwrap_or(self.who.next), request, out);

@@ -20,7 +20,7 @@ impl Agent {
     pub(super) fn schedule_media(&mut self, dialog: usize, now: Tick) {
         let plan = &self.who.plan;
         // Without state nothing is relayed, and of two answered phones only one is heard.
-        if plan.route == Route::Stateless || self.behaviour() == Callee::ForksTwice {
+        if plan.stateless || self.behaviour() == Callee::ForksTwice {
             return;
         }
         // A late answer may still be under way when media that follows it arrives.

@@ -38,18 +38,20 @@ pub(super) fn best(ledger: &Ledger, asked: usize, sip: &Sip, now: Tick) -> Resul
     // A 2xx of the same moment may have been looked at after this.
     let just_accepted = |sent: &Sent| sent.is_accepted() && sent.answered_at() == Some(now);
     let ended = branches.iter().filter(|sent| !just_accepted(sent));
-    let said: Vec<u16> = ended.filter_map(|sent| sent.status()).collect();
+    let said: Vec<u16> = ended
+        .filter_map(|sent| sent.status().or(sent.unreachable.map(|_| 500)))
+        .collect();
     if said.iter().any(|status| *status >= 600) && status < 600 {
         return Err(format!("though one said 6xx: {said:?}"));
     }
-    let timed_out = branches.iter().any(|sent| sent.answer.is_none());
+    let timed_out = branches.iter().any(|sent| !sent.has_ended());
     let class = |status: u16| if status == 503 { 5 } else { status / 100 };
     let mut classes: Vec<u16> = said.iter().map(|&status| class(status)).collect();
     if timed_out {
         classes.push(4);
     }
     // Whether a target that never spoke has said 408 is for the box to judge.
-    let unheard = |sent: &&&Sent| sent.answer.is_none() && sent.heard.is_none();
+    let unheard = |sent: &&&Sent| !sent.has_ended() && sent.heard.is_none();
     let judged = branches.iter().filter(unheard).count() > 0;
     if judged && said.iter().any(|&said| class(said) == class(status)) {
         return Ok(());
@@ -75,7 +77,8 @@ pub(super) fn own_response(
     let asked_at = asked;
     let asked = &ledger.asked[asked];
     let branches = || ledger.branches(asked_at).map(|(_, sent)| sent);
-    let silent = || branches().any(|sent| sent.answer.is_none());
+    let silent = || branches().any(|sent| !sent.has_ended());
+    let unreachable = || branches().any(|sent| sent.unreachable.is_some());
     let said = |status: u16| branches().any(|sent| sent.status() == Some(status));
     let in_dialog = !asked.request.to_tag().is_empty();
     let allowed = match (sip.method(), status) {
@@ -94,7 +97,8 @@ pub(super) fn own_response(
         }),
         // What refuses may be a further pass, by way of the box itself.
         (_, 500 | 503) if crowded => true,
-        (_, 500) => said(503),
+        // RFC 3261 §16.7 step 6: in the place of a 503 of its own.
+        (_, 500) => said(503) || unreachable(),
         _ => false,
     };
     if allowed {

@@ -10,6 +10,28 @@ use crate::sim::sip::host;
 use crate::sim::sip::param;
 use crate::sim::site::Site;
 
+/// What may happen to a session description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// It names relay ports of the box.
+    Relayed,
+    /// As before, or it goes on as it came, to relays that are closed.
+    MayPass,
+    /// It goes on as it came.
+    Same,
+}
+
+impl Body {
+    /// That of a call with state, which may be over.
+    pub const fn relayed(is_over: bool) -> Body {
+        if is_over {
+            Body::MayPass
+        } else {
+            Body::Relayed
+        }
+    }
+}
+
 /// RFC 3261 §18.2.1, RFC 3581 §4: `received` and `rport` in the Via of who asked, all else
 /// as it was. A proxy before us asks for neither, and its address is what its Via says.
 pub(super) fn stamped(source: SocketAddr, came: &str, left: &str) -> Result<(), String> {
@@ -40,7 +62,7 @@ pub(super) fn forwarded(
     left: &Sip,
     side: usize,
     passes: usize,
-    is_over: bool,
+    body: Body,
 ) -> Result<(), String> {
     let came = &asked.request;
     let mut vias = left.all("Via").skip(passes);
@@ -67,7 +89,7 @@ pub(super) fn forwarded(
     }
     routes(site, asked, left)?;
     record_routes(site, asked, left, side, passes)?;
-    let new = left.to_tag().is_empty() || asked.is_stateless();
+    let new = left.to_tag().is_empty() || asked.stateless;
     let theirs = host(site.address(side ^ 1));
     let next = left.uri().split_once('@').map_or("", |(_, at)| at);
     let uri = if new {
@@ -90,7 +112,7 @@ pub(super) fn forwarded(
             "Route",
             "Max-Breadth",
         ],
-        is_over || asked.is_stateless(),
+        body,
     )
 }
 
@@ -124,7 +146,7 @@ fn record_routes(
     side: usize,
     passes: usize,
 ) -> Result<(), String> {
-    let begins = left.method() == "INVITE" && left.to_tag().is_empty() && !asked.is_stateless();
+    let begins = left.method() == "INVITE" && left.to_tag().is_empty() && !asked.stateless;
     let all: Vec<&str> = left.all("Record-Route").collect();
     let below = asked.request.all("Record-Route").count();
     let fault = || Err(format!("Record-Route: {all:?}"));
@@ -160,7 +182,7 @@ pub(super) fn passed_back(
     left: &Sip,
     side: usize,
     passes: usize,
-    is_further: bool,
+    body: Body,
 ) -> Result<(), String> {
     if !came.all("Via").skip(passes).eq(left.all("Via")) {
         return Err("the Vias below ours are not as they came".to_owned());
@@ -180,7 +202,7 @@ pub(super) fn passed_back(
         }
     }
     // The 2xx of a second phone may come when the call of the first is over.
-    untouched(site, came, left, side, changes, is_further)
+    untouched(site, came, left, side, changes, body)
 }
 
 /// All headers but those in `changes` are as they came, in their order; so is the body, but
@@ -191,11 +213,13 @@ fn untouched(
     left: &Sip,
     side: usize,
     changes: &[&str],
-    may_pass: bool,
+    body: Body,
 ) -> Result<(), String> {
     // RFC 4028 §8: what a proxy puts in where nobody has asked for a session timer.
     let timers: &[&str] = match (site.session_s, left.method()) {
-        (1.., "INVITE" | "UPDATE") => &["Session-Expires", "Min-SE", "Require", "Supported"],
+        (1.., "INVITE" | "UPDATE") if body != Body::Same => {
+            &["Session-Expires", "Min-SE", "Require", "Supported"]
+        }
         _ => &[],
     };
     let changes = &[changes, timers].concat();
@@ -210,8 +234,12 @@ fn untouched(
             left.text()
         ));
     }
+    let may_pass = body != Body::Relayed;
     if came.body() == left.body() && (may_pass || !came.body().contains("m=audio")) {
         return Ok(());
+    }
+    if body == Body::Same {
+        return Err("without state the body is not the box's".to_owned());
     }
     // An answer in ACK of the other family, which a box before has let pass, cannot be refused.
     let is_foreign = |at: std::net::SocketAddr| at.is_ipv4() != site.address(side ^ 1).is_ipv4();

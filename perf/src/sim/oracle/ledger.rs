@@ -9,6 +9,7 @@ use trunkline_dataplane::tick::Tick;
 use super::LATE_MS;
 use super::Owed;
 use super::T1_64_MS;
+use crate::sim::network::Packet;
 use crate::sim::plan::Route;
 use crate::sim::sip::Sip;
 
@@ -33,6 +34,8 @@ pub(super) struct Asked {
     pub own_tag: Option<String>,
     /// When the ACK to its failure came.
     pub acked: Option<Tick>,
+    /// The box keeps no state for it.
+    pub stateless: bool,
 }
 
 impl Asked {
@@ -43,11 +46,6 @@ impl Asked {
 
     pub fn is_invite(&self) -> bool {
         self.request.method() == "INVITE"
-    }
-
-    /// True where the box keeps no state for it.
-    pub fn is_stateless(&self) -> bool {
-        is_to(&self.request, Route::Stateless)
     }
 }
 
@@ -80,6 +78,8 @@ pub(super) struct Sent {
     pub first_heard: Option<Tick>,
     /// The first final response, and when it came.
     pub answer: Option<(Rc<Sip>, Tick)>,
+    /// When ICMP said that nobody is there, to whom it mattered.
+    pub unreachable: Option<Tick>,
     /// Every response that came, once.
     pub came: Vec<Rc<Sip>>,
     /// When a CANCEL for it left.
@@ -103,6 +103,11 @@ impl Sent {
         self.status().is_some_and(|status| status < 300)
     }
 
+    /// True once a final response came, or ICMP's word that there will be none.
+    pub fn has_ended(&self) -> bool {
+        self.answer.is_some() || self.unreachable.is_some()
+    }
+
     /// When its first final response came.
     pub fn answered_at(&self) -> Option<Tick> {
         self.answer.as_ref().map(|(_, at)| *at)
@@ -112,6 +117,9 @@ impl Sent {
     pub fn ends(&self) -> Tick {
         if let Some((_, at)) = self.answer {
             return at.plus_ms(if self.is_invite() { T1_64_MS } else { 5_000 });
+        }
+        if let Some(at) = self.unreachable {
+            return at;
         }
         let plain = self.at.plus_ms(T1_64_MS);
         if !self.is_invite() {
@@ -218,6 +226,30 @@ impl Ledger {
                 .any(|asked| asked.request.method() == "BYE")
     }
 
+    /// The place of a request that has not come to this start yet.
+    pub fn ask(
+        &mut self,
+        now: Tick,
+        epoch: u16,
+        packet: &Packet,
+        sip: &Rc<Sip>,
+        stateless: bool,
+    ) -> usize {
+        self.asked.push(Asked {
+            epoch,
+            source: packet.source,
+            request: sip.clone(),
+            at: now,
+            last_at: now,
+            cancelled: None,
+            answer: None,
+            own_tag: None,
+            acked: None,
+            stateless,
+        });
+        self.asked.len() - 1
+    }
+
     /// True where the same request came by another way (RFC 3261 §8.2.2.2).
     pub fn is_merged(&self, at: usize) -> bool {
         let asked = &self.asked[at];
@@ -261,6 +293,10 @@ impl Ledger {
                 "all branches of {} have ended, and nothing came of it",
                 name(asked)
             ),
+            Owed::On(asked) => format!("a {} was not passed on without state", name(asked)),
+            Owed::Back(_, response) => {
+                format!("{} was not passed back without state", response.name())
+            }
             Owed::Bye(sent, _) => format!(
                 "the late 2xx of {} was not ended with ACK and BYE",
                 to(sent)
@@ -271,7 +307,7 @@ impl Ledger {
     /// True where every transaction of this start has come to its end.
     pub fn is_quiet(&self, epoch: u16, now: Tick) -> bool {
         let asked = self.asked.iter().filter(|asked| asked.epoch == epoch);
-        let mut asked = asked.filter(|asked| asked.is_invite() && !asked.is_stateless());
+        let mut asked = asked.filter(|asked| asked.is_invite() && !asked.stateless);
         let mut sent = self.sent.iter().filter(|sent| sent.epoch == epoch);
         asked.all(|asked| asked.answer.is_some()) && sent.all(|sent| sent.is_over(now))
     }
@@ -282,7 +318,7 @@ impl Ledger {
     /// Which has none.
     pub fn ended(&self, epoch: u16, crowded: bool) -> Result<(), String> {
         for asked in &self.asked {
-            let counts = asked.epoch == epoch && asked.is_invite() && !asked.is_stateless();
+            let counts = asked.epoch == epoch && asked.is_invite() && !asked.stateless;
             if counts && asked.answer.is_none() && !crowded {
                 return Err(format!(
                     "{} never got a final response",

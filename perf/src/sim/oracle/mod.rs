@@ -5,6 +5,7 @@
 //! - `requests`: what may leave as a request, and what came in as one
 //! - `responses`: the same of responses
 //! - `choice`: which final response may go upstream
+//! - `stateless`: both, where the box keeps no state
 //! - `edits`: what a message must look like behind the box
 //! - `relay`: the media
 //!
@@ -16,6 +17,7 @@ mod ledger;
 mod relay;
 mod requests;
 mod responses;
+mod stateless;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -52,6 +54,10 @@ enum Owed {
     Decision(usize),
     /// ACK and BYE for a 2xx that comes too late (its To tag).
     Bye(usize, String),
+    /// This copy of a request, to its one target, without state.
+    On(usize),
+    /// This copy of a response to what was sent, without state.
+    Back(usize, Rc<Sip>),
 }
 
 /// The oracle of a box.
@@ -136,6 +142,7 @@ impl Oracle {
         };
         match &packet.body {
             Body::Raw(payload) => self.relay.enters(side, packet, payload),
+            Body::Unreachable(sip) => self.undelivered(now, packet.source, sip),
             Body::Sip(sip) => {
                 let Some(call) = sip.call() else { return };
                 let mut ledger = self.calls.remove(&call).unwrap_or_default();
@@ -156,6 +163,7 @@ impl Oracle {
     pub fn leaves(&mut self, now: Tick, side: usize, packet: &Packet) -> Result<(), Fault> {
         match &packet.body {
             Body::Raw(payload) => self.relay.leaves(&self.site, side, packet, payload),
+            Body::Unreachable(_) => Ok(()),
             Body::Sip(sip) => {
                 self.sip_count += 1;
                 let call = sip.call();

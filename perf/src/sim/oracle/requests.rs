@@ -9,7 +9,7 @@ use super::Oracle;
 use super::Owed;
 use super::T1_64_MS;
 use super::edits;
-use super::ledger::Asked;
+use super::edits::Body;
 use super::ledger::Ledger;
 use super::ledger::Sent;
 use crate::sim::network::Packet;
@@ -26,6 +26,9 @@ impl Oracle {
         packet: &Packet,
         sip: &Rc<Sip>,
     ) {
+        if self.is_stateless(sip) {
+            return self.comes_by(now, call, ledger, packet, sip);
+        }
         let (branch, method) = (sip.branch(), sip.method());
         let invite = ledger.asked(self.epoch, packet.source, branch, "INVITE");
         if method == "ACK"
@@ -35,9 +38,7 @@ impl Oracle {
             if asked.status().is_some_and(|status| status >= 300) {
                 asked.acked.get_or_insert(now);
             }
-            if !asked.is_stateless() {
-                return;
-            }
+            return;
         }
         if method == "CANCEL"
             && let Some(invite) = invite
@@ -55,20 +56,10 @@ impl Oracle {
                 }
             }
             None => {
-                ledger.asked.push(Asked {
-                    epoch: self.epoch,
-                    source: packet.source,
-                    request: sip.clone(),
-                    at: now,
-                    last_at: now,
-                    cancelled: None,
-                    answer: None,
-                    own_tag: None,
-                    acked: None,
-                });
+                let at = ledger.ask(now, self.epoch, packet, sip, false);
                 // An ACK without a dialog of ours has no answer.
                 if method != "ACK" || ledger.is_ours(sip) {
-                    self.owe(call, Owed::TakenUp(ledger.asked.len() - 1));
+                    self.owe(call, Owed::TakenUp(at));
                 }
             }
         }
@@ -77,7 +68,7 @@ impl Oracle {
     /// RFC 3261 §16.10: what still rings is cancelled at once.
     fn cancel_enters(&mut self, now: Tick, call: usize, ledger: &mut Ledger, invite: usize) {
         let asked = &mut ledger.asked[invite];
-        if asked.answer.is_some() || asked.cancelled.is_some() || asked.is_stateless() {
+        if asked.answer.is_some() || asked.cancelled.is_some() {
             return;
         }
         asked.cancelled = Some(now);
@@ -119,7 +110,12 @@ impl Oracle {
         if via != format!("SIP/2.0/UDP {listen};branch={branch}") || !is_our_branch(&branch) {
             return Err(format!("top Via is {via}"));
         }
-        if let Some(at) = ledger.sent(self.epoch, &branch, method) {
+        let known = ledger.sent(self.epoch, &branch, method);
+        let stateful = |&at: &usize| {
+            let parent = ledger.sent[at].parent;
+            !parent.is_some_and(|at| ledger.asked[at].stateless)
+        };
+        if let Some(at) = known.filter(stateful) {
             return self.repeated(now, ledger, at, packet, sip);
         }
         let passes = sip
@@ -136,13 +132,12 @@ impl Oracle {
                 && asked.request.method() == method
         });
         let at = asked.ok_or("nobody sent this request")?;
+        if ledger.asked[at].stateless {
+            return self.goes_by(now, call, ledger, at, packet, sip, passes);
+        }
         let asked = &ledger.asked[at];
         let dialog_begins = method == "INVITE" && sip.to_tag().is_empty();
-        if !dialog_begins
-            && !sip.to_tag().is_empty()
-            && !ledger.is_ours(&asked.request)
-            && !asked.is_stateless()
-        {
+        if !dialog_begins && !sip.to_tag().is_empty() && !ledger.is_ours(&asked.request) {
             return Err("a Route that the box never gave has opened the way".to_owned());
         }
         if let Some((answer, _)) = &asked.answer {
@@ -157,7 +152,9 @@ impl Oracle {
             sip,
             side,
             passes,
-            ledger.is_over(self.epoch) || ledger.is_second(sip) || ledger.has_failed(sip),
+            Body::relayed(
+                ledger.is_over(self.epoch) || ledger.is_second(sip) || ledger.has_failed(sip),
+            ),
         )?;
         for route in sip.all("Record-Route") {
             if !ledger.recorded.iter().any(|known| known == route) {
@@ -195,20 +192,19 @@ impl Oracle {
     ) -> Result<(), String> {
         let parent = ledger.sent[at].parent;
         let asked = parent.and_then(|at| ledger.asked.get(at));
-        let passes_on = asked.is_some_and(|a| a.is_stateless()) || sip.method() == "ACK";
         let fresh = asked.is_some_and(|asked| asked.last_at == now);
         let is_over = ledger.is_over(self.epoch) || ledger.is_second(sip);
         let sent = &mut ledger.sent[at];
         if let Some(asked) = asked.filter(|_| is_over && sip.method() == "ACK") {
             // The answer in a late one is for relays that are closed.
             let side = self.site.side_of(packet.destination.ip()).unwrap_or(0);
-            return edits::forwarded(&self.site, asked, sip, side, sent.passes, true);
+            return edits::forwarded(&self.site, asked, sip, side, sent.passes, Body::MayPass);
         }
         if sent.request.bytes() != sip.bytes() || sent.to != packet.destination {
             return Err(differ(sent.request.text(), sip.text()));
         }
         sent.times += 1;
-        if passes_on {
+        if sip.method() == "ACK" {
             // Each copy that comes goes on, and nothing else does; one of the box's own is for
             // each copy of a late 2xx.
             return if fresh || parent.is_none() {
@@ -229,7 +225,8 @@ impl Oracle {
         let heard = sent
             .heard
             .filter(|_| invite)
-            .or(sent.answer.as_ref().map(|(_, at)| *at));
+            .or(sent.answered_at())
+            .or(sent.unreachable);
         if heard.is_some_and(|heard| heard < now) {
             return Err("repeated though it was answered".to_owned());
         }
@@ -339,7 +336,7 @@ impl Oracle {
     }
 }
 
-fn sent(
+pub(super) fn sent(
     epoch: u16,
     now: Tick,
     packet: &Packet,
@@ -358,6 +355,7 @@ fn sent(
         heard: None,
         first_heard: None,
         answer: None,
+        unreachable: None,
         came: Vec::new(),
         cancelled: None,
         ack: None,

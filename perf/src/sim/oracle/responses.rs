@@ -1,5 +1,6 @@
 //! Responses: what one that comes obliges the box to, and what may leave as one.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use trunkline_dataplane::tick::Tick;
@@ -10,6 +11,7 @@ use super::Owed;
 use super::T1_64_MS;
 use super::choice;
 use super::edits;
+use super::edits::Body;
 use super::ledger::Ledger;
 use super::ledger::Sent;
 use super::requests::differ;
@@ -33,11 +35,10 @@ impl Oracle {
         if !ledger.sent[at].came.iter().any(|known| same(&known)) {
             ledger.sent[at].came.push(sip.clone());
         }
-        let stateless = ledger.sent[at]
-            .parent
-            .is_some_and(|at| ledger.asked[at].is_stateless());
-        if stateless {
-            return;
+        let parent = ledger.sent[at].parent;
+        if parent.is_some_and(|at| ledger.asked[at].stateless) {
+            // RFC 3261 §16.11: each copy, however late.
+            return self.owe(call, Owed::Back(at, sip.clone()));
         }
         if ledger.sent[at].is_invite() {
             self.invite_answered(now, call, ledger, at, sip, lives);
@@ -106,15 +107,42 @@ impl Oracle {
             (None, _) => {
                 self.owe(call, Owed::Ack(at));
                 // Where a branch was given up long ago the final response may have gone.
-                let all_over = ledger
-                    .branches(parent)
-                    .all(|(_, sent)| sent.answer.is_some());
+                let all_over = ledger.branches(parent).all(|(_, sent)| sent.has_ended());
                 if all_over && asked.answer.is_none() {
                     self.owe(call, Owed::Decision(parent));
                 }
             }
             (Some(300..), 300..) if sent.ack.is_some() => self.owe(call, Owed::Ack(at)),
             _ => {}
+        }
+    }
+
+    /// ICMP says that a request has found nobody (RFC 3261 §16.9): as if a 503 had come, for an
+    /// INVITE that nobody has answered yet, and for others until their final response.
+    pub(super) fn undelivered(&mut self, now: Tick, destination: SocketAddr, sip: &Sip) {
+        let Some((call, ledger)) = sip
+            .call()
+            .and_then(|call| Some((call, self.calls.get_mut(&call)?)))
+        else {
+            return;
+        };
+        let at = ledger.sent(self.epoch, sip.branch(), sip.method());
+        let Some(at) = at.filter(|_| sip.status().is_none()) else {
+            return;
+        };
+        let sent = &mut ledger.sent[at];
+        let waits = !(sent.has_ended() || sent.is_invite() && sent.first_heard.is_some());
+        // At the edge of its time it may be over.
+        if sent.to != destination || !waits || !sent.lives(now) {
+            return;
+        }
+        sent.unreachable = Some(now);
+        let Some(parent) = sent.parent else { return };
+        let asked = &ledger.asked[parent];
+        let late = !asked.is_invite() && now.plus_ms(LATE_MS) >= asked.at.plus_ms(T1_64_MS);
+        let all_over = ledger.branches(parent).all(|(_, sent)| sent.has_ended());
+        if all_over && asked.answer.is_none() && !asked.stateless && !late {
+            self.owe(call, Owed::Decision(parent));
         }
     }
 
@@ -181,6 +209,9 @@ impl Oracle {
                 return Err(format!("{name} is not the request's"));
             }
         }
+        if asked.stateless {
+            return self.goes_back(call, ledger, at, sip, side);
+        }
         self.paid(call, |owed| match owed {
             Owed::TakenUp(a) => *a == at,
             Owed::Up(a, response) => *a == at && is_passed(response, sip),
@@ -193,11 +224,9 @@ impl Oracle {
             .filter(|(_, came)| is_passed(came, sip))
             .collect();
         let checked = came.iter().map(|(passes, came)| {
-            let further = asked.answer.is_some()
-                || asked.is_stateless()
-                || ledger.is_over(self.epoch)
-                || ledger.is_second(sip);
-            edits::passed_back(&self.site, came, sip, side, *passes, further)
+            let further =
+                asked.answer.is_some() || ledger.is_over(self.epoch) || ledger.is_second(sip);
+            edits::passed_back(&self.site, came, sip, side, *passes, Body::relayed(further))
         });
         let passed = checked.reduce(Result::or);
         let is_own = passed.is_none();
@@ -208,7 +237,7 @@ impl Oracle {
             None if asked.answer.as_ref().is_some_and(repeats) => {}
             None => choice::own_response(ledger, at, sip, &self.site, self.crowded, now)?,
         }
-        if ledger.asked[at].is_stateless() || sip.method() == "CANCEL" {
+        if sip.method() == "CANCEL" {
             return Ok(());
         }
         if is_own && status > 100 {
