@@ -31,6 +31,23 @@ pub struct MediaIndex(pub u8);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrunkIndex(pub u16);
 
+/// A trunk by its name, hashed: what a message may say of it, which outlives its place in the
+/// configuration. Two names may have the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrunkTag(pub u16);
+
+impl TrunkTag {
+    /// The tag of a name: FNV-1a, folded. It stands in messages, so that it stays as it is.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // That is the folding.
+    pub fn of(name: &str) -> TrunkTag {
+        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        TrunkTag((hash >> 16) as u16 ^ hash as u16)
+    }
+}
+
 /// A core of the machine, as the kernel numbers them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoreId(pub u16);

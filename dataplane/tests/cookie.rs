@@ -167,7 +167,7 @@ fn an_update_behind_a_bye_does_not_take_a_call_up_again() {
 /// The request with another cookie in its Routes.
 fn with_cookie(request: &str, change: impl Fn(&str) -> String) -> String {
     let at = request.find(";tl=").unwrap() + 4;
-    let cookie = &request[at..at + 16];
+    let cookie = &request[at..at + 24];
     request.replace(cookie, &change(cookie))
 }
 
@@ -177,19 +177,21 @@ fn without_a_valid_cookie_a_to_tag_opens_nothing() {
     let (_, answered) = establish(&mut bench, 0, "mine");
     let (_, other) = establish(&mut bench, 0, "theirs");
     let cookie_at = other.find(";tl=").unwrap() + 4;
-    let theirs = &other[cookie_at..cookie_at + 16];
+    let theirs = &other[cookie_at..cookie_at + 24];
     let flip = |text: &str, at: usize| {
         let mut bytes = text.as_bytes().to_vec();
         bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
         String::from_utf8(bytes).unwrap()
     };
-    let forgeries: [&dyn Fn(&str) -> String; 5] = [
+    let forgeries: [&dyn Fn(&str) -> String; 7] = [
         &|_| theirs.to_owned(),
-        // The listens, the pass, the MAC.
+        // The listens, the pass, the boot, the trunks, the MAC.
         &|cookie| flip(cookie, 0),
         &|cookie| flip(cookie, 3),
-        &|cookie| flip(cookie, 15),
-        &|_| "0".repeat(16),
+        &|cookie| flip(cookie, 5),
+        &|cookie| flip(cookie, 9),
+        &|cookie| flip(cookie, 23),
+        &|_| "0".repeat(24),
     ];
     for (n, forge) in forgeries.iter().enumerate() {
         for method in ["BYE", "INVITE", "INFO"] {
@@ -200,7 +202,7 @@ fn without_a_valid_cookie_a_to_tag_opens_nothing() {
         let ack = in_dialog("ACK", "mine", "1", &format!("f{n}"), &answered);
         assert!(bench.caller(0, &with_cookie(&ack, forge)).is_empty());
     }
-    assert_eq!(bench.count(Counter::SipStrayAck), 5);
+    assert_eq!(bench.count(Counter::SipStrayAck), 7);
     // Neither does a Route that only names us, nor none.
     let bye = in_dialog("BYE", "mine", "2", "none", &answered);
     let named = with_cookie(&bye, |_| String::new()).replace(";tl=", "");

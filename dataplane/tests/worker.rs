@@ -63,7 +63,7 @@ fn a_call_through_two_workers_leaves_byte_for_byte() {
     let ours = branch(&forwarded);
     let cookie = header(&forwarded, "Record-Route");
     let cookie = cookie.split("tl=").nth(1).unwrap().trim_end_matches('>');
-    assert_eq!(cookie.len(), 16);
+    assert_eq!(cookie.len(), 24);
     let body = sdp(relay).replace("o=- 1 1 IN IP4 10.77.2.1", "o=- 1 1 IN IP4 10.77.1.2");
     assert_eq!(
         forwarded,

@@ -1,8 +1,10 @@
 //! Trunks and routes: who is calling, and who is to be called.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use crate::ids::TrunkIndex;
+use crate::ids::TrunkTag;
 use crate::settings::DialRoute;
 use crate::settings::Trunk;
 
@@ -11,6 +13,8 @@ use crate::settings::Trunk;
 pub struct Dial {
     trunks: Vec<Trunk>,
     routes: Vec<DialRoute>,
+    /// By [`TrunkIndex`].
+    tags: Vec<TrunkTag>,
     /// Every source network, the longest prefix first, and last the targets, which may call
     /// as well.
     sources: Vec<Source>,
@@ -24,6 +28,7 @@ struct Source {
     /// The bits that count.
     mask: u128,
     trunk: TrunkIndex,
+    tag: TrunkTag,
 }
 
 impl Source {
@@ -46,6 +51,10 @@ impl Dial {
     #[must_use]
     #[allow(clippy::cast_possible_truncation)] // Control refuses more trunks than an index counts.
     pub fn new(trunks: Vec<Trunk>, routes: Vec<DialRoute>) -> Dial {
+        let tags: Vec<_> = trunks
+            .iter()
+            .map(|trunk| TrunkTag::of(&trunk.name))
+            .collect();
         let mut sources: Vec<_> = trunks
             .iter()
             .enumerate()
@@ -70,11 +79,13 @@ impl Dial {
                 network,
                 mask: !u128::MAX.checked_shr(len.into()).unwrap_or(0),
                 trunk: TrunkIndex(index),
+                tag: tags[usize::from(index)],
             })
             .collect();
         Dial {
             trunks,
             routes,
+            tags,
             sources,
         }
     }
@@ -86,12 +97,27 @@ impl Dial {
         found.map(|source| source.trunk)
     }
 
-    /// True where `address` is one of this trunk's, though another may name it more exactly.
+    /// The trunk of this tag, if `address` is one of its own, though another may name it more
+    /// exactly.
     #[must_use]
-    pub fn belongs(&self, trunk: TrunkIndex, address: IpAddr) -> bool {
-        self.sources
-            .iter()
-            .any(|source| source.trunk == trunk && source.holds(address))
+    pub fn trunk_with(&self, tag: TrunkTag, address: IpAddr) -> Option<TrunkIndex> {
+        let mut sources = self.sources.iter();
+        let found = sources.find(|source| source.tag == tag && source.holds(address));
+        found.map(|source| source.trunk)
+    }
+
+    /// Where the trunk of this tag takes requests first.
+    #[must_use]
+    pub fn first_target(&self, tag: TrunkTag) -> Option<SocketAddr> {
+        let at = self.tags.iter().position(|&known| known == tag)?;
+        self.trunks[at].targets.first().copied()
+    }
+
+    /// The tag of a trunk.
+    #[must_use]
+    pub fn tag(&self, index: TrunkIndex) -> TrunkTag {
+        let tag = self.tags.get(usize::from(index.0));
+        tag.copied().unwrap_or_default()
     }
 
     /// The first route that fits a request from `from` for `called`, which is the Request-URI
@@ -170,13 +196,21 @@ mod tests {
     fn a_target_belongs_to_its_trunk_though_another_names_it_as_source() {
         let carrier = IpAddr::from([10, 0, 0, 1]);
         let mut second = trunk(&[]);
-        second.targets = vec![std::net::SocketAddr::new(carrier, 5070)];
+        second.name = "second".to_owned();
+        second.targets = vec![SocketAddr::new(carrier, 5070)];
         let dial = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)]), second.clone()], vec![]);
         assert_eq!(dial.trunk_of(carrier), Some(TrunkIndex(0)));
-        assert!(dial.belongs(TrunkIndex(1), carrier) && dial.belongs(TrunkIndex(0), carrier));
+        let [first, tag] = [0, 1].map(|index| dial.tag(TrunkIndex(index)));
+        assert_eq!(dial.trunk_with(tag, carrier), Some(TrunkIndex(1)));
+        assert_eq!(dial.trunk_with(first, carrier), Some(TrunkIndex(0)));
+        assert_eq!(dial.first_target(first), None);
+        assert_eq!(dial.first_target(tag), Some(SocketAddr::new(carrier, 5070)));
+        // A tag outlives a change of the configuration.
         let alone = Dial::new(vec![second], vec![]);
         assert_eq!(alone.trunk_of(carrier), Some(TrunkIndex(0)));
-        assert!(!alone.belongs(TrunkIndex(0), IpAddr::from([10, 0, 0, 2])));
+        assert_eq!(alone.trunk_with(tag, carrier), Some(TrunkIndex(0)));
+        assert_eq!(alone.trunk_with(tag, IpAddr::from([10, 0, 0, 2])), None);
+        assert_eq!(alone.trunk_with(first, carrier), None);
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //! ```text
 //! branch  z9hG4bK + 32 characters
 //!         kind 1 | worker 1 | boot 2 | slot 4 | generation 2 | loop hash 4 | MAC 6
-//! cookie  16 characters
-//!         listen of the caller's side 1 | listen of the callee's side 1 | pass 1 | MAC 7
+//! cookie  24 characters
+//!         listen of the caller's side 1 | listen of the callee's side 1 | pass 1 | boot 1 |
+//!         tag of the caller's trunk 2 | tag of the callee's trunk 2 | MAC 7
 //! tag     16 characters
 //!         boot 2 | MAC 8
 //! ```
@@ -21,6 +22,7 @@ use super::base32;
 use super::siphash;
 use super::slab::Id;
 use crate::ids::ListenIndex;
+use crate::ids::TrunkTag;
 use crate::ids::WorkerId;
 use crate::settings::Secrets;
 
@@ -30,13 +32,14 @@ pub const MAGIC: &[u8; 7] = b"z9hG4bK";
 const BRANCH_LEN: usize = 20;
 const BRANCH_TEXT_LEN: usize = MAGIC.len() + 32;
 const BRANCH_SIGNED: usize = 14;
-const COOKIE_LEN: usize = 10;
+const COOKIE_LEN: usize = 15;
+const COOKIE_SIGNED: usize = 8;
 const TAG_LEN: usize = 10;
 
 /// A branch as it stands in a Via.
 pub type BranchText = [u8; BRANCH_TEXT_LEN];
 /// A cookie as it stands in a Record-Route.
-pub type CookieText = [u8; 16];
+pub type CookieText = [u8; 24];
 /// A To tag of ours.
 pub type TagText = [u8; 16];
 
@@ -74,7 +77,7 @@ pub enum NotOurs {
     Stale,
 }
 
-/// The two sides of a dialog, as the cookie holds them.
+/// The two sides of a dialog and its first way through the box, as the cookie holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sides {
     /// The listen on the caller's side.
@@ -83,6 +86,42 @@ pub struct Sides {
     pub callee: ListenIndex,
     /// How often the dialog's first request had passed the box before: 0 but for a spiral.
     pub pass: u8,
+    /// The start of the box in which that was, see [`Identity::boot`].
+    pub boot: u8,
+    /// The trunks of caller and callee.
+    pub trunks: [TrunkTag; 2],
+}
+
+impl Sides {
+    /// What of them is signed, and tells dialogs apart.
+    #[must_use]
+    pub const fn bytes(self) -> [u8; COOKIE_SIGNED] {
+        let [caller, callee] = self.trunks;
+        let ([a, b], [c, d]) = (caller.0.to_be_bytes(), callee.0.to_be_bytes());
+        [
+            self.caller.0,
+            self.callee.0,
+            self.pass,
+            self.boot,
+            a,
+            b,
+            c,
+            d,
+        ]
+    }
+
+    const fn of_bytes([caller, callee, pass, boot, a, b, c, d]: [u8; COOKIE_SIGNED]) -> Sides {
+        Sides {
+            caller: ListenIndex(caller),
+            callee: ListenIndex(callee),
+            pass,
+            boot,
+            trunks: [
+                TrunkTag(u16::from_be_bytes([a, b])),
+                TrunkTag(u16::from_be_bytes([c, d])),
+            ],
+        }
+    }
 }
 
 /// Makes our identifiers, and knows them again.
@@ -181,32 +220,36 @@ impl Identity {
         })
     }
 
+    /// This start of the box, as a cookie tells it from others: the one before had another.
+    #[must_use]
+    pub const fn boot(&self) -> u8 {
+        let [_, low] = self.boot.to_be_bytes();
+        low
+    }
+
     /// The cookie of a dialog whose first request came with this Call-ID and From tag.
     #[must_use]
     pub fn cookie(&self, call_id: &[u8], caller_tag: &[u8], sides: Sides) -> CookieText {
         let mut raw = [0; COOKIE_LEN];
-        raw[0] = sides.caller.0;
-        raw[1] = sides.callee.0;
-        raw[2] = sides.pass;
-        raw[3..].copy_from_slice(&self.cookie_mac(0, call_id, caller_tag, sides));
-        encode(&raw)
+        raw[..COOKIE_SIGNED].copy_from_slice(&sides.bytes());
+        raw[COOKIE_SIGNED..].copy_from_slice(&self.cookie_mac(0, call_id, caller_tag, sides));
+        let mut text = [0; size_of::<CookieText>()];
+        base32::encode(&raw, &mut text);
+        text
     }
 
     /// Reads a cookie. It is ours only for this Call-ID, these listens, and the tag of the caller.
     #[must_use]
     pub fn read_cookie(&self, text: &[u8], call_id: &[u8], caller_tag: &[u8]) -> Option<Sides> {
         let raw: [u8; COOKIE_LEN] = base32::decode(text)?;
-        let sides = Sides {
-            caller: ListenIndex(raw[0]),
-            callee: ListenIndex(raw[1]),
-            pass: raw[2],
-        };
+        let (signed, mac) = raw.split_first_chunk()?;
+        let sides = Sides::of_bytes(*signed);
         let known = |listen: ListenIndex| usize::from(listen.0) < self.listens.len();
         if !known(sides.caller) || !known(sides.callee) {
             return None;
         }
         let signed = (0..self.secrets.cookie.len())
-            .any(|key| raw[3..] == self.cookie_mac(key, call_id, caller_tag, sides));
+            .any(|key| *mac == self.cookie_mac(key, call_id, caller_tag, sides));
         signed.then_some(sides)
     }
 
@@ -220,11 +263,11 @@ impl Identity {
             (ip, address.port().to_be_bytes())
         };
         let (caller, callee) = (listen(sides.caller), listen(sides.callee));
-        let pass = [sides.pass];
+        let signed = sides.bytes();
         let [first @ .., _] = mac(
             &self.secrets.cookie[key],
             &[
-                b"cookie", call_id, tag, &caller.0, &caller.1, &callee.0, &callee.1, &pass,
+                b"cookie", call_id, tag, &caller.0, &caller.1, &callee.0, &callee.1, &signed,
             ],
         );
         first
@@ -297,6 +340,8 @@ mod tests {
         caller: ListenIndex(0),
         callee: ListenIndex(1),
         pass: 0,
+        boot: 9,
+        trunks: [TrunkTag(0x1234), TrunkTag(0xfedc)],
     };
 
     #[test]

@@ -25,8 +25,9 @@ pub fn host(last: u8) -> SocketAddr {
 pub fn settings(workers: u8, carriers: &[(u16, &[u8])]) -> Settings {
     let mut settings = lab::settings(workers);
     let template = settings.trunks.remove(1);
-    for &(_, targets) in carriers {
+    for (number, &(_, targets)) in carriers.iter().enumerate() {
         let mut trunk = template.clone();
+        trunk.name = format!("carrier{number}");
         trunk.targets = targets.iter().map(|&last| host(last)).collect();
         trunk.sources = trunk.targets.iter().map(|to| (to.ip(), 32)).collect();
         settings.trunks.push(trunk);

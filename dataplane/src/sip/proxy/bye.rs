@@ -124,10 +124,15 @@ impl Proxy {
         let text = self.texts.read(call.text.as_ref()?, &mut text);
         let record = Record::read(text).filter(Record::is_whole)?;
         let listen = to.listen(call.sides);
-        let last = call.parties[to as usize].map(Endpoint::addr);
         let next_hop = record.next_hop(to)?;
         let next_hop = Uri::read(next_hop, Span::new(0, next_hop.len())).ok()?;
-        let destination = self.next_hop(&next_hop, listen, last)?;
+        let named = self.named_hop(&next_hop, listen);
+        let trunk = call.sides.trunks[to as usize];
+        let named = named.filter(|hop| match call.is_adopted {
+            true => self.dial.trunk_with(trunk, hop.ip()).is_some(),
+            false => self.dial.trunk_of(hop.ip()).is_some(),
+        });
+        let destination = named.or(call.parties[to as usize].map(Endpoint::addr))?;
         let branch = self.identity.branch(Kind::Stateful, client_id, 0);
         let mut host = [0; SENT_BY_LEN];
         let host_len = sent_by(self.advertised(listen), &mut host);

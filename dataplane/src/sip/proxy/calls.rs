@@ -44,10 +44,8 @@ impl Proxy {
     /// these listens. One that comes through the box twice (RFC 3261 §6, a spiral) is two
     /// calls here, each with its own relay.
     fn dialog_key(&self, call_id: &[u8], tags: [&[u8]; 2], sides: Sides) -> u64 {
-        let sides = [sides.caller.0, sides.callee.0, sides.pass];
-        let key = self
-            .identity
-            .hash(&[b"d", call_id, tags[0], tags[1], &sides]);
+        let parts = [&b"d"[..], call_id, tags[0], tags[1], &sides.bytes()];
+        let key = self.identity.hash(&parts);
         // 0 is no dialog.
         key.max(1)
     }
@@ -62,7 +60,7 @@ impl Proxy {
         way: Way,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let sides = self.sides_of(message, arrival.listen, way.listen);
+        let sides = self.sides_of(message, [arrival.listen, way.listen], trunks);
         let call = Call {
             parties: [Some(arrival.source.into()), Some(way.to.into())],
             trunks: trunks.map(Some),

@@ -12,8 +12,12 @@ use super::session::refreshes;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::ListenIndex;
+use crate::ids::TrunkIndex;
+use crate::limits::DIALOG_LEN_MAX;
+use crate::sip::call::Call;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
+use crate::sip::dialog::Record;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
@@ -23,6 +27,10 @@ use crate::sip::slab::Id;
 use crate::sip::uri::Host;
 use crate::sip::uri::Uri;
 use crate::span::Span;
+
+/// The first port that a URI may name: below are the well-known ones of others, whom nobody is to
+/// have the box write to.
+const PORT_MIN: u16 = 1024;
 
 /// The parameter of our Record-Route URIs that carries the cookie.
 pub(super) const COOKIE_PARAM: &[u8] = b"tl";
@@ -40,8 +48,8 @@ pub(super) struct InDialog {
 
 impl Proxy {
     /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
-    /// The cookie is no secret to the parties and to whoever they show it: where the call is
-    /// known, `source` must be an address of the party's own trunk.
+    /// The cookie is no secret to the parties and to whoever they show it: `source` must be an
+    /// address of the party's own trunk.
     ///
     /// RFC 3261 §12.1.2: a UAS of RFC 2543 may have sent no tag. The cookie is good for this Call-ID
     /// and the caller's tag alone, so that a request without a To tag is within its dialog too, as
@@ -61,16 +69,10 @@ impl Proxy {
         // We record two values where the two sides differ, and take both away again.
         let second = routes.next().and_then(|uri| cookie_of(message, uri));
         let routes = if second == Some(cookie) { 2 } else { 1 };
-        let call = self
-            .find_call(message, from, sides)
-            .and_then(|id| self.calls.get(id));
-        if call.is_none() && message.to_tag().is_none() {
+        self.dial.trunk_with(sides.trunks[from as usize], source)?;
+        if message.to_tag().is_none() {
             // Who once had a call would otherwise begin others past every route.
-            return None;
-        }
-        let known = call.and_then(|call| call.trunks[from as usize]);
-        if known.is_some_and(|known| !self.dial.belongs(known, source)) {
-            return None;
+            self.find_call(message, from, sides)?;
         }
         Some(InDialog {
             sides,
@@ -79,14 +81,14 @@ impl Proxy {
         })
     }
 
-    /// The sides of the dialog that a request makes on its way between these listens. It passes
-    /// the box for the first time, or once more than its Record-Routes of ours say (RFC 3261
-    /// §6, a spiral).
+    /// The sides of the dialog that a request makes on its way between these listens and trunks. It
+    /// passes the box for the first time, or once more than its Record-Routes of ours say
+    /// (RFC 3261 §6, a spiral).
     pub(super) fn sides_of(
         &self,
         message: &Message<'_>,
-        caller: ListenIndex,
-        callee: ListenIndex,
+        [caller, callee]: [ListenIndex; 2],
+        trunks: [TrunkIndex; 2],
     ) -> Sides {
         let tag = message.from_tag().unwrap_or_default();
         let mut values = message.record_routes().map_while(Result::ok);
@@ -98,13 +100,16 @@ impl Proxy {
             caller,
             callee,
             pass: last.map_or(0, |last| last.pass.saturating_add(1)),
+            boot: self.identity.boot(),
+            trunks: trunks.map(|trunk| self.dial.tag(trunk)),
         }
     }
 
     /// Where an in-dialog request goes (RFC 3261 §16.4, §16.12), once our Route values are
-    /// gone: the next Route value, else the Request-URI. Where that is a name, or an address
-    /// of no trunk or that our listen on that side cannot reach, it is where the other party's messages come from: nobody uses the box to
-    /// send to whom they like.
+    /// gone: the next Route value, else the Request-URI, if that is an address of the other party's
+    /// trunk, or the one that this party itself has given. Nobody uses the box to send to whom
+    /// they like: else it goes to where the party's messages come from, or where nothing is known
+    /// of the call, as after a restart, to the first target of its trunk.
     pub(super) fn way_in_dialog(
         &self,
         message: &Message<'_>,
@@ -116,11 +121,21 @@ impl Proxy {
             None => message.request_uri()?,
         };
         let uri = Uri::read(message.bytes(), uri).ok()?;
-        let listen = dialog.from.other().listen(dialog.sides);
+        let to = dialog.from.other();
+        let listen = to.listen(dialog.sides);
+        let trunk = dialog.sides.trunks[to as usize];
         let call = call.and_then(|id| self.calls.get(id));
-        let last = call.and_then(|call| call.parties[dialog.from.other() as usize]);
+        let named = self.named_hop(&uri, listen).filter(|hop| {
+            self.dial.trunk_with(trunk, hop.ip()).is_some()
+                || call.is_some_and(|call| self.has_given(call, to, hop.ip()))
+        });
+        let last = call.and_then(|call| call.parties[to as usize]);
+        let first = || {
+            let first = self.dial.first_target(trunk);
+            first.filter(|first| self.is_reachable(first.ip(), listen))
+        };
         Some(Way {
-            to: self.next_hop(&uri, listen, last.map(Endpoint::addr))?,
+            to: named.or(last.map(Endpoint::addr)).or_else(first)?,
             listen,
             routes: dialog.routes,
             our_host: None,
@@ -128,22 +143,32 @@ impl Proxy {
         })
     }
 
-    /// The address of the next hop of a dialog, which `uri` names. Where that is a name, or an
-    /// address of no trunk or that our listen on that side cannot reach, it is `last`, where the
-    /// party's messages came from last.
-    pub(super) fn next_hop(
-        &self,
-        uri: &Uri,
-        listen: ListenIndex,
-        last: Option<SocketAddr>,
-    ) -> Option<SocketAddr> {
-        let ours = self.listens[usize::from(listen.0)].address;
-        let reachable =
-            |host: &IpAddr| host.is_ipv4() == ours.is_ipv4() && self.dial.trunk_of(*host).is_some();
-        match uri.host.and_then(Host::address).filter(reachable) {
-            Some(host) => Some(SocketAddr::new(host, uri.port.unwrap_or(5060))),
-            None => last,
+    /// The address that a URI names as next hop; `None` where it has a name instead, one that the
+    /// listen does not reach, or a port at which no SIP is spoken.
+    pub(super) fn named_hop(&self, uri: &Uri, listen: ListenIndex) -> Option<SocketAddr> {
+        let host = uri.host.and_then(Host::address)?;
+        let port = uri.port.unwrap_or(5060);
+        let usable = port >= PORT_MIN && self.is_reachable(host, listen);
+        usable.then(|| SocketAddr::new(host, port))
+    }
+
+    fn is_reachable(&self, host: IpAddr, listen: ListenIndex) -> bool {
+        host.is_ipv4() == self.listens[usize::from(listen.0)].address.is_ipv4()
+    }
+
+    /// True where `party` itself is to be reached by way of `host`, and that is an address of a
+    /// trunk: its Contact or Record-Route said so. Of a call that was taken up again the other party
+    /// may have said it.
+    fn has_given(&self, call: &Call, party: Party, host: IpAddr) -> bool {
+        if call.is_adopted || self.dial.trunk_of(host).is_none() {
+            return false;
         }
+        let mut room = [0; DIALOG_LEN_MAX];
+        let text = call.text.as_ref();
+        let record = text.and_then(|text| Record::read(self.texts.read(text, &mut room)));
+        let hop = record.and_then(|record| record.next_hop(party));
+        let uri = hop.and_then(|hop| Uri::read(hop, Span::new(0, hop.len())).ok());
+        uri.and_then(|uri| uri.host?.address()) == Some(host)
     }
 
     /// Sends a request of a dialog on; the error is the status of the answer.

@@ -203,7 +203,8 @@ impl Proxy {
         self.splices.clear();
         let way = self.way_to(message, target, breadth)?;
         if makes_dialogs(message.method()) {
-            let sides = self.sides_of(message, arrival.listen, way.listen);
+            let trunks = [caller, target.trunk];
+            let sides = self.sides_of(message, [arrival.listen, way.listen], trunks);
             self.record_route(message, sides).map_err(unedited_status)?;
         }
         if message.method() != Method::Invite {

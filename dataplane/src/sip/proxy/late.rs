@@ -98,7 +98,7 @@ impl Proxy {
     }
 
     /// Sends an ACK or a BYE in the dialog of a 2xx as the caller would; where it went: to `hop`,
-    /// where its INVITE went, unless the dialog names an address of a trunk. Who says that it
+    /// where its INVITE went, unless the dialog names an address of the same trunk. Who says that it
     /// sent the 2xx proves nothing.
     fn send_as_caller(
         &mut self,
@@ -127,8 +127,10 @@ impl Proxy {
         };
         let uri = request.next_hop();
         let uri = Uri::read(uri, Span::new(0, uri.len())).ok();
-        let to = uri.and_then(|uri| self.next_hop(&uri, listen, None));
-        let to = to.unwrap_or(hop);
+        let named = uri.and_then(|uri| self.named_hop(&uri, listen));
+        let trunk = self.dial.trunk_of(hop.ip());
+        let named = named.filter(|to| self.dial.trunk_of(to.ip()) == trunk);
+        let to = named.unwrap_or(hop);
         let len = request.write(step.effects.room()).ok()?;
         step.effects.send(len, to, listen);
         Some(to)

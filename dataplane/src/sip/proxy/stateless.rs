@@ -93,16 +93,14 @@ impl Proxy {
         let next = message.routes().nth(routes).and_then(Result::ok);
         let next = next.and_then(|next| Uri::read(message.bytes(), next.address.uri).ok());
         let uri = next.as_ref().unwrap_or(uri);
-        let host = uri.host.and_then(Host::address)?;
-        let index = self.dial.trunk_of(host)?;
+        let index = self.dial.trunk_of(uri.host.and_then(Host::address)?)?;
         let allowed = match route {
             Some(route) => route.to.iter().any(|choice| choice.trunk == index),
             None => message.to_tag().is_some(),
         };
         let listen = self.dial.trunk(index)?.listen;
-        let ours = self.listens[usize::from(listen.0)].address;
-        let reachable = ours.is_ipv4() == host.is_ipv4() && self.our_host(uri).is_none();
-        (allowed && reachable).then(|| (SocketAddr::new(host, uri.port.unwrap_or(5060)), listen))
+        let hop = self.named_hop(uri, listen)?;
+        (allowed && self.our_host(uri).is_none()).then_some((hop, listen))
     }
 
     /// Sends a request on without state.

@@ -89,7 +89,13 @@ impl Agent {
     pub(super) fn ask_forged(&mut self, now: Tick, out: &mut Vec<Packet>) -> Result<(), String> {
         let at = host(self.who.next.ip());
         // The two listens are as they should be; only who has the key knows the rest.
-        let cookie = base32([&[0, 1, 0][..], &self.random.next().to_be_bytes()[..7]].concat());
+        let cookie = base32(
+            [
+                &[0, 1, 0, 7, 0, 0, 0, 0][..],
+                &self.random.next().to_be_bytes()[..7],
+            ]
+            .concat(),
+        );
         let mut dialog = Dialog::new(self.tag.clone(), "b0", 1);
         dialog.routes.push(format!("<sip:{at};lr;tl={cookie}>"));
         dialog.target = self.number_called();

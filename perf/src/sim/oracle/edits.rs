@@ -163,7 +163,7 @@ fn record_routes(
         let last = number + 1 == added;
         let listen = site.listen(if last { side ^ 1 } else { side });
         let cookie = param(bracketed(route), "tl").unwrap_or_default();
-        if *route != format!("<sip:{};lr;tl={cookie}>", host(listen.ip())) || cookie.len() != 16 {
+        if *route != format!("<sip:{};lr;tl={cookie}>", host(listen.ip())) || cookie.len() != 24 {
             return fault();
         }
     }
