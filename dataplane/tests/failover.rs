@@ -210,7 +210,7 @@ fn unreachable(bench: &mut Bench, last: u8, sent: &str) -> Vec<bench::Left> {
     );
     let (method, quoted) = read_quote(sent.as_bytes()).unwrap();
     let what = Undelivered {
-        id: identity.read_branch(quoted).unwrap().id,
+        branch: identity.read_branch(quoted).unwrap(),
         method,
         destination: host(last),
         why: Why::Unreachable,

@@ -299,7 +299,7 @@ fn quoted(sent: &str, destination: SocketAddr, why: Why) -> Undelivered {
     let identity = Identity::new(WorkerId(0), settings.boot, settings.secrets, Vec::new());
     let (method, branch) = read_quote(&sent.as_bytes()[..sent.len().min(520)]).unwrap();
     Undelivered {
-        id: identity.read_branch(branch).unwrap().id,
+        branch: identity.read_branch(branch).unwrap(),
         method,
         destination,
         why,

@@ -334,10 +334,20 @@ fn answers(message: &str, request: &[u8], answer: &str) {
     }
 }
 
+/// The INVITE that a response repeats (RFC 3261 §8.2.6.2).
+fn asked(response: &Message<'_>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (cseq, ..) = response.cseq();
+    let tag = response.from_tag().map_or(String::new(), text);
+    invite(&text(response.call_id()), "")
+        .replace(";tag=caller", &format!(";tag={tag}"))
+        .replace("CSeq: 1 ", &format!("CSeq: {cseq} "))
+}
+
 /// The response comes back to a request that passed: it has that one's Vias, and all else of its
 /// own.
 fn returned(bench: &mut Bench, name: &str, bytes: &[u8]) {
-    let left = heard(bench, 0, invite("torture", "").as_bytes());
+    let left = heard(bench, 0, asked(&Message::scan(bytes).unwrap()).as_bytes());
     let callee = bench.lab.peer(1);
     let sent = left.iter().find(|left| left.destination == callee).unwrap();
     let vias: Vec<u8> = {

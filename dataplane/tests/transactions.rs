@@ -18,11 +18,16 @@ use bench::request;
 use bench::sdp;
 use std::net::SocketAddr;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::settings::DialRoute;
+use trunkline_dataplane::sip::identity::Identity;
+use trunkline_dataplane::sip::method::Method;
 use trunkline_dataplane::sip::transaction::CLIENT_LEN;
 use trunkline_dataplane::sip::transaction::SERVER_LEN;
+use trunkline_dataplane::sip::undelivered::Undelivered;
+use trunkline_dataplane::sip::undelivered::Why;
 
 fn message(call_id: &str) -> String {
     request("MESSAGE", call_id, "1", "m1", "", "")
@@ -264,4 +269,56 @@ fn the_refusal_of_another_trunks_request_is_nobody_elses() {
     let refused = bench.say(0, RIVAL, bench::ACCESS, &invite("refused", &nowhere));
     assert_eq!(status(&refused[0].text()), "488");
     to_callee(&bench.caller(0, &invite("refused", &sdp(CALLER_MEDIA))));
+}
+
+#[test]
+fn what_does_not_repeat_its_request_is_no_response_to_it() {
+    // RFC 3261 §8.2.6.2. Whoever has a branch of ours may write below it what he likes.
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &invite("asked", "")));
+    let rings = answer(&sent, "180 Ringing", CONTACT, "");
+    for (nth, (is, other)) in [
+        ("Call-ID: asked", "Call-ID: other"),
+        (";tag=caller", ";tag=other"),
+        ("CSeq: 1 INVITE", "CSeq: 2 INVITE"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let forged = rings.replacen(is, other, 1);
+        assert_ne!(forged, rings);
+        assert!(bench.callee(0, &forged).is_empty(), "{other}");
+        assert_eq!(bench.count(Counter::SipStrayResponse), nth as u64 + 1);
+    }
+    assert_eq!(status(&to_caller(&bench.callee(0, &rings))), "180");
+}
+
+#[test]
+fn a_branch_of_an_earlier_tenant_of_the_slot_is_nobodys() {
+    // A slot has had as many tenants as there are generations: all but the loop hash is the same.
+    let mut bench = Bench::new(1);
+    let sent = to_callee(&bench.caller(0, &invite("new", "")));
+    let settings = lab::settings(1);
+    let listens = lab::LISTENS.to_vec();
+    let identity = Identity::new(WorkerId(0), settings.boot, settings.secrets, listens);
+    let branch = bench::branch(&sent);
+    let mut old = identity.read_branch(branch.as_bytes()).unwrap();
+    old.loop_hash ^= 1;
+    let text = identity.branch(old.kind, old.id, old.loop_hash);
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let late = answer(&sent, "486 Busy Here", "", "").replacen(&branch, &text, 1);
+    assert!(bench.callee(0, &late).is_empty());
+    assert_eq!(bench.count(Counter::SipStrayResponse), 1);
+    // Nor does ICMP end the one for the other.
+    let what = Undelivered {
+        branch: old,
+        method: Method::Invite,
+        destination: bench::CALLEE,
+        why: Why::Unreachable,
+    };
+    assert!(bench.posts[0].mail.post_undelivered(what));
+    bench.left.clear();
+    bench.turn();
+    assert!(bench.left.is_empty());
+    assert_eq!(bench.count(Counter::IcmpLate), 1);
 }

@@ -80,7 +80,7 @@ impl Kernel {
             return Err(Count::IcmpUnidentified);
         }
         let undelivered = Undelivered {
-            id: branch.id,
+            branch,
             method,
             destination: error.destination,
             why,

@@ -9,10 +9,10 @@
 use std::net::SocketAddr;
 
 use super::header::HeaderName;
+use super::identity::Branch;
 use super::method::Method;
 use super::scan;
 use super::scan::Start;
-use super::slab::Id;
 use super::via::Via;
 
 /// Why a request was not delivered.
@@ -28,8 +28,8 @@ pub enum Why {
 /// A request that was not delivered, as its quoted branch names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undelivered {
-    /// The client transaction that the branch names.
-    pub id: Id,
+    /// Our branch, which names the client transaction.
+    pub branch: Branch,
     /// The method in the start line: an INVITE shares its branch with its CANCEL and its ACK.
     pub method: Method,
     /// Where the datagram was going.

@@ -201,7 +201,7 @@ impl Boxed {
         let post = self.posts.get_mut(usize::from(branch.worker.0));
         if let Some(post) = post.filter(|_| branch.kind == Kind::Stateful) {
             self.is_touched |= post.mail.post_undelivered(Undelivered {
-                id: branch.id,
+                branch,
                 method,
                 destination,
                 why: Why::Unreachable,

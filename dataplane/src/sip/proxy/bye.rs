@@ -24,7 +24,6 @@ use crate::sip::endpoint::Endpoint;
 use crate::sip::identity::Kind;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
-use crate::sip::transaction::Client;
 use crate::sip::uri::Uri;
 use crate::span::Span;
 
@@ -103,11 +102,9 @@ impl Proxy {
         else {
             return Ok(None);
         };
-        let kept = self.kept.put(&room[..len]).ok_or(NoRoom)?;
-        let client = Client::new(Method::Bye, destination.into(), listen, kept, step.now);
-        self.clients.insert(client);
-        self.arm_client(client_id);
-        Ok(Some(client_id))
+        let bye = &room[..len];
+        let client = self.open_own(Method::Bye, bye, destination, listen, step.now);
+        client.map(Some).ok_or(NoRoom)
     }
 
     /// Writes it: its length, where it goes, and from which listen.

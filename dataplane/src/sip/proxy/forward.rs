@@ -26,6 +26,7 @@ use crate::sip::slab::Id;
 use crate::sip::strict;
 use crate::sip::transaction::Branches;
 use crate::sip::transaction::Client;
+use crate::sip::transaction::Marks;
 use crate::sip::transaction::Server;
 use crate::span::Span;
 use crate::text::Text;
@@ -253,7 +254,12 @@ impl Proxy {
             return Err(503);
         };
         step.effects.send(len, way.to, way.listen);
-        let mut client = Client::new(message.method(), way.to.into(), way.listen, kept, step.now);
+        let marks = Marks {
+            loop_hash,
+            echo: self.echo(message),
+        };
+        let (to, listen) = (way.to.into(), way.listen);
+        let mut client = Client::new(message.method(), marks, to, listen, kept, step.now);
         client.server = Some(server);
         client.sender = sender;
         // There is room: it was looked at above.

@@ -140,7 +140,7 @@ impl Proxy {
         let Some(invite) = self.clients.get(id) else {
             return;
         };
-        let (to, listen) = (invite.destination, invite.listen);
+        let (to, listen, marks) = (invite.destination, invite.listen, invite.marks);
         let Some(kept) = invite.message.as_ref() else {
             return;
         };
@@ -155,7 +155,7 @@ impl Proxy {
             step.counters.count(Counter::KeptExhausted);
             return;
         };
-        let client = Client::new(Method::Cancel, to, listen, kept, step.now);
+        let client = Client::new(Method::Cancel, marks, to, listen, kept, step.now);
         let Some(cancel) = self.clients.insert(client) else {
             return;
         };

@@ -15,7 +15,6 @@ use crate::sip::identity::Kind;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
-use crate::sip::transaction::Client;
 use crate::sip::transaction::Late;
 use crate::sip::uac::InDialog;
 use crate::sip::uac::ROUTES_MAX;
@@ -79,13 +78,13 @@ impl Proxy {
         let Some(to) = self.send_as_caller(message, bye, listen, hop, step) else {
             return;
         };
-        let Some(kept) = step.effects.last().and_then(|bye| self.kept.put(bye)) else {
+        let sent = step.effects.last();
+        if sent
+            .and_then(|bye| self.open_own(Method::Bye, bye, to, listen, step.now))
+            .is_none()
+        {
             step.counters.count(Counter::KeptExhausted);
             return;
-        };
-        let bye = Client::new(Method::Bye, to.into(), listen, kept, step.now);
-        if let Some(id) = self.clients.insert(bye) {
-            self.arm_client(id);
         }
         step.counters.count(Counter::LateAnswersEnded);
         self.note_late(client_id, Late::Ended);

@@ -10,6 +10,7 @@ use crate::sip::call::Call;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
 use crate::sip::edit;
+use crate::sip::identity::Branch;
 use crate::sip::identity::Kind;
 use crate::sip::identity::NotOurs;
 use crate::sip::message::Message;
@@ -36,20 +37,26 @@ impl Proxy {
     ) -> Counter {
         let via = message.via();
         let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
-        let id = match self.identity.read_branch(branch) {
+        let branch = match self.identity.read_branch(branch) {
             Ok(branch) if branch.kind == Kind::Stateless => {
                 return self.stateless_response(message, branch, step);
             }
-            Ok(branch) => branch.id,
+            Ok(branch) => branch,
             Err(NotOurs::Forged) => return Counter::SipBranchForged,
             Err(NotOurs::Stale) => return Counter::SipBranchStale,
         };
-        let Some(id) = self.client_of(id, message.method()) else {
+        let Some(id) = self.client_of(branch, message.method()) else {
             return Counter::SipStrayResponse;
         };
+        let echo = self.echo(message);
         let Some(client) = self.clients.get_mut(id) else {
             return Counter::SipStrayResponse;
         };
+        // RFC 3261 §8.2.6.2: it repeats Call-ID, From and CSeq. What does not would speak of another
+        // call than its branch.
+        if client.marks.echo != echo {
+            return Counter::SipStrayResponse;
+        }
         // RFC 3261 §18.1.2: a response whose top Via is not as we wrote it is not for us.
         let sent_by = self.listens[usize::from(client.listen.0)].advertised;
         if via.port.unwrap_or(5060) != sent_by.port()
@@ -93,10 +100,13 @@ impl Proxy {
 
     /// The client transaction that a response to `method` is for: an INVITE and its CANCEL
     /// share a branch and are told apart by CSeq's method (RFC 3261 §17.1.3).
-    pub(super) fn client_of(&self, id: Id, method: Method) -> Option<Id> {
-        let client = self.clients.get(id)?;
+    pub(super) fn client_of(&self, branch: Branch, method: Method) -> Option<Id> {
+        let client = self.clients.get(branch.id)?;
+        if client.marks.loop_hash != branch.loop_hash {
+            return None;
+        }
         match (client.cancel, method) {
-            _ if client.method == method => Some(id),
+            _ if client.method == method => Some(branch.id),
             (Cancel::Sent(cancel), Method::Cancel) => Some(cancel),
             _ => None,
         }

@@ -1,11 +1,18 @@
 //! The tables of transactions: by which key a request finds its own, and how one is taken out.
 
+use std::net::SocketAddr;
+
 use super::Proxy;
 use crate::frame::Kept;
+use crate::ids::ListenIndex;
 use crate::ids::TrunkIndex;
 use crate::sip::message::Message;
+use crate::sip::method::Method;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Branches;
+use crate::sip::transaction::Client;
+use crate::sip::transaction::Marks;
+use crate::tick::Tick;
 
 impl Proxy {
     /// The key of the server transaction of a request from `trunk` (RFC 3261 §17.2.3). ACK and
@@ -51,6 +58,36 @@ impl Proxy {
             message.text(via.value),
             method,
         ])
+    }
+
+    /// What a request and its responses have in common, see [`Marks::echo`].
+    #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
+    pub(super) fn echo(&self, message: &Message<'_>) -> u32 {
+        let (cseq, ..) = message.cseq();
+        let from_tag = message.from_tag().unwrap_or_default();
+        let parts = [b"echo", message.call_id(), from_tag, &cseq.to_be_bytes()];
+        self.identity.hash(&parts) as u32
+    }
+
+    /// A client transaction for a request of our own, whose branch names the vacant one; `None`
+    /// where there is no room. Its response ends here.
+    pub(super) fn open_own(
+        &mut self,
+        method: Method,
+        request: &[u8],
+        to: SocketAddr,
+        listen: ListenIndex,
+        now: Tick,
+    ) -> Option<Id> {
+        let marks = Marks {
+            loop_hash: 0,
+            echo: Message::scan(request).map_or(0, |message| self.echo(&message)),
+        };
+        let kept = self.kept.put(request)?;
+        let client = Client::new(method, marks, to.into(), listen, kept, now);
+        let id = self.clients.insert(client)?;
+        self.arm_client(id);
+        Some(id)
     }
 
     /// Ends a client transaction.

@@ -38,7 +38,7 @@ impl Proxy {
     /// The transaction whose request this is, if it went there and nothing was heard yet: who
     /// has answered an INVITE has it (RFC 3261 §17.1.1.2 figure 5).
     fn waiting_client(&self, what: &Undelivered) -> Option<Id> {
-        let id = self.client_of(what.id, what.method)?;
+        let id = self.client_of(what.branch, what.method)?;
         let client = self.clients.get(id)?;
         let waits = match client.method {
             Method::Invite => client.state == ClientState::Calling,

@@ -95,11 +95,23 @@ enum Haste {
     Overdue,
 }
 
+/// What tells the responses to a request from those to others, beside the branch: a branch comes
+/// again when its slot's generations are used up, and who has one can write what he likes below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The loop hash in the branch.
+    pub loop_hash: u32,
+    /// A hash of what a response repeats (RFC 3261 §8.2.6.2): Call-ID, From tag, CSeq number.
+    pub echo: u32,
+}
+
 /// A request that we sent on.
 #[derive(Debug)]
 pub struct Client {
     /// The request's method.
     pub method: Method,
+    /// By which its responses are known.
+    pub marks: Marks,
     /// Where it stands.
     pub state: ClientState,
     /// Where it was sent.
@@ -129,6 +141,7 @@ impl Client {
     #[must_use]
     pub fn new(
         method: Method,
+        marks: Marks,
         destination: Endpoint,
         listen: ListenIndex,
         message: Kept,
@@ -140,6 +153,7 @@ impl Client {
         timers.end_in(T1_64_MS, now);
         Client {
             method,
+            marks,
             state: ClientState::Calling,
             destination,
             listen,
@@ -305,7 +319,8 @@ mod tests {
     fn client(method: Method) -> Client {
         let message = KeptSlab::new(KeptConfig::new(1, 0)).put(b"INVITE").unwrap();
         let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
-        Client::new(method, peer.into(), ListenIndex(0), message, Tick(0))
+        let marks = Marks::default();
+        Client::new(method, marks, peer.into(), ListenIndex(0), message, Tick(0))
     }
 
     /// Every moment in ms at which something is sent again, and what ends it when.

@@ -13,6 +13,7 @@ pub use client::ClientState;
 pub use client::Fired as ClientFired;
 pub use client::Heard;
 pub use client::Late;
+pub use client::Marks;
 pub use server::Branches;
 pub use server::Fired as ServerFired;
 pub use server::Server;
