@@ -1,3 +1,6 @@
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+
 use proptest::prelude::*;
 use sdp_types::Session as Oracle;
 

@@ -416,6 +416,9 @@ pub fn add_to_tag(message: &Message<'_>, splices: &mut Splices, tag: &[u8]) -> R
 /// The end of the Via lines that follow the top one without another line between.
 fn below_vias(message: &Message<'_>) -> u16 {
     let top = message.via_line();
+    if message.list_end(HeaderName::Via) == top.end {
+        return top.end;
+    }
     let vias = message
         .headers_from(top.end)
         .take_while(|header| header.kind == HeaderName::Via);

@@ -38,9 +38,6 @@ pub enum HeaderName {
     Supported,
     SessionExpires,
     MinSe,
-    Authorization,
-    ProxyAuthorization,
-    Expires,
     Timestamp,
     // The last one, see `HeaderName::COUNT`.
     Other,
@@ -85,7 +82,6 @@ impl HeaderName {
             7 if is(b"Call-ID") => HeaderName::CallId,
             7 if is(b"Contact") => HeaderName::Contact,
             7 if is(b"Require") => HeaderName::Require,
-            7 if is(b"Expires") => HeaderName::Expires,
             9 if is(b"Supported") => HeaderName::Supported,
             9 if is(b"Timestamp") => HeaderName::Timestamp,
             11 if is(b"Max-Breadth") => HeaderName::MaxBreadth,
@@ -93,11 +89,9 @@ impl HeaderName {
             12 if is(b"Content-Type") => HeaderName::ContentType,
             12 if is(b"Record-Route") => HeaderName::RecordRoute,
             13 if is(b"Proxy-Require") => HeaderName::ProxyRequire,
-            13 if is(b"Authorization") => HeaderName::Authorization,
             14 if is(b"Content-Length") => HeaderName::ContentLength,
             15 if is(b"Session-Expires") => HeaderName::SessionExpires,
             16 if is(b"Content-Encoding") => HeaderName::ContentEncoding,
-            19 if is(b"Proxy-Authorization") => HeaderName::ProxyAuthorization,
             19 if is(b"Content-Disposition") => HeaderName::ContentDisposition,
             _ => HeaderName::Other,
         }
@@ -106,7 +100,7 @@ impl HeaderName {
     /// The header field whose name `line` starts with, spelled as the RFCs spell it and
     /// followed by a colon, and the name's length. Nearly every line that comes is spelled
     /// so, and comparing a few words is cheaper than walking through the name.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn spelled(line: &[u8]) -> Option<(HeaderName, usize)> {
         let found = match line.first()? {
             b'V' if line.starts_with(b"Via:") => (HeaderName::Via, 3),

@@ -22,6 +22,7 @@ use super::malformed::Malformed;
 use super::method::Method;
 use super::scan;
 use super::scan::Header;
+use super::scan::LineEnds;
 use super::scan::Start;
 use super::via::Via;
 use crate::span::MESSAGE_LEN_MAX;
@@ -41,7 +42,8 @@ pub struct Message<'m> {
     cseq: Cseq,
     max_forwards: Option<u8>,
     /// The first values of Route: all that there are, for most requests of a dialog.
-    first_routes: [Option<ListValue>; fields::ROUTES_READ],
+    first_routes: [ListValue; fields::ROUTES_READ],
+    first_route_count: u8,
 }
 
 impl<'m> Message<'m> {
@@ -65,10 +67,11 @@ impl<'m> Message<'m> {
         if scan::is_keepalive(bytes) {
             return Err(Malformed::Empty);
         }
-        let (start, headers_at) = scan::start_line(bytes)?;
+        let mut ends = LineEnds::new(bytes, 0);
+        let (start, headers_at) = scan::start_line(bytes, &mut ends)?;
         let mut fields = Fields::default();
         let mut at = headers_at;
-        while let Some(header) = scan::next_header(bytes, at)? {
+        while let Some(header) = scan::header(bytes, at, &mut ends)? {
             fields.note(header)?;
             at = header.line.end.into();
         }
@@ -155,10 +158,11 @@ impl<'m> Message<'m> {
         if let Some(next) = self.via.next {
             return from_next(next, self.via_line().end);
         }
-        let below = self.headers_in(HeaderName::Via).nth(1);
-        below.map_or(Ok(None), |header| {
-            from_next(header.value.start, header.value.end)
-        })
+        let below = self.fields.second(HeaderName::Via);
+        if below.line.is_empty() {
+            return Ok(None);
+        }
+        from_next(below.value.start, below.value.end)
     }
 
     /// The values of Via from the top one down, across lines and commas, up to one that cannot
@@ -322,6 +326,11 @@ impl<'m> Message<'m> {
         self.fields.get(kind)
     }
 
+    /// The end of the last line of a list, which is Via, Route or Record-Route.
+    pub(crate) fn list_end(&self, list: HeaderName) -> u16 {
+        self.fields.lines(list).end
+    }
+
     /// The header fields of a list, which is Via, Route or Record-Route.
     pub(crate) fn headers_in(&self, list: HeaderName) -> impl Iterator<Item = Header> + use<'m> {
         let headers = Headers::new(self.bytes, self.fields.lines(list));
@@ -330,18 +339,17 @@ impl<'m> Message<'m> {
 
     /// The values of Route in order, across lines and commas.
     #[must_use]
-    pub fn routes(&self) -> List<'m> {
-        self.list(HeaderName::Route).with_known(self.first_routes)
+    pub fn routes(&self) -> List<'_> {
+        let known = self.first_routes.get(..self.first_route_count.into());
+        self.fields
+            .list(self.bytes, HeaderName::Route)
+            .with_known(known.unwrap_or(&[]))
     }
 
     /// The values of Record-Route in order, across lines and commas.
     #[must_use]
     pub fn record_routes(&self) -> List<'m> {
-        self.list(HeaderName::RecordRoute)
-    }
-
-    fn list(&self, kind: HeaderName) -> List<'m> {
-        List::new(self.bytes, kind, self.fields.lines(kind))
+        self.fields.list(self.bytes, HeaderName::RecordRoute)
     }
 }
 

@@ -131,24 +131,19 @@ pub(crate) const fn is(byte: u8, class: u8) -> bool {
     CLASSES[byte as usize] & class != 0
 }
 
-/// The first place from `from` whose byte is not of the class, at most `end`.
+/// The first place from `from` whose byte is not of the class, at most `end`. Letters, digits,
+/// `-` and `.` are of every class but [`SPACE`], which this does not look for.
 #[inline]
 pub(crate) fn class_end(bytes: &[u8], from: usize, end: usize, class: u8) -> usize {
-    let run = bytes.get(from..end).unwrap_or(&[]);
-    let mut rest = run;
-    // Four at a time: most of what a scan costs is walking through tokens and URIs.
-    while let Some(([a, b, c, d], after)) = rest.split_first_chunk::<4>() {
-        let of = |byte: &u8| CLASSES[usize::from(*byte)];
-        if of(a) & of(b) & of(c) & of(d) & class == 0 {
-            break;
+    debug_assert!(class & SPACE == 0);
+    let mut at = from;
+    loop {
+        at = sixteen::find(bytes, at, end, sixteen::not_in_word);
+        if at >= end || !is(byte_at(bytes, at), class) {
+            return at;
         }
-        rest = after;
+        at += 1;
     }
-    let tail = rest
-        .iter()
-        .position(|byte| !is(*byte, class))
-        .unwrap_or(rest.len());
-    from + run.len() - rest.len() + tail
 }
 
 /// Whether a byte is white space.
@@ -164,6 +159,9 @@ pub(crate) fn token_end(bytes: &[u8], from: usize) -> usize {
 /// The first byte from `from` that is no white space, at most `end`.
 #[inline]
 pub(crate) fn skip_space(bytes: &[u8], from: usize, end: usize) -> usize {
+    if byte_at(bytes, from) > b' ' {
+        return from;
+    }
     let mut at = from;
     while at < end && is_space(byte_at(bytes, at)) {
         at += 1;
@@ -189,19 +187,20 @@ pub(crate) fn is_name(name: &[u8], known: &[u8]) -> bool {
 
 /// The number that `digits` spell; `None` where there is another byte, no digit, or more
 /// than `max`. Leading zeros are taken: `Max-Forwards: 0068`.
+#[inline]
 pub(crate) fn number(digits: &[u8], max: u32) -> Option<u32> {
     if digits.is_empty() {
         return None;
     }
-    let mut number = 0_u32;
+    let mut number = 0_u64;
     for digit in digits {
         let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
+        if digit > 9 || number > u64::from(max) {
             return None;
         }
-        number = number.checked_mul(10)?.checked_add(u32::from(digit))?;
+        number = number * 10 + u64::from(digit);
     }
-    (number <= max).then_some(number)
+    u32::try_from(number).ok().filter(|number| *number <= max)
 }
 
 /// A number that fits 16 bits: a UDP port, for one.
@@ -209,23 +208,64 @@ pub(crate) fn number16(digits: &[u8]) -> Option<u16> {
     number(digits, u32::from(u16::MAX)).and_then(|number| u16::try_from(number).ok())
 }
 
-/// The index of the CR of the next CRLF, and the byte after its LF. There must be one:
-/// the shortest that can follow is the empty line that ends the headers.
-#[inline]
-fn line_end(bytes: &[u8], from: usize) -> Result<(usize, u8), Malformed> {
-    let mut at = from;
-    loop {
-        at = sixteen::find(bytes, at, bytes.len(), sixteen::controls);
-        if let Some([b'\r', b'\n', next]) = bytes.get(at..at + 3) {
-            return Ok((at, *next));
+/// Finds the line ends of a message, one after the other, sixty-four bytes at a time.
+#[derive(Debug)]
+pub(crate) struct LineEnds<'m> {
+    bytes: &'m [u8],
+    /// Where the bytes begin that `marks` are of.
+    marked_at: usize,
+    /// The control characters among them that have not been looked at.
+    marks: u64,
+}
+
+impl<'m> LineEnds<'m> {
+    /// Those from `at` on.
+    #[inline]
+    pub(crate) fn new(bytes: &'m [u8], at: usize) -> LineEnds<'m> {
+        LineEnds {
+            bytes,
+            marked_at: at,
+            marks: sixteen::controls_from(bytes, at),
         }
-        match bytes.get(at..).unwrap_or(&[]) {
-            [b'\r', b'\n'] | [b'\r'] | [] => return Err(Malformed::Unended),
-            // RFC 3261 §25.1: the one place for a NUL is a quoted-pair.
-            [0, ..] if at > from && byte_at(bytes, at - 1) == b'\\' => at += 1,
-            [b'\r' | b'\n' | 0, ..] => return Err(Malformed::LineEnd),
-            _ => at += 1,
+    }
+
+    /// The index of the CR of the first CRLF from `from` on. Something must follow it: the
+    /// shortest that can is the empty line that ends the headers. Where the last one was found
+    /// is before `from`.
+    #[inline(always)]
+    fn next(&mut self, from: usize) -> Result<usize, Malformed> {
+        loop {
+            while self.marks == 0 {
+                self.marked_at += 64;
+                if self.marked_at >= self.bytes.len() {
+                    return Err(Malformed::Unended);
+                }
+                self.marks = sixteen::controls_from(self.bytes, self.marked_at);
+            }
+            let mark = self.marks.trailing_zeros();
+            let at = self.marked_at + mark as usize;
+            if at >= from && matches!(self.bytes.get(at..at + 3), Some([b'\r', b'\n', _])) {
+                self.marks &= !(0b11 << mark);
+                return Ok(at);
+            }
+            self.marks &= self.marks - 1;
+            if at >= from {
+                pass(self.bytes, at, from)?;
+            }
         }
+    }
+}
+
+/// Whether the control character at `at` ends no line and may stand in one, which starts before
+/// `from`.
+#[cold]
+fn pass(bytes: &[u8], at: usize, from: usize) -> Result<(), Malformed> {
+    match bytes.get(at..).unwrap_or(&[]) {
+        [b'\r', b'\n'] | [b'\r'] => Err(Malformed::Unended),
+        // RFC 3261 §25.1: the one place for a NUL is a quoted-pair.
+        [0, ..] if at > from && byte_at(bytes, at - 1) == b'\\' => Ok(()),
+        [b'\r' | b'\n' | 0, ..] => Err(Malformed::LineEnd),
+        _ => Ok(()),
     }
 }
 
@@ -233,6 +273,12 @@ fn line_end(bytes: &[u8], from: usize) -> Result<(usize, u8), Malformed> {
 #[inline]
 pub(crate) fn uri_end(bytes: &[u8], from: usize, end: usize) -> usize {
     sixteen::find(bytes, from, end, sixteen::not_in_uri)
+}
+
+/// The first control character from `from`, at most `end`; the tab is none.
+#[inline]
+pub(crate) fn find_control(bytes: &[u8], from: usize, end: usize) -> usize {
+    sixteen::find(bytes, from, end, sixteen::controls)
 }
 
 /// The first place of `byte` from `from`, at most `end`.
@@ -264,8 +310,11 @@ pub(crate) fn has_space(text: &[u8]) -> bool {
 }
 
 /// Reads the start line at the front of `bytes`, and says where the headers begin.
-pub(crate) fn start_line(bytes: &[u8]) -> Result<(Start, usize), Malformed> {
-    let (end, _) = line_end(bytes, 0)?;
+pub(crate) fn start_line(
+    bytes: &[u8],
+    ends: &mut LineEnds<'_>,
+) -> Result<(Start, usize), Malformed> {
+    let end = ends.next(0)?;
     let line = bytes.get(..end).unwrap_or(&[]);
     let start = match line.first_chunk::<4>() {
         Some(front) if front.eq_ignore_ascii_case(b"SIP/") => status_line(line)?,
@@ -296,7 +345,11 @@ fn request_line(line: &[u8]) -> Result<Start, Malformed> {
 
 /// RFC 3261 §7.2: SIP-Version SP Status-Code SP Reason-Phrase.
 fn status_line(line: &[u8]) -> Result<Start, Malformed> {
-    let version_len = memchr::memchr(b' ', line).ok_or(Malformed::StartLine)?;
+    let version_len = match line {
+        // What nearly everybody sends.
+        [b'S', b'I', b'P', b'/', b'2', b'.', b'0', b' ', ..] => 7,
+        _ => memchr::memchr(b' ', line).ok_or(Malformed::StartLine)?,
+    };
     version(line.get(..version_len).unwrap_or(&[]))?;
     let code_end = version_len + 4;
     let status = line
@@ -349,22 +402,29 @@ fn has_scheme(uri: &[u8]) -> bool {
 }
 
 /// Reads the header at `at`: `None` at the empty line that ends the headers.
-#[inline]
 pub(crate) fn next_header(bytes: &[u8], at: usize) -> Result<Option<Header>, Malformed> {
+    header(bytes, at, &mut LineEnds::new(bytes, at))
+}
+
+/// The same, where the line ends before `at` have been found already. All of a message's header
+/// fields are read by this in one loop, and it is inlined so that what they have in common stays
+/// in registers.
+#[inline(always)]
+pub(crate) fn header(
+    bytes: &[u8],
+    at: usize,
+    ends: &mut LineEnds<'_>,
+) -> Result<Option<Header>, Malformed> {
     let rest = bytes.get(at..).unwrap_or(&[]);
     let (kind, colon) = match HeaderName::spelled(rest) {
         Some((kind, len)) => (kind, at + len),
         None if rest.starts_with(b"\r\n") => return Ok(None),
-        None => {
-            let (name_end, colon) = header_name(bytes, at)?;
-            let kind = HeaderName::of(Span::new(at, name_end).of(bytes));
-            (kind, colon)
-        }
+        None => odd_name(bytes, at)?,
     };
-    let (mut end, mut next) = line_end(bytes, colon + 1)?;
+    let mut end = ends.next(colon + 1)?;
     // RFC 3261 §7.3.1: a line that starts with white space continues the one before.
-    while matches!(next, b' ' | b'\t') {
-        (end, next) = line_end(bytes, end + 2)?;
+    while matches!(byte_at(bytes, end + 2), b' ' | b'\t') {
+        end = ends.next(end + 2)?;
     }
     Ok(Some(Header {
         kind,
@@ -373,8 +433,15 @@ pub(crate) fn next_header(bytes: &[u8], at: usize) -> Result<Option<Header>, Mal
     }))
 }
 
+/// The header field whose name at `at` is not spelled as the RFCs spell those that come most,
+/// and the colon after it.
+fn odd_name(bytes: &[u8], at: usize) -> Result<(HeaderName, usize), Malformed> {
+    let (name_end, colon) = header_name(bytes, at)?;
+    Ok((HeaderName::of(Span::new(at, name_end).of(bytes)), colon))
+}
+
 /// What stands in `from..end` but for the white space around it.
-#[inline]
+#[inline(always)]
 fn trimmed(bytes: &[u8], from: usize, end: usize) -> Span {
     match bytes.get(from..end) {
         // What nearly everybody sends.

@@ -12,6 +12,7 @@ use super::header::HeaderName;
 use super::identity::Branch;
 use super::method::Method;
 use super::scan;
+use super::scan::LineEnds;
 use super::scan::Start;
 use super::via::Via;
 
@@ -42,11 +43,12 @@ pub struct Undelivered {
 /// response, whose top Via is another element's, and where the quote ends before the branch.
 #[must_use]
 pub fn read_quote(quoted: &[u8]) -> Option<(Method, &[u8])> {
-    let (start, mut at) = scan::start_line(quoted).ok()?;
+    let mut ends = LineEnds::new(quoted, 0);
+    let (start, mut at) = scan::start_line(quoted, &mut ends).ok()?;
     let Start::Request { method, .. } = start else {
         return None;
     };
-    while let Some(header) = scan::next_header(quoted, at).ok()? {
+    while let Some(header) = scan::header(quoted, at, &mut ends).ok()? {
         if header.kind == HeaderName::Via {
             let (start, end) = (header.value.start.into(), header.value.end.into());
             let via = Via::read(quoted, start, end).ok()?;

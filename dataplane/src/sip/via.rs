@@ -236,29 +236,29 @@ pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
 }
 
 /// Dotted decimal, no octet with a leading zero: some read that as octal.
-fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0_u8; 4];
-    let mut at = 0;
-    for (index, octet) in octets.iter_mut().enumerate() {
-        if index > 0 {
-            if byte_at(text, at) != b'.' {
-                return None;
-            }
-            at += 1;
-        }
-        let begin = at;
-        let mut value = 0_u16;
-        while at < begin + 3 && byte_at(text, at).is_ascii_digit() {
-            value = value * 10 + u16::from(byte_at(text, at) - b'0');
-            at += 1;
-        }
-        let leading_zero = at > begin + 1 && byte_at(text, begin) == b'0';
-        if at == begin || leading_zero {
-            return None;
-        }
-        *octet = u8::try_from(value).ok()?;
+pub(crate) fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    const IPV4_TEXT_LEN_MAX: usize = 15;
+    if text.len() > IPV4_TEXT_LEN_MAX {
+        return None;
     }
-    (at == text.len()).then(|| octets.into())
+    let (mut address, mut dots) = (0_u32, 0);
+    // None before an octet's first digit.
+    let mut octet: Option<u32> = None;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        octet = match octet {
+            None if digit <= 9 => Some(digit.into()),
+            Some(front @ 1..=25) if digit <= 9 => Some(front * 10 + u32::from(digit)),
+            Some(done @ ..=255) if *byte == b'.' => {
+                address = address << 8 | done;
+                dots += 1;
+                None
+            }
+            _ => return None,
+        };
+    }
+    let last = octet.filter(|last| *last <= 255 && dots == 3)?;
+    Some(Ipv4Addr::from_bits(address << 8 | last))
 }
 
 /// IPv6 without brackets. The grammar of RFC 3261 §25.1 allows for a third colon before an

@@ -27,34 +27,36 @@ pub(super) struct Cseq {
 }
 
 /// The header fields that the pass has met.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields {
     /// The first one of each name; an empty line where there is none.
     first: [Field; HeaderName::COUNT],
+    /// The second one of each list, the same way.
+    second: [Field; HeaderName::LISTS],
     /// Where the last one of each list ends.
     lists_end: [u16; HeaderName::LISTS],
 }
 
-impl Default for Fields {
-    fn default() -> Fields {
-        Fields {
-            first: [Field::default(); HeaderName::COUNT],
-            lists_end: [0; HeaderName::LISTS],
-        }
-    }
-}
-
 impl Fields {
     /// Takes note of a header field.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note(&mut self, header: Header) -> Result<(), Malformed> {
-        if let Some(end) = self.lists_end.get_mut(header.kind as usize) {
+        let at = header.kind as usize;
+        let is_first = match self.first.get_mut(at) {
+            Some(place) if place.line.is_empty() => {
+                *place = header.field();
+                true
+            }
+            _ => false,
+        };
+        if let Some(end) = self.lists_end.get_mut(at) {
             *end = header.line.end;
-        }
-        match self.first.get_mut(header.kind as usize) {
-            Some(place) if place.line.is_empty() => *place = header.field(),
-            _ if header.kind.is_single() => return Err(Malformed::Duplicate),
-            _ => {}
+            match self.second.get_mut(at) {
+                Some(place) if !is_first && place.line.is_empty() => *place = header.field(),
+                _ => {}
+            }
+        } else if !is_first && header.kind.is_single() {
+            return Err(Malformed::Duplicate);
         }
         Ok(())
     }
@@ -71,6 +73,11 @@ impl Fields {
     #[inline]
     pub(super) const fn first(&self, kind: HeaderName) -> Field {
         self.first[kind as usize]
+    }
+
+    /// The second of a list; an empty line where there is none.
+    pub(super) fn second(&self, list: HeaderName) -> Field {
+        self.second.get(list as usize).copied().unwrap_or_default()
     }
 
     /// From the first line of a list to its last.
@@ -104,6 +111,7 @@ impl Fields {
         let to = party(bytes, to).map_err(|_| Malformed::To)?;
         let body_len = self.body_len(bytes, usize::from(headers.end) + 2)?;
         let body_end = usize::from(headers.end) + 2 + body_len;
+        let (first_routes, first_route_count) = self.first_routes(bytes);
         Ok(Message {
             bytes: bytes.get(..body_end).ok_or(Malformed::ContentLength)?,
             start,
@@ -114,20 +122,28 @@ impl Fields {
             to,
             cseq: read_cseq(bytes, cseq, start)?,
             max_forwards: self.max_forwards(bytes)?,
-            first_routes: self.first_routes(bytes),
+            first_routes,
+            first_route_count,
         })
     }
 
-    fn first_routes(&self, bytes: &[u8]) -> [Option<ListValue>; ROUTES_READ] {
-        let mut read = [None; ROUTES_READ];
-        let lines = self.lines(HeaderName::Route);
-        if !lines.is_empty() {
-            let values = List::new(bytes, HeaderName::Route, lines);
+    /// The first values of Route, and how many they are.
+    fn first_routes(&self, bytes: &[u8]) -> ([ListValue; ROUTES_READ], u8) {
+        let (mut read, mut count) = ([ListValue::default(); ROUTES_READ], 0);
+        if self.get(HeaderName::Route).is_some() {
+            let values = self.list(bytes, HeaderName::Route);
             for (place, value) in read.iter_mut().zip(values.map_while(Result::ok)) {
-                *place = Some(value);
+                *place = value;
+                count += 1;
             }
         }
-        read
+        (read, count)
+    }
+
+    /// The values of a list, none of them read.
+    pub(super) fn list<'m>(&self, bytes: &'m [u8], list: HeaderName) -> List<'m> {
+        let fields = [self.first(list), self.second(list)];
+        List::new(bytes, list, fields, self.lines(list).end)
     }
 
     fn max_forwards(&self, bytes: &[u8]) -> Result<Option<u8>, Malformed> {
@@ -163,13 +179,14 @@ fn party(bytes: &[u8], value: Span) -> Result<Address, BadValue> {
 
 /// RFC 3261 §8.1.1.5: a number below 2^31, white space, the request's method.
 fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed> {
-    let (from, end) = (usize::from(value.start), usize::from(value.end));
-    let mut digits_end = from;
-    while digits_end < end && scan::byte_at(bytes, digits_end).is_ascii_digit() {
-        digits_end += 1;
-    }
-    let number = scan::number(Span::new(from, digits_end).of(bytes), (1 << 31) - 1);
+    let (text, end) = (value.of(bytes), usize::from(value.end));
+    let digits = text.iter().position(|byte| !byte.is_ascii_digit());
+    let (digits, _) = text
+        .split_at_checked(digits.unwrap_or(0))
+        .unwrap_or_default();
+    let number = scan::number(digits, (1 << 31) - 1);
     let number = number.ok_or(Malformed::Cseq)?;
+    let digits_end = usize::from(value.start) + digits.len();
     let name_at = scan::skip_space(bytes, digits_end, end);
     let name = Span::new(name_at, end);
     if name_at == digits_end || name.is_empty() {

@@ -1,6 +1,5 @@
 //! Header fields one after the other, and the values of those that list addresses.
 
-use super::fields::ROUTES_READ;
 use crate::sip::header::Address;
 use crate::sip::header::BadValue;
 use crate::sip::header::Field;
@@ -48,7 +47,7 @@ impl Iterator for Headers<'_> {
 }
 
 /// One value of a header field that may list several, such as Route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListValue {
     /// The address.
     pub address: Address,
@@ -68,67 +67,99 @@ impl ListValue {
 
 /// The values of a header field that lists addresses. The first value that cannot be
 /// read is an error and the last item.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct List<'m> {
     kind: HeaderName,
+    /// The first header fields of that name; an empty line where there is none.
+    fields: [Field; 2],
+    /// How many of these have been begun.
+    fields_begun: usize,
+    /// What follows them.
     headers: Headers<'m>,
     /// The header field being read, and where its next value starts.
     within: Option<(Field, u16)>,
-    /// The first values, as far as they have been read before.
-    known: [Option<ListValue>; ROUTES_READ],
-    /// How many of these have been given.
-    known_at: usize,
+    /// The next values, as far as they have been read before.
+    known: &'m [ListValue],
 }
 
 impl<'m> List<'m> {
-    /// The values in `lines`, none of them read.
-    pub(super) fn new(bytes: &'m [u8], kind: HeaderName, lines: Span) -> List<'m> {
+    /// The values in the header fields that begin with `fields` and end at `end`.
+    #[inline]
+    pub(super) fn new(bytes: &'m [u8], kind: HeaderName, fields: [Field; 2], end: u16) -> List<'m> {
+        // Without a second one nothing follows.
+        let start = match fields[1].line {
+            line if line.is_empty() => end,
+            line => line.end,
+        };
         List {
             kind,
-            headers: Headers::new(bytes, lines),
+            fields,
+            fields_begun: 0,
+            headers: Headers::new(bytes, Span { start, end }),
             within: None,
-            known: [None; ROUTES_READ],
-            known_at: 0,
+            known: &[],
         }
     }
 
-    /// The same, of which the first have been read before.
-    pub(super) fn with_known(self, known: [Option<ListValue>; ROUTES_READ]) -> List<'m> {
+    /// The same, of which the first have been read before. They stand in the first two header
+    /// fields.
+    #[inline]
+    pub(super) fn with_known(self, known: &'m [ListValue]) -> List<'m> {
         List { known, ..self }
     }
 
     /// A value that has been read before.
+    #[inline]
     fn known(&mut self) -> Option<ListValue> {
-        let value = (*self.known.get(self.known_at)?)?;
-        self.known_at += 1;
-        self.headers.at = value.field.line.end;
+        let (value, rest) = self.known.split_first()?;
+        self.known = rest;
+        self.fields_begun = if value.field == self.fields[0] { 1 } else { 2 };
         self.within = value.next.map(|next| (value.field, next));
-        Some(value)
+        Some(*value)
+    }
+
+    /// The next header field of the list.
+    fn field(&mut self) -> Option<Field> {
+        if let Some(field) = self.fields.get(self.fields_begun) {
+            self.fields_begun += 1;
+            return Some(*field).filter(|field| !field.line.is_empty());
+        }
+        let kind = self.kind;
+        let next = self.headers.find(|header| header.kind == kind)?;
+        Some(next.field())
+    }
+
+    /// Reads the next value.
+    fn read(&mut self) -> Option<Result<ListValue, Malformed>> {
+        let (field, at) = match self.within.take() {
+            Some(within) => within,
+            None => {
+                let field = self.field()?;
+                (field, field.value.start)
+            }
+        };
+        let value = list_value(self.headers.bytes, field, at);
+        match value {
+            Ok(value) => self.within = value.next.map(|next| (field, next)),
+            Err(_) => {
+                // Past the last line: what follows cannot be told apart.
+                self.fields_begun = self.fields.len();
+                self.headers.at = self.headers.end;
+            }
+        }
+        Some(value.map_err(|_| Malformed::Route))
     }
 }
 
 impl Iterator for List<'_> {
     type Item = Result<ListValue, Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Result<ListValue, Malformed>> {
-        if let Some(known) = self.known() {
-            return Some(Ok(known));
+        match self.known() {
+            Some(known) => Some(Ok(known)),
+            None => self.read(),
         }
-        let kind = self.kind;
-        let (field, at) = match self.within.take() {
-            Some(within) => within,
-            None => {
-                let header = self.headers.find(|header| header.kind == kind)?;
-                (header.field(), header.value.start)
-            }
-        };
-        let value = list_value(self.headers.bytes, field, at);
-        match value {
-            Ok(value) => self.within = value.next.map(|next| (field, next)),
-            // Past the last line: what follows cannot be told apart.
-            Err(_) => self.headers.at = self.headers.end,
-        }
-        Some(value.map_err(|_| Malformed::Route))
     }
 }
 
