@@ -9,6 +9,24 @@ use std::net::Ipv4Addr;
 #[error("the text does not fit the buffer")]
 pub struct TooLong;
 
+/// The digits of every octet, from the first that is written, and how many they are.
+const OCTETS: [([u8; 3], u8); 256] = {
+    let mut table = [([0; 3], 0); 256];
+    let mut octet = u8::MAX;
+    loop {
+        let [hundreds, tens, ones] = [octet / 100, octet / 10 % 10, octet % 10];
+        table[octet as usize] = match octet {
+            100.. => ([b'0' + hundreds, b'0' + tens, b'0' + ones], 3),
+            10.. => ([b'0' + tens, b'0' + ones, 0], 2),
+            _ => ([b'0' + ones, 0, 0], 1),
+        };
+        if octet == 0 {
+            break table;
+        }
+        octet -= 1;
+    }
+};
+
 /// Text that grows inside a fixed buffer.
 ///
 /// Writing past the end is remembered, not done, so that a writer may push a whole
@@ -42,6 +60,27 @@ impl<'b> Text<'b> {
         }
     }
 
+    /// Appends `bytes[from..end]`, or nothing where that is past the end.
+    ///
+    /// Most of what a message is made of is short. Such a piece is copied together with what
+    /// follows it, as a fixed number of bytes, and the next piece is written over the rest: that
+    /// costs less than to call for a copy of just so many.
+    #[inline]
+    pub fn push_part(&mut self, bytes: &[u8], from: usize, end: usize) {
+        const SHORT_LEN_MAX: usize = 32;
+        let len = end.saturating_sub(from);
+        let piece = bytes.get(from..).and_then(<[u8]>::first_chunk);
+        let room = self.buffer.get_mut(self.len..);
+        let room = room.and_then(<[u8]>::first_chunk_mut::<SHORT_LEN_MAX>);
+        match (piece, room) {
+            (Some(piece), Some(room)) if len <= SHORT_LEN_MAX => {
+                *room = *piece;
+                self.len += len;
+            }
+            _ => self.push(bytes.get(from..end).unwrap_or(&[])),
+        }
+    }
+
     /// Appends a number in decimal.
     pub fn decimal(&mut self, number: u32) {
         let mut digits = [0_u8; 10];
@@ -60,15 +99,16 @@ impl<'b> Text<'b> {
 
     /// Appends an IPv4 address in dotted decimal.
     pub fn ipv4(&mut self, address: Ipv4Addr) {
-        let mut digits = [b'.'; 16];
+        let mut digits = [0; 16];
         let mut len = 0;
         for octet in address.octets() {
-            let [hundreds, tens, ones] = [octet / 100, octet / 10 % 10, octet % 10];
-            for (digit, written) in [(hundreds, octet >= 100), (tens, octet >= 10), (ones, true)] {
-                // What is not written is written over; the mask spares a check.
-                digits[len & 15] = b'0' + digit;
-                len += usize::from(written);
+            let (spelled, spelled_len) = OCTETS[usize::from(octet)];
+            // The dot takes the place of what is not written.
+            for (at, digit) in spelled.into_iter().enumerate() {
+                // The mask spares a check.
+                digits[(len + at) & 15] = digit;
             }
+            len += usize::from(spelled_len);
             digits[len & 15] = b'.';
             len += 1;
         }
@@ -125,9 +165,38 @@ mod tests {
         for number in [0, 7, 10, 65_535, u32::MAX] {
             assert_eq!(written(|text| text.decimal(number)), number.to_string());
         }
-        for address in ["0.0.0.0", "192.0.2.255", "2001:db8::1"] {
+        for address in ["0.0.0.0", "192.0.2.255", "10.99.100.9", "2001:db8::1"] {
             let address: IpAddr = address.parse().unwrap();
             assert_eq!(written(|text| text.ip(address)), address.to_string());
+        }
+    }
+
+    #[test]
+    fn parts_of_every_length_are_written_and_nothing_behind_them_is_harmed() {
+        let source: Vec<u8> = (0..100).collect();
+        for room in [0, 20, 40, 70, 200] {
+            for (from, end) in [
+                (0, 0),
+                (3, 7),
+                (60, 92),
+                (95, 100),
+                (0, 33),
+                (7, 3),
+                (90, 101),
+            ] {
+                let known = source.get(from..end).unwrap_or(&[]);
+                let mut buffer = vec![0; room];
+                let mut text = Text::new(&mut buffer);
+                text.push(b"ab");
+                text.push_part(&source, from, end);
+                text.push(b"cd");
+                let len = text.finish();
+                if room < known.len() + 4 {
+                    assert_eq!(len, Err(TooLong));
+                } else {
+                    assert_eq!(&buffer[..len.unwrap()], [b"ab", known, b"cd"].concat());
+                }
+            }
         }
     }
 

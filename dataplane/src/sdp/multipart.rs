@@ -30,6 +30,9 @@ impl Content<'_> {
     /// §20.11). Other SDP, as that of an early-session, is neither offer nor answer to us.
     fn is_session(&self) -> bool {
         let is = |value: &[u8], name: &[u8]| {
+            if value == name {
+                return true;
+            }
             let len = memchr::memchr(b';', value).unwrap_or(value.len());
             let value = value.get(..len).unwrap_or(&[]);
             value.trim_ascii().eq_ignore_ascii_case(name)

@@ -67,12 +67,12 @@ impl Peer {
     }
 
     /// Where its RTP goes.
-    fn destination(self) -> Option<SocketAddr> {
+    fn destination(&self) -> Option<SocketAddr> {
         self.rtp.filter(|_| !self.held).map(Endpoint::addr)
     }
 
     /// Where its RTCP goes.
-    fn rtcp_destination(self) -> Option<SocketAddr> {
+    fn rtcp_destination(&self) -> Option<SocketAddr> {
         self.rtcp.filter(|_| !self.held).map(Endpoint::addr)
     }
 }
@@ -139,11 +139,10 @@ impl Stream {
     }
 
     /// The four flows of this stream: from each party, RTP and RTCP.
-    #[must_use]
-    pub fn flows(&self, ranges: &[MediaRange], call: CallRef) -> [FlowSpec; 4] {
-        let [a, b] = self.from(Party::Caller, ranges, call);
-        let [c, d] = self.from(Party::Callee, ranges, call);
-        [a, b, c, d]
+    pub fn flows(&self, ranges: &[MediaRange], call: CallRef) -> impl Iterator<Item = FlowSpec> {
+        let parties = [Party::Caller, Party::Callee].into_iter();
+        let flows = parties.flat_map(|party| [(party, false), (party, true)]);
+        flows.map(move |(party, rtcp)| self.flow(party, rtcp, ranges, call))
     }
 
     /// Where its flows come in: all four local ports.
@@ -158,21 +157,30 @@ impl Stream {
     pub fn report(&self, ranges: &[MediaRange]) -> [LegReport; 2] {
         [Party::Caller, Party::Callee].map(|party| LegReport {
             relay: self.legs[party as usize].rtp(ranges),
-            peer: self.peers[party as usize].and_then(Peer::destination),
+            peer: self.peers[party as usize]
+                .as_ref()
+                .and_then(Peer::destination),
         })
     }
 
-    fn from(&self, party: Party, ranges: &[MediaRange], call: CallRef) -> [FlowSpec; 2] {
-        let (leg, out) = (
-            &self.legs[party as usize],
-            &self.legs[party.other() as usize],
-        );
-        let (sender, receiver) = (
-            self.peers[party as usize],
-            self.peers[party.other() as usize],
-        );
-        let mux = |peer: Option<Peer>| peer.is_some_and(|peer| peer.mux);
-        let rtp = FlowSpec {
+    /// One of them.
+    fn flow(&self, party: Party, rtcp: bool, ranges: &[MediaRange], call: CallRef) -> FlowSpec {
+        let [leg, out] = [party, party.other()].map(|party| &self.legs[party as usize]);
+        let sender = self.peers[party as usize].as_ref();
+        let receiver = self.peers[party.other() as usize].as_ref();
+        if rtcp {
+            return FlowSpec {
+                local: leg.rtcp(ranges),
+                kind: FlowKind::Rtcp,
+                source: sender.and_then(|peer| peer.rtcp).map(Endpoint::addr),
+                destination: receiver.and_then(Peer::rtcp_destination),
+                relay: out.rtcp(ranges),
+                payload_types: 0,
+                call,
+            };
+        }
+        let mux = |peer: Option<&Peer>| peer.is_some_and(|peer| peer.mux);
+        FlowSpec {
             local: leg.rtp(ranges),
             // RFC 5761 §5.1.1: multiplexed where both sides say so.
             kind: match mux(sender) && mux(receiver) {
@@ -184,17 +192,7 @@ impl Stream {
             relay: out.rtp(ranges),
             payload_types: receiver.map_or(0, |peer| u128::from_le_bytes(peer.payload_types)),
             call,
-        };
-        let rtcp = FlowSpec {
-            local: leg.rtcp(ranges),
-            kind: FlowKind::Rtcp,
-            source: sender.and_then(|peer| peer.rtcp).map(Endpoint::addr),
-            destination: receiver.and_then(Peer::rtcp_destination),
-            relay: out.rtcp(ranges),
-            payload_types: 0,
-            call,
-        };
-        [rtp, rtcp]
+        }
     }
 }
 

@@ -110,11 +110,11 @@ impl Splices {
             removed,
             text: Span::new(self.text_len, text_end),
         };
-        let room = self
-            .splices
-            .get_mut(place..=self.count)
-            .ok_or(Refused::Full)?;
-        room.rotate_right(1);
+        let room = self.splices.get_mut(place..=self.count);
+        let room = room.ok_or(Refused::Full)?;
+        if room.len() > 1 {
+            room.rotate_right(1);
+        }
         if let Some(first) = room.first_mut() {
             *first = splice;
         }
@@ -148,24 +148,35 @@ impl Splices {
     }
 
     /// Where a change goes: behind those at the same place, before those after it.
+    #[inline]
     fn place(&self, removed: Span) -> Result<usize, Refused> {
         let taken = self.splices.get(..self.count).unwrap_or(&[]);
-        let place = taken.partition_point(|splice| splice.removed.start <= removed.start);
-        let (before, after) = taken.split_at_checked(place).unwrap_or((taken, &[]));
-        let starts_inside = before.iter().any(|splice| {
-            let twice = splice.removed.start == removed.start
-                && !splice.removed.is_empty()
-                && !removed.is_empty();
-            twice || (splice.removed.start < removed.start && removed.start < splice.removed.end)
-        });
-        let reaches_next = after
-            .first()
-            .is_some_and(|next| next.removed.start < removed.end);
-        if starts_inside || reaches_next {
-            Err(Refused::Overlap)
-        } else {
-            Ok(place)
+        let mut place = taken.len();
+        // Most changes are made from the front to the back, so that what is after is little.
+        for splice in taken.iter().rev() {
+            if splice.removed.start <= removed.start {
+                break;
+            }
+            if splice.removed.start < removed.end {
+                return Err(Refused::Overlap);
+            }
+            place -= 1;
         }
+        let before = taken.get(..place).unwrap_or(&[]);
+        for splice in before.iter().rev() {
+            let is_removal = !splice.removed.is_empty();
+            let twice = splice.removed.start == removed.start && !removed.is_empty();
+            let starts_inside =
+                splice.removed.start < removed.start && removed.start < splice.removed.end;
+            if is_removal && (twice || starts_inside) {
+                return Err(Refused::Overlap);
+            }
+            // Those that remove something follow one another: none further up reaches here.
+            if is_removal && splice.removed.start < removed.start {
+                break;
+            }
+        }
+        Ok(place)
     }
 
     /// Writes `source` with the changes made, and says how long it is.
@@ -180,8 +191,9 @@ impl Splices {
         let mut at = 0;
         for splice in self.splices.iter().take(self.count) {
             let start = usize::from(splice.removed.start).clamp(at, source.len());
-            text.push(source.get(at..start).unwrap_or(&[]));
-            text.push(splice.text.of(&self.text));
+            text.push_part(source, at, start);
+            let Span { start: from, end } = splice.text;
+            text.push_part(&self.text, from.into(), end.into());
             at = usize::from(splice.removed.end).clamp(start, source.len());
         }
         text.push(source.get(at..).unwrap_or(&[]));

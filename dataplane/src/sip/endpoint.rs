@@ -20,6 +20,12 @@ impl Endpoint {
         SocketAddr::new(self.ip(), self.port)
     }
 
+    /// Its port.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        self.port
+    }
+
     /// Its address.
     #[must_use]
     pub const fn ip(self) -> IpAddr {

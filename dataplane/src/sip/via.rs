@@ -241,24 +241,35 @@ pub(crate) fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     if text.len() > IPV4_TEXT_LEN_MAX {
         return None;
     }
-    let (mut address, mut dots) = (0_u32, 0);
-    // None before an octet's first digit.
-    let mut octet: Option<u32> = None;
+    let (mut address, mut dots, mut octet, mut digits) = (0_u32, 0, 0_u64, 0);
     for byte in text {
         let digit = byte.wrapping_sub(b'0');
-        octet = match octet {
-            None if digit <= 9 => Some(digit.into()),
-            Some(front @ 1..=25) if digit <= 9 => Some(front * 10 + u32::from(digit)),
-            Some(done @ ..=255) if *byte == b'.' => {
-                address = address << 8 | done;
-                dots += 1;
-                None
-            }
-            _ => return None,
-        };
+        if digit <= 9 {
+            octet = octet * 10 + u64::from(digit);
+            digits += 1;
+        } else if *byte == b'.' {
+            address = address << 8 | octet_of(octet, digits)?;
+            (octet, digits) = (0, 0);
+            dots += 1;
+        } else {
+            return None;
+        }
     }
-    let last = octet.filter(|last| *last <= 255 && dots == 3)?;
-    Some(Ipv4Addr::from_bits(address << 8 | last))
+    let address = address << 8 | octet_of(octet, digits)?;
+    (dots == 3).then(|| Ipv4Addr::from_bits(address))
+}
+
+/// The octet that so many digits say.
+#[inline]
+fn octet_of(octet: u64, digits: u32) -> Option<u32> {
+    let least = match digits {
+        1 => 0,
+        2 => 10,
+        3 => 100,
+        _ => return None,
+    };
+    let octet = u32::try_from(octet).ok()?;
+    (least <= octet && octet <= 255).then_some(octet)
 }
 
 /// IPv6 without brackets. The grammar of RFC 3261 §25.1 allows for a third colon before an

@@ -191,6 +191,14 @@ impl Proxy {
     /// calls of the box join there, and media to ourselves never leaves.
     fn behind_nat(&self, said: Peer) -> Peer {
         let ours = |at: Endpoint| {
+            // Nearly nobody names a port of ours.
+            if !self
+                .media
+                .iter()
+                .any(|range| range.ports.contains(&at.port()))
+            {
+                return at;
+            }
             let at = at.addr();
             let named = |address: fn(&MediaRange) -> IpAddr| {
                 self.media

@@ -19,6 +19,7 @@ use crate::sip::call::Party;
 use crate::sip::call::Sender;
 use crate::sip::dialog::Record;
 use crate::sip::endpoint::Endpoint;
+use crate::sip::identity::CookieText;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -34,6 +35,8 @@ const PORT_MIN: u16 = 1024;
 
 /// The parameter of our Record-Route URIs that carries the cookie.
 pub(super) const COOKIE_PARAM: &[u8] = b"tl";
+
+const COOKIE_TEXT_LEN: usize = size_of::<CookieText>();
 
 /// An in-dialog request that our cookie proves to be one.
 #[derive(Clone, Copy, Debug)]
@@ -252,6 +255,13 @@ impl Proxy {
 
 /// The cookie in a Route value's URI.
 pub(super) fn cookie_of<'m>(message: &Message<'m>, uri: Span) -> Option<&'m [u8]> {
+    // At the end, where we wrote it, before all the places where it may be now. Whether it is ours
+    // is seen by its MAC.
+    if let Some((front, cookie)) = message.text(uri).split_last_chunk::<COOKIE_TEXT_LEN>()
+        && front.ends_with(b";tl=")
+    {
+        return Some(cookie);
+    }
     let uri = Uri::read(message.bytes(), uri).ok()?;
     let cookie = uri.param(message.bytes(), COOKIE_PARAM)?.value?;
     Some(message.text(cookie))
