@@ -343,21 +343,6 @@ fn early_dialogs_beyond_those_that_are_kept_are_routed_and_counted() {
 }
 
 #[test]
-fn a_request_that_was_forked_before_us_and_merges_here_is_refused() {
-    let mut bench = Bench::new(2);
-    let first = invite("merged", &sdp(CALLER_MEDIA));
-    to_callee(&bench.caller(0, &first));
-    let again = first.replacen("z9hG4bKb1", "z9hG4bKb2", 1);
-    assert_eq!(status(&to_caller(&bench.caller(0, &again))), "482");
-    // To somebody else it is another request.
-    let other = again
-        .replace("b2", "b3")
-        .replace("INVITE sip:100", "INVITE sip:200");
-    to_callee(&bench.caller(0, &other));
-    assert_eq!(bench.count(Counter::CallsStarted), 2);
-}
-
-#[test]
 fn a_spiral_over_the_same_listen_is_two_calls() {
     let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = lab::settings(1);

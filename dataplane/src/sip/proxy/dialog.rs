@@ -187,7 +187,8 @@ impl Proxy {
         let mut call = self.dialogs.get(dialog_key);
         let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
         // What a BYE is ending is not begun again by what it has overtaken.
-        let adopts = call.is_none() && refreshes(message.method()) && !self.is_served(dialog_key);
+        let adopts =
+            call.is_none() && refreshes(message.method()) && !self.is_being_ended(dialog_key);
         if adopts {
             call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
         }

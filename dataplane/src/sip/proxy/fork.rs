@@ -54,17 +54,24 @@ impl Proxy {
     ) -> Result<(), u16> {
         let targets = self.targets_of(message, caller)?;
         let invite = message.method() == Method::Invite;
-        let same = invite.then(|| self.way_hash(message, arrival));
-        if same.is_some_and(|same| self.is_served(same)) {
-            // RFC 3261 §8.2.2.2: an upstream element forked it; one of them is enough.
+        let forks = targets.count() > 1;
+        let same = (invite || forks).then(|| self.way_hash(message, arrival));
+        if same.is_some_and(|same| self.is_served(same, message)) {
+            // RFC 3261 §8.2.2.2: an upstream element forked it; one of them is enough. RFC 5393
+            // §4.1: nor is it forked again where it comes back.
             return Err(482);
         }
         let server = self.open_server(message, arrival, key, step)?;
         if let Some(same) = same {
             self.note_served(same, server);
+        }
+        if invite {
             self.call_came_in(Some(caller), step);
         }
-        let sent = if targets.count() == 1 {
+        let sent = if forks {
+            let sent = self.fork(message, arrival, server, caller, targets, step);
+            sent.map(Branches::Context)
+        } else {
             let attempt = Attempt {
                 server,
                 caller,
@@ -73,9 +80,6 @@ impl Proxy {
             };
             let sent = self.branch(message, arrival, attempt, step);
             sent.map(Branches::One)
-        } else {
-            let sent = self.fork(message, arrival, server, caller, targets, step);
-            sent.map(Branches::Context)
         };
         if sent.is_err() && invite {
             step.counters.count(Counter::CallsFailed);

@@ -1,20 +1,25 @@
 //! Merged requests (RFC 3261 §8.2.2.2): an INVITE that somebody upstream has forked and that
-//! comes together again here, the same from the same trunk on another branch.
+//! comes together again here, the same from the same trunk on another branch. Any request that we
+//! fork ourselves is remembered as well: were it to loop back from outside, each round would be
+//! forked in its turn (RFC 5393 §4.1).
 //!
-//! A fixed table remembers the server transactions of INVITEs by what makes such a request the
-//! same, and those of BYEs by their dialog: what a BYE has overtaken does not begin a call anew. Nothing is taken out: an entry counts as long as its transaction lives. Where a set of
-//! cells is full of living ones the first is forgotten, and a request that is merged with it is
-//! forwarded like any other.
+//! A fixed table remembers their server transactions by what makes such a request the same, and
+//! those of BYEs by their dialog: what a BYE has overtaken does not begin a call anew. Nothing is
+//! taken out: an entry counts as long as its transaction lives. Where a set of cells is full of
+//! living ones the first is forgotten, and a request that is merged with it is forwarded like any
+//! other.
 
 use super::Proxy;
+use crate::sip::message::Message;
 use crate::sip::slab::Id;
 use crate::sip::slab::Slab;
 use crate::sip::transaction::Server;
+use crate::sip::transaction::ServerState;
 
 /// How many cells a key may be in.
 const WAYS: usize = 4;
 
-/// The server transactions of INVITEs.
+/// The server transactions of these requests.
 #[derive(Debug)]
 pub(super) struct Merged(Box<[Set]>);
 
@@ -31,17 +36,18 @@ impl Merged {
         Merged(vec![[(0, None); WAYS]; sets].into_boxed_slice())
     }
 
-    fn find(&self, key: u64, servers: &Slab<Server>) -> Option<Id> {
+    fn find<'s>(&self, key: u64, servers: &'s Slab<Server>) -> Option<&'s Server> {
         let set = &self.0[self.set(key)];
         let found = set.iter().find_map(|&(k, id)| id.filter(|_| k == key))?;
-        servers.get(found).map(|_| found)
+        servers.get(found)
     }
 
     fn note(&mut self, key: u64, id: Id, servers: &Slab<Server>) {
         let at = self.set(key);
         let set = &mut self.0[at];
         let free = |&(_, id): &(u64, Option<Id>)| id.is_none_or(|id| servers.get(id).is_none());
-        let way = set.iter().position(free).unwrap_or(0);
+        let same = set.iter().position(|&(k, _)| k == key);
+        let way = same.or_else(|| set.iter().position(free)).unwrap_or(0);
         set[way] = (key, Some(id));
     }
 
@@ -52,14 +58,27 @@ impl Merged {
 }
 
 impl Proxy {
-    /// True for an INVITE that is being served already, on another branch, and for a dialog of
-    /// which a BYE is. `key` is the [`Proxy::way_hash`] of the one, [`Proxy::dialog_of`] of the
-    /// other.
-    pub(super) fn is_served(&self, key: u64) -> bool {
-        self.merged.find(key, &self.servers).is_some()
+    /// True for a request that is being served already, on another branch. `way` is its
+    /// [`Proxy::way_hash`]. Once it has failed somebody upstream may try again; but what left us by
+    /// another of its targets is a loop, and goes no further.
+    pub(super) fn is_served(&self, way: u64, message: &Message<'_>) -> bool {
+        let Some(server) = self.merged.find(way, &self.servers) else {
+            return false;
+        };
+        let ongoing = matches!(
+            server.state,
+            ServerState::Proceeding | ServerState::Accepted
+        );
+        ongoing || self.has_passed(message)
     }
 
-    /// Takes note of the transaction of an INVITE that begins a dialog, or of a BYE.
+    /// True for a dialog that a BYE is ending, or has ended not long ago. `dialog` is its
+    /// [`Proxy::dialog_of`].
+    pub(super) fn is_being_ended(&self, dialog: u64) -> bool {
+        self.merged.find(dialog, &self.servers).is_some()
+    }
+
+    /// Takes note of the transaction of a request that begins something, or of a BYE.
     pub(super) fn note_served(&mut self, key: u64, server: Id) {
         self.merged.note(key, server, &self.servers);
     }

@@ -24,7 +24,7 @@
 //! - `describe`: session descriptions on their way through
 //! - `negotiate`: offers and answers, and what becomes of them
 //! - `settle`: what becomes of an offer in the end
-//! - `merged`: the memory of INVITEs, by which one that comes twice is known
+//! - `merged`: the memory of requests, by which one that comes twice is known
 //! - `media`: relay ports and flows
 //! - `remember`: what is kept of a dialog
 //! - `answer`: what is answered without state
