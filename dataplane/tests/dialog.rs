@@ -285,63 +285,6 @@ fn each_trunk_has_its_own_counts() {
     assert_eq!((trunk(&bench, 0)[8], trunk(&bench, 1)[8]), (0, 0));
 }
 
-/// `text` with the To tag `tag` in the place of the one that [`answer`] gives.
-fn tagged(text: &str, tag: &str) -> String {
-    text.replace(";tag=callee", &format!(";tag={tag}"))
-}
-
-#[test]
-fn early_dialogs_share_the_call_and_the_2xx_decides_which_one_it_is() {
-    let mut bench = Bench::new(2);
-    let sent = to_callee(&bench.caller(0, &invite("forked", &sdp(CALLER_MEDIA))));
-    let ringing = answer(&sent, "180 Ringing", CONTACT, "");
-    for tag in ["one", "two"] {
-        to_caller(&bench.callee(0, &tagged(&ringing, tag)));
-    }
-    let ok = tagged(&answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA)), "two");
-    // In either early dialog the caller's media may be moved.
-    let early = to_caller(&bench.callee(0, &tagged(&ringing, "one")));
-    let update = in_dialog("UPDATE", "forked", "2", "b2", &early);
-    let updated = to_callee(&bench.caller(0, &with_sdp(&update, &sdp(MOVED))));
-    assert_ne!(media_in(&updated), MOVED, "it is anchored");
-    bench.callee(0, &tagged(&answer(&updated, "200 OK", CONTACT, ""), "one"));
-
-    let answered = to_caller(&bench.callee(0, &ok));
-    assert_eq!(bench.count(Counter::CallsAnswered), 1);
-    // A BYE of the dialog that was not confirmed is routed and ends nothing of the call.
-    let other = in_dialog("BYE", "forked", "3", "b3", &early);
-    let passed = to_callee(&bench.caller(0, &other));
-    to_caller(&bench.callee(0, &answer(&passed, "200 OK", "", "")));
-    assert_eq!(bench.count(Counter::CallsEnded), 0);
-    let bye = in_dialog("BYE", "forked", "4", "b4", &answered);
-    let passed = to_callee(&bench.caller(0, &bye));
-    to_caller(&bench.callee(0, &answer(&passed, "200 OK", "", "")));
-    assert_eq!(bench.count(Counter::CallsEnded), 1);
-    bench.pass_ms(70_000);
-    bench.assert_at_rest();
-}
-
-#[test]
-fn early_dialogs_beyond_those_that_are_kept_are_routed_and_counted() {
-    let mut bench = Bench::new(2);
-    let sent = to_callee(&bench.caller(0, &invite("many", &sdp(CALLER_MEDIA))));
-    let ringing = answer(&sent, "180 Ringing", CONTACT, "");
-    for tag in ["1", "2", "3", "4", "5"] {
-        to_caller(&bench.callee(0, &tagged(&ringing, tag)));
-    }
-    assert_eq!(bench.count(Counter::DialogsRefused), 1);
-    let fifth = to_caller(&bench.callee(0, &tagged(&ringing, "5")));
-    let update = in_dialog("UPDATE", "many", "2", "b2", &fifth);
-    to_callee(&bench.caller(0, &update));
-    // The confirmed one always finds room.
-    let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
-    let answered = to_caller(&bench.callee(0, &tagged(&ok, "5")));
-    let bye = in_dialog("BYE", "many", "3", "b3", &answered);
-    let passed = to_callee(&bench.caller(0, &bye));
-    to_caller(&bench.callee(0, &answer(&passed, "200 OK", "", "")));
-    assert_eq!(bench.count(Counter::CallsEnded), 1);
-}
-
 #[test]
 fn a_spiral_over_the_same_listen_is_two_calls() {
     let network = lab::network(1, 1500, &lab::everybody());

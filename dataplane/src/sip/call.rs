@@ -69,6 +69,12 @@ impl Dialogs {
         self.0.contains(&key)
     }
 
+    /// True for the mark of one of these.
+    #[must_use]
+    pub fn are_of(&self, mark: DialogMark) -> bool {
+        self.keys().any(|key| DialogMark::of(key) == mark)
+    }
+
     /// Adds one; false where there is no room.
     #[must_use]
     pub fn add(&mut self, key: u64) -> bool {
@@ -89,6 +95,19 @@ impl Dialogs {
     }
 }
 
+/// The lower half of a dialog's key: which of a call's few dialogs it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DialogMark(u32);
+
+impl DialogMark {
+    /// The mark of the dialog with this key.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // It is half of a hash.
+    pub const fn of(key: u64) -> DialogMark {
+        DialogMark(key as u32)
+    }
+}
+
 /// Whose request a transaction carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
@@ -96,6 +115,20 @@ pub struct Sender {
     pub call: Id,
     /// Which of its parties.
     pub party: Party,
+    /// In which dialog; that of a first INVITE is none yet.
+    pub dialog: DialogMark,
+}
+
+impl Sender {
+    /// The caller, with the first INVITE of a call.
+    #[must_use]
+    pub const fn of_first(call: Id) -> Sender {
+        Sender {
+            call,
+            party: Party::Caller,
+            dialog: DialogMark::of(0),
+        }
+    }
 }
 
 /// A call: one branch of an INVITE, and what it leads to. Where the box forks an INVITE each
@@ -106,10 +139,9 @@ pub struct Call {
     pub dialogs: Dialogs,
     /// How far it has come.
     pub state: CallState,
-    /// True where its dialog began before this start of the box.
+    /// True where it was taken up in the middle of its dialog.
     pub is_adopted: bool,
-    /// The client transaction of its first INVITE, or of the first request of a dialog that began
-    /// before this start of the box.
+    /// The client transaction of its first INVITE, or of the request that took it up.
     pub invite: Id,
     /// The listens of its two sides.
     pub sides: Sides,

@@ -69,8 +69,9 @@ impl Proxy {
         self.enter_call(message, Party::Caller, None, call, step)
     }
 
-    /// A call for a re-INVITE or UPDATE of a dialog that began before this start of the box, so
-    /// that its media can be anchored again. It is established once that has its 2xx.
+    /// A call for a re-INVITE or UPDATE of a dialog that is no part of one, so that its media can be
+    /// anchored again: it began before this start of the box, or its 2xx was the second to an
+    /// INVITE. It is established once the request has its 2xx.
     pub(super) fn adopt_call(
         &mut self,
         message: &Message<'_>,
@@ -148,6 +149,18 @@ impl Proxy {
         if call.dialogs.contains(key) {
             return;
         }
+        if let Some(other) = self.dialogs.get(key) {
+            if !self.calls.get(other).is_some_and(|call| call.is_adopted) {
+                // The same tags twice: the dialog is the first one's.
+                step.counters.count(Counter::DialogsRefused);
+                return;
+            }
+            // It was taken up before its time.
+            self.end_by_bye(other, step);
+        }
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         let before = call.dialogs;
         if !call.dialogs.add(key) {
             step.counters.count(Counter::DialogsRefused);
@@ -199,6 +212,9 @@ impl Proxy {
     ) {
         let status = message.status().unwrap_or_default();
         let id = sender.call;
+        if !self.is_of_call(client, sender) {
+            return;
+        }
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -255,6 +271,9 @@ impl Proxy {
         if let Some(server) = client.server {
             self.take_back(sender.call, server, step);
         }
+        if !self.is_of_call(client_id, sender) {
+            return;
+        }
         let Some(call) = self.calls.get(sender.call) else {
             return;
         };
@@ -266,6 +285,14 @@ impl Proxy {
             // RFC 3261 §15.1.1: it has ended the dialog for its sender.
             self.end_by_bye(sender.call, step);
         }
+    }
+
+    /// True where the request of `client` began its call, or is in one of its dialogs. It may have been
+    /// in an early one, and another has been confirmed since: what becomes of it is nothing
+    /// to the call (RFC 3261 §12).
+    pub(super) fn is_of_call(&self, client: Id, sender: Sender) -> bool {
+        let call = self.calls.get(sender.call);
+        call.is_some_and(|call| call.invite == client || call.dialogs.are_of(sender.dialog))
     }
 
     /// Ends a call whose dialog a BYE has ended. One of an early dialog leaves the INVITE to its

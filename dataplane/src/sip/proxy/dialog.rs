@@ -15,6 +15,7 @@ use crate::ids::ListenIndex;
 use crate::ids::TrunkIndex;
 use crate::limits::DIALOG_LEN_MAX;
 use crate::sip::call::Call;
+use crate::sip::call::DialogMark;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
 use crate::sip::dialog::Record;
@@ -187,10 +188,15 @@ impl Proxy {
         let mut call = self.dialogs.get(dialog_key);
         let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
         // What a BYE is ending is not begun again by what it has overtaken.
-        let adopts =
+        let unknown =
             call.is_none() && refreshes(message.method()) && !self.is_being_ended(dialog_key);
+        let adopts = unknown && self.may_adopt(message.method(), dialog.sides);
         if adopts {
             call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
+        } else if unknown && !message.body().is_empty() {
+            // Nobody's media passes the box by.
+            step.counters.count(Counter::OffersRefused);
+            return Err(503);
         }
         // What comes from ourselves says nothing of where a party is.
         let moved = Some(arrival.source).filter(|source| !self.is_listen(*source));
@@ -202,7 +208,12 @@ impl Proxy {
             self.remember_cseq(id, message, dialog.from);
         }
         let party = dialog.from;
-        let sender = call.map(|call| Sender { call, party });
+        let dialog_mark = DialogMark::of(dialog_key);
+        let sender = call.map(|call| Sender {
+            call,
+            party,
+            dialog: dialog_mark,
+        });
         let asked = match call.filter(|_| refreshes(message.method())) {
             Some(_) => self.ask_session(message, step),
             None => Ok(Asked::default()),
@@ -242,6 +253,13 @@ impl Proxy {
             Err(_) => {}
         }
         sent.map(|_| ())
+    }
+
+    /// True where an INVITE or UPDATE in a dialog that is no part of a call begins one. An UPDATE of
+    /// this start of the box is in an early dialog that found no room, or that has lost: its call
+    /// is another. There is no re-INVITE in an early dialog (RFC 3261 §14.1).
+    fn may_adopt(&self, method: Method, sides: Sides) -> bool {
+        method == Method::Invite || sides.boot != self.identity.boot()
     }
 
     /// Counts a request of a dialog for the trunk that it went to.

@@ -219,7 +219,7 @@ impl Proxy {
         let asked = self.ask_session(message, step)?;
         let call = self.begin_call(message, arrival, [caller, target.trunk], way, step)?;
         let party = Party::Caller;
-        let sender = Some(Sender { call, party });
+        let sender = Some(Sender::of_first(call));
         let sent = match self.describe(message, Some(call), party, step) {
             Ok(described) => {
                 let sent = self.send_branch(message, arrival, way, server, sender, step);

@@ -57,7 +57,8 @@ impl Proxy {
     }
 
     /// Completes the 2xx to `sender`'s session refresh request, which `client` carried, and unless
-    /// it is a repetition computes anew when the session expires (RFC 4028 §8.2).
+    /// it is a repetition, or of another dialog, computes anew when the session expires
+    /// (RFC 4028 §8.2).
     pub(super) fn agree_session(
         &mut self,
         client: Id,
@@ -72,7 +73,10 @@ impl Proxy {
         let Ok(interval) = session::agree(message, asked, &mut self.splices) else {
             return;
         };
-        let Some(call) = self.calls.get_mut(sender.call).filter(|_| !repeated) else {
+        if repeated || !self.is_of_call(client, sender) {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(sender.call) else {
             return;
         };
         call.expires = interval.map_or(Tick::NEVER, |interval_s| {
