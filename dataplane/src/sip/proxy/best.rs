@@ -42,8 +42,7 @@ impl Proxy {
         let status = message.status().unwrap_or_default();
         match status {
             ..=199 => {
-                let abandoned = self.contexts.get(of.context);
-                if abandoned.is_some_and(|context| context.targets.is_abandoned(of.at)) {
+                if self.is_abandoned(of) {
                     // It is cancelled now: nobody is told that it rings.
                     return Counter::SipAbsorbed;
                 }
@@ -63,6 +62,18 @@ impl Proxy {
         }
     }
 
+    fn is_abandoned(&self, of: OfTarget) -> bool {
+        let context = self.contexts.get(of.context);
+        context.is_some_and(|context| context.targets.is_abandoned(of.at))
+    }
+
+    /// True where a CANCEL has come for the request of a context.
+    fn is_cancelled(&self, context: Id) -> bool {
+        let context = self.contexts.get(context);
+        let server = context.and_then(|context| self.servers.get(context.server));
+        server.is_some_and(|server| server.cancelled)
+    }
+
     /// A target has answered with a failure. It is kept if it is the best so far.
     fn target_failed(
         &mut self,
@@ -74,8 +85,10 @@ impl Proxy {
         self.branch_is_over(of.client, step);
         let client = self.clients.get(of.client);
         let invite = client.is_some_and(|client| client.method == Method::Invite);
+        // What was given up ends by our own CANCEL alone: nobody is told of that who has sent none.
+        let by_us = status == 487 && self.is_abandoned(of) && !self.is_cancelled(of.context);
         // RFC 4320 §4.2: no 408 to others than INVITE.
-        if invite || status != 408 {
+        if (invite || status != 408) && !by_us {
             self.add_candidate(of.context, message, step);
         }
         let Some(context) = self.contexts.get_mut(of.context) else {

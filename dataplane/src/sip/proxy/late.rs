@@ -21,9 +21,13 @@ use crate::sip::uac::ROUTES_MAX;
 use crate::sip::uri::Uri;
 use crate::span::Span;
 
+/// How many dialogs of a branch are ended. Whoever answers with ever another tag gets no more
+/// transactions of ours for it.
+const BYES_MAX: u8 = 8;
+
 impl Proxy {
     /// Acknowledges a 2xx to the first INVITE of a dialog, each time that it comes, and sends a
-    /// BYE after the first of them.
+    /// BYE after the first of each dialog.
     pub(super) fn end_late_answer(
         &mut self,
         client_id: Id,
@@ -34,45 +38,40 @@ impl Proxy {
         let Some(client) = self.clients.get(client_id) else {
             return;
         };
-        let (late, listen) = (client.late, client.listen);
+        let (mut late, listen) = (client.late, client.listen);
         let hop = client.destination.addr();
-        if repeated && late == Late::No {
-            // It went up in its time, and comes again when Timer L is over: it is the caller's to
-            // acknowledge or to end.
-            return;
-        }
-        // A re-INVITE's dialog is the parties' own.
-        let began = client.sender.and_then(|sender| self.calls.get(sender.call));
-        if late == Late::No && began.is_none_or(|call| call.invite != client_id) {
-            return;
-        }
-        if late == Late::No {
+        if !late.has_come {
+            // A re-INVITE's dialog is the parties' own. One that went up in its time and comes again
+            // when Timer L is over is the caller's to acknowledge or to end.
+            let began = client.sender.and_then(|sender| self.calls.get(sender.call));
+            if repeated || began.is_none_or(|call| call.invite != client_id) {
+                return;
+            }
             // Whatever becomes of the answer, nothing of its call is needed for it.
             self.branch_is_over(client_id, step);
-            self.note_late(client_id, Late::Owed);
+            late.has_come = true;
+            self.note_late(client_id, late);
         }
-        let Some(vacant) = self.clients.vacant() else {
+        let to_tag = message.to_tag().unwrap_or_default();
+        // RFC 3261 §13.2.2.4: an ACK to a 2xx is no part of the INVITE's transaction.
+        let key = self.identity.hash(&[b"late", message.call_id(), to_tag]);
+        let [a, b, c, d, e, f, tag @ ..] = key.to_be_bytes();
+        let id = Id::new(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]));
+        // One with another tag is of another callee, behind a proxy that forks.
+        let tag = u16::from_be_bytes(tag);
+        let has_bye = late.byes == BYES_MAX || late.byes > 0 && late.tag == tag;
+        let vacant = self.clients.vacant();
+        if vacant.is_none() && !has_bye {
             // Without an ACK the 2xx comes again, and is owed both still.
             step.counters.count(Counter::TransactionsRefused);
             return;
-        };
-        let (_, to_tag) = (message.from_tag(), message.to_tag().unwrap_or_default());
-        // RFC 3261 §13.2.2.4: an ACK to a 2xx is no part of the INVITE's transaction.
-        let key = self.identity.hash(&[b"late", message.call_id(), to_tag]);
-        let bytes = key.to_be_bytes();
-        let id = Id::new(
-            u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-            u16::from_be_bytes([bytes[4], bytes[5]]),
-        );
+        }
         let branch = self.identity.branch(Kind::Ack, id, 0);
         let ack = (Method::Ack, &branch[..]);
-        if self
-            .send_as_caller(message, ack, listen, hop, step)
-            .is_none()
-            || late == Late::Ended
-        {
+        let acknowledged = self.send_as_caller(message, ack, listen, hop, step);
+        let Some(vacant) = vacant.filter(|_| acknowledged.is_some() && !has_bye) else {
             return;
-        }
+        };
         let branch = self.identity.branch(Kind::Stateful, vacant, 0);
         let bye = (Method::Bye, &branch[..]);
         let Some(to) = self.send_as_caller(message, bye, listen, hop, step) else {
@@ -87,7 +86,9 @@ impl Proxy {
             return;
         }
         step.counters.count(Counter::LateAnswersEnded);
-        self.note_late(client_id, Late::Ended);
+        late.byes += 1;
+        late.tag = tag;
+        self.note_late(client_id, late);
     }
 
     fn note_late(&mut self, client: Id, late: Late) {

@@ -73,15 +73,15 @@ pub enum Cancel {
     Sent(Id),
 }
 
-/// How far a late 2xx has come, for which nobody upstream waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Late {
-    /// There was none.
-    No,
-    /// It came, and is owed an ACK and a BYE.
-    Owed,
-    /// It was given both.
-    Ended,
+/// What became of 2xx for which nobody upstream waits any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Late {
+    /// One has come: it is owed an ACK and a BYE.
+    pub has_come: bool,
+    /// How many were given both.
+    pub byes: u8,
+    /// The last of them, by a hash of its To tag.
+    pub tag: u16,
 }
 
 /// How long it may take until something is heard.
@@ -130,7 +130,7 @@ pub struct Client {
     pub cancel: Cancel,
     /// True once ICMP has said that it is too large for the way.
     pub by_kernel: bool,
-    /// Whether its 2xx came when nobody upstream waited for it any more.
+    /// Of 2xx that came when nobody upstream waited for them any more.
     pub late: Late,
     haste: Haste,
     timers: Timers,
@@ -163,7 +163,7 @@ impl Client {
             asked: Asked::default(),
             cancel: Cancel::No,
             by_kernel: false,
-            late: Late::No,
+            late: Late::default(),
             haste: Haste::No,
             timers,
         }
