@@ -25,30 +25,12 @@ use bench::invite;
 use bench::sdp;
 use bench::with_sdp;
 use trunkline_dataplane::counters::Counter;
-use trunkline_dataplane::lab;
-use trunkline_dataplane::ring::FakeConfig;
-use trunkline_dataplane::settings::Settings;
-
-fn with(settings: &Settings) -> Bench {
-    let network = lab::network(1, 1500, &lab::everybody());
-    Bench::with(settings, FakeConfig::default(), &network)
-}
-
-/// The box after a restart: another boot and branch key, another number of workers, and the cookie
-/// key has been rotated.
-fn restarted(workers: u8) -> Bench {
-    let mut settings = lab::settings(workers);
-    settings.boot = 8;
-    settings.secrets.branch = [9; 16];
-    settings.secrets.cookie = [[7; 16], settings.secrets.cookie[0]];
-    with(&settings)
-}
 
 #[test]
 fn a_dialog_goes_on_after_a_restart_with_another_number_of_workers() {
     let (sent, answered) = establish(&mut Bench::new(2), 0, "survivor");
     for workers in [1, 3] {
-        let mut bench = restarted(workers);
+        let mut bench = Bench::restarted(workers);
         // A late response of the box that was finds nobody.
         assert!(
             bench
@@ -97,7 +79,7 @@ fn a_dialog_goes_on_after_a_restart_with_another_number_of_workers() {
 #[test]
 fn a_call_that_was_taken_up_again_is_ended_like_any_other() {
     let (_, answered) = establish(&mut Bench::new(1), 0, "adopted");
-    let mut bench = restarted(1);
+    let mut bench = Bench::restarted(1);
     let invite = in_dialog("INVITE", "adopted", "7", "b7", &answered);
     let passed = to_callee(&bench.caller(0, &with_sdp(&invite, &sdp(CALLER_MEDIA))));
     let lines = format!("{CONTACT}Session-Expires: 90;refresher=uac\r\n");
@@ -120,7 +102,7 @@ fn a_call_that_was_taken_up_again_is_ended_like_any_other() {
 #[test]
 fn an_update_takes_a_call_up_again_too() {
     let (_, answered) = establish(&mut Bench::new(1), 0, "updated");
-    let mut bench = restarted(1);
+    let mut bench = Bench::restarted(1);
     let update = in_dialog("UPDATE", "updated", "7", "b7", &answered);
     let passed = to_callee(&bench.caller(0, &with_sdp(&update, &sdp(CALLER_MEDIA))));
     assert_ne!(media_in(&passed), CALLER_MEDIA, "its offer is anchored");
@@ -138,7 +120,7 @@ fn an_update_takes_a_call_up_again_too() {
 #[test]
 fn a_bye_ends_a_call_that_was_taken_up_again_and_not_yet_answered() {
     let (_, answered) = establish(&mut Bench::new(1), 0, "unheard");
-    let mut bench = restarted(1);
+    let mut bench = Bench::restarted(1);
     let invite = in_dialog("INVITE", "unheard", "7", "b7", &answered);
     let passed = to_callee(&bench.caller(0, &with_sdp(&invite, &sdp(CALLER_MEDIA))));
     // Its 2xx is lost, the callee hangs up, and the 2xx comes once more.
@@ -154,7 +136,7 @@ fn a_bye_ends_a_call_that_was_taken_up_again_and_not_yet_answered() {
 #[test]
 fn an_update_behind_a_bye_does_not_take_a_call_up_again() {
     let (_, answered) = establish(&mut Bench::new(1), 0, "overtaken");
-    let mut bench = restarted(1);
+    let mut bench = Bench::restarted(1);
     let bye = in_dialog("BYE", "overtaken", "8", "b8", &answered);
     let bye = to_callee(&bench.caller(0, &bye));
     let update = in_dialog("UPDATE", "overtaken", "7", "b7", &answered);
@@ -284,7 +266,7 @@ fn a_subscription_is_routed_by_its_cookie_and_is_no_call() {
     let passed = to_callee(&bench.caller(0, &refresh));
     to_caller(&bench.callee(0, &answer(&passed, "200 OK", CONTACT, "")));
     // And after a restart.
-    let mut bench = restarted(3);
+    let mut bench = Bench::restarted(3);
     let notify = of_callee("NOTIFY", "2", &accepted);
     to_caller(&bench.callee(0, &notify));
     assert_eq!(bench.count(Counter::CallsStarted), 0);

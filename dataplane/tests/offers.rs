@@ -479,7 +479,7 @@ fn a_prack_that_fails_takes_back_its_offer_or_its_answer() {
 fn after_a_restart_the_next_offer_anchors_the_media_again() {
     for method in ["UPDATE", "INVITE"] {
         let mut talk = Talk::established();
-        talk.bench = Bench::new(1);
+        talk.bench = Bench::restarted(1);
         assert_eq!(talk.plays(), [None, None]);
         let request = talk.ask(Callee, method, 1, "", &sdp(CALLEE_MEDIA));
         talk.reply(Caller, &request, "200 OK", &sdp(CALLER_MEDIA));

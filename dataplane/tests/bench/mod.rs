@@ -82,6 +82,16 @@ impl Bench {
         )
     }
 
+    /// The box after a restart: another boot and branch key, and the cookie key has been rotated.
+    pub fn restarted(workers: u8) -> Bench {
+        let mut settings = lab::settings(workers);
+        settings.boot += 1;
+        settings.secrets.branch = [9; 16];
+        settings.secrets.cookie = [[7; 16], settings.secrets.cookie[0]];
+        let network = lab::network(1, 1500, &lab::everybody());
+        Bench::with(&settings, FakeConfig::default(), &network)
+    }
+
     /// A bench in another lab than the plain one.
     pub fn within(lab: Lab, workers: u8) -> Bench {
         let network = lab.network(1, 1500, &lab.everybody());
