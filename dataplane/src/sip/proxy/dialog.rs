@@ -188,8 +188,7 @@ impl Proxy {
         let mut call = self.dialogs.get(dialog_key);
         let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
         // What a BYE is ending is not begun again by what it has overtaken.
-        let unknown =
-            call.is_none() && refreshes(message.method()) && !self.is_being_ended(dialog_key);
+        let unknown = call.is_none() && refreshes(message.method()) && !self.is_known(dialog_key);
         let adopts = unknown && self.may_adopt(message.method(), dialog.sides);
         if adopts {
             call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);

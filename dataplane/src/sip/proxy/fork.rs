@@ -55,15 +55,19 @@ impl Proxy {
         let targets = self.targets_of(message, caller)?;
         let invite = message.method() == Method::Invite;
         let forks = targets.count() > 1;
-        let same = (invite || forks).then(|| self.way_hash(message, arrival));
-        if same.is_some_and(|same| self.is_served(same, message)) {
+        let way = (invite || forks).then(|| self.way_hash(message, arrival));
+        let round = way.filter(|_| forks);
+        let round = round.and_then(|way| self.round(message, way));
+        if way.is_some_and(|way| self.is_served(way))
+            || round.is_some_and(|round| self.is_known(round))
+        {
             // RFC 3261 §8.2.2.2: an upstream element forked it; one of them is enough. RFC 5393
             // §4.1: nor is it forked again where it comes back.
             return Err(482);
         }
         let server = self.open_server(message, arrival, key, step)?;
-        if let Some(same) = same {
-            self.note_served(same, server);
+        for key in way.into_iter().chain(round) {
+            self.note_served(key, server);
         }
         if invite {
             self.call_came_in(Some(caller), step);

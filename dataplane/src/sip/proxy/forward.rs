@@ -340,13 +340,6 @@ impl Proxy {
         branches.any(|branch| branch.loop_hash == loop_hash)
     }
 
-    /// True for a request that we have passed on before, as one of its Vias proves.
-    pub(super) fn has_passed(&self, message: &Message<'_>) -> bool {
-        let mut vias = message.vias().take(MAX_FORWARDS.into());
-        let is_ours = |branch| self.identity.read_branch(message.text(branch)).is_ok();
-        vias.any(|via| via.branch.is_some_and(is_ours))
-    }
-
     /// Forwards without a transaction: an ACK to a 2xx (RFC 3261 §16.11).
     pub(super) fn forward_ack(
         &mut self,

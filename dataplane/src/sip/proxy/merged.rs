@@ -16,6 +16,9 @@ use crate::sip::slab::Slab;
 use crate::sip::transaction::Server;
 use crate::sip::transaction::ServerState;
 
+/// How many Vias are looked at: no way of ours is longer (RFC 3261 §16.6 step 3).
+const VIAS_MAX: usize = 70;
+
 /// How many cells a key may be in.
 const WAYS: usize = 4;
 
@@ -59,23 +62,34 @@ impl Merged {
 
 impl Proxy {
     /// True for a request that is being served already, on another branch. `way` is its
-    /// [`Proxy::way_hash`]. Once it has failed somebody upstream may try again; but what left us by
-    /// another of its targets is a loop, and goes no further.
-    pub(super) fn is_served(&self, way: u64, message: &Message<'_>) -> bool {
-        let Some(server) = self.merged.find(way, &self.servers) else {
-            return false;
+    /// [`Proxy::way_hash`]. Once it has failed somebody upstream may try it again.
+    pub(super) fn is_served(&self, way: u64) -> bool {
+        let ongoing = |server: &Server| {
+            matches!(
+                server.state,
+                ServerState::Proceeding | ServerState::Accepted
+            )
         };
-        let ongoing = matches!(
-            server.state,
-            ServerState::Proceeding | ServerState::Accepted
-        );
-        ongoing || self.has_passed(message)
+        self.merged.find(way, &self.servers).is_some_and(ongoing)
     }
 
-    /// True for a dialog that a BYE is ending, or has ended not long ago. `dialog` is its
-    /// [`Proxy::dialog_of`].
-    pub(super) fn is_being_ended(&self, dialog: u64) -> bool {
-        self.merged.find(dialog, &self.servers).is_some()
+    /// True where a transaction that was noted under this key still lives, answered or not: the
+    /// [`Proxy::round`] of a fork, or for a BYE the [`Proxy::dialog_of`].
+    pub(super) fn is_known(&self, key: u64) -> bool {
+        self.merged.find(key, &self.servers).is_some()
+    }
+
+    /// What a request that comes back to us has in common with all that comes back the same way of
+    /// the branch by which it left us first; `None` where it has not left us before. A fork that
+    /// loops by several of its targets would otherwise be tried in all their orders, one inside the
+    /// other.
+    pub(super) fn round(&self, message: &Message<'_>, way: u64) -> Option<u64> {
+        let vias = message.vias().take(VIAS_MAX);
+        let branches = vias.filter_map(|via| Some(message.text(via.branch?)));
+        let ours = branches.filter(|branch| self.identity.read_branch(branch).is_ok());
+        let first = ours.last()?;
+        let key = self.identity.hash(&[b"round", first, &way.to_be_bytes()]);
+        Some(key)
     }
 
     /// Takes note of the transaction of a request that begins something, or of a BYE.
