@@ -105,7 +105,7 @@ fn forwarded(message: &Message<'_>, splices: &mut Splices, out: &mut [u8]) {
     let changed = edit::insert_via(message, splices, b"192.0.2.1", b"z9hG4bKfuzz")
         .and_then(|()| edit::stamp_via(message, splices, source))
         .and_then(|()| edit::set_max_forwards(message, splices, 69))
-        .and_then(|()| edit::insert_record_routes(message, splices, &[b"sip:192.0.2.1;lr"]))
+        .and_then(|()| edit::insert_record_routes(message, splices, &[[b"sip:192.0.2.1", b";lr"]]))
         .and_then(|()| edit::set_body(message, splices, b"new"));
     assert_eq!(changed, Ok(()));
     let len = splices.write(message.bytes(), out);

@@ -203,8 +203,8 @@ fn unreachable(bench: &mut Bench, last: u8, sent: &str) -> Vec<bench::Left> {
     let identity = Identity::new(
         worker,
         settings.boot,
-        settings.secrets.clone(),
-        listens.collect(),
+        &settings.secrets,
+        &listens.collect::<Vec<_>>(),
     );
     let (method, quoted) = read_quote(sent.as_bytes()).unwrap();
     let what = Undelivered {

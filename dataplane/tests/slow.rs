@@ -296,7 +296,7 @@ fn a_request_that_would_outgrow_a_datagram_is_answered_513() {
 /// What control mails where ICMP quotes `sent`, which went to `destination`.
 fn quoted(sent: &str, destination: SocketAddr, why: Why) -> Undelivered {
     let settings = lab::settings(1);
-    let identity = Identity::new(WorkerId(0), settings.boot, settings.secrets, Vec::new());
+    let identity = Identity::new(WorkerId(0), settings.boot, &settings.secrets, &[]);
     let (method, branch) = read_quote(&sent.as_bytes()[..sent.len().min(520)]).unwrap();
     Undelivered {
         branch: identity.read_branch(branch).unwrap(),

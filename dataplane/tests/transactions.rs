@@ -300,7 +300,7 @@ fn a_branch_of_an_earlier_tenant_of_the_slot_is_nobodys() {
     let sent = to_callee(&bench.caller(0, &invite("new", "")));
     let settings = lab::settings(1);
     let listens = lab::LISTENS.to_vec();
-    let identity = Identity::new(WorkerId(0), settings.boot, settings.secrets, listens);
+    let identity = Identity::new(WorkerId(0), settings.boot, &settings.secrets, &listens);
     let branch = bench::branch(&sent);
     let mut old = identity.read_branch(branch.as_bytes()).unwrap();
     old.loop_hash ^= 1;

@@ -39,12 +39,7 @@ impl Kernel {
     #[must_use]
     pub fn new(sockets: Vec<Arc<ListenSocket>>, settings: &Settings) -> Kernel {
         // Only branches are read with it, which name no listen.
-        let identity = Identity::new(
-            WorkerId(0),
-            settings.boot,
-            settings.secrets.clone(),
-            Vec::new(),
-        );
+        let identity = Identity::new(WorkerId(0), settings.boot, &settings.secrets, &[]);
         Kernel {
             sockets,
             identity: Some(identity),

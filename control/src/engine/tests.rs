@@ -833,7 +833,7 @@ fn what_finds_a_full_mailbox_or_no_socket_is_counted() {
     for _ in 0..MAILBOX_MAILS {
         stage.desk.hand_over(listen, source, b"no SIP");
     }
-    let identity = Identity::new(WorkerId(0), settings.boot, settings.secrets, Vec::new());
+    let identity = Identity::new(WorkerId(0), settings.boot, &settings.secrets, &[]);
     let id = trunkline_dataplane::sip::Id::new(1, 1);
     let branch = identity.branch(Kind::Stateful, id, 0);
     let branch = std::str::from_utf8(&branch).unwrap();

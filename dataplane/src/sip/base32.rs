@@ -1,24 +1,52 @@
 //! Base32 with extended hex alphabet, lower-case and without padding (RFC 4648 §7): how our
-//! identifiers are written. Only whole groups: 5 bytes are 8 characters.
+//! identifiers are written. Only whole groups: 5 bytes are 8 characters, in one word.
 
-/// The characters of the values 0 to 31.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-/// No value: the byte is no character of the alphabet.
-const NONE: u8 = 0xff;
+/// A byte in each byte of a word.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
 
-/// The value of every byte. Upper case is read as lower case: an element that folds the case
-/// of a branch may do so (RFC 3261 §7.3.1).
-const VALUES: [u8; 256] = {
-    let mut table = [NONE; 256];
-    let mut value = 0;
-    while value < 32 {
-        let character = ALPHABET[value as usize];
-        table[character as usize] = value;
-        table[character.to_ascii_uppercase() as usize] = value;
-        value += 1;
+/// The top bit of each byte of `bytes` that is at least `least`; both are below 128.
+const fn at_least(bytes: u64, least: u8) -> u64 {
+    (bytes + each(128 - least)) & each(128)
+}
+
+/// From a digit's character to the first letter's, less the ten values between.
+const TO_LETTERS: u64 = (b'a' - b'0' - 10) as u64;
+
+/// The characters of forty bits, the first in the highest byte. Eight values of five bits are
+/// taken apart and made characters all at once.
+const fn characters(bits: u64) -> u64 {
+    let halves = (bits & 0xff_fff0_0000) << 12 | bits & 0xf_ffff;
+    let quarters = (halves & 0x000f_fc00_000f_fc00) << 6 | halves & 0x0000_03ff_0000_03ff;
+    let values = (quarters & 0x03e0_03e0_03e0_03e0) << 3 | quarters & each16(0x1f);
+    let letters = at_least(values, 10) >> 7;
+    values + each(b'0') + letters * TO_LETTERS
+}
+
+/// The forty bits that eight characters stand for; `None` where one is none of the alphabet.
+/// Upper case is read as lower case: an element that folds the case of a branch may do so
+/// (RFC 3261 §7.3.1).
+const fn bits(characters: u64) -> Option<u64> {
+    if characters & each(128) != 0 {
+        return None;
     }
-    table
-};
+    let digits = at_least(characters, b'0') & !at_least(characters, b'9' + 1);
+    let lower = characters | each(b'a' - b'A');
+    let letters = at_least(lower, b'a') & !at_least(lower, b'v' + 1);
+    if digits | letters != each(128) {
+        return None;
+    }
+    let values = lower - each(b'0') - (letters >> 7) * TO_LETTERS;
+    let quarters = (values & each16(0x1f00)) >> 3 | values & each16(0x1f);
+    let halves = (quarters & 0x03ff_0000_03ff_0000) >> 6 | quarters & 0x0000_03ff_0000_03ff;
+    Some((halves & 0x000f_ffff_0000_0000) >> 12 | halves & 0xf_ffff)
+}
+
+/// Two bytes in each pair of bytes of a word.
+const fn each16(pair: u16) -> u64 {
+    0x0001_0001_0001_0001 * pair as u64
+}
 
 /// Writes `raw` into `text`, which is 8/5 as long.
 pub fn encode(raw: &[u8], text: &mut [u8]) {
@@ -27,12 +55,7 @@ pub fn encode(raw: &[u8], text: &mut [u8]) {
     let (text, _) = text.as_chunks_mut::<8>();
     for (&[a, b, c, d, e], text) in raw.iter().zip(text) {
         let bits = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
-        let mut shift = 40;
-        for character in text {
-            shift -= 5;
-            let [.., last] = (bits >> shift).to_be_bytes();
-            *character = ALPHABET[usize::from(last & 31)];
-        }
+        *text = characters(bits).to_be_bytes();
     }
 }
 
@@ -45,18 +68,11 @@ pub fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     }
     let mut raw = [0; N];
     let (room, _) = raw.as_chunks_mut::<5>();
-    let mut all = 0;
     for (group, room) in groups.iter().zip(room) {
-        let mut bits = 0;
-        for character in group {
-            let value = VALUES[usize::from(*character)];
-            all |= value;
-            bits = bits << 5 | u64::from(value & 31);
-        }
-        let [_, _, _, bytes @ ..] = bits.to_be_bytes();
+        let [_, _, _, bytes @ ..] = bits(u64::from_be_bytes(*group))?.to_be_bytes();
         *room = bytes;
     }
-    (all < 32).then_some(raw)
+    Some(raw)
 }
 
 #[cfg(test)]

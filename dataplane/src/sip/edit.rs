@@ -326,22 +326,22 @@ pub fn set_request_uri(
 }
 
 /// Puts Record-Route values above those that are there, below the Vias where there are
-/// none (RFC 3261 §16.6 step 4). Each URI goes in brackets, on a line of its own, the
-/// first on top.
+/// none (RFC 3261 §16.6 step 4). Each URI, which is given in two pieces, goes in
+/// brackets, on a line of its own, the first on top.
 ///
 /// # Errors
 /// As [`Splices::splice`].
 pub fn insert_record_routes(
     message: &Message<'_>,
     splices: &mut Splices,
-    uris: &[&[u8]],
+    uris: &[[&[u8]; 2]],
 ) -> Result<(), Refused> {
     let at = message
         .field(HeaderName::RecordRoute)
         .map_or_else(|| below_vias(message), |field| field.line.start);
     splices.splice(Span::empty(at), |out| {
-        for uri in uris {
-            for part in [b"Record-Route: <", *uri, b">\r\n"] {
+        for [front, end] in uris {
+            for part in [b"Record-Route: <", *front, *end, b">\r\n"] {
                 out.push(part);
             }
         }

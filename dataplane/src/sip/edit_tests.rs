@@ -114,7 +114,7 @@ fn the_request_uri_is_replaced() {
 
 #[test]
 fn record_routes_go_above_those_there_or_below_the_vias() {
-    let uris: [&[u8]; 2] = [b"sip:x;lr", b"sip:y;lr"];
+    let uris: [[&[u8]; 2]; 2] = [[b"sip:x", b";lr"], [b"sip:y;lr", b""]];
     let lines = "Record-Route: <sip:x;lr>\r\nRecord-Route: <sip:y;lr>\r\n";
     let added = changed(|m, s| insert_record_routes(m, s, &uris));
     assert_eq!(

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use super::base32;
-use super::siphash;
+use super::siphash::SipHash;
 use super::slab::Id;
 use crate::ids::ListenIndex;
 use crate::ids::TrunkTag;
@@ -124,13 +124,63 @@ impl Sides {
     }
 }
 
+/// What is hashed. Under one key each has its own texts and numbers, in the same order every time.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub enum What {
+    /// All of a branch but its MAC.
+    Branch,
+    /// An address that we advertise.
+    Listen,
+    /// A dialog and its two sides.
+    Cookie,
+    /// A request that we answer ourselves.
+    ToTag,
+    /// A Call-ID.
+    CallId,
+    /// A request's branch and sent-by.
+    Transaction,
+    /// A request of an RFC 2543 element.
+    OldTransaction,
+    /// Call-ID and both tags.
+    Dialog,
+    /// Call-ID, From tag and CSeq number.
+    Echo,
+    /// What decides where a request goes.
+    Way,
+    /// The branch of a request that comes back, and its way.
+    Round,
+    /// A request that goes on without state.
+    Stateless,
+    /// A tag.
+    Tag,
+    /// A 2xx that nobody upstream waits for.
+    LateAnswer,
+}
+
+impl What {
+    /// The end of what is hashed, with a number of 48 bits.
+    #[must_use]
+    #[inline]
+    pub const fn with(self, number: u64) -> u64 {
+        self as u64 | number << 8
+    }
+}
+
 /// Makes our identifiers, and knows them again.
 #[derive(Debug)]
 pub struct Identity {
     worker: WorkerId,
     boot: u16,
-    secrets: Secrets,
-    listens: Vec<SocketAddr>,
+    /// Under the key of this start.
+    branch: SipHash,
+    /// Under the keys of the cookie: the one in use, and the one before it.
+    cookie: [SipHash; 2],
+    hash: SipHash,
+    /// Each advertised address, hashed under the keys of the cookie: made once for all cookies. A
+    /// MAC over what the same secret key has hashed to 64 bits is as hard to forge as one over
+    /// the texts, since nobody outside can look for two that are hashed alike.
+    listens: Vec<[u64; 2]>,
     /// The branch that was read last: who owns a response is asked before it is taken up.
     last_read: Cell<Option<(BranchText, Branch)>>,
 }
@@ -138,12 +188,16 @@ pub struct Identity {
 impl Identity {
     /// For `worker` in this start of the box; `listens` are the advertised addresses.
     #[must_use]
-    pub fn new(worker: WorkerId, boot: u16, secrets: Secrets, listens: Vec<SocketAddr>) -> Self {
+    pub fn new(worker: WorkerId, boot: u16, secrets: &Secrets, listens: &[SocketAddr]) -> Self {
+        let cookie = [0, 1].map(|key: usize| SipHash::new(&secrets.cookie[key]));
+        let hashed = |listen: &SocketAddr| cookie.map(|cookie| address_hash(cookie, *listen));
         Identity {
             worker,
             boot,
-            secrets,
-            listens,
+            branch: SipHash::new(&secrets.branch),
+            cookie,
+            hash: SipHash::new(&secrets.hash),
+            listens: listens.iter().map(hashed).collect(),
             last_read: Cell::new(None),
         }
     }
@@ -161,8 +215,8 @@ impl Identity {
         raw[4..8].copy_from_slice(&id.slot.to_be_bytes());
         raw[8..10].copy_from_slice(&id.generation.to_be_bytes());
         raw[10..14].copy_from_slice(&loop_hash.to_be_bytes());
-        let mac = mac(&self.secrets.branch, &[&raw[..BRANCH_SIGNED]]);
-        raw[BRANCH_SIGNED..].copy_from_slice(&mac[..6]);
+        let mac = self.branch_mac(&raw);
+        raw[BRANCH_SIGNED..].copy_from_slice(&mac);
         let mut text = [0; BRANCH_TEXT_LEN];
         text[..MAGIC.len()].copy_from_slice(MAGIC);
         base32::encode(&raw, &mut text[MAGIC.len()..]);
@@ -193,8 +247,7 @@ impl Identity {
             .and_then(|(_, body)| base32::decode(body))
             .ok_or(NotOurs::Forged)?;
         let stale = u16::from_be_bytes([raw[2], raw[3]]) != self.boot;
-        let mac = mac(&self.secrets.branch, &[&raw[..BRANCH_SIGNED]]);
-        if raw[BRANCH_SIGNED..] != mac[..6] {
+        if raw[BRANCH_SIGNED..] != self.branch_mac(&raw) {
             // The key is new at each start: an old branch cannot be told from a forged
             // one but by its boot, which decides only the name of the drop.
             return Err(if stale {
@@ -248,28 +301,17 @@ impl Identity {
         if !known(sides.caller) || !known(sides.callee) {
             return None;
         }
-        let signed = (0..self.secrets.cookie.len())
+        let signed = (0..self.cookie.len())
             .any(|key| *mac == self.cookie_mac(key, call_id, caller_tag, sides));
         signed.then_some(sides)
     }
 
     fn cookie_mac(&self, key: usize, call_id: &[u8], tag: &[u8], sides: Sides) -> [u8; 7] {
-        let listen = |index: ListenIndex| {
-            let address = self.listens[usize::from(index.0)];
-            let ip = match address.ip() {
-                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-                IpAddr::V6(ip) => ip.octets(),
-            };
-            (ip, address.port().to_be_bytes())
-        };
-        let (caller, callee) = (listen(sides.caller), listen(sides.callee));
-        let signed = sides.bytes();
-        let [first @ .., _] = mac(
-            &self.secrets.cookie[key],
-            &[
-                b"cookie", call_id, tag, &caller.0, &caller.1, &callee.0, &callee.1, &signed,
-            ],
-        );
+        let listen = |index: ListenIndex| self.listens[usize::from(index.0)][key];
+        let hash = self.cookie[key].text(call_id).text(tag);
+        let hash = hash.word(listen(sides.caller)).word(listen(sides.callee));
+        let hash = hash.word(u64::from_be_bytes(sides.bytes()));
+        let [first @ .., _] = hash.finish(What::Cookie.with(0)).to_be_bytes();
         first
     }
 
@@ -279,36 +321,64 @@ impl Identity {
     pub fn to_tag(&self, call_id: &[u8], from_tag: &[u8], cseq: u32) -> TagText {
         let mut raw = [0; TAG_LEN];
         raw[..2].copy_from_slice(&self.boot.to_be_bytes());
-        let cseq = cseq.to_be_bytes();
-        let mac = mac(&self.secrets.branch, &[b"tag", call_id, from_tag, &cseq]);
-        raw[2..].copy_from_slice(&mac);
+        let hash = self.branch.text(call_id).text(from_tag);
+        let mac = hash.finish(What::ToTag.with(cseq.into()));
+        raw[2..].copy_from_slice(&mac.to_be_bytes());
         encode(&raw)
     }
 
-    /// A keyed hash of `parts` that nobody outside can steer.
+    /// True where `tag` is [`Identity::to_tag`] of these. Nearly no other has its form.
     #[must_use]
-    pub fn hash(&self, parts: &[&[u8]]) -> u64 {
-        siphash::hash(&self.secrets.hash, parts)
+    pub fn is_to_tag(&self, tag: &[u8], call_id: &[u8], from_tag: &[u8], cseq: u32) -> bool {
+        tag.len() == size_of::<TagText>() && *tag == self.to_tag(call_id, from_tag, cseq)
+    }
+
+    /// The beginning of a keyed hash that nobody outside can steer. Its end says by [`What`] of
+    /// what it is.
+    #[must_use]
+    #[inline]
+    pub const fn hash(&self) -> SipHash {
+        self.hash
     }
 
     /// The worker that owns the call with this Call-ID.
     #[must_use]
     pub fn owner(&self, call_id: &[u8], workers: u8) -> WorkerId {
-        owner(&self.secrets.hash, call_id, workers)
+        owner_by(self.hash, call_id, workers)
+    }
+
+    fn branch_mac(&self, raw: &[u8; BRANCH_LEN]) -> [u8; 6] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, ..] = *raw;
+        let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let second = u64::from_be_bytes([0, 0, i, j, k, l, m, n]);
+        let hash = self.branch.word(first).finish(What::Branch.with(second));
+        let [mac @ .., _, _] = hash.to_be_bytes();
+        mac
     }
 }
 
 /// The worker that owns the call with this Call-ID.
 #[must_use]
-#[allow(clippy::cast_possible_truncation)] // Less than `workers`.
 pub fn owner(key: &[u8; 16], call_id: &[u8], workers: u8) -> WorkerId {
+    owner_by(SipHash::new(key), call_id, workers)
+}
+
+#[allow(clippy::cast_possible_truncation)] // Less than `workers`.
+fn owner_by(hash: SipHash, call_id: &[u8], workers: u8) -> WorkerId {
     // The high bits choose the worker, the low bits the place in its tables.
-    let hash = siphash::hash(key, &[call_id]) >> 32;
+    let hash = hash.text(call_id).finish(What::CallId.with(0)) >> 32;
     WorkerId(((hash * u64::from(workers)) >> 32) as u8)
 }
 
-fn mac(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 8] {
-    siphash::hash(key, parts).to_be_bytes()
+fn address_hash(hash: SipHash, address: SocketAddr) -> u64 {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let [high, low] = [ip.to_bits() >> 64, ip.to_bits() & u128::from(u64::MAX)];
+    #[allow(clippy::cast_possible_truncation)] // Its halves.
+    let hash = hash.word(high as u64).word(low as u64);
+    hash.finish(What::Listen.with(address.port().into()))
 }
 
 fn encode(raw: &[u8; 10]) -> [u8; 16] {
@@ -326,13 +396,17 @@ mod tests {
     use std::net::SocketAddr;
 
     fn identity(boot: u16, branch: u8) -> Identity {
+        identity_of(boot, branch, [2, 3])
+    }
+
+    fn identity_of(boot: u16, branch: u8, cookie: [u8; 2]) -> Identity {
         let secrets = Secrets {
             branch: [branch; 16],
-            cookie: [[2; 16], [3; 16]],
+            cookie: cookie.map(|key| [key; 16]),
             hash: [4; 16],
         };
         let listen = |n| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, n, 1)), 5060);
-        Identity::new(WorkerId(1), boot, secrets, vec![listen(1), listen(2)])
+        Identity::new(WorkerId(1), boot, &secrets, &[listen(1), listen(2)])
     }
 
     const ID: Id = Id::new(123_456, 7);
@@ -372,14 +446,9 @@ mod tests {
         assert_eq!(identity.read_cookie(&text, b"call", b"tag"), Some(SIDES));
         assert_eq!(identity.read_cookie(&text, b"call", b"gat"), None);
         assert_eq!(identity.read_cookie(&text, b"lcal", b"tag"), None);
-        let mut rotated = Identity {
-            worker: WorkerId(0),
-            boot: 11,
-            ..identity
-        };
-        rotated.secrets.cookie = [[5; 16], rotated.secrets.cookie[0]];
+        let rotated = identity_of(11, 1, [5, 2]);
         assert_eq!(rotated.read_cookie(&text, b"call", b"tag"), Some(SIDES));
-        rotated.secrets.cookie = [[6; 16], [5; 16]];
+        let rotated = identity_of(12, 1, [6, 5]);
         assert_eq!(rotated.read_cookie(&text, b"call", b"tag"), None);
     }
 

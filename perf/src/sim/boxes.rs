@@ -194,7 +194,7 @@ impl Boxed {
             return;
         };
         let settings = self.site.settings(1, self.boot, self.make.capacity);
-        let identity = Identity::new(WorkerId(0), self.boot, settings.secrets, Vec::new());
+        let identity = Identity::new(WorkerId(0), self.boot, &settings.secrets, &[]);
         let Ok(branch) = identity.read_branch(branch) else {
             return;
         };

@@ -10,8 +10,6 @@ use std::net::SocketAddr;
 
 use super::Proxy;
 use super::Step;
-use super::write::SENT_BY_LEN;
-use super::write::sent_by;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::limits::BYE_RETRY_MS;
@@ -131,14 +129,12 @@ impl Proxy {
         });
         let destination = named.or(call.parties[to as usize].map(Endpoint::addr))?;
         let branch = self.identity.branch(Kind::Stateful, client_id, 0);
-        let mut host = [0; SENT_BY_LEN];
-        let host_len = sent_by(self.advertised(listen), &mut host);
         let bye = Request {
             method: b"BYE",
             // RFC 3261 §12.2.1.1: one more than the sender's last; its first, if it has sent none.
             cseq: call.cseqs[to.other() as usize] + 1,
             to,
-            sent_by: &host[..host_len],
+            sent_by: self.advertised(listen).sent_by(),
             branch: &branch,
             lines: reason,
         };

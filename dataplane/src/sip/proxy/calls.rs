@@ -19,6 +19,7 @@ use crate::sip::call::Call;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
 use crate::sip::identity::Sides;
+use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::report::CallState;
@@ -30,22 +31,15 @@ use crate::tick::Tick;
 const UNKNOWN_CSEQ: u32 = 1 << 30;
 
 impl Proxy {
-    /// The call that an in-dialog message of `from` belongs to.
-    pub(super) fn find_call(&self, message: &Message<'_>, from: Party, sides: Sides) -> Option<Id> {
-        self.dialogs.get(self.dialog_of(message, from, sides))
-    }
-
-    /// The key of the dialog of a message of `from`.
+    /// The key of the dialog of a message of `from`, that passes between these listens. One that
+    /// comes through the box twice (RFC 3261 §6, a spiral) is two calls here, each with its
+    /// own relay.
     pub(super) fn dialog_of(&self, message: &Message<'_>, from: Party, sides: Sides) -> u64 {
-        self.dialog_key(message.call_id(), tags_by_party(message, from), sides)
-    }
-
-    /// The key of a dialog between these tags, the caller's and the callee's, that passes between
-    /// these listens. One that comes through the box twice (RFC 3261 §6, a spiral) is two
-    /// calls here, each with its own relay.
-    fn dialog_key(&self, call_id: &[u8], tags: [&[u8]; 2], sides: Sides) -> u64 {
-        let parts = [&b"d"[..], call_id, tags[0], tags[1], &sides.bytes()];
-        let key = self.identity.hash(&parts);
+        let [caller, callee] = tags_by_party(message, from);
+        let hash = self.identity.hash().text(message.call_id());
+        let hash = hash.text(caller).text(callee);
+        let hash = hash.word(u64::from_be_bytes(sides.bytes()));
+        let key = hash.finish(What::Dialog.with(0));
         // 0 is no dialog.
         key.max(1)
     }
@@ -140,8 +134,7 @@ impl Proxy {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        let tags = tags_by_party(message, from);
-        let key = self.dialog_key(message.call_id(), tags, call.sides);
+        let key = self.dialog_of(message, from, call.sides);
         let extra_max = extra_dialogs(self.calls.capacity());
         let Some(call) = self.calls.get_mut(id) else {
             return;

@@ -48,6 +48,8 @@ pub(super) struct InDialog {
     pub from: Party,
     /// How many of the topmost Route values are ours.
     pub routes: usize,
+    /// Of the index of dialogs: [`Proxy::dialog_of`].
+    pub key: u64,
 }
 
 impl Proxy {
@@ -74,14 +76,16 @@ impl Proxy {
         let second = routes.next().and_then(|uri| cookie_of(message, uri));
         let routes = if second == Some(cookie) { 2 } else { 1 };
         self.dial.trunk_with(sides.trunks[from as usize], source)?;
+        let key = self.dialog_of(message, from, sides);
         if message.to_tag().is_none() {
             // Who once had a call would otherwise begin others past every route.
-            self.find_call(message, from, sides)?;
+            self.dialogs.get(key)?;
         }
         Some(InDialog {
             sides,
             from,
             routes,
+            key,
         })
     }
 
@@ -117,6 +121,7 @@ impl Proxy {
     pub(super) fn way_in_dialog(
         &self,
         message: &Message<'_>,
+        arrival: Arrival,
         dialog: InDialog,
         call: Option<Id>,
     ) -> Option<Way> {
@@ -144,6 +149,7 @@ impl Proxy {
             routes: dialog.routes,
             our_host: None,
             breadth: max_breadth(message),
+            marks: self.marks(message, arrival),
         })
     }
 
@@ -184,11 +190,11 @@ impl Proxy {
         dialog: InDialog,
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
-        let dialog_key = self.dialog_of(message, dialog.from, dialog.sides);
-        let mut call = self.dialogs.get(dialog_key);
-        let way = self.way_in_dialog(message, dialog, call).ok_or(404_u16)?;
+        let mut call = self.dialogs.get(dialog.key);
+        let way = self.way_in_dialog(message, arrival, dialog, call);
+        let way = way.ok_or(404_u16)?;
         // What a BYE is ending is not begun again by what it has overtaken.
-        let unknown = call.is_none() && refreshes(message.method()) && !self.is_known(dialog_key);
+        let unknown = call.is_none() && refreshes(message.method()) && !self.is_known(dialog.key);
         let adopts = unknown && self.may_adopt(message.method(), dialog.sides);
         if adopts {
             call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
@@ -207,7 +213,7 @@ impl Proxy {
             self.remember_cseq(id, message, dialog.from);
         }
         let party = dialog.from;
-        let dialog_mark = DialogMark::of(dialog_key);
+        let dialog_mark = DialogMark::of(dialog.key);
         let sender = call.map(|call| Sender {
             call,
             party,
@@ -226,7 +232,7 @@ impl Proxy {
             if message.method() == Method::Bye
                 && let Some(server) = self.clients.get(client).and_then(|client| client.server)
             {
-                self.note_served(dialog_key, server);
+                self.note_served(dialog.key, server);
             }
             self.count_out(call, dialog.from.other(), way);
         }

@@ -26,6 +26,7 @@ use crate::sip::slab::Id;
 use crate::sip::transaction::Branches;
 use crate::sip::transaction::Client;
 use crate::sip::transaction::ClientState;
+use crate::sip::transaction::Marks;
 use crate::sip::uri::Uri;
 use crate::span::Span;
 
@@ -39,6 +40,8 @@ struct Attempt {
     target: Target,
     /// The branch's part of the request's Max-Breadth.
     breadth: u8,
+    /// Of the request.
+    marks: Marks,
 }
 
 impl Proxy {
@@ -55,7 +58,8 @@ impl Proxy {
         let targets = self.targets_of(message, caller)?;
         let invite = message.method() == Method::Invite;
         let forks = targets.count() > 1;
-        let way = (invite || forks).then(|| self.way_hash(message, arrival));
+        let marks = self.marks(message, arrival);
+        let way = (invite || forks).then(|| marks.key());
         let round = way.filter(|_| forks);
         let round = round.and_then(|way| self.round(message, way));
         if way.is_some_and(|way| self.is_served(way))
@@ -81,6 +85,7 @@ impl Proxy {
                 caller,
                 target: targets.get(0),
                 breadth: targets.share(),
+                marks,
             };
             let sent = self.branch(message, arrival, attempt, step);
             sent.map(Branches::One)
@@ -160,6 +165,7 @@ impl Proxy {
         id: Id,
         step: &mut Step<'_>,
     ) {
+        let marks = self.marks(message, arrival);
         // Each round tries one of them, or gives it up.
         for _ in 0..TARGETS_MAX {
             let Some(context) = self.contexts.get(id) else {
@@ -173,6 +179,7 @@ impl Proxy {
                 caller: context.caller,
                 target: context.targets.get(at),
                 breadth: context.targets.share(),
+                marks,
             };
             let sent = self.branch(message, arrival, attempt, step);
             let Some(context) = self.contexts.get_mut(id) else {
@@ -206,10 +213,10 @@ impl Proxy {
             server,
             caller,
             target,
-            breadth,
+            ..
         } = attempt;
         self.splices.clear();
-        let way = self.way_to(message, target, breadth)?;
+        let way = self.way_to(message, attempt)?;
         if makes_dialogs(message.method()) {
             let trunks = [caller, target.trunk];
             let sides = self.sides_of(message, [arrival.listen, way.listen], trunks);
@@ -251,7 +258,8 @@ impl Proxy {
     /// The way to a target. A Request-URI that names us is made the target's (RFC 3261 §16.6
     /// step 2). Any other stays, and the request goes to the target all the same: that is the
     /// local policy of RFC 3261 §16.6 step 7.
-    fn way_to(&self, message: &Message<'_>, target: Target, breadth: u8) -> Result<Way, u16> {
+    fn way_to(&self, message: &Message<'_>, attempt: Attempt) -> Result<Way, u16> {
+        let target = attempt.target;
         let uri = message.request_uri().ok_or(400_u16)?;
         let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
         let trunk = self.dial.trunk(target.trunk).ok_or(480_u16)?;
@@ -261,7 +269,8 @@ impl Proxy {
             listen: trunk.listen,
             routes: self.our_preloaded_routes(message),
             our_host: self.our_host(&parts),
-            breadth,
+            breadth: attempt.breadth,
+            marks: attempt.marks,
         })
     }
 

@@ -6,20 +6,18 @@ use std::net::SocketAddr;
 use super::Arrival;
 use super::Proxy;
 use super::Step;
-use super::dialog::COOKIE_PARAM;
 use super::write::SENT_BY_LEN;
 use super::write::sent_by;
 use super::write::unedited;
 use super::write::unedited_status;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
-use crate::ids::TrunkIndex;
 use crate::sip::build;
 use crate::sip::call::Sender;
 use crate::sip::edit;
-use crate::sip::identity::CookieText;
 use crate::sip::identity::Kind;
 use crate::sip::identity::Sides;
+use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
@@ -29,7 +27,6 @@ use crate::sip::transaction::Client;
 use crate::sip::transaction::Marks;
 use crate::sip::transaction::Server;
 use crate::span::Span;
-use crate::text::Text;
 
 /// What a proxy sets where there is no Max-Forwards (RFC 3261 §16.6 step 3), and the most that
 /// we let pass: 255 asked for by a stranger would be as many rounds of a loop.
@@ -44,10 +41,6 @@ pub(super) fn max_breadth(message: &Message<'_>) -> u8 {
     u8::try_from(asked).map_or(MAX_BREADTH, |asked| asked.min(MAX_BREADTH))
 }
 
-/// A Record-Route URI: `sip:`, our address, `;lr;`, the cookie's name and the cookie.
-const RECORD_ROUTE_LEN: usize =
-    4 + SENT_BY_LEN + 4 + COOKIE_PARAM.len() + 1 + size_of::<CookieText>();
-
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
@@ -61,6 +54,8 @@ pub(super) struct Way {
     pub our_host: Option<Span>,
     /// What of the request's Max-Breadth goes with it, see [`max_breadth`].
     pub breadth: u8,
+    /// Of the request as it came.
+    pub marks: Marks,
 }
 
 impl Proxy {
@@ -94,36 +89,12 @@ impl Proxy {
     ) -> Result<(), edit::Refused> {
         let tag = message.from_tag().unwrap_or_default();
         let cookie = self.identity.cookie(message.call_id(), tag, sides);
-        let mut uris = [[0; RECORD_ROUTE_LEN]; 2];
-        let mut lens = [0; 2];
-        for ((uri, len), listen) in uris
-            .iter_mut()
-            .zip(&mut lens)
-            .zip([sides.callee, sides.caller])
-        {
-            let mut hostport = [0; SENT_BY_LEN];
-            let hostport_len = sent_by(self.advertised(listen), &mut hostport);
-            let mut text = Text::new(uri);
-            for part in [
-                b"sip:",
-                &hostport[..hostport_len],
-                b";lr;",
-                COOKIE_PARAM,
-                b"=",
-                &cookie,
-            ] {
-                text.push(part);
-            }
-            *len = text.finish().unwrap_or(0);
-        }
-        let both = [&uris[0][..lens[0]], &uris[1][..lens[1]]];
+        let both = [sides.callee, sides.caller].map(|listen| {
+            let advertised = &self.advertised[usize::from(listen.0)];
+            [advertised.record_route(), &cookie]
+        });
         let count = if sides.callee == sides.caller { 1 } else { 2 };
         edit::insert_record_routes(message, &mut self.splices, &both[..count])
-    }
-
-    /// What Via and Record-Route say for a listen.
-    pub(super) fn advertised(&self, listen: ListenIndex) -> SocketAddr {
-        self.listens[usize::from(listen.0)].advertised
     }
 
     /// The edits that every forwarded request gets (RFC 3261 §16.6): the source in its top
@@ -135,11 +106,10 @@ impl Proxy {
         way: Way,
         branch: &[u8],
     ) -> Result<(), edit::Refused> {
-        let mut host = [0; SENT_BY_LEN];
-        let host_len = sent_by(self.advertised(way.listen), &mut host);
+        let ours = self.advertised[usize::from(way.listen.0)].sent_by();
         let splices = &mut self.splices;
         edit::stamp_via(message, splices, arrival.source)?;
-        edit::insert_via(message, splices, &host[..host_len], branch)?;
+        edit::insert_via(message, splices, ours, branch)?;
         let hops = message.max_forwards().map_or(MAX_FORWARDS, |hops| {
             hops.saturating_sub(1).min(MAX_FORWARDS)
         });
@@ -154,6 +124,7 @@ impl Proxy {
             edit::remove_routes(message, splices, way.routes)?;
         }
         if let Some(our_host) = way.our_host {
+            let mut host = [0; SENT_BY_LEN];
             let host_len = sent_by(way.to, &mut host);
             splices.replace(our_host, &host[..host_len])?;
         }
@@ -240,8 +211,9 @@ impl Proxy {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         };
-        let loop_hash = self.loop_hash(message, arrival);
-        let branch = self.identity.branch(Kind::Stateful, id, loop_hash);
+        let branch = self
+            .identity
+            .branch(Kind::Stateful, id, way.marks.loop_hash);
         self.edit_request(message, arrival, way, &branch)
             .map_err(unedited_status)?;
         let room = step.effects.room();
@@ -254,12 +226,8 @@ impl Proxy {
             return Err(503);
         };
         step.effects.send(len, way.to, way.listen);
-        let marks = Marks {
-            loop_hash,
-            echo: self.echo(message),
-        };
         let (to, listen) = (way.to.into(), way.listen);
-        let mut client = Client::new(message.method(), marks, to, listen, kept, step.now);
+        let mut client = Client::new(message.method(), way.marks, to, listen, kept, step.now);
         client.server = Some(server);
         client.sender = sender;
         // There is room: it was looked at above.
@@ -293,36 +261,28 @@ impl Proxy {
         }
     }
 
-    /// As much of [`Proxy::way_hash`] as a branch holds.
-    #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
-    fn loop_hash(&self, message: &Message<'_>, arrival: Arrival) -> u32 {
-        self.way_hash(message, arrival) as u32
-    }
-
     /// What decides where a request goes (RFC 3261 §16.6 step 8): the trunk that it comes from,
-    /// Request-URI and Routes; and what tells it from others. The method is excluded so that
-    /// CANCEL and ACK have their INVITE's, and the To tag, which the ACK to a failure has more.
-    pub(super) fn way_hash(&self, message: &Message<'_>, arrival: Arrival) -> u64 {
+    /// Request-URI and Routes; and what tells it from others, which is its [`Proxy::echo`]. The
+    /// method is excluded so that CANCEL and ACK have their INVITE's, and the To tag, which the ACK
+    /// to a failure has more.
+    pub(super) fn way_hash(&self, message: &Message<'_>, arrival: Arrival, echo: u64) -> u64 {
         let uri = message
             .request_uri()
             .map_or(&[][..], |uri| message.text(uri));
-        let (cseq, ..) = message.cseq();
         // A request of a dialog takes its Routes off one by one: the same one on top is not yet
         // the same way.
         let mut routes = message.routes().map_while(Result::ok);
         let route = routes.next().map(|route| message.text(route.address.uri));
         let routes_below = routes.count();
         let trunk = self.dial.trunk_of(arrival.source.ip());
-        self.identity.hash(&[
-            b"loop",
-            &trunk.map_or([0xff; 2], |trunk| trunk.0.to_be_bytes()),
-            route.unwrap_or_default(),
-            &routes_below.to_be_bytes(),
-            uri,
-            message.from_tag().unwrap_or_default(),
-            message.call_id(),
-            &cseq.to_be_bytes(),
-        ])
+        let hash = self
+            .identity
+            .hash()
+            .text(route.unwrap_or_default())
+            .text(uri)
+            .word(routes_below as u64)
+            .word(echo);
+        hash.finish(What::Way.with(trunk.map_or(u64::MAX >> 16, |trunk| trunk.0.into())))
     }
 
     /// RFC 3261 §16.3 step 4: true for a request that we sent to ourselves and have passed on
@@ -332,7 +292,7 @@ impl Proxy {
         if !self.is_listen(arrival.source) {
             return false;
         }
-        let loop_hash = self.loop_hash(message, arrival);
+        let Marks { loop_hash, .. } = self.marks(message, arrival);
         // No way of ours is longer, whatever Vias somebody has stacked up below.
         let vias = message.vias().take(MAX_FORWARDS.into());
         let mut branches =
@@ -345,12 +305,11 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
-        trunk: TrunkIndex,
+        key: u64,
         way: Way,
         step: &mut Step<'_>,
     ) -> Counter {
         // The branch of a repetition is the same: it is made of the request's own.
-        let key = self.transaction_key(message, b"ACK", trunk);
         let [a, b, c, d, e, f, ..] = key.to_be_bytes();
         let id = Id::new(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]));
         self.send_on(message, arrival, way, Kind::Ack, id, step)
@@ -366,8 +325,7 @@ impl Proxy {
         id: Id,
         step: &mut Step<'_>,
     ) -> Counter {
-        let loop_hash = self.loop_hash(message, arrival);
-        let branch = self.identity.branch(kind, id, loop_hash);
+        let branch = self.identity.branch(kind, id, way.marks.loop_hash);
         if let Err(refused) = self.edit_request(message, arrival, way, &branch) {
             return unedited(refused);
         }

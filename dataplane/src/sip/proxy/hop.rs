@@ -24,7 +24,7 @@ impl Proxy {
         trunk: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Counter {
-        let key = self.transaction_key(message, b"INVITE", trunk);
+        let key = self.transaction_key(message, Method::Invite, trunk);
         if let Some(id) = self.transactions.get(key) {
             if self.acknowledge(id, step) {
                 return Counter::SipAbsorbed;
@@ -39,14 +39,14 @@ impl Proxy {
         if message.max_forwards() == Some(0) {
             return Counter::SipNotRoutable;
         }
-        let call = self.find_call(message, dialog.from, dialog.sides);
-        let Some(way) = self.way_in_dialog(message, dialog, call) else {
+        let call = self.dialogs.get(dialog.key);
+        let Some(way) = self.way_in_dialog(message, arrival, dialog, call) else {
             return Counter::SipNotRoutable;
         };
         // The ACK carries the answer where the 2xx carried the offer. One that cannot be
         // anchored goes on as it is: there is no response to an ACK.
         let described = self.describe_or_pass(message, call, dialog.from, step);
-        let outcome = self.forward_ack(message, arrival, trunk, way, step);
+        let outcome = self.forward_ack(message, arrival, key, way, step);
         self.negotiate(described, call, None, step);
         outcome
     }
@@ -69,8 +69,10 @@ impl Proxy {
     fn is_ours(&self, message: &Message<'_>) -> bool {
         let (cseq, ..) = message.cseq();
         let from_tag = message.from_tag().unwrap_or_default();
-        let tag = self.identity.to_tag(message.call_id(), from_tag, cseq);
-        message.to_tag() == Some(&tag)
+        message.to_tag().is_some_and(|tag| {
+            self.identity
+                .is_to_tag(tag, message.call_id(), from_tag, cseq)
+        })
     }
 
     /// RFC 3261 §16.10: a CANCEL is answered here and makes us cancel what we sent on.
@@ -81,7 +83,7 @@ impl Proxy {
         trunk: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Counter {
-        let key = self.transaction_key(message, b"INVITE", trunk);
+        let key = self.transaction_key(message, Method::Invite, trunk);
         if self.refusals.status_of(key, step.now).is_some() {
             return Counter::SipAbsorbed;
         }

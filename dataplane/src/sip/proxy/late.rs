@@ -7,11 +7,10 @@ use std::net::SocketAddr;
 use super::Proxy;
 use super::Step;
 use super::dialog::cookie_of;
-use super::write::SENT_BY_LEN;
-use super::write::sent_by;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::sip::identity::Kind;
+use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
@@ -54,7 +53,8 @@ impl Proxy {
         }
         let to_tag = message.to_tag().unwrap_or_default();
         // RFC 3261 §13.2.2.4: an ACK to a 2xx is no part of the INVITE's transaction.
-        let key = self.identity.hash(&[b"late", message.call_id(), to_tag]);
+        let hash = self.identity.hash().text(message.call_id()).text(to_tag);
+        let key = hash.finish(What::LateAnswer.with(0));
         let [a, b, c, d, e, f, tag @ ..] = key.to_be_bytes();
         let id = Id::new(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]));
         // One with another tag is of another callee, behind a proxy that forks.
@@ -110,15 +110,13 @@ impl Proxy {
     ) -> Option<SocketAddr> {
         let target = answer.text(answer.contact_uri()?);
         let (routes, route_count) = self.routes_beyond_us(answer)?;
-        let mut host = [0; SENT_BY_LEN];
-        let host_len = sent_by(self.advertised(listen), &mut host);
         let (cseq, ..) = answer.cseq();
         let bye = method == Method::Bye;
         let request = InDialog {
             method: if bye { b"BYE" } else { b"ACK" },
             target,
             routes: &routes[..route_count],
-            sent_by: &host[..host_len],
+            sent_by: self.advertised(listen).sent_by(),
             branch,
             from: answer.text(answer.from().value),
             to: answer.text(answer.to().value),

@@ -10,6 +10,7 @@
 //! other.
 
 use super::Proxy;
+use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::slab::Id;
 use crate::sip::slab::Slab;
@@ -61,8 +62,8 @@ impl Merged {
 }
 
 impl Proxy {
-    /// True for a request that is being served already, on another branch. `way` is its
-    /// [`Proxy::way_hash`]. Once it has failed somebody upstream may try it again.
+    /// True for a request that is being served already, on another branch. `way` is the
+    /// key of its [`Proxy::marks`]. Once it has failed somebody upstream may try it again.
     pub(super) fn is_served(&self, way: u64) -> bool {
         let ongoing = |server: &Server| {
             matches!(
@@ -88,8 +89,8 @@ impl Proxy {
         let branches = vias.filter_map(|via| Some(message.text(via.branch?)));
         let ours = branches.filter(|branch| self.identity.read_branch(branch).is_ok());
         let first = ours.last()?;
-        let key = self.identity.hash(&[b"round", first, &way.to_be_bytes()]);
-        Some(key)
+        let hash = self.identity.hash().text(first).word(way);
+        Some(hash.finish(What::Round.with(0)))
     }
 
     /// Takes note of the transaction of a request that begins something, or of a BYE.

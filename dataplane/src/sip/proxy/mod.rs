@@ -72,6 +72,7 @@ pub use self::audit::Audit;
 use self::context::Context;
 use self::merged::Merged;
 use self::refusal::Refusals;
+use self::write::Advertised;
 use super::anchors::Anchors;
 use super::call::Call;
 use super::edit::Splices;
@@ -150,6 +151,8 @@ pub struct Proxy {
     identity: Identity,
     dial: Dial,
     listens: Vec<Listen>,
+    /// What they are called in what we write.
+    advertised: Vec<Advertised>,
     media: Vec<MediaRange>,
     servers: Slab<Server>,
     clients: Slab<Client>,
@@ -185,7 +188,7 @@ impl Proxy {
     #[must_use]
     pub fn new(worker: WorkerId, settings: &Settings) -> Proxy {
         let capacity = settings.capacity;
-        let advertised = settings
+        let advertised: Vec<_> = settings
             .listens
             .iter()
             .map(|listen| listen.advertised)
@@ -193,9 +196,10 @@ impl Proxy {
         Proxy {
             worker,
             workers: settings.workers,
-            identity: Identity::new(worker, settings.boot, settings.secrets.clone(), advertised),
+            identity: Identity::new(worker, settings.boot, &settings.secrets, &advertised),
             dial: Dial::new(settings.trunks.clone(), settings.routes.clone()),
             listens: settings.listens.clone(),
+            advertised: advertised.into_iter().map(Advertised::new).collect(),
             media: settings.media.clone(),
             servers: Slab::new(capacity.transactions),
             clients: Slab::new(capacity.transactions),

@@ -34,6 +34,7 @@ use crate::sip::anchors::Offer;
 use crate::sip::anchors::OfferState;
 use crate::sip::anchors::Session;
 use crate::sip::call::Party;
+use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::scan::number;
@@ -194,7 +195,9 @@ impl Proxy {
         } else {
             message.from_tag()
         };
-        tag.map_or(0, |tag| (self.identity.hash(&[b"tag", tag]) as u32).max(1))
+        tag.map_or(0, |tag| {
+            (self.identity.hash().text(tag).finish(What::Tag.with(0)) as u32).max(1)
+        })
     }
 
     /// Refuses an offer that cannot be remembered.

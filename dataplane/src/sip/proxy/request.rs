@@ -32,8 +32,7 @@ impl Proxy {
         trunk: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Counter {
-        let (_, method, _) = message.cseq();
-        let key = self.transaction_key(message, method, trunk);
+        let key = self.transaction_key(message, message.method(), trunk);
         if let Some(id) = self.transactions.get(key) {
             return self.repetition(id, step);
         }

@@ -54,7 +54,7 @@ impl Proxy {
         };
         // RFC 3261 §8.2.6.2: it repeats Call-ID, From and CSeq. What does not would speak of another
         // call than its branch.
-        if client.marks.echo != echo {
+        if !client.marks.has_echo(echo) {
             return Counter::SipStrayResponse;
         }
         // RFC 3261 §18.1.2: a response whose top Via is not as we wrote it is not for us.

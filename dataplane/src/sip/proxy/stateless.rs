@@ -23,6 +23,7 @@ use crate::settings::DialRoute;
 use crate::sip::edit;
 use crate::sip::identity::Branch;
 use crate::sip::identity::Kind;
+use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
@@ -65,6 +66,7 @@ impl Proxy {
                 routes,
                 our_host: None,
                 breadth: max_breadth(message),
+                marks: self.marks(message, arrival),
             }));
         }
         // RFC 3261 §16.11: one target, and always the same. §16.5: 404 where no route fits, 480
@@ -77,6 +79,7 @@ impl Proxy {
             routes,
             our_host: self.our_host(&parts),
             breadth: max_breadth(message),
+            marks: self.marks(message, arrival),
         }))
     }
 
@@ -193,16 +196,16 @@ impl Proxy {
             std::net::IpAddr::V4(ip) => address[..4].copy_from_slice(&ip.octets()),
             std::net::IpAddr::V6(ip) => address = ip.octets(),
         }
-        let hash = self.identity.hash(&[
-            b"stateless",
-            via.branch.map_or(&[][..], |branch| message.text(branch)),
-            message.text(via.host),
-            message.from_tag().unwrap_or_default(),
-            message.call_id(),
-            &cseq.to_be_bytes(),
-            &address,
-            &reply_to.port().to_be_bytes(),
-        ]);
+        let hash = self
+            .identity
+            .hash()
+            .text(via.branch.map_or(&[][..], |branch| message.text(branch)))
+            .text(message.text(via.host))
+            .text(message.from_tag().unwrap_or_default())
+            .text(message.call_id())
+            .text(&address);
+        let number = u64::from(cseq) << 16 | u64::from(reply_to.port());
+        let hash = hash.finish(What::Stateless.with(number));
         let [a, b, c, d, e, ..] = hash.to_be_bytes();
         Id::new(
             u32::from_be_bytes([a, b, c, d]),

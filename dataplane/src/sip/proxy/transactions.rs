@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use super::Arrival;
 use super::Proxy;
 use crate::frame::Kept;
 use crate::ids::ListenIndex;
 use crate::ids::TrunkIndex;
+use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
@@ -23,50 +25,51 @@ impl Proxy {
     pub(super) fn transaction_key(
         &self,
         message: &Message<'_>,
-        method: &[u8],
+        method: Method,
         trunk: TrunkIndex,
     ) -> u64 {
-        let trunk = trunk.0.to_be_bytes();
-        let via = message.via();
-        if via.has_cookie(message.bytes()) {
+        let (via, hash) = (message.via(), self.identity.hash());
+        let (cseq, name, _) = message.cseq();
+        let (hash, what, port) = if via.has_cookie(message.bytes()) {
             let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
-            let port = via.port.unwrap_or(5060).to_be_bytes();
             // A branch is compared without regard to case (§7.3.1); one that changes its
             // case between retransmissions is not worth the copy.
-            return self.identity.hash(&[
-                b"t",
-                &trunk,
-                branch,
-                message.text(via.host),
-                &port,
-                method,
-            ]);
-        }
-        // An RFC 2543 element: Request-URI, From tag, Call-ID, CSeq number, top Via. Its
-        // ACK carries the To tag of our response, so that cannot be part of the key.
-        let uri = message
-            .request_uri()
-            .map_or(&[][..], |uri| message.text(uri));
-        let (cseq, ..) = message.cseq();
-        self.identity.hash(&[
-            b"2543",
-            &trunk,
-            uri,
-            message.from_tag().unwrap_or_default(),
-            message.call_id(),
-            &cseq.to_be_bytes(),
-            message.text(via.value),
-            method,
-        ])
+            let hash = hash.text(branch).text(message.text(via.host));
+            (hash, What::Transaction, via.port.unwrap_or(5060))
+        } else {
+            // An RFC 2543 element: Request-URI, From tag, Call-ID, CSeq number, top Via. Its
+            // ACK carries the To tag of our response, so that cannot be part of the key.
+            let uri = message
+                .request_uri()
+                .map_or(&[][..], |uri| message.text(uri));
+            let hash = hash
+                .text(uri)
+                .text(message.from_tag().unwrap_or_default())
+                .text(message.call_id())
+                .text(message.text(via.value))
+                .word(cseq.into());
+            (hash, What::OldTransaction, 0)
+        };
+        let hash = match method {
+            Method::Other => hash.text(name),
+            _ => hash,
+        };
+        let [port, trunk] = [port, trunk.0].map(u64::from);
+        hash.finish(what.with(u64::from(method as u8) | port << 8 | trunk << 24))
     }
 
     /// What a request and its responses have in common, see [`Marks::echo`].
-    #[allow(clippy::cast_possible_truncation)] // 32 bits of a hash.
-    pub(super) fn echo(&self, message: &Message<'_>) -> u32 {
+    pub(super) fn echo(&self, message: &Message<'_>) -> u64 {
         let (cseq, ..) = message.cseq();
         let from_tag = message.from_tag().unwrap_or_default();
-        let parts = [b"echo", message.call_id(), from_tag, &cseq.to_be_bytes()];
-        self.identity.hash(&parts) as u32
+        let hash = self.identity.hash().text(message.call_id()).text(from_tag);
+        hash.finish(What::Echo.with(cseq.into()))
+    }
+
+    /// The marks of a request that is to be sent on.
+    pub(super) fn marks(&self, message: &Message<'_>, arrival: Arrival) -> Marks {
+        let echo = self.echo(message);
+        Marks::new(self.way_hash(message, arrival, echo), echo)
     }
 
     /// A client transaction for a request of our own, whose branch names the vacant one; `None`
@@ -79,10 +82,8 @@ impl Proxy {
         listen: ListenIndex,
         now: Tick,
     ) -> Option<Id> {
-        let marks = Marks {
-            loop_hash: 0,
-            echo: Message::scan(request).map_or(0, |message| self.echo(&message)),
-        };
+        let echo = Message::scan(request).map_or(0, |message| self.echo(&message));
+        let marks = Marks::new(0, echo);
         let kept = self.kept.put(request)?;
         let client = Client::new(method, marks, to.into(), listen, kept, now);
         let id = self.clients.insert(client)?;

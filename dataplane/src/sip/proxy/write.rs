@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use super::Proxy;
+use super::dialog::COOKIE_PARAM;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::sip::edit::Refused;
@@ -12,6 +14,11 @@ use crate::sip::message::Message;
 use crate::text::Text;
 
 impl Proxy {
+    /// What Via and Record-Route say for a listen.
+    pub(super) fn advertised(&self, listen: ListenIndex) -> &Advertised {
+        &self.advertised[usize::from(listen.0)]
+    }
+
     /// Writes the message with the splices collected so far and sends it.
     pub(super) fn send_spliced<'e>(
         &self,
@@ -48,6 +55,37 @@ pub(super) fn sent_by(address: SocketAddr, out: &mut [u8; SENT_BY_LEN]) -> usize
     }
     // It is long enough for every address.
     text.finish().unwrap_or(0)
+}
+
+/// How a listen stands in what we write, made once: its Record-Route URI up to the cookie, in
+/// which its sent-by is.
+#[derive(Debug)]
+pub(super) struct Advertised {
+    uri: Box<[u8]>,
+    sent_by: Range<usize>,
+}
+
+impl Advertised {
+    /// For this address.
+    pub fn new(address: SocketAddr) -> Advertised {
+        let mut host = [0; SENT_BY_LEN];
+        let host_len = sent_by(address, &mut host);
+        let uri = [b"sip:", &host[..host_len], b";lr;", COOKIE_PARAM, b"="].concat();
+        Advertised {
+            uri: uri.into_boxed_slice(),
+            sent_by: 4..4 + host_len,
+        }
+    }
+
+    /// Host and port, as in a Via.
+    pub fn sent_by(&self) -> &[u8] {
+        &self.uri[self.sent_by.clone()]
+    }
+
+    /// A Record-Route URI but for the cookie at its end.
+    pub fn record_route(&self) -> &[u8] {
+        &self.uri
+    }
 }
 
 /// The status of the answer to a request that could not be edited (RFC 3261 §21.5.7).

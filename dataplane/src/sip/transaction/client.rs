@@ -105,6 +105,30 @@ pub struct Marks {
     pub echo: u32,
 }
 
+impl Marks {
+    /// Of these two hashes as much as a branch holds.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // 32 bits of each.
+    pub const fn new(way_hash: u64, echo: u64) -> Marks {
+        Marks {
+            loop_hash: way_hash as u32,
+            echo: echo as u32,
+        }
+    }
+
+    /// True for a response with this echo.
+    #[must_use]
+    pub const fn has_echo(self, echo: u64) -> bool {
+        self.echo == Marks::new(0, echo).echo
+    }
+
+    /// Both as one key.
+    #[must_use]
+    pub const fn key(self) -> u64 {
+        (self.loop_hash as u64) << 32 | self.echo as u64
+    }
+}
+
 /// A request that we sent on.
 #[derive(Debug)]
 pub struct Client {
