@@ -236,6 +236,15 @@ fn an_icmp_error_leads_to_the_next_target_at_once() {
 }
 
 #[test]
+fn an_icmp_error_after_a_cancel_is_a_487() {
+    let mut bench = bench(TWO);
+    let left = bench.caller(0, &invite("cancelled", ""));
+    bench.caller(0, &request("CANCEL", "cancelled", "1", "b1", "", ""));
+    let left = unreachable(&mut bench, 3, &one_to(&left, 3));
+    assert_eq!(status(&to_caller(&left)), "487");
+}
+
+#[test]
 fn another_method_fails_over_as_well() {
     let mut bench = bench(TWO);
     let left = bench.caller(0, &request("OPTIONS", "o", "1", "o1", "", ""));

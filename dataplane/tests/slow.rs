@@ -27,6 +27,7 @@ use bench::call::to_callee;
 use bench::call::to_caller;
 use bench::header;
 use bench::invite;
+use bench::padded;
 use bench::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
@@ -40,7 +41,6 @@ use trunkline_dataplane::lab;
 use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::lab::Side;
 use trunkline_dataplane::limits::KERNEL_MAILS;
-use trunkline_dataplane::limits::SIP_LEN_MAX;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::ring::FakeConfig;
@@ -62,17 +62,6 @@ use trunkline_dataplane::wire::VlanStack;
 
 fn bench_over(network: &Network) -> Bench {
     Bench::with(&lab::settings(1), FakeConfig::default(), network)
-}
-
-/// `text` with a header line that makes it `len` bytes long.
-fn padded(text: &str, len: usize) -> String {
-    let line = "X-Long: \r\nCSeq:";
-    let more = len - text.len() - (line.len() - "CSeq:".len());
-    text.replacen(
-        "CSeq:",
-        &format!("X-Long: {}\r\nCSeq:", "x".repeat(more)),
-        1,
-    )
 }
 
 // --- Out by the kernel ---------------------------------------------------------
@@ -229,66 +218,6 @@ fn a_flood_to_a_silent_neighbour_leaves_room_to_others_and_is_counted() {
     assert!(bench.caller(0, &long).is_empty());
     assert_eq!(bench.count(Counter::SipOverMtu), 1);
     assert_eq!(bench.by_kernel().len(), KERNEL_MAILS / 2 + 1);
-}
-
-// --- 64 KiB ----------------------------------------------------------------------
-
-/// A session description that is `len` bytes long.
-fn long_sdp(address: SocketAddr, len: usize) -> String {
-    let mut text = sdp(address);
-    while text.len() < len {
-        let more = (len - text.len()).clamp(8, 1000);
-        text.push_str(&format!("a=x:{}\r\n", "y".repeat(more - 6)));
-    }
-    text
-}
-
-#[test]
-fn an_offer_and_an_answer_of_nearly_64_kib_pass_with_their_media_anchored() {
-    let mut bench = Bench::new(2);
-    let call_id = bench.call_id_of(1);
-    let offer = invite(&call_id, &long_sdp(CALLER_MEDIA, 64_600));
-    // Control hands it to the wrong worker: the owner gets it all the same.
-    let left = bench.by_socket(0, CALLER, 0, offer.as_bytes());
-    assert_eq!(status(&to_caller(&left)), "100");
-    let sent = to_callee(&bench.by_kernel());
-    assert!(sent.len() > 65_000, "{}", sent.len());
-    let relay = media_in(&sent);
-    assert_eq!(relay.ip(), CORE.ip());
-    let tail = |text: &str| text[text.find("a=x:").unwrap()..].to_owned();
-    assert_eq!(tail(&sent), tail(&offer));
-
-    let ok = answer(&sent, "200 OK", CONTACT, &long_sdp(CALLEE_MEDIA, 64_600));
-    assert!(bench.by_socket(1, CALLEE, 1, ok.as_bytes()).is_empty());
-    let answered = to_caller(&bench.by_kernel());
-    assert_eq!(media_in(&answered).ip(), ACCESS.ip());
-    assert_eq!(tail(&answered), tail(&ok));
-    let ack = in_dialog("ACK", &call_id, "1", "b2", &answered);
-    to_callee(&bench.caller(0, &ack));
-    assert_eq!(bench.count(Counter::CallsAnswered), 1);
-}
-
-#[test]
-fn a_request_that_would_outgrow_a_datagram_is_answered_513() {
-    let mut bench = Bench::new(1);
-    let whole = padded(&invite("whole", ""), SIP_LEN_MAX);
-    assert_eq!(whole.len(), SIP_LEN_MAX);
-    let left = bench.by_socket(0, CALLER, 0, whole.as_bytes());
-    assert_eq!(status(&to_caller(&left)), "513");
-    let body = padded(
-        &invite("body", &long_sdp(CALLER_MEDIA, 64_000)),
-        SIP_LEN_MAX,
-    );
-    let left = bench.by_socket(0, CALLER, 0, body.as_bytes());
-    assert_eq!(status(&to_caller(&left)), "513");
-    // IPv6 carries 20 bytes more than any message may have.
-    let more = padded(&invite("more", ""), SIP_LEN_MAX + 20);
-    let left = bench.by_socket(0, CALLER, 0, more.as_bytes());
-    assert_eq!(status(&to_caller(&left)), "513");
-    let sum = bench.count(Counter::SipAnswered);
-    assert_eq!((sum, bench.count(Counter::KernelIn)), (3, 3));
-    bench.pass_ms(40_000);
-    bench.assert_at_rest();
 }
 
 // --- What ICMP says -----------------------------------------------------------------

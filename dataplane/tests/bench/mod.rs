@@ -492,3 +492,14 @@ pub fn with_sdp(message: &str, body: &str) -> String {
     let len = body.len();
     format!("{head}Content-Type: application/sdp\r\nContent-Length: {len}\r\n\r\n{body}")
 }
+
+/// `text` with a header line that makes it `len` bytes long.
+pub fn padded(text: &str, len: usize) -> String {
+    let line = "X-Long: \r\nCSeq:";
+    let more = len - text.len() - (line.len() - "CSeq:".len());
+    text.replacen(
+        "CSeq:",
+        &format!("X-Long: {}\r\nCSeq:", "x".repeat(more)),
+        1,
+    )
+}

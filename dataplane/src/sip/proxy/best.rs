@@ -126,6 +126,7 @@ impl Proxy {
     ) {
         self.branch_is_over(of.client, step);
         let server = self.contexts.get(of.context).map(|context| context.server);
+        let said = said.filter(|_| !self.is_cancelled(of.context));
         let said = said.or_else(|| self.timed_out_status(server?));
         let Some(context) = self.contexts.get_mut(of.context) else {
             return;
@@ -273,6 +274,9 @@ impl Proxy {
             }
             None => {
                 let status = best.status.or_else(|| self.timed_out_status(server_id));
+                // RFC 3261 §16.7 step 6: a 503 is true of its hop alone, whether it could be kept or
+                // not.
+                let status = status.map(|status| if status == 503 { 500 } else { status });
                 status.zip(request).is_some_and(|(status, (len, arrival))| {
                     Message::scan(&room[..len]).is_ok_and(|request| {
                         self.answer_of_own(server_id, &request, arrival, status, step)

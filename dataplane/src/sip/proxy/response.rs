@@ -222,8 +222,9 @@ impl Proxy {
         may
     }
 
-    /// Writes a response as it goes upstream: our Via gone (RFC 3261 §16.7 step 3), `lines` added
-    /// below the others. The splices so far are kept.
+    /// Sends a response upstream: our Via gone (RFC 3261 §16.7 step 3), `lines` added below the
+    /// others. The splices so far are kept. Where all that does not fit it goes without the rest:
+    /// a final response must not be lost (step 6), and shorter by our Via it always fits.
     pub(super) fn write_upstream(
         &mut self,
         id: Id,
@@ -231,34 +232,22 @@ impl Proxy {
         lines: &[u8],
         step: &mut Step<'_>,
     ) -> Counter {
-        let status = message.status().unwrap_or_default();
         let Some(server) = self.servers.get(id) else {
             return Counter::SipStrayResponse;
         };
         let (to, listen, invite) = (server.reply_to.addr(), server.listen, server.invite);
-        let headers = message.header_block();
-        let edited = edit::pop_via(message, &mut self.splices)
-            .and_then(|()| self.splices.insert(headers.end, lines))
-            .and_then(|()| {
-                // RFC 3261 §16.7 step 6: that hop is overloaded, which does not say that we are.
-                if status == 503 {
-                    let start_line = Span {
-                        start: 0,
-                        end: headers.start,
-                    };
-                    self.splices.replace(start_line, NOT_503)?;
-                }
-                Ok(())
-            });
-        if edited.is_err() {
-            return Counter::SipNotRoutable;
-        }
-        let sent = match self.splices.write(message.bytes(), step.effects.room()) {
-            Ok(len) => step.effects.send(len, to, listen),
-            Err(_) => return Counter::SipTooLong,
+        let room = step.effects.room();
+        let len = self.edit_upstream(message, lines, room).or_else(|| {
+            self.splices.clear();
+            self.edit_upstream(message, &[], room)
+        });
+        let Some(len) = len else {
+            return Counter::SipTooLong;
         };
+        let sent = step.effects.send(len, to, listen);
         // A 2xx to INVITE is repeated by who sent it (RFC 6026 §7.1).
-        let kept = if invite && (200..300).contains(&status) {
+        let is_2xx = matches!(message.status(), Some(200..=299));
+        let kept = if invite && is_2xx {
             None
         } else {
             self.kept.put(sent)
@@ -268,6 +257,27 @@ impl Proxy {
             self.release(old);
         }
         Counter::SipForwarded
+    }
+
+    /// Writes a response as it goes upstream; its length, if it fits.
+    fn edit_upstream(
+        &mut self,
+        message: &Message<'_>,
+        lines: &[u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let headers = message.header_block();
+        edit::pop_via(message, &mut self.splices).ok()?;
+        self.splices.insert(headers.end, lines).ok()?;
+        // RFC 3261 §16.7 step 6: that hop is overloaded, which does not say that we are.
+        if message.status() == Some(503) {
+            let start_line = Span {
+                start: 0,
+                end: headers.start,
+            };
+            self.splices.replace(start_line, NOT_503).ok()?;
+        }
+        self.splices.write(message.bytes(), out).ok()
     }
 
     /// A response to a request that has been answered otherwise, or long ago.
