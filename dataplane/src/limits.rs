@@ -122,6 +122,9 @@ pub const ROUTE_SET_MAX: usize = 16;
 /// sets of 300 bytes is 550 bytes. Calls with less lend to calls with more.
 pub const DIALOG_BLOCKS_PER_CALL: u32 = 5;
 
+/// The highest number of a request (RFC 3261 §8.1.1.5).
+pub const CSEQ_MAX: u32 = (1 << 31) - 1;
+
 /// The least session interval there is, in seconds (RFC 4028 §5).
 pub const SESSION_MIN_S: u32 = 90;
 

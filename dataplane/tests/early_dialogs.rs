@@ -29,6 +29,8 @@ use bench::invite;
 use bench::sdp;
 use bench::with_sdp;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::lab;
+use trunkline_dataplane::ring::FakeConfig;
 
 const MOVED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6100);
 
@@ -87,6 +89,23 @@ fn early_dialogs_beyond_those_that_are_kept_are_routed_and_counted() {
     let passed = to_callee(&bench.caller(0, &bye));
     to_caller(&bench.callee(0, &answer(&passed, "200 OK", "", "")));
     assert_eq!(bench.count(Counter::CallsEnded), 1);
+}
+
+#[test]
+fn a_call_with_many_early_dialogs_leaves_room_for_the_second_one_of_others() {
+    let mut settings = lab::settings(1);
+    settings.capacity.calls = 12;
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    for (call_id, tags) in [("many", 4), ("two", 2), ("too", 2)] {
+        let text = invite(call_id, &sdp(CALLER_MEDIA)).replacen("bKb1", call_id, 1);
+        let sent = to_callee(&bench.caller(0, &text));
+        let ringing = answer(&sent, "180 Ringing", CONTACT, "");
+        for tag in 0..tags {
+            to_caller(&bench.callee(0, &tagged(&ringing, &tag.to_string())));
+        }
+        assert_eq!(bench.count(Counter::DialogsRefused), 1, "{call_id}");
+    }
 }
 
 /// A call of which the dialogs `one` and `two` ring: the INVITE as the callee got it, and a

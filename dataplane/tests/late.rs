@@ -163,6 +163,20 @@ fn its_late_2xx_after_a_failure_is_acknowledged_and_ended_by_a_bye() {
 }
 
 #[test]
+fn where_no_bye_could_have_a_higher_number_the_callee_ends_it() {
+    let mut bench = bench(TWO);
+    let text = invite("highest", &sdp(CALLER_MEDIA)).replacen("CSeq: 1 ", "CSeq: 2147483647 ", 1);
+    let first = one_to(&bench.caller(0, &text), 3);
+    let second = one_to(&bench.pass_ms(2_010), 4);
+    says(&mut bench, 4, &answer_of(4, &second, "486 Busy", "", ""));
+    let ok = answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA));
+    // RFC 3261 §13.3.1.4: a UAS whose 2xx is never acknowledged sends the BYE.
+    assert!(says(&mut bench, 3, &ok).is_empty());
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
 fn each_callee_behind_one_that_was_left_gets_its_bye() {
     // RFC 3261 §13.2.2.4: another To tag is another dialog.
     let mut bench = bench(TWO);

@@ -13,6 +13,7 @@ use bench::call::CALLER_MEDIA;
 use bench::call::CONTACT;
 use bench::call::establish;
 use bench::call::in_dialog;
+use bench::call::of_callee;
 use bench::call::status;
 use bench::call::to_callee;
 use bench::call::to_caller;
@@ -320,4 +321,72 @@ fn the_2xx_of_another_fork_changes_nothing_of_the_dialog() {
         "{to_callee}"
     );
     assert!(header(&to_callee, "To").ends_with(";tag=one"));
+}
+
+#[test]
+fn a_party_whose_route_set_was_not_kept_gets_no_bye_past_it() {
+    let mut bench = Bench::new(1);
+    let routes: String = (0..17)
+        .map(|n| format!("Record-Route: <sip:10.77.1.2;lr;n={n}>\r\n"))
+        .collect();
+    let text = with_lines(&invite("routed", &sdp(CALLER_MEDIA)), &routes);
+    let sent = to_callee(&bench.caller(0, &text));
+    let ok = answer(&sent, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+    let answered = to_caller(&bench.callee(0, &ok));
+    // Its UPDATE, which those proxies have seen, names its target once more.
+    let answered = answered.replace(&routes, "");
+    let update = in_dialog("UPDATE", "routed", "2", "b2", &answered);
+    let sent = to_callee(&bench.caller(0, &update));
+    let ok = answer(&sent, "200 OK", &format!("{CONTACT}{REFRESHED}"), "");
+    bench.callee(0, &ok);
+    let [to_caller, to_callee] = byes(&wait_s(&mut bench, 91));
+    assert_eq!(to_caller, "");
+    assert!(to_callee.starts_with("BYE sip:callee@10.77.2.2 "));
+    assert_eq!(bench.count(Counter::ByesUnsent), 1);
+    assert_eq!(bench.count(Counter::CallsPutDown), 1);
+}
+
+#[test]
+fn after_a_restart_who_is_behind_a_proxy_gets_no_bye_past_it() {
+    for (via, unsent) in [("", 0), ("Via: SIP/2.0/UDP p2;branch=z9hG4bKp2\r\n", 1)] {
+        let (_, answered) = establish(&mut Bench::new(1), 0, "behind");
+        let mut bench = Bench::restarted(1);
+        let again = in_dialog("INVITE", "behind", "7", "b7", &answered);
+        let again = again.replacen("Max-Forwards", &format!("{via}Max-Forwards"), 1);
+        let sent = to_callee(&bench.caller(0, &again));
+        let lines = format!("{CONTACT}{REFRESHED}");
+        bench.callee(0, &answer(&sent, "200 OK", &lines, ""));
+        let [to_caller, to_callee] = byes(&wait_s(&mut bench, 91));
+        assert_eq!(to_caller.is_empty(), unsent == 1, "{to_caller}");
+        assert_eq!(header(&to_callee, "CSeq"), "8 BYE");
+        assert_eq!(bench.count(Counter::ByesUnsent), unsent);
+    }
+}
+
+#[test]
+fn the_numbers_of_our_byes_stay_below_2_31() {
+    let mut bench = Bench::new(1);
+    let highest = |text: &str| text.replacen("CSeq: 1 ", "CSeq: 2147483647 ", 1);
+    let text = highest(&invite("highest", &sdp(CALLER_MEDIA)));
+    let sent = to_callee(&bench.caller(0, &text));
+    let lines = format!("{CONTACT}{REFRESHED}");
+    bench.callee(0, &answer(&sent, "200 OK", &lines, &sdp(CALLEE_MEDIA)));
+    let [to_caller, to_callee] = byes(&wait_s(&mut bench, 91));
+    assert_eq!(header(&to_caller, "CSeq"), "1 BYE");
+    assert_eq!(to_callee, "", "it would have no number");
+    assert_eq!(bench.count(Counter::ByesUnsent), 1);
+}
+
+#[test]
+fn after_a_restart_a_partys_numbers_are_known_once_it_has_spoken() {
+    let (_, answered) = establish(&mut Bench::new(1), 0, "counted");
+    let mut bench = Bench::restarted(1);
+    let again = in_dialog("INVITE", "counted", "7", "b7", &answered);
+    let sent = to_callee(&bench.caller(0, &again));
+    let lines = format!("{CONTACT}{REFRESHED}");
+    bench.callee(0, &answer(&sent, "200 OK", &lines, ""));
+    to_caller(&bench.callee(0, &of_callee("INFO", "500", &answered)));
+    let [to_caller, to_callee] = byes(&wait_s(&mut bench, 91));
+    assert_eq!(header(&to_caller, "CSeq"), "501 BYE");
+    assert_eq!(header(&to_callee, "CSeq"), "8 BYE");
 }

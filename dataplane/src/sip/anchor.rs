@@ -210,3 +210,11 @@ pub struct Anchor {
     /// The CSeq of the last INVITE of each party that was answered with a 2xx.
     pub(super) accepted: [Option<u32>; 2],
 }
+
+impl Anchor {
+    /// True once a 2xx has said which dialog is the call's.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.accepted != [None; 2]
+    }
+}

@@ -78,14 +78,13 @@ impl<'t> Record<'t> {
         })
     }
 
-    /// True once a request can be sent to each party in the other's name. The callee's target is
-    /// told by the 2xx; its tag may be missing even then (RFC 3261 §12.1.2).
+    /// True once a request can be sent to `party` in the other's name. The 2xx has told the callee's
+    /// tag or, where it has none (RFC 3261 §12.1.2), at least its target.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        let [caller, callee] = self.targets;
-        ![self.call_id, caller, callee]
-            .iter()
-            .any(|text| text.is_empty())
+    pub fn reaches(&self, party: Party) -> bool {
+        let callee = Party::Callee as usize;
+        let answered = !(self.tags[callee].is_empty() && self.targets[callee].is_empty());
+        answered && !self.call_id.is_empty() && !self.targets[party as usize].is_empty()
     }
 
     /// The URI of the next hop to `party` (RFC 3261 §8.1.2): its route set's first, else its
@@ -282,12 +281,15 @@ mod tests {
         let chain = WHOLE.keep(&mut store).unwrap();
         let mut room = [0; DIALOG_LEN_MAX];
         assert_eq!(Record::read(store.read(&chain, &mut room)), Some(WHOLE));
-        assert!(WHOLE.is_whole());
-        let early = Record {
-            targets: [WHOLE.targets[0], b""],
-            ..WHOLE
-        };
-        assert!(!early.is_whole());
+        assert!(WHOLE.reaches(Party::Caller) && WHOLE.reaches(Party::Callee));
+        let targets = [WHOLE.targets[0], b""];
+        let one_way = Record { targets, ..WHOLE };
+        assert!(one_way.reaches(Party::Caller) && !one_way.reaches(Party::Callee));
+        let tags = [WHOLE.tags[0], b""];
+        let untagged = Record { tags, ..WHOLE };
+        assert!(untagged.reaches(Party::Caller) && untagged.reaches(Party::Callee));
+        let early = Record { tags, ..one_way };
+        assert!(!early.reaches(Party::Caller) && !early.reaches(Party::Callee));
         let long = [b'x'; DIALOG_LEN_MAX];
         assert!(
             Record {

@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod carriers;
+pub mod talk;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

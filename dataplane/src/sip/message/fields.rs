@@ -3,6 +3,7 @@
 use super::List;
 use super::ListValue;
 use super::Message;
+use crate::limits::CSEQ_MAX;
 use crate::sip::header::Address;
 use crate::sip::header::BadValue;
 use crate::sip::header::Field;
@@ -184,7 +185,7 @@ fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed>
     let (digits, _) = text
         .split_at_checked(digits.unwrap_or(0))
         .unwrap_or_default();
-    let number = scan::number(digits, (1 << 31) - 1);
+    let number = scan::number(digits, CSEQ_MAX);
     let number = number.ok_or(Malformed::Cseq)?;
     let digits_end = usize::from(value.start) + digits.len();
     let name_at = scan::skip_space(bytes, digits_end, end);

@@ -13,6 +13,7 @@ use super::Step;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::limits::BYE_RETRY_MS;
+use crate::limits::CSEQ_MAX;
 use crate::limits::DIALOG_LEN_MAX;
 use crate::sip::call::Call;
 use crate::sip::call::Party;
@@ -117,7 +118,7 @@ impl Proxy {
         let call = self.calls.get(id)?;
         let mut text = [0; DIALOG_LEN_MAX];
         let text = self.texts.read(call.text.as_ref()?, &mut text);
-        let record = Record::read(text).filter(Record::is_whole)?;
+        let record = Record::read(text).filter(|record| record.reaches(to))?;
         let listen = to.listen(call.sides);
         let next_hop = record.next_hop(to)?;
         let next_hop = Uri::read(next_hop, Span::new(0, next_hop.len())).ok()?;
@@ -127,12 +128,17 @@ impl Proxy {
             true => self.dial.trunk_with(trunk, hop.ip()).is_some(),
             false => self.dial.trunk_of(hop.ip()).is_some(),
         });
+        // RFC 3261 §12.2.1.1: one more than the sender's last; its first, if it has sent none. There
+        // may be none that is higher.
+        let cseq = call.cseqs[to.other() as usize] + 1;
+        if cseq > CSEQ_MAX {
+            return None;
+        }
         let destination = named.or(call.parties[to as usize].map(Endpoint::addr))?;
         let branch = self.identity.branch(Kind::Stateful, client_id, 0);
         let bye = Request {
             method: b"BYE",
-            // RFC 3261 §12.2.1.1: one more than the sender's last; its first, if it has sent none.
-            cseq: call.cseqs[to.other() as usize] + 1,
+            cseq,
             to,
             sent_by: self.advertised(listen).sent_by(),
             branch: &branch,

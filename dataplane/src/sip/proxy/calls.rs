@@ -14,6 +14,7 @@ use super::forward::Way;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
+use crate::limits::CSEQ_MAX;
 use crate::limits::MEDIA_GRACE_MS;
 use crate::sip::call::Call;
 use crate::sip::call::Party;
@@ -27,8 +28,8 @@ use crate::sip::slab::Id;
 use crate::tick::Tick;
 
 /// What a party's CSeq number is taken to be where the call began before this start of the box:
-/// a higher one than any user agent has come to, and below 2^31 (RFC 3261 §12.2.1.1).
-const UNKNOWN_CSEQ: u32 = 1 << 30;
+/// so that a BYE, the last request of all, has the highest there is.
+pub(super) const UNKNOWN_CSEQ: u32 = CSEQ_MAX - 1;
 
 impl Proxy {
     /// The key of the dialog of a message of `from`, that passes between these listens. One that
@@ -160,7 +161,9 @@ impl Proxy {
             return;
         }
         let extra = self.dialogs_extra + call.dialogs.extra_count() - before.extra_count();
-        if extra > extra_max {
+        // A second dialog may take the last of them, a third leaves some to others.
+        let share = if before.extra_count() == 0 { 1 } else { 2 };
+        if extra > extra_max / share {
             call.dialogs = before;
             step.counters.count(Counter::DialogsRefused);
             return;

@@ -9,6 +9,7 @@ use super::Step;
 use super::dialog::cookie_of;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
+use crate::limits::CSEQ_MAX;
 use crate::sip::identity::Kind;
 use crate::sip::identity::What;
 use crate::sip::message::Message;
@@ -50,6 +51,11 @@ impl Proxy {
             self.branch_is_over(client_id, step);
             late.has_come = true;
             self.note_late(client_id, late);
+        }
+        let (cseq, ..) = message.cseq();
+        if cseq == CSEQ_MAX {
+            // No BYE could be higher. Who gets no ACK ends the dialog itself (RFC 3261 §13.3.1.4).
+            return;
         }
         let to_tag = message.to_tag().unwrap_or_default();
         // RFC 3261 §13.2.2.4: an ACK to a 2xx is no part of the INVITE's transaction.
@@ -121,7 +127,7 @@ impl Proxy {
             from: answer.text(answer.from().value),
             to: answer.text(answer.to().value),
             call_id: answer.call_id(),
-            cseq: cseq.wrapping_add(bye.into()),
+            cseq: cseq + u32::from(bye),
         };
         let uri = request.next_hop();
         let uri = Uri::read(uri, Span::new(0, uri.len())).ok();

@@ -73,7 +73,7 @@ impl Proxy {
         described.cseq = cseq;
         described.tag = self.callee_tag(message, described.from);
         let anchor = &call.anchor;
-        if is_decided(anchor) && described.tag != anchor.tag {
+        if anchor.is_decided() && described.tag != anchor.tag {
             // Of another dialog that the first INVITE has begun: this call is not its.
             return;
         }
@@ -120,12 +120,7 @@ impl Proxy {
             return Role::Nothing;
         }
         // RFC 3261 §13.2.1, RFC 3262 §5: the INVITE had no offer, so this is one.
-        let known = self.anchors.offers(anchor).find(|(_, offer)| {
-            offer.carrier == Carrier::Response
-                && (offer.by, offer.cseq, offer.tag)
-                    == (described.from, described.cseq, described.tag)
-        });
-        match known {
+        match self.said_before(anchor, described) {
             Some((_, offer)) if offer.state != OfferState::Open => Role::Nothing,
             _ => Role::Offer(Carrier::Response),
         }
@@ -210,15 +205,23 @@ impl Proxy {
         let Some(call) = self.calls.get(id) else {
             return Ok(());
         };
-        let fresh = described.fresh.iter().flatten().count();
-        let moves = call.anchor.streams.iter().any(Option::is_some);
-        let pending = self.anchors.offers(&call.anchor).count();
-        let status = if !matches!(described.role, Role::Offer(_)) {
+        let Role::Offer(carrier) = described.role else {
             return Ok(());
-        } else if pending >= OFFERS_PER_CALL && self.overtaken(&call.anchor).is_none() {
+        };
+        let anchor = &call.anchor;
+        let fresh = described.fresh.iter().flatten().count();
+        let known = self.repeated(anchor, carrier, described);
+        let own = known.and_then(|known| self.anchors.offer(known));
+        let mut streams = anchor.streams.iter().enumerate();
+        let moves = streams.any(|(number, stream)| {
+            stream.is_some() && !own.is_some_and(|own| own.is_fresh(number))
+        });
+        let replaced = known.or_else(|| self.overtaken(anchor));
+        let pending = self.anchors.offers(anchor).count();
+        let status = if pending >= OFFERS_PER_CALL && replaced.is_none() {
             // RFC 3311 §5.2: what a party says to one more offer while one is unanswered.
             500
-        } else if !self.anchors.has_room(fresh, moves) {
+        } else if !self.anchors.has_room(anchor, fresh, moves, replaced) {
             503
         } else {
             return Ok(());
@@ -227,8 +230,34 @@ impl Proxy {
         Err(status)
     }
 
-    /// The oldest offer of a 2xx whose ACK has not come: the parties have long gone on.
+    /// The offer of this response to INVITE, if it was made before.
+    fn said_before<'a>(
+        &'a self,
+        anchor: &Anchor,
+        described: &Described,
+    ) -> Option<(Handle, &'a Offer)> {
+        self.anchors.offers(anchor).find(|(_, offer)| {
+            offer.carrier == Carrier::Response
+                && (offer.by, offer.cseq, offer.tag)
+                    == (described.from, described.cseq, described.tag)
+        })
+    }
+
+    /// The open offer that an offer of `carrier` says again: it takes its place.
+    fn repeated(&self, anchor: &Anchor, carrier: Carrier, described: &Described) -> Option<Handle> {
+        let known = self.said_before(anchor, described);
+        let known = known.filter(|(_, offer)| offer.state == OfferState::Open);
+        known
+            .filter(|_| carrier == Carrier::Response)
+            .map(|(handle, _)| handle)
+    }
+
+    /// Where a call has as many offers as it may have, the oldest one of a 2xx whose ACK has not
+    /// come: the parties have long gone on.
     fn overtaken(&self, anchor: &Anchor) -> Option<Handle> {
+        if self.anchors.offers(anchor).count() < OFFERS_PER_CALL {
+            return None;
+        }
         let offers = self.anchors.offers(anchor).filter(|(_, offer)| {
             offer.carrier == Carrier::Response
                 && offer.state == OfferState::Open
@@ -253,12 +282,12 @@ impl Proxy {
         match (described.role, server) {
             (Role::Offer(carrier), Some(server)) => {
                 let anchor = self.calls.get(id).map(|call| &call.anchor);
-                let many =
-                    anchor.filter(|anchor| self.anchors.offers(anchor).count() >= OFFERS_PER_CALL);
-                if let Some(old) = many.and_then(|anchor| self.overtaken(anchor)) {
+                let known = anchor.and_then(|at| self.repeated(at, carrier, &described));
+                let old = anchor.and_then(|anchor| self.overtaken(anchor));
+                if let Some(old) = old.filter(|_| known.is_none()) {
                     self.settle(id, old, step);
                 }
-                self.offer(id, carrier, server, described);
+                self.offer(id, carrier, server, known, described);
             }
             (Role::Declined { offer }, _) => self.settle(id, offer, step),
             (Role::Answer { offer, firm }, _) => {
@@ -276,8 +305,15 @@ impl Proxy {
         self.move_flows(id, step);
     }
 
-    /// Enters an offer.
-    fn offer(&mut self, id: Id, carrier: Carrier, server: Id, described: Described) {
+    /// Enters an offer, in the place of `known` where it says that one again.
+    fn offer(
+        &mut self,
+        id: Id,
+        carrier: Carrier,
+        server: Id,
+        known: Option<Handle>,
+        described: Described,
+    ) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -285,13 +321,6 @@ impl Proxy {
         if carrier == Carrier::Response && anchor.tag == 0 {
             anchor.tag = described.tag;
         }
-        let known = anchors.offers(anchor).find(|(_, offer)| {
-            carrier == Carrier::Response
-                && offer.state == OfferState::Open
-                && (offer.carrier, offer.by) == (carrier, described.from)
-                && (offer.cseq, offer.tag) == (described.cseq, described.tag)
-        });
-        let known = known.map(|(handle, _)| handle);
         let mut offer = match known.and_then(|known| anchors.take_offer(anchor, known)) {
             Some((mut old, _)) => {
                 old.session = None;
@@ -367,7 +396,7 @@ impl Proxy {
         };
         let (anchor, anchors) = (&mut call.anchor, &mut self.anchors);
         let played = std::mem::replace(&mut anchor.tag, tag);
-        if played == tag || played == 0 || is_decided(anchor) {
+        if played == tag || played == 0 || anchor.is_decided() {
             return;
         }
         let invite = anchors
@@ -397,11 +426,6 @@ impl Proxy {
 
 const fn answer(offer: Handle) -> Role {
     Role::Answer { offer, firm: true }
-}
-
-/// True once a 2xx has said which dialog is the call's.
-pub(super) fn is_decided(anchor: &Anchor) -> bool {
-    anchor.accepted != [None; 2]
 }
 
 /// RFC 3262 §3: a provisional response that is acknowledged by a PRACK has an RSeq.

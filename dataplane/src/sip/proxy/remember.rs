@@ -7,6 +7,7 @@
 
 use super::Proxy;
 use super::Step;
+use super::calls::UNKNOWN_CSEQ;
 use super::dialog::InDialog;
 use super::dialog::cookie_of;
 use crate::counters::Counter;
@@ -50,7 +51,12 @@ impl Proxy {
         let [near, far] = &mut sets;
         // RFC 3261 §12.1.1: the route set of a UAS has the order of the Record-Route.
         let values = message.record_routes().map_while(Result::ok);
-        if let Some(set) = route_set(message, values.map(|v| v.address.value), false, near) {
+        let set = route_set(message, values.map(|v| v.address.value), false, near);
+        // RFC 3261 §16.6 step 4: the proxies on its way need not say in the midst of a dialog that
+        // they stay on it.
+        let is_told =
+            |set: &&[u8]| within.is_none() || !set.is_empty() || message.vias().nth(1).is_none();
+        if let Some(set) = set.filter(is_told) {
             record.routes[from as usize] = set;
             record.targets[from as usize] = contact(message);
         }
@@ -94,14 +100,14 @@ impl Proxy {
                 record.routes[at] = set.unwrap_or_default();
                 // Without its route set the way to it is not known.
                 record.targets[at] = set.map_or(&[], |_| contact(message));
-            } else {
+            } else if !record.targets[at].is_empty() {
                 record.targets[at] = contact(message);
             }
         });
     }
 
     /// RFC 3261 §12.2.1.2, §12.2.2: an INVITE or UPDATE of `party`, or its 2xx to one, says where
-    /// it is reached from now on.
+    /// it is reached from now on, if the way to it is known.
     pub(super) fn remember_target(
         &mut self,
         id: Id,
@@ -115,7 +121,10 @@ impl Proxy {
         }
         let mut room = [0; DIALOG_LEN_MAX];
         self.rewrite(id, &mut room, step, |record| {
-            record.targets[party as usize] = target;
+            let known = &mut record.targets[party as usize];
+            if !known.is_empty() {
+                *known = target;
+            }
         });
     }
 
@@ -157,7 +166,10 @@ impl Proxy {
         let (cseq, ..) = message.cseq();
         if let Some(call) = self.calls.get_mut(id) {
             let highest = &mut call.cseqs[party as usize];
-            *highest = cseq.max(*highest);
+            *highest = match *highest {
+                UNKNOWN_CSEQ => cseq,
+                known => cseq.max(known),
+            };
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::Proxy;
 use super::Step;
-use super::negotiate::is_decided;
 use crate::limits::STREAMS_MAX;
 use crate::sip::anchors::Carrier;
 use crate::sip::anchors::Handle;
@@ -103,7 +102,7 @@ impl Proxy {
         };
         if offer.state == OfferState::Open {
             // The first INVITE's streams stay: nobody has said that they are not wanted.
-            if is_decided(&call.anchor) || offer.carrier != Carrier::Invite {
+            if call.anchor.is_decided() || offer.carrier != Carrier::Invite {
                 self.undo(id, &offer, &before, step);
             }
             return;
@@ -131,7 +130,7 @@ impl Proxy {
             return;
         };
         // A call that was taken up by an UPDATE has been answered, and not by a 2xx to INVITE.
-        let first = !is_decided(&call.anchor) && call.state != CallState::Established;
+        let first = !call.anchor.is_decided() && call.state != CallState::Established;
         let carried = |offer: &Offer| {
             let of_invite = matches!(offer.carrier, Carrier::Invite | Carrier::Response);
             offer.server == server && !(first && of_invite)
