@@ -343,6 +343,24 @@ fn another_method_than_invite_is_forked_and_never_cancelled() {
 }
 
 #[test]
+fn another_method_than_invite_is_answered_in_time_though_a_target_is_dead() {
+    let mut bench = bench(PAIR);
+    let message = request("MESSAGE", "m", "1", "m1", "", "");
+    let left = bench.caller(0, &message);
+    let (a, b) = (one_to(&left, 3), one_to(&left, 4));
+    says(&mut bench, 4, &answer_of(4, &b, "404 Not Found", "", ""));
+    // The sender's Timer F began before its request came.
+    let left = bench.pass_ms(28_100);
+    let finals = all_to_caller(&left);
+    let finals: Vec<&str> = finals.iter().map(|text| status(text)).collect();
+    assert_eq!(finals, ["100", "404"]);
+    assert_eq!(status(&to_caller(&bench.caller(0, &message))), "404");
+    assert!(says(&mut bench, 3, &answer_of(3, &a, "200 OK", "", "")).is_empty());
+    bench.pass_ms(40_000);
+    bench.assert_at_rest();
+}
+
+#[test]
 fn a_408_to_another_method_than_invite_is_not_passed_on() {
     let mut bench = bench(PAIR);
     let left = bench.caller(0, &request("OPTIONS", "o", "1", "o1", "", ""));

@@ -237,6 +237,18 @@ impl Proxy {
         self.request = room;
     }
 
+    /// Answers with the best response that there is, where there is one, though a target may yet
+    /// say something: later nobody would hear of it (RFC 4320 §4.2).
+    pub(super) fn finish_in_time(&mut self, id: Id, step: &mut Step<'_>) {
+        if self
+            .contexts
+            .get(id)
+            .is_some_and(|context| context.best.is_some())
+        {
+            self.finish(id, step);
+        }
+    }
+
     /// Answers 100 while targets are being tried.
     pub(super) fn still_trying(&mut self, id: Id, server: Id, step: &mut Step<'_>) {
         let mut room = std::mem::take(&mut self.request);

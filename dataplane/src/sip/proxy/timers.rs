@@ -266,6 +266,12 @@ impl Proxy {
                 }
                 self.arm_server(id);
             }
+            ServerFired::LastMoment => {
+                if let Some(Branches::Context(context)) = self.servers.get(id).map(|s| s.branches) {
+                    self.finish_in_time(context, step);
+                }
+                self.arm_server(id);
+            }
             ServerFired::End => self.end_server(id),
         }
     }

@@ -58,6 +58,11 @@ impl Timers {
         self.interval_ms = interval_ms;
     }
 
+    /// Retransmits `ms` after the beginning.
+    const fn resend_at_age(&mut self, ms: u32) {
+        self.resend_ms = ms;
+    }
+
     /// Stops the retransmissions.
     const fn stop_resending(&mut self) {
         self.resend_ms = OFF;
@@ -74,7 +79,12 @@ impl Timers {
     }
 
     fn has_ended(&self, now: Tick) -> bool {
-        self.tick(self.end_ms) <= now
+        self.is_at_age(self.end_ms, now)
+    }
+
+    /// True from `ms` after the beginning on.
+    fn is_at_age(&self, ms: u32, now: Tick) -> bool {
+        self.tick(ms) <= now
     }
 
     /// True where a retransmission is due; the next is then set to twice the interval, at

@@ -7,6 +7,7 @@ use crate::frame::Kept;
 use crate::ids::ListenIndex;
 use crate::limits::T1_64_MS;
 use crate::limits::T1_MS;
+use crate::limits::T2_MS;
 use crate::limits::T4_MS;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::slab::Id;
@@ -34,6 +35,8 @@ pub enum Fired {
     Resend,
     /// Answer 100: nothing else was answered for so long (RFC 4320 §4.1).
     Trying,
+    /// Answer now, with what there is: nobody listens much longer.
+    LastMoment,
     /// The transaction is over.
     End,
 }
@@ -163,11 +166,15 @@ impl Server {
         if self.timers.has_ended(now) {
             Fired::End
         } else if self.timers.resends(now, T2) {
-            if self.state == ServerState::Proceeding {
+            if self.state != ServerState::Proceeding {
+                Fired::Resend
+            } else if self.timers.is_at_age(LAST_MOMENT_MS, now) {
                 self.timers.stop_resending();
-                return Fired::Trying;
+                Fired::LastMoment
+            } else {
+                self.timers.resend_at_age(LAST_MOMENT_MS);
+                Fired::Trying
             }
-            Fired::Resend
         } else {
             Fired::Nothing
         }
@@ -176,6 +183,10 @@ impl Server {
 
 /// RFC 4320 §4.1: when Timer E of who sent it is set to T2, after 500, 1,000 and 2,000 ms.
 const TRYING_MS: u16 = T1 * 7;
+/// When others than INVITE are answered with what some of their targets have said, though others
+/// have said nothing: Timer F of who sent it may have begun as much as T2 before it came.
+#[allow(clippy::cast_possible_truncation)] // 28,000.
+const LAST_MOMENT_MS: u32 = (T1_64_MS - T2_MS) as u32;
 /// How long others than INVITE may take in all: who sent it listens for 64·T1 (Timer F), and so
 /// does our own client transaction, which ends first. Nothing late goes out (RFC 4320 §4.2).
 const OTHER_MS: u64 = T1_64_MS + T1_MS;
@@ -257,10 +268,12 @@ mod tests {
         let mut server = server(false);
         assert_eq!(server.due().as_ms(), 3_500);
         assert_eq!(server.fire(Tick::ms(3_500)), Fired::Trying);
+        assert_eq!(server.due().as_ms(), 28_000);
+        assert_eq!(server.fire(Tick::ms(28_000)), Fired::LastMoment);
         assert_eq!(server.due().as_ms(), 32_500, "one, and nothing late");
-        assert!(!server.respond(408, Tick::ms(4_000)));
-        assert!(!server.respond(200, Tick::ms(4_001)));
-        assert_eq!(run(&mut server), (vec![], 36_000));
+        assert!(!server.respond(408, Tick::ms(29_000)));
+        assert!(!server.respond(200, Tick::ms(29_001)));
+        assert_eq!(run(&mut server), (vec![], 61_000));
     }
 
     #[test]
