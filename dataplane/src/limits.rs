@@ -142,6 +142,9 @@ pub const MEDIA_GRACE_MS: u64 = 500;
 /// packet of one call cannot reach the next.
 pub const PORT_QUARANTINE_MS: u64 = 5_000;
 
+/// Of so many parts of the transactions one is kept for requests that belong to a dialog.
+pub const IN_PROGRESS_PART: u32 = 8;
+
 /// Refusals that are remembered at once, so that retransmissions get the same answer.
 pub const REFUSALS: usize = 8192;
 

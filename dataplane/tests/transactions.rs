@@ -9,6 +9,8 @@ use bench::answer;
 use bench::call::CALLEE_MEDIA;
 use bench::call::CALLER_MEDIA;
 use bench::call::CONTACT;
+use bench::call::establish;
+use bench::call::in_dialog;
 use bench::call::status;
 use bench::call::to_callee;
 use bench::call::to_caller;
@@ -321,4 +323,27 @@ fn a_branch_of_an_earlier_tenant_of_the_slot_is_nobodys() {
     bench.turn();
     assert!(bench.left.is_empty());
     assert_eq!(bench.count(Counter::IcmpLate), 1);
+}
+
+#[test]
+fn requests_of_calls_find_room_where_new_work_is_refused() {
+    let mut settings = lab::settings(1);
+    settings.capacity.transactions = 16;
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let (_, answered) = establish(&mut bench, 0, "known");
+    let refused = (0..16).any(|n| {
+        let text = request("OPTIONS", "flood", &n.to_string(), &format!("f{n}"), "", "");
+        let left = bench.caller(0, &text);
+        left.iter().any(|left| status(&left.text()) == "503")
+    });
+    assert!(refused);
+    let of_call = |method, cseq| in_dialog(method, "known", cseq, &format!("b{cseq}"), &answered);
+    for cseq in ["2", "3"] {
+        to_callee(&bench.caller(0, &of_call("UPDATE", cseq)));
+    }
+    // They leave a place for the BYE of their call.
+    let update = bench.caller(0, &of_call("UPDATE", "4"));
+    assert_eq!(status(&to_caller(&update)), "503");
+    to_callee(&bench.caller(0, &of_call("BYE", "5")));
 }

@@ -12,6 +12,7 @@ use std::ops::Range;
 use toml::Spanned;
 use trunkline_bpf::MEDIA_RANGES_MAX;
 use trunkline_bpf::SIP_PORTS_MAX;
+use trunkline_dataplane::limits::IN_PROGRESS_PART;
 use trunkline_dataplane::media::table::RANGES_MAX;
 use trunkline_dataplane::ring::ModeWish as ZeroCopy;
 use trunkline_dataplane::ring::RingLens;
@@ -62,12 +63,14 @@ impl Check<'_> {
             );
         }
         let calls = file.calls.get_ref();
-        if file.transactions <= *calls {
+        let for_new_work = file.transactions - file.transactions / IN_PROGRESS_PART;
+        if for_new_work <= *calls {
             let message = format!(
                 "{} transactions leave none for {calls} calls",
                 file.transactions
             );
-            let help = "a place is kept for the BYE of every call: `transactions` must be larger";
+            let help = "a place is kept for the BYE of every call, and an eighth of them for other \
+                requests of calls: `transactions` must be larger";
             self.wrong(file.calls.span(), message, help);
         }
         for (key, path) in [("socket", &file.socket), ("state", &file.state)] {

@@ -390,7 +390,7 @@ fn targets_and_trunks_that_cannot_be() {
         );
     }
     insta::assert_snapshot!(refusal(&many));
-    let capacity = format!("[capacity]\ntransactions = 1000\ncalls = 1000\n{GOOD}");
+    let capacity = format!("[capacity]\ntransactions = 1000\ncalls = 875\n{GOOD}");
     insta::assert_snapshot!(refusal(&capacity));
     let session = format!("[session]\nexpires = 60\n{GOOD}");
     insta::assert_snapshot!(refusal(&session));

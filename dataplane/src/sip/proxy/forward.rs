@@ -12,6 +12,7 @@ use super::write::unedited;
 use super::write::unedited_status;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
+use crate::limits::IN_PROGRESS_PART;
 use crate::sip::build;
 use crate::sip::call::Sender;
 use crate::sip::edit;
@@ -61,22 +62,25 @@ pub(super) struct Way {
 impl Proxy {
     /// True where a request may take a server transaction and a client transaction for its
     /// first branch.
-    fn has_room_for(&self, method: Method) -> bool {
-        let spared = self.spared_for(method);
+    fn has_room_for(&self, message: &Message<'_>) -> bool {
         let taken = self.clients.count().max(self.servers.count());
-        taken + spared < self.servers.capacity() as usize
+        taken + self.spared_for(message) < self.servers.capacity() as usize
     }
 
     /// True where another branch of a request may take a client transaction.
-    fn has_room_for_branch(&self, method: Method) -> bool {
-        self.clients.count() + self.spared_for(method) < self.clients.capacity() as usize
+    fn has_room_for_branch(&self, message: &Message<'_>) -> bool {
+        self.clients.count() + self.spared_for(message) < self.clients.capacity() as usize
     }
 
-    /// Whatever else comes leaves a slot for the BYE of every call: work in progress goes on.
-    fn spared_for(&self, method: Method) -> usize {
-        match method {
+    /// How many slots are left to others: work in progress goes on. All but a BYE leaves one for
+    /// the BYE of every call. What belongs to no dialog yet leaves a part for what does: a session
+    /// that cannot be refreshed ends (RFC 4028 §10), and so does a call whose PRACK is refused.
+    fn spared_for(&self, message: &Message<'_>) -> usize {
+        let calls = self.calls.count();
+        match message.method() {
             Method::Bye => 0,
-            _ => self.calls.count(),
+            _ if message.to_tag().is_some() => calls,
+            _ => calls + (self.servers.capacity() / IN_PROGRESS_PART) as usize,
         }
     }
 
@@ -160,7 +164,7 @@ impl Proxy {
         let invite = message.method() == Method::Invite;
         let reply_to = self.reply_to(message, arrival.source).into();
         let server = Server::new(key, invite, reply_to, arrival.listen, step.now);
-        let id = if self.has_room_for(message.method()) {
+        let id = if self.has_room_for(message) {
             self.servers.insert(server)
         } else {
             None
@@ -207,7 +211,7 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
         let vacant = self.clients.vacant();
-        let Some(id) = vacant.filter(|_| self.has_room_for_branch(message.method())) else {
+        let Some(id) = vacant.filter(|_| self.has_room_for_branch(message)) else {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         };
