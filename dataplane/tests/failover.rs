@@ -120,6 +120,24 @@ fn one_that_is_slow_is_given_up_when_the_others_of_equal_q_have_failed_or_are_sl
     assert!(tries_last(&bench.pass_ms(20)));
 }
 
+#[test]
+fn nobody_is_given_up_where_another_can_be_tried_anyhow() {
+    // RFC 5393 §5.3.3: there is Max-Breadth for three branches, and none for a fourth.
+    let mut bench = bench(&[(500, &[3, 4]), (500, &[5, 6]), (500, &[7, 8])]);
+    let narrow = invite("narrow", "").replace("CSeq:", "Max-Breadth: 3\r\nCSeq:");
+    let left = bench.caller(0, &narrow);
+    let last = one_to(&left, 7);
+    says(&mut bench, 7, &answer_of(7, &last, "100 Trying", "", ""));
+    let left = bench.pass_ms(3_000);
+    assert_eq!(left.len(), 4, "two are sent again: {left:#?}");
+    let unavailable = answer_of(7, &last, "503 Service Unavailable", "", "");
+    let left = says(&mut bench, 7, &unavailable);
+    assert_eq!(hosts_that_got(&left, "INVITE"), [8]);
+    let mut again = hosts_that_got(&bench.pass_ms(600), "INVITE");
+    again.sort_unstable();
+    assert_eq!(again, [3, 5, 8]);
+}
+
 /// True where the last trunk is tried for the second call.
 fn tries_last(left: &[bench::Left]) -> bool {
     let sent = to(left, 5);
@@ -193,6 +211,18 @@ fn the_codes_that_lead_on_are_the_trunks_own() {
         &answer_of(3, &sent, "503 Service Unavailable", "", ""),
     );
     assert_eq!(status(&to_caller(&left)), "500");
+}
+
+#[test]
+fn a_refusal_of_our_own_is_a_503_however_many_targets_there_are() {
+    let mut settings = settings(1, TWO);
+    settings.capacity.calls = 1;
+    let mut bench = bench_of(&settings);
+    bench.caller(0, &invite("full", ""));
+    // The call of the silent one is still there: the next one finds no room for its own.
+    let failed = all_to_caller(&bench.pass_ms(2_010));
+    assert_eq!(status(&failed[0]), "503");
+    assert_eq!(bench.count(Counter::CallsRefused), 1);
 }
 
 /// ICMP says that a request did not get there; what leaves because of it.

@@ -179,6 +179,21 @@ fn a_cancel_that_comes_twice_or_late_is_answered_and_cancels_once() {
     bench.assert_at_rest();
 }
 
+#[test]
+fn a_cancel_from_another_address_of_the_trunk_is_its_own() {
+    // RFC 3261 §9.2: it is matched as any request of the transaction.
+    let mut settings = lab::settings(1);
+    let other = lab::STRANGERS[0];
+    settings.trunks[0].sources.push((other, 32));
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let sent = to_callee(&bench.caller(0, &invite("pair", "")));
+    bench.callee(0, &answer(&sent, "180 Ringing", CONTACT, ""));
+    let cancel = request("CANCEL", "pair", "1", "b1", "", "");
+    let left = bench.say(0, SocketAddr::new(other, 5060), bench::ACCESS, &cancel);
+    assert!(to_callee(&left).starts_with("CANCEL "));
+}
+
 /// The one message that left for the caller, among others for the callee.
 fn only_to_caller(left: &[bench::Left]) -> String {
     let found: Vec<_> = left

@@ -176,9 +176,12 @@ impl Proxy {
             return;
         }
         let response = self.kept.put(message.bytes());
+        let mut status = status;
         if response.is_none() {
-            // Its status is remembered: the answer is then one of our own with it.
+            // Its status is remembered: the answer is then one of our own with it, but for a 503,
+            // which would be true of that hop alone (RFC 3261 §16.7 step 6).
             step.counters.count(Counter::KeptExhausted);
+            status = if status == 503 { 500 } else { status };
         }
         self.replace_best(id, Candidate { status, response });
     }
@@ -286,9 +289,6 @@ impl Proxy {
             }
             None => {
                 let status = best.status.or_else(|| self.timed_out_status(server_id));
-                // RFC 3261 §16.7 step 6: a 503 is true of its hop alone, whether it could be kept or
-                // not.
-                let status = status.map(|status| if status == 503 { 500 } else { status });
                 status.zip(request).is_some_and(|(status, (len, arrival))| {
                     Message::scan(&room[..len]).is_ok_and(|request| {
                         self.answer_of_own(server_id, &request, arrival, status, step)

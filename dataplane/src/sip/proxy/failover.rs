@@ -43,13 +43,16 @@ impl Proxy {
         context.targets.may_follow(at, is_overdue)
     }
 
-    /// Gives up the targets of which nothing was heard in their short time, where others are
-    /// tried in their place. Their branches live on, silent: a late answer is not lost.
+    /// Gives up targets of which nothing was heard in their short time, as many as it takes for
+    /// another to be tried. Their branches live on, silent: a late answer is not lost.
     fn leave_overdue(&mut self, id: Id) {
         for at in 0..TARGETS_MAX {
             let Some(context) = self.contexts.get(id) else {
                 return;
             };
+            if context.targets.next().is_some() {
+                return;
+            }
             let client_id = context.targets.pending(at);
             let client = client_id.and_then(|client| self.clients.get(client));
             if !client.is_some_and(Client::is_overdue) || !self.may_follow(context, at) {

@@ -91,8 +91,6 @@ impl Proxy {
             .transactions
             .get(key)
             .and_then(|id| self.servers.get_mut(id));
-        // Whoever knows the branch but is not the caller cancels nothing.
-        let invite = invite.filter(|server| server.reply_to.ip() == arrival.source.ip());
         let Some(invite) = invite else {
             // RFC 3261 §16.10 would have us send it on, without state, whatever it cancels. Only
             // what went on without state has a branch that it could meet below.
