@@ -176,7 +176,7 @@ pub enum Unanchored {
 }
 
 /// A session description, as offsets into its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Session {
     streams: [Option<Stream>; STREAMS_MAX],
     stream_count: usize,

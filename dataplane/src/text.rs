@@ -9,16 +9,35 @@ use std::net::Ipv4Addr;
 #[error("the text does not fit the buffer")]
 pub struct TooLong;
 
-/// The digits of every octet, from the first that is written, and how many they are.
-const OCTETS: [([u8; 3], u8); 256] = {
-    let mut table = [([0; 3], 0); 256];
+/// How long a piece may be that is copied as so many bytes.
+const SHORT_LEN_MAX: usize = 32;
+
+/// The two digits of every number below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut table = [[b'0'; 2]; 100];
+    let mut number = 0_u8;
+    while number < 100 {
+        table[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    table
+};
+
+/// The digits of every octet with a dot behind them, and how many bytes that is.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut table = [([0; 4], 0); 256];
     let mut octet = u8::MAX;
     loop {
-        let [hundreds, tens, ones] = [octet / 100, octet / 10 % 10, octet % 10];
+        let digits = [
+            b'0' + octet / 100,
+            b'0' + octet / 10 % 10,
+            b'0' + octet % 10,
+        ];
+        let [hundreds, tens, ones] = digits;
         table[octet as usize] = match octet {
-            100.. => ([b'0' + hundreds, b'0' + tens, b'0' + ones], 3),
-            10.. => ([b'0' + tens, b'0' + ones, 0], 2),
-            _ => ([b'0' + ones, 0, 0], 1),
+            100.. => ([hundreds, tens, ones, b'.'], 4),
+            10.. => ([tens, ones, b'.', 0], 3),
+            _ => ([ones, b'.', 0, 0], 2),
         };
         if octet == 0 {
             break table;
@@ -49,12 +68,13 @@ impl<'b> Text<'b> {
     }
 
     /// Appends bytes.
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
-        let end = self.len.saturating_add(bytes.len());
-        match self.buffer.get_mut(self.len..end) {
+        let room = self.buffer.get_mut(self.len..).unwrap_or(&mut []);
+        match room.get_mut(..bytes.len()) {
             Some(room) => {
                 room.copy_from_slice(bytes);
-                self.len = end;
+                self.len += bytes.len();
             }
             None => self.overflowed = true,
         }
@@ -67,7 +87,6 @@ impl<'b> Text<'b> {
     /// costs less than to call for a copy of just so many.
     #[inline]
     pub fn push_part(&mut self, bytes: &[u8], from: usize, end: usize) {
-        const SHORT_LEN_MAX: usize = 32;
         let len = end.saturating_sub(from);
         let piece = bytes.get(from..).and_then(<[u8]>::first_chunk);
         let room = self.buffer.get_mut(self.len..);
@@ -83,36 +102,38 @@ impl<'b> Text<'b> {
 
     /// Appends a number in decimal.
     pub fn decimal(&mut self, number: u32) {
-        let mut digits = [0_u8; 10];
+        // The digits end in the middle: what follows them is for `push_part` to copy.
+        let mut digits = [0; 2 * SHORT_LEN_MAX];
+        let mut start = SHORT_LEN_MAX;
         let mut rest = number;
-        let mut used = 0;
-        for digit in digits.iter_mut().rev() {
-            *digit = b"0123456789"[(rest % 10) as usize];
-            rest /= 10;
-            used += 1;
-            if rest == 0 {
+        loop {
+            let [tens, ones] = PAIRS[(rest % 100) as usize];
+            // The masks spare checks.
+            digits[(start - 1) % SHORT_LEN_MAX] = ones;
+            digits[(start - 2) % SHORT_LEN_MAX] = tens;
+            if rest < 100 {
+                start -= if rest < 10 { 1 } else { 2 };
                 break;
             }
+            start -= 2;
+            rest /= 100;
         }
-        self.push(digits.get(digits.len() - used..).unwrap_or(&[]));
+        self.push_part(&digits, start, SHORT_LEN_MAX);
     }
 
     /// Appends an IPv4 address in dotted decimal.
     pub fn ipv4(&mut self, address: Ipv4Addr) {
-        let mut digits = [0; 16];
+        let mut digits = [0; SHORT_LEN_MAX];
         let mut len = 0;
         for octet in address.octets() {
             let (spelled, spelled_len) = OCTETS[usize::from(octet)];
-            // The dot takes the place of what is not written.
-            for (at, digit) in spelled.into_iter().enumerate() {
-                // The mask spares a check.
-                digits[(len + at) & 15] = digit;
+            if let Some(room) = digits.get_mut(len..len + spelled.len()) {
+                // What is not of this octet is written over by the next.
+                room.copy_from_slice(&spelled);
             }
             len += usize::from(spelled_len);
-            digits[len & 15] = b'.';
-            len += 1;
         }
-        self.push(digits.get(..len - 1).unwrap_or(&[]));
+        self.push_part(&digits, 0, len - 1);
     }
 
     /// Appends an address: IPv6 without brackets.
@@ -162,7 +183,7 @@ mod tests {
 
     #[test]
     fn numbers_and_addresses_are_written_as_the_standard_library_does() {
-        for number in [0, 7, 10, 65_535, u32::MAX] {
+        for number in [0, 7, 10, 99, 100, 705, 1_000, 65_535, u32::MAX] {
             assert_eq!(written(|text| text.decimal(number)), number.to_string());
         }
         for address in ["0.0.0.0", "192.0.2.255", "10.99.100.9", "2001:db8::1"] {

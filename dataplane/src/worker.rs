@@ -513,16 +513,16 @@ fn sip(
     }
     let scanned = Message::scan(bytes);
     stopwatch.lap(Stage::SipScan);
-    let message = match scanned {
+    let message = match &scanned {
         Ok(message) => message,
-        Err(why) => return proxy.malformed(bytes, why, arrival, step),
+        Err(why) => return proxy.malformed(bytes, *why, arrival, step),
     };
     if post.tap.is_on() {
-        heard.capture(&message, &mut post.tap, step);
+        heard.capture(message, &mut post.tap, step);
     }
-    let owner = match proxy.owner(&message, arrival) {
+    let owner = match proxy.owner(message, arrival) {
         Owner::Mine => {
-            let outcome = proxy.receive(&message, arrival, step);
+            let outcome = proxy.receive(message, arrival, step);
             stopwatch.lap(Stage::SipProxy);
             return outcome;
         }
@@ -542,7 +542,7 @@ fn sip(
     let outcome = if outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes)) {
         Counter::MailedToOwner
     } else {
-        proxy.refuse_unowned(&message, arrival, step)
+        proxy.refuse_unowned(message, arrival, step)
     };
     stopwatch.lap(Stage::SipProxy);
     outcome

@@ -67,6 +67,11 @@ pub fn find(content: &Content<'_>, body: &[u8]) -> Result<Option<Span>, SdpError
     if !media_type.eq_ignore_ascii_case(b"multipart/") {
         return Ok(None);
     }
+    find_part(content_type, body)
+}
+
+/// The same in a multipart body.
+fn find_part(content_type: &[u8], body: &[u8]) -> Result<Option<Span>, SdpError> {
     let delimiter = Delimiter::of(content_type).ok_or(SdpError::Multipart)?;
     let mut found = None;
     let mut at = delimiter.next(body, 0).ok_or(SdpError::Multipart)?;

@@ -10,7 +10,6 @@ use super::Connection;
 use super::Direction;
 use super::Media;
 use super::Rtcp;
-use super::STREAMS_MAX;
 use super::SdpError;
 use super::Session;
 use super::Stream;
@@ -29,30 +28,37 @@ use crate::span::offset;
 /// # Errors
 /// The first reason found why it is none to act on.
 pub fn parse(body: &[u8]) -> Result<Session, SdpError> {
-    if body.len() > MESSAGE_LEN_MAX {
-        return Err(SdpError::TooMany);
-    }
-    let first = next_line(body, 0)?.ok_or(SdpError::Version)?;
-    if (first.letter, first.value.of(body)) != (b'v', b"0") {
-        return Err(SdpError::Version);
-    }
-    let mut session = Session {
-        streams: [None; STREAMS_MAX],
-        stream_count: 0,
-        connection: None,
-        direction: None,
-        lf_only: first.end == first.value.end + 1,
-    };
-    let mut at = first.end;
-    while let Some(line) = next_line(body, at.into())? {
-        session.note(body, line)?;
-        at = line.end;
-    }
-    let homeless = |stream: &Stream| stream.port != 0 && session.connection_of(stream).is_none();
-    if session.streams().any(homeless) {
-        return Err(SdpError::Connection);
-    }
+    let mut session = Session::default();
+    session.read(body)?;
     Ok(session)
+}
+
+impl Session {
+    /// Reads what [`parse`] does where the session lies: it is large to be handed around. It must
+    /// be empty, and is worth nothing after an error.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn read(&mut self, body: &[u8]) -> Result<(), SdpError> {
+        if body.len() > MESSAGE_LEN_MAX {
+            return Err(SdpError::TooMany);
+        }
+        let first = next_line(body, 0)?.ok_or(SdpError::Version)?;
+        if (first.letter, first.value.of(body)) != (b'v', b"0") {
+            return Err(SdpError::Version);
+        }
+        self.lf_only = first.end == first.value.end + 1;
+        let mut at = first.end;
+        while let Some(line) = next_line(body, at.into())? {
+            self.note(body, line)?;
+            at = line.end;
+        }
+        let homeless = |stream: &Stream| stream.port != 0 && self.connection_of(stream).is_none();
+        if self.streams().any(homeless) {
+            return Err(SdpError::Connection);
+        }
+        Ok(())
+    }
 }
 
 /// A line, `x=value`.
@@ -68,7 +74,7 @@ struct Line {
 
 /// Reads the line at `at`; `None` at the end. Empty lines at the end are no lines: some
 /// phones send one.
-#[inline]
+#[inline(always)]
 fn next_line(body: &[u8], at: usize) -> Result<Option<Line>, SdpError> {
     let letter = byte_at(body, at);
     if !letter.is_ascii_lowercase() || byte_at(body, at + 1) != b'=' {

@@ -209,13 +209,7 @@ fn write(
     let line_end: &[u8] = if session.lf_only { b"\n" } else { b"\r\n" };
     let mut at = 0;
     for (place, new) in edits.iter() {
-        text.push(
-            Span {
-                start: at,
-                end: place.start,
-            }
-            .of(body),
-        );
+        text.push_part(body, at.into(), place.start.into());
         at = place.end;
         match *new {
             New::Port(port) => text.decimal(port.into()),

@@ -50,7 +50,7 @@ impl Peer {
         named
             .iter()
             .flatten()
-            .all(|endpoint| endpoint.ip().is_ipv4() == relay.is_ipv4())
+            .all(|endpoint| endpoint.is_ipv4() == relay.is_ipv4())
     }
 
     /// What it has become by saying `new`: one on hold keeps where it received.
@@ -138,11 +138,36 @@ impl Stream {
         self.peers = peers;
     }
 
-    /// The four flows of this stream: from each party, RTP and RTCP.
-    pub fn flows(&self, ranges: &[MediaRange], call: CallRef) -> impl Iterator<Item = FlowSpec> {
-        let parties = [Party::Caller, Party::Callee].into_iter();
-        let flows = parties.flat_map(|party| [(party, false), (party, true)]);
-        flows.map(move |(party, rtcp)| self.flow(party, rtcp, ranges, call))
+    /// Gives the four flows of this stream to `open`: from each party, RTP and RTCP.
+    pub fn flows(&self, ranges: &[MediaRange], call: CallRef, mut open: impl FnMut(FlowSpec)) {
+        for party in [Party::Caller, Party::Callee] {
+            let [leg, out] = [party, party.other()].map(|party| &self.legs[party as usize]);
+            let sender = self.peers[party as usize].as_ref();
+            let receiver = self.peers[party.other() as usize].as_ref();
+            let mux = |peer: Option<&Peer>| peer.is_some_and(|peer| peer.mux);
+            open(FlowSpec {
+                local: leg.rtp(ranges),
+                // RFC 5761 §5.1.1: multiplexed where both sides say so.
+                kind: match mux(sender) && mux(receiver) {
+                    true => FlowKind::RtpAndRtcp,
+                    false => FlowKind::Rtp,
+                },
+                source: sender.and_then(|peer| peer.rtp).map(Endpoint::addr),
+                destination: receiver.and_then(Peer::destination),
+                relay: out.rtp(ranges),
+                payload_types: receiver.map_or(0, |peer| u128::from_le_bytes(peer.payload_types)),
+                call,
+            });
+            open(FlowSpec {
+                local: leg.rtcp(ranges),
+                kind: FlowKind::Rtcp,
+                source: sender.and_then(|peer| peer.rtcp).map(Endpoint::addr),
+                destination: receiver.and_then(Peer::rtcp_destination),
+                relay: out.rtcp(ranges),
+                payload_types: 0,
+                call,
+            });
+        }
     }
 
     /// Where its flows come in: all four local ports.
@@ -161,38 +186,6 @@ impl Stream {
                 .as_ref()
                 .and_then(Peer::destination),
         })
-    }
-
-    /// One of them.
-    fn flow(&self, party: Party, rtcp: bool, ranges: &[MediaRange], call: CallRef) -> FlowSpec {
-        let [leg, out] = [party, party.other()].map(|party| &self.legs[party as usize]);
-        let sender = self.peers[party as usize].as_ref();
-        let receiver = self.peers[party.other() as usize].as_ref();
-        if rtcp {
-            return FlowSpec {
-                local: leg.rtcp(ranges),
-                kind: FlowKind::Rtcp,
-                source: sender.and_then(|peer| peer.rtcp).map(Endpoint::addr),
-                destination: receiver.and_then(Peer::rtcp_destination),
-                relay: out.rtcp(ranges),
-                payload_types: 0,
-                call,
-            };
-        }
-        let mux = |peer: Option<&Peer>| peer.is_some_and(|peer| peer.mux);
-        FlowSpec {
-            local: leg.rtp(ranges),
-            // RFC 5761 §5.1.1: multiplexed where both sides say so.
-            kind: match mux(sender) && mux(receiver) {
-                true => FlowKind::RtpAndRtcp,
-                false => FlowKind::Rtp,
-            },
-            source: sender.and_then(|peer| peer.rtp).map(Endpoint::addr),
-            destination: receiver.and_then(Peer::destination),
-            relay: out.rtp(ranges),
-            payload_types: receiver.map_or(0, |peer| u128::from_le_bytes(peer.payload_types)),
-            call,
-        }
     }
 }
 

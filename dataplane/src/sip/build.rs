@@ -60,12 +60,12 @@ pub fn response(
     let mut top = response
         .source
         .map(|source| request.via().stamp(request.bytes(), source));
-    for header in request.headers_in(HeaderName::Via) {
+    for field in request.lines_of(HeaderName::Via) {
         match (top.take(), response.source) {
             (Some(stamp), Some(source)) => {
-                stamped(&mut text, request.bytes(), header.line, stamp, source);
+                stamped(&mut text, request.bytes(), field.line, stamp, source);
             }
-            _ => text.push(request.text(header.line)),
+            _ => text.push(request.text(field.line)),
         }
     }
     let copied = |kind| {
@@ -247,8 +247,8 @@ fn head(text: &mut Text<'_>, invite: &Message<'_>, method: &[u8]) {
     ] {
         text.push(part);
     }
-    for header in invite.headers_in(HeaderName::Route) {
-        text.push(invite.text(header.line));
+    for field in invite.lines_of(HeaderName::Route) {
+        text.push(invite.text(field.line));
     }
 }
 

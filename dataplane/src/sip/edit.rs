@@ -128,6 +128,9 @@ impl Splices {
     /// # Errors
     /// As [`Splices::splice`].
     pub fn insert(&mut self, at: u16, text: &[u8]) -> Result<(), Refused> {
+        if text.is_empty() {
+            return Ok(());
+        }
         self.splice(Span::empty(at), |out| out.push(text))
     }
 
@@ -309,6 +312,35 @@ pub fn set_max_breadth(
     })
 }
 
+/// Sets Max-Forwards and Max-Breadth, in one piece where the one is there and the other is not:
+/// what nearly every request is.
+///
+/// # Errors
+/// As [`Splices::splice`].
+pub fn set_limits(
+    message: &Message<'_>,
+    splices: &mut Splices,
+    max_forwards: u8,
+    max_breadth: u8,
+) -> Result<(), Refused> {
+    match (message.max_forwards_field(), message.max_breadth_field()) {
+        (Some(field), None) => {
+            let Span { start, .. } = field.value;
+            let Span { end, .. } = field.line;
+            splices.splice(Span { start, end }, |out| {
+                out.decimal(max_forwards.into());
+                out.push(b"\r\nMax-Breadth: ");
+                out.decimal(max_breadth.into());
+                out.push(b"\r\n");
+            })
+        }
+        _ => {
+            set_max_forwards(message, splices, max_forwards)?;
+            set_max_breadth(message, splices, max_breadth)
+        }
+    }
+}
+
 /// Replaces the Request-URI (RFC 3261 §16.6 step 2). A response has none and stays as it
 /// is.
 ///
@@ -359,13 +391,22 @@ pub fn remove_routes(
     count: usize,
 ) -> Result<(), Refused> {
     let mut line_values_at = 0;
+    // Lines that follow one another go in one piece.
+    let mut lines = Span::default();
     for route in message.routes().take(count).enumerate() {
         let (index, route) = (route.0, route.1?);
         if route.is_first() {
             line_values_at = route.address.value.start;
         }
+        let line = route.field.line;
         match route.next {
-            None => splices.remove(route.field.line)?,
+            None if lines.end == line.start => lines.end = line.end,
+            None => {
+                if !lines.is_empty() {
+                    splices.remove(lines)?;
+                }
+                lines = line;
+            }
             Some(next) if index + 1 == count => {
                 splices.remove(Span {
                     start: line_values_at,
@@ -375,7 +416,10 @@ pub fn remove_routes(
             Some(_) => {}
         }
     }
-    Ok(())
+    if lines.is_empty() {
+        return Ok(());
+    }
+    splices.remove(lines)
 }
 
 /// Replaces the body and says its length in Content-Length, which is added where there

@@ -285,3 +285,26 @@ fn max_breadth_is_set_where_it_stands_or_below_max_forwards() {
     let below = none.replacen("\r\nRoute:", "\r\nMax-Breadth: 5\r\nRoute:", 1);
     assert_eq!(set(&none, 5), below);
 }
+
+#[test]
+fn both_limits_are_set_as_each_is_alone() {
+    let with = REQUEST.replacen(
+        "Max-Forwards: 70\r\n",
+        "Max-Breadth: 9\r\nMax-Forwards: 70\r\n",
+        1,
+    );
+    let none = REQUEST.replacen("Max-Forwards: 70\r\n", "", 1);
+    for text in [REQUEST, &with, &none] {
+        let alone = changed_from(text, |m, s| {
+            set_max_forwards(m, s, 69)?;
+            set_max_breadth(m, s, 60)
+        });
+        assert_eq!(changed_from(text, |m, s| set_limits(m, s, 69, 60)), alone);
+    }
+    let spaced = REQUEST.replacen("Max-Forwards: 70", "Max-Forwards: 70 \t", 1);
+    let set = changed_from(&spaced, |m, s| set_limits(m, s, 69, 60));
+    assert!(
+        set.contains("Max-Forwards: 69\r\nMax-Breadth: 60\r\nl: 4"),
+        "{set}"
+    );
+}

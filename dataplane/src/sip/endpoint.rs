@@ -20,6 +20,12 @@ impl Endpoint {
         SocketAddr::new(self.ip(), self.port)
     }
 
+    /// Whether its address is IPv4.
+    #[must_use]
+    pub const fn is_ipv4(self) -> bool {
+        matches!(self.address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
+    }
+
     /// Its port.
     #[must_use]
     pub const fn port(self) -> u16 {
@@ -74,6 +80,7 @@ mod tests {
         ] {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(Endpoint::from(addr).addr(), addr);
+            assert_eq!(Endpoint::from(addr).is_ipv4(), addr.is_ipv4());
         }
         let mapped: SocketAddr = "[::ffff:192.0.2.1]:5060".parse().unwrap();
         let plain: SocketAddr = "192.0.2.1:5060".parse().unwrap();

@@ -10,7 +10,6 @@ use super::scan::is;
 use super::scan::is_name;
 use super::scan::quote_or_backslash;
 use super::scan::skip_space;
-use super::scan::token_end;
 use super::scan::uri_end;
 use crate::span::Span;
 
@@ -314,7 +313,7 @@ impl Address {
             }
             let value = param
                 .value
-                .filter(|value| is_token(value.of(bytes)))
+                .filter(|value| is_token(bytes, *value))
                 .ok_or(BadValue)?;
             if tag.replace(value).is_some() {
                 return Err(BadValue);
@@ -341,14 +340,17 @@ impl Address {
 }
 
 /// The tag where it is all that follows the URI, up to the end.
+#[inline]
 fn lone_tag(bytes: &[u8], after: usize, end: usize) -> Option<Span> {
-    let params = bytes.get(after..end)?;
-    let tag = params.strip_prefix(b";tag=")?;
-    is_token(tag).then(|| Span::new(end - tag.len(), end))
+    let is_tag = bytes.get(after..end)?.starts_with(b";tag=");
+    let tag = Span::new(after + 5, end);
+    (is_tag && is_token(bytes, tag)).then_some(tag)
 }
 
-fn is_token(value: &[u8]) -> bool {
-    !value.is_empty() && token_end(value, 0) == value.len()
+#[inline]
+fn is_token(bytes: &[u8], value: Span) -> bool {
+    let end = value.end.into();
+    !value.is_empty() && class_end(bytes, value.start.into(), end, TOKEN) == end
 }
 
 /// Where the `<` of a name-addr stands; `None` for an addr-spec.

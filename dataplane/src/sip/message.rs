@@ -12,6 +12,7 @@ mod list;
 use self::fields::Cseq;
 use self::fields::Fields;
 pub use self::list::Headers;
+use self::list::Lines;
 pub use self::list::List;
 pub use self::list::ListValue;
 use self::list::list_value;
@@ -21,7 +22,6 @@ use super::header::HeaderName;
 use super::malformed::Malformed;
 use super::method::Method;
 use super::scan;
-use super::scan::Header;
 use super::scan::LineEnds;
 use super::scan::Start;
 use super::via::Via;
@@ -169,7 +169,7 @@ impl<'m> Message<'m> {
     /// be read.
     pub fn vias(&self) -> impl Iterator<Item = Via> + use<'m> {
         let bytes = self.bytes;
-        let mut fields = self.headers_in(HeaderName::Via).skip(1);
+        let mut fields = self.lines_of(HeaderName::Via).skip(1);
         let top = (self.via, self.via_line().end);
         let values = std::iter::successors(Some(top), move |&(via, end)| {
             let (at, end) = match via.next {
@@ -328,28 +328,27 @@ impl<'m> Message<'m> {
 
     /// The end of the last line of a list, which is Via, Route or Record-Route.
     pub(crate) fn list_end(&self, list: HeaderName) -> u16 {
-        self.fields.lines(list).end
+        self.fields.list_end(list)
     }
 
     /// The header fields of a list, which is Via, Route or Record-Route.
-    pub(crate) fn headers_in(&self, list: HeaderName) -> impl Iterator<Item = Header> + use<'m> {
-        let headers = Headers::new(self.bytes, self.fields.lines(list));
-        headers.filter(move |header| header.kind == list)
+    #[inline]
+    pub(crate) fn lines_of(&self, list: HeaderName) -> Lines<'m> {
+        self.fields.lines_of(self.bytes, list)
     }
 
     /// The values of Route in order, across lines and commas.
     #[must_use]
+    #[inline]
     pub fn routes(&self) -> List<'_> {
         let known = self.first_routes.get(..self.first_route_count.into());
-        self.fields
-            .list(self.bytes, HeaderName::Route)
-            .with_known(known.unwrap_or(&[]))
+        List::new(self.lines_of(HeaderName::Route), known.unwrap_or(&[]))
     }
 
     /// The values of Record-Route in order, across lines and commas.
     #[must_use]
     pub fn record_routes(&self) -> List<'m> {
-        self.fields.list(self.bytes, HeaderName::RecordRoute)
+        List::new(self.lines_of(HeaderName::RecordRoute), &[])
     }
 }
 

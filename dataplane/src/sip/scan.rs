@@ -216,24 +216,27 @@ pub(crate) struct LineEnds<'m> {
     marked_at: usize,
     /// The control characters among them that have not been looked at.
     marks: u64,
+    /// What follows the last line end: the next line.
+    rest: &'m [u8],
 }
 
 impl<'m> LineEnds<'m> {
-    /// Those from `at` on.
+    /// Those from `at` on, where a line begins.
     #[inline]
     pub(crate) fn new(bytes: &'m [u8], at: usize) -> LineEnds<'m> {
         LineEnds {
             bytes,
             marked_at: at,
             marks: sixteen::controls_from(bytes, at),
+            rest: bytes.get(at..).unwrap_or(&[]),
         }
     }
 
-    /// The index of the CR of the first CRLF from `from` on. Something must follow it: the
-    /// shortest that can is the empty line that ends the headers. Where the last one was found
-    /// is before `from`.
+    /// The index of the CR of the first CRLF from `from` on, and the byte behind it. There must
+    /// be one: the shortest that can follow is the empty line that ends the headers. Where the
+    /// last one was found is before `from`.
     #[inline(always)]
-    fn next(&mut self, from: usize) -> Result<usize, Malformed> {
+    fn next(&mut self, from: usize) -> Result<(usize, u8), Malformed> {
         loop {
             while self.marks == 0 {
                 self.marked_at += 64;
@@ -244,9 +247,13 @@ impl<'m> LineEnds<'m> {
             }
             let mark = self.marks.trailing_zeros();
             let at = self.marked_at + mark as usize;
-            if at >= from && matches!(self.bytes.get(at..at + 3), Some([b'\r', b'\n', _])) {
+            if at >= from
+                && let Some([b'\r', b'\n', rest @ ..]) = self.bytes.get(at..)
+                && let Some(next) = rest.first()
+            {
                 self.marks &= !(0b11 << mark);
-                return Ok(at);
+                self.rest = rest;
+                return Ok((at, *next));
             }
             self.marks &= self.marks - 1;
             if at >= from {
@@ -294,18 +301,17 @@ pub(crate) fn quote_or_backslash(bytes: &[u8], from: usize, end: usize) -> usize
     sixteen::find(bytes, from, end, sought)
 }
 
-/// Whether there is white space in `text`.
+/// Whether there is white space in `span`.
 #[inline]
-pub(crate) fn has_space(text: &[u8]) -> bool {
-    let mut at = 0;
+pub(crate) fn has_space(bytes: &[u8], span: Span) -> bool {
+    let (mut at, end) = (usize::from(span.start), usize::from(span.end));
     loop {
-        at = sixteen::find(text, at, text.len(), sixteen::spaces);
-        match text.get(at) {
-            None => return false,
-            Some(byte) if is_space(*byte) => return true,
-            // A control character of another kind.
-            Some(_) => at += 1,
+        at = sixteen::find(bytes, at, end, sixteen::spaces);
+        if at >= end || is_space(byte_at(bytes, at)) {
+            return at < end;
         }
+        // A control character of another kind.
+        at += 1;
     }
 }
 
@@ -314,30 +320,31 @@ pub(crate) fn start_line(
     bytes: &[u8],
     ends: &mut LineEnds<'_>,
 ) -> Result<(Start, usize), Malformed> {
-    let end = ends.next(0)?;
+    let (end, _) = ends.next(0)?;
     let line = bytes.get(..end).unwrap_or(&[]);
     let start = match line.first_chunk::<4>() {
+        Some(b"SIP/") => status_line(line)?,
         Some(front) if front.eq_ignore_ascii_case(b"SIP/") => status_line(line)?,
-        _ => request_line(line)?,
+        _ => request_line(bytes, end)?,
     };
     Ok((start, end + 2))
 }
 
 /// RFC 3261 §7.1: Method SP Request-URI SP SIP-Version, single spaces and no others.
-fn request_line(line: &[u8]) -> Result<Start, Malformed> {
-    let name_end = token_end(line, 0);
-    let uri_end = uri_end(line, name_end + 1, line.len());
-    let spaces = (byte_at(line, name_end), byte_at(line, uri_end));
+fn request_line(bytes: &[u8], end: usize) -> Result<Start, Malformed> {
+    let name_end = class_end(bytes, 0, end, TOKEN);
+    let uri_end = uri_end(bytes, name_end + 1, end);
+    let spaces = (byte_at(bytes, name_end), byte_at(bytes, uri_end));
     if name_end == 0 || spaces != (b' ', b' ') {
         return Err(Malformed::StartLine);
     }
-    version(line.get(uri_end + 1..).unwrap_or(&[]))?;
+    version(bytes.get(uri_end + 1..end).unwrap_or(&[]))?;
     let (name, uri) = (Span::new(0, name_end), Span::new(name_end + 1, uri_end));
-    if !has_scheme(uri.of(line)) {
+    if !has_scheme(uri.of(bytes)) {
         return Err(Malformed::StartLine);
     }
     Ok(Start::Request {
-        method: Method::of(name.of(line)),
+        method: Method::of(name.of(bytes)),
         name,
         uri,
     })
@@ -345,12 +352,14 @@ fn request_line(line: &[u8]) -> Result<Start, Malformed> {
 
 /// RFC 3261 §7.2: SIP-Version SP Status-Code SP Reason-Phrase.
 fn status_line(line: &[u8]) -> Result<Start, Malformed> {
-    let version_len = match line {
-        // What nearly everybody sends.
-        [b'S', b'I', b'P', b'/', b'2', b'.', b'0', b' ', ..] => 7,
-        _ => memchr::memchr(b' ', line).ok_or(Malformed::StartLine)?,
+    let version_len = match line.starts_with(b"SIP/2.0 ") {
+        true => 7,
+        false => {
+            let len = memchr::memchr(b' ', line).ok_or(Malformed::StartLine)?;
+            version(line.get(..len).unwrap_or(&[]))?;
+            len
+        }
     };
-    version(line.get(..version_len).unwrap_or(&[]))?;
     let code_end = version_len + 4;
     let status = line
         .get(version_len + 1..code_end)
@@ -406,7 +415,7 @@ pub(crate) fn next_header(bytes: &[u8], at: usize) -> Result<Option<Header>, Mal
     header(bytes, at, &mut LineEnds::new(bytes, at))
 }
 
-/// The same, where the line ends before `at` have been found already. All of a message's header
+/// The same, where `ends` has found the line end before `at` last. All of a message's header
 /// fields are read by this in one loop, and it is inlined so that what they have in common stays
 /// in registers.
 #[inline(always)]
@@ -415,16 +424,15 @@ pub(crate) fn header(
     at: usize,
     ends: &mut LineEnds<'_>,
 ) -> Result<Option<Header>, Malformed> {
-    let rest = bytes.get(at..).unwrap_or(&[]);
-    let (kind, colon) = match HeaderName::spelled(rest) {
+    let (kind, colon) = match HeaderName::spelled(ends.rest) {
         Some((kind, len)) => (kind, at + len),
-        None if rest.starts_with(b"\r\n") => return Ok(None),
+        None if ends.rest.starts_with(b"\r\n") => return Ok(None),
         None => odd_name(bytes, at)?,
     };
-    let mut end = ends.next(colon + 1)?;
+    let (mut end, mut next) = ends.next(colon + 1)?;
     // RFC 3261 §7.3.1: a line that starts with white space continues the one before.
-    while matches!(byte_at(bytes, end + 2), b' ' | b'\t') {
-        end = ends.next(end + 2)?;
+    while matches!(next, b' ' | b'\t') {
+        (end, next) = ends.next(end + 2)?;
     }
     Ok(Some(Header {
         kind,

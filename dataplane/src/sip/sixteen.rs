@@ -8,18 +8,17 @@ use wide::u8x16;
 /// The first place from `from` whose byte `sought` marks, at most `end`.
 #[inline]
 pub fn find(bytes: &[u8], from: usize, end: usize, sought: impl Fn(&[u8; 16]) -> u32) -> usize {
-    let (chunks, _) = bytes.get(from..).unwrap_or(&[]).as_chunks::<16>();
     let mut at = from;
-    for chunk in chunks {
-        if at >= end {
-            return end;
-        }
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         // What follows `end` may be looked at as well: it is cut off.
         let marks = sought(chunk);
         if marks != 0 {
             return end.min(at + marks.trailing_zeros() as usize);
         }
         at += 16;
+        if at >= end {
+            return end;
+        }
     }
     if at >= end {
         return end;
@@ -95,10 +94,9 @@ pub fn spaces(chunk: &[u8; 16]) -> u32 {
 pub fn not_in_uri(chunk: &[u8; 16]) -> u32 {
     let bytes = u8x16::new(*chunk);
     let is = |bytes: u8x16, byte| bytes.simd_eq(u8x16::splat(byte));
-    // `<` and `>` differ in this bit only.
-    let bracket = is(bytes | u8x16::splat(b'<' ^ b'>'), b'>');
-    let other = is(bytes, b'"') | is(bytes, 0x7f);
-    (up_to(bytes, b' ') | bracket | other).to_bitmask()
+    // Without this bit `"` is a space and `>` a `<`, and nothing else becomes either.
+    let most = bytes & u8x16::splat(!0b10);
+    (up_to(most, b' ') | is(most, b'<') | is(bytes, 0x7f)).to_bitmask()
 }
 
 /// Marks the bytes that are neither letters nor digits, `-` nor `.`: what ends nearly every

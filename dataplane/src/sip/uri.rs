@@ -143,38 +143,43 @@ fn scheme(name: &[u8]) -> Result<Scheme, BadValue> {
 /// Reads `[userinfo@]host[:port][;params][?headers]`.
 fn sip(bytes: &[u8], scheme: Scheme, rest: Span) -> Result<Uri, BadValue> {
     let (start, end) = (usize::from(rest.start), usize::from(rest.end));
-    let mut uri = Uri::bare(scheme, rest);
     // A user part may hold `;` and `?`, but an `@` only as an escape: the first one ends
     // it (RFC 3261 §25.1).
     let at_sign = find_byte(bytes, start, end, b'@');
-    let host_at = if at_sign < end {
+    let (user, host_at) = if at_sign < end {
         let user = Span::new(start, find_byte(bytes, start, at_sign, b':'));
         if user.is_empty() {
             return Err(BadValue);
         }
-        uri.user = Some(user);
-        at_sign + 1
+        (Some(user), at_sign + 1)
     } else {
-        start
+        (None, start)
     };
     let host_text = Span::new(host_at, host_end(bytes, host_at, end).ok_or(BadValue)?);
-    uri.host_text = host_text;
-    uri.host = Some(host(bytes, host_text)?);
-    let mut at = usize::from(host_text.end);
-    if at < end && byte_at(bytes, at) == b':' {
-        let digits = bytes.get(at + 1..end).unwrap_or(&[]);
-        let len = digits
-            .iter()
-            .position(|b| !b.is_ascii_digit())
-            .unwrap_or(digits.len());
-        uri.port = number16(digits.get(..len).unwrap_or(&[])).filter(|port| *port != 0);
-        if uri.port.is_none() {
-            return Err(BadValue);
-        }
-        at += 1 + len;
+    let host = host(bytes, host_text)?;
+    let (port, at) = port(bytes, host_text.end.into(), end)?;
+    let (params, headers) = tail(bytes, at, end)?;
+    Ok(Uri {
+        scheme,
+        user,
+        host: Some(host),
+        host_text,
+        port,
+        params,
+        headers,
+    })
+}
+
+/// Reads a port, if there is one, and says where it ends.
+fn port(bytes: &[u8], at: usize, end: usize) -> Result<(Option<u16>, usize), BadValue> {
+    if at >= end || byte_at(bytes, at) != b':' {
+        return Ok((None, at));
     }
-    tail(bytes, &mut uri, at, end)?;
-    Ok(uri)
+    let digits = bytes.get(at + 1..end).unwrap_or(&[]);
+    let len = digits.iter().position(|b| !b.is_ascii_digit());
+    let len = len.unwrap_or(digits.len());
+    let port = number16(digits.get(..len).unwrap_or(&[])).filter(|port| *port != 0);
+    Ok((Some(port.ok_or(BadValue)?), at + 1 + len))
 }
 
 /// Reads a number and its parameters (RFC 3966 §3).
@@ -192,12 +197,15 @@ fn tel(bytes: &[u8], rest: Span) -> Result<Uri, BadValue> {
 }
 
 /// Reads parameters and headers.
-fn tail(bytes: &[u8], uri: &mut Uri, at: usize, end: usize) -> Result<(), BadValue> {
+fn tail(bytes: &[u8], at: usize, end: usize) -> Result<(Span, Option<Span>), BadValue> {
+    if at >= end {
+        return Ok((Span::new(at, end), None));
+    }
     let params_end = find_byte(bytes, at, end, b'?');
-    uri.params = Span::new(at, params_end);
-    uri.headers = (params_end < end).then(|| Span::new(params_end + 1, end));
-    match byte_at(uri.params.of(bytes), 0) {
-        b';' | 0 => Ok(()),
+    let params = Span::new(at, params_end);
+    let headers = (params_end < end).then(|| Span::new(params_end + 1, end));
+    match byte_at(params.of(bytes), 0) {
+        b';' | 0 => Ok((params, headers)),
         _ => Err(BadValue),
     }
 }

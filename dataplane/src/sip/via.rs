@@ -237,39 +237,31 @@ pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
 
 /// Dotted decimal, no octet with a leading zero: some read that as octal.
 pub(crate) fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    const IPV4_TEXT_LEN_MAX: usize = 15;
-    if text.len() > IPV4_TEXT_LEN_MAX {
-        return None;
-    }
-    let (mut address, mut dots, mut octet, mut digits) = (0_u32, 0, 0_u64, 0);
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            octet = octet * 10 + u64::from(digit);
-            digits += 1;
-        } else if *byte == b'.' {
-            address = address << 8 | octet_of(octet, digits)?;
-            (octet, digits) = (0, 0);
-            dots += 1;
-        } else {
-            return None;
+    let (mut address, mut rest) = (0, text);
+    for dots in 0..4 {
+        if dots > 0 {
+            rest = rest.strip_prefix(b".")?;
         }
+        let octet;
+        (octet, rest) = front_octet(rest)?;
+        address = address << 8 | octet;
     }
-    let address = address << 8 | octet_of(octet, digits)?;
-    (dots == 3).then(|| Ipv4Addr::from_bits(address))
+    rest.is_empty().then(|| Ipv4Addr::from_bits(address))
 }
 
-/// The octet that so many digits say.
+/// The octet that the digits at the front of `text` say, and what follows them.
 #[inline]
-fn octet_of(octet: u64, digits: u32) -> Option<u32> {
-    let least = match digits {
-        1 => 0,
-        2 => 10,
-        3 => 100,
+fn front_octet(text: &[u8]) -> Option<(u32, &[u8])> {
+    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    let (octet, rest) = match text {
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] => {
+            (digit(a) * 100 + digit(b) * 10 + digit(c), rest)
+        }
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', rest @ ..] => (digit(a) * 10 + digit(b), rest),
+        [a @ b'0'..=b'9', rest @ ..] => (digit(a), rest),
         _ => return None,
     };
-    let octet = u32::try_from(octet).ok()?;
-    (least <= octet && octet <= 255).then_some(octet)
+    (octet <= 255).then_some((octet, rest))
 }
 
 /// IPv6 without brackets. The grammar of RFC 3261 §25.1 allows for a third colon before an

@@ -71,12 +71,13 @@ fn measured_input(
     arrival: Arrival,
     step: &mut Step<'_>,
 ) -> Counter {
-    let message = match Message::scan(bytes) {
+    let scanned = Message::scan(bytes);
+    let message = match &scanned {
         Ok(message) => message,
-        Err(why) => return proxy.malformed(bytes, why, arrival, step),
+        Err(why) => return proxy.malformed(bytes, *why, arrival, step),
     };
-    match proxy.owner(&message, arrival) {
-        Owner::Mine => proxy.receive(&message, arrival, step),
+    match proxy.owner(message, arrival) {
+        Owner::Mine => proxy.receive(message, arrival, step),
         Owner::Nobody(outcome) => outcome,
         Owner::Other(_) => Counter::MailedToOwner,
     }

@@ -1,8 +1,9 @@
 //! The header fields that the pass has met, and what is read of them to make a message.
 
-use super::List;
 use super::ListValue;
 use super::Message;
+use super::list::Lines;
+use super::list::list_value;
 use crate::limits::CSEQ_MAX;
 use crate::sip::header::Address;
 use crate::sip::header::BadValue;
@@ -81,12 +82,10 @@ impl Fields {
         self.second.get(list as usize).copied().unwrap_or_default()
     }
 
-    /// From the first line of a list to its last.
-    pub(super) fn lines(&self, list: HeaderName) -> Span {
-        Span {
-            start: self.first[list as usize].line.start,
-            end: self.lists_end.get(list as usize).copied().unwrap_or(0),
-        }
+    /// Where the last line of a list ends.
+    #[inline]
+    pub(super) fn list_end(&self, list: HeaderName) -> u16 {
+        self.lists_end.get(list as usize).copied().unwrap_or(0)
     }
 
     /// The message that has these header fields.
@@ -105,7 +104,7 @@ impl Fields {
         let to = value(HeaderName::To, Malformed::MissingTo)?;
         let call_id = value(HeaderName::CallId, Malformed::MissingCallId)?;
         let cseq = value(HeaderName::Cseq, Malformed::MissingCseq)?;
-        if call_id.is_empty() || scan::has_space(call_id.of(bytes)) {
+        if call_id.is_empty() || scan::has_space(bytes, call_id) {
             return Err(Malformed::CallId);
         }
         let from = party(bytes, from).map_err(|_| Malformed::From)?;
@@ -128,23 +127,35 @@ impl Fields {
         })
     }
 
-    /// The first values of Route, and how many they are.
+    /// The first values of Route, and how many they are: one a line, or both in the first.
+    #[inline]
     fn first_routes(&self, bytes: &[u8]) -> ([ListValue; ROUTES_READ], u8) {
-        let (mut read, mut count) = ([ListValue::default(); ROUTES_READ], 0);
-        if self.get(HeaderName::Route).is_some() {
-            let values = self.list(bytes, HeaderName::Route);
-            for (place, value) in read.iter_mut().zip(values.map_while(Result::ok)) {
-                *place = value;
-                count += 1;
-            }
+        let mut read = [ListValue::default(); ROUTES_READ];
+        let [first, second] = &mut read;
+        let Some(field) = self.get(HeaderName::Route) else {
+            return (read, 0);
+        };
+        match list_value(bytes, field, field.value.start) {
+            Ok(value) => *first = value,
+            Err(_) => return (read, 0),
         }
-        (read, count)
+        let (field, at) = match (first.next, self.second(HeaderName::Route)) {
+            (Some(next), _) => (field, next),
+            (None, field) if field.line.is_empty() => return (read, 1),
+            (None, field) => (field, field.value.start),
+        };
+        match list_value(bytes, field, at) {
+            Ok(value) => *second = value,
+            Err(_) => return (read, 1),
+        }
+        (read, 2)
     }
 
-    /// The values of a list, none of them read.
-    pub(super) fn list<'m>(&self, bytes: &'m [u8], list: HeaderName) -> List<'m> {
-        let fields = [self.first(list), self.second(list)];
-        List::new(bytes, list, fields, self.lines(list).end)
+    /// The header fields of a list.
+    #[inline]
+    pub(super) fn lines_of<'m>(&self, bytes: &'m [u8], list: HeaderName) -> Lines<'m> {
+        let first = [self.first(list), self.second(list)];
+        Lines::new(bytes, list, first, self.list_end(list))
     }
 
     fn max_forwards(&self, bytes: &[u8]) -> Result<Option<u8>, Malformed> {

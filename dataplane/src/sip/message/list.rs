@@ -65,17 +65,55 @@ impl ListValue {
     }
 }
 
+/// The header fields of one name that is a list's: Via, Route or Record-Route.
+#[derive(Clone, Debug)]
+pub(crate) struct Lines<'m> {
+    kind: HeaderName,
+    /// The first ones, which the scan has noted; an empty line where there is none.
+    first: [Field; 2],
+    /// How many of these have been given.
+    given: usize,
+    /// What follows them.
+    headers: Headers<'m>,
+}
+
+impl<'m> Lines<'m> {
+    /// Those that begin with `first` and end at `end`.
+    #[inline]
+    pub(super) fn new(bytes: &'m [u8], kind: HeaderName, first: [Field; 2], end: u16) -> Lines<'m> {
+        // Without a second one nothing follows.
+        let start = match first[1].line {
+            line if line.is_empty() => end,
+            line => line.end,
+        };
+        Lines {
+            kind,
+            first,
+            given: 0,
+            headers: Headers::new(bytes, Span { start, end }),
+        }
+    }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Field;
+
+    fn next(&mut self) -> Option<Field> {
+        if let Some(field) = self.first.get(self.given) {
+            self.given += 1;
+            return Some(*field).filter(|field| !field.line.is_empty());
+        }
+        let kind = self.kind;
+        let next = self.headers.find(|header| header.kind == kind)?;
+        Some(next.field())
+    }
+}
+
 /// The values of a header field that lists addresses. The first value that cannot be
 /// read is an error and the last item.
 #[derive(Clone, Debug)]
 pub struct List<'m> {
-    kind: HeaderName,
-    /// The first header fields of that name; an empty line where there is none.
-    fields: [Field; 2],
-    /// How many of these have been begun.
-    fields_begun: usize,
-    /// What follows them.
-    headers: Headers<'m>,
+    lines: Lines<'m>,
     /// The header field being read, and where its next value starts.
     within: Option<(Field, u16)>,
     /// The next values, as far as they have been read before.
@@ -83,50 +121,26 @@ pub struct List<'m> {
 }
 
 impl<'m> List<'m> {
-    /// The values in the header fields that begin with `fields` and end at `end`.
+    /// The values in `lines`, of which the first have been read before. They stand in the first
+    /// two header fields.
     #[inline]
-    pub(super) fn new(bytes: &'m [u8], kind: HeaderName, fields: [Field; 2], end: u16) -> List<'m> {
-        // Without a second one nothing follows.
-        let start = match fields[1].line {
-            line if line.is_empty() => end,
-            line => line.end,
-        };
+    pub(super) fn new(lines: Lines<'m>, known: &'m [ListValue]) -> List<'m> {
         List {
-            kind,
-            fields,
-            fields_begun: 0,
-            headers: Headers::new(bytes, Span { start, end }),
+            lines,
             within: None,
-            known: &[],
+            known,
         }
-    }
-
-    /// The same, of which the first have been read before. They stand in the first two header
-    /// fields.
-    #[inline]
-    pub(super) fn with_known(self, known: &'m [ListValue]) -> List<'m> {
-        List { known, ..self }
     }
 
     /// A value that has been read before.
     #[inline]
-    fn known(&mut self) -> Option<ListValue> {
+    fn known(&mut self) -> Option<&'m ListValue> {
         let (value, rest) = self.known.split_first()?;
         self.known = rest;
-        self.fields_begun = if value.field == self.fields[0] { 1 } else { 2 };
+        let in_first = value.field.line.start == self.lines.first[0].line.start;
+        self.lines.given = if in_first { 1 } else { 2 };
         self.within = value.next.map(|next| (value.field, next));
-        Some(*value)
-    }
-
-    /// The next header field of the list.
-    fn field(&mut self) -> Option<Field> {
-        if let Some(field) = self.fields.get(self.fields_begun) {
-            self.fields_begun += 1;
-            return Some(*field).filter(|field| !field.line.is_empty());
-        }
-        let kind = self.kind;
-        let next = self.headers.find(|header| header.kind == kind)?;
-        Some(next.field())
+        Some(value)
     }
 
     /// Reads the next value.
@@ -134,17 +148,17 @@ impl<'m> List<'m> {
         let (field, at) = match self.within.take() {
             Some(within) => within,
             None => {
-                let field = self.field()?;
+                let field = self.lines.next()?;
                 (field, field.value.start)
             }
         };
-        let value = list_value(self.headers.bytes, field, at);
+        let value = list_value(self.lines.headers.bytes, field, at);
         match value {
             Ok(value) => self.within = value.next.map(|next| (field, next)),
             Err(_) => {
                 // Past the last line: what follows cannot be told apart.
-                self.fields_begun = self.fields.len();
-                self.headers.at = self.headers.end;
+                self.lines.given = self.lines.first.len();
+                self.lines.headers.at = self.lines.headers.end;
             }
         }
         Some(value.map_err(|_| Malformed::Route))
@@ -157,7 +171,7 @@ impl Iterator for List<'_> {
     #[inline]
     fn next(&mut self) -> Option<Result<ListValue, Malformed>> {
         match self.known() {
-            Some(known) => Some(Ok(known)),
+            Some(known) => Some(Ok(*known)),
             None => self.read(),
         }
     }

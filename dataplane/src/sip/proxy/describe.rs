@@ -156,7 +156,8 @@ impl Proxy {
             return Ok(());
         };
         let body = part.of(message.body());
-        let session = sdp::parse(body).map_err(|_| 488_u16)?;
+        let mut session = sdp::Session::default();
+        session.read(body).map_err(|_| 488_u16)?;
         let mut relays = [None; sdp::STREAMS_MAX];
         for (number, stream) in session.streams().enumerate() {
             let Some(peer) = peer_of(&session, stream).map_err(|_| 488_u16)? else {
@@ -190,15 +191,15 @@ impl Proxy {
     /// range's advertised address, with the address that the port has here: the flows of two
     /// calls of the box join there, and media to ourselves never leaves.
     fn behind_nat(&self, said: Peer) -> Peer {
+        let is_ours = |at: &Endpoint| {
+            let mut ranges = self.media.iter();
+            ranges.any(|range| range.ports.contains(&at.port()))
+        };
+        // Nearly nobody names a port of ours.
+        if ![said.rtp, said.rtcp].iter().flatten().any(is_ours) {
+            return said;
+        }
         let ours = |at: Endpoint| {
-            // Nearly nobody names a port of ours.
-            if !self
-                .media
-                .iter()
-                .any(|range| range.ports.contains(&at.port()))
-            {
-                return at;
-            }
             let at = at.addr();
             let named = |address: fn(&MediaRange) -> IpAddr| {
                 self.media

@@ -117,8 +117,7 @@ impl Proxy {
         let hops = message.max_forwards().map_or(MAX_FORWARDS, |hops| {
             hops.saturating_sub(1).min(MAX_FORWARDS)
         });
-        edit::set_max_forwards(message, splices, hops)?;
-        edit::set_max_breadth(message, splices, way.breadth)?;
+        edit::set_limits(message, splices, hops, way.breadth)?;
         // RFC 3261 §16.6 step 6: what begins no dialog yet goes to its trunk, a loose router,
         // whatever its Route names (step 7).
         if message.to_tag().is_some() && strict::is_next(message, way.routes) {

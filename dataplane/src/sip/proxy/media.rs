@@ -78,9 +78,9 @@ impl Proxy {
             stream.moved = false;
             if stream.peers != [None; 2] {
                 stream.open = true;
-                for spec in stream.flows(&self.media, owner) {
+                stream.flows(&self.media, owner, |spec| {
                     step.effects.flow(FlowChange::Open(spec));
-                }
+                });
             } else if std::mem::replace(&mut stream.open, false) {
                 for local in stream.locals(&self.media) {
                     step.effects.flow(FlowChange::Close { local, call: owner });
