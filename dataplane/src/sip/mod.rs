@@ -32,7 +32,6 @@ mod slab;
 pub mod strict;
 mod texts;
 pub mod transaction;
-pub mod uac;
 pub mod undelivered;
 pub mod uri;
 pub mod via;

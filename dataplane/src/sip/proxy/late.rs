@@ -6,18 +6,19 @@ use std::net::SocketAddr;
 
 use super::Proxy;
 use super::Step;
-use super::dialog::cookie_of;
 use crate::counters::Counter;
 use crate::ids::ListenIndex;
 use crate::limits::CSEQ_MAX;
+use crate::limits::ROUTE_SET_LEN_MAX;
+use crate::sip::call::Party;
+use crate::sip::dialog::Record;
+use crate::sip::dialog::Request;
 use crate::sip::identity::Kind;
 use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Late;
-use crate::sip::uac::InDialog;
-use crate::sip::uac::ROUTES_MAX;
 use crate::sip::uri::Uri;
 use crate::span::Span;
 
@@ -72,15 +73,28 @@ impl Proxy {
             step.counters.count(Counter::TransactionsRefused);
             return;
         }
+        let mut set = [0; ROUTE_SET_LEN_MAX];
+        let Some(dialog) = self.dialog_with(message, &mut set) else {
+            return;
+        };
         let branch = self.identity.branch(Kind::Ack, id, 0);
-        let ack = (Method::Ack, &branch[..]);
-        let acknowledged = self.send_as_caller(message, ack, listen, hop, step);
+        let mut request = Request {
+            method: b"ACK",
+            cseq,
+            to: Party::Callee,
+            sent_by: self.advertised(listen).sent_by(),
+            branch: &branch,
+            lines: &[],
+        };
+        let acknowledged = self.send_as_caller(&dialog, &request, listen, hop, step);
         let Some(vacant) = vacant.filter(|_| acknowledged.is_some() && !has_bye) else {
             return;
         };
         let branch = self.identity.branch(Kind::Stateful, vacant, 0);
-        let bye = (Method::Bye, &branch[..]);
-        let Some(to) = self.send_as_caller(message, bye, listen, hop, step) else {
+        request.method = b"BYE";
+        request.cseq += 1;
+        request.branch = &branch;
+        let Some(to) = self.send_as_caller(&dialog, &request, listen, hop, step) else {
             return;
         };
         let sent = step.effects.last();
@@ -103,64 +117,44 @@ impl Proxy {
         }
     }
 
+    /// The dialog that a 2xx has made, as the caller would know it (RFC 3261 §12.1.2): the Contact, and
+    /// the route set beyond the box. `None` where it cannot be followed.
+    fn dialog_with<'m>(
+        &self,
+        answer: &Message<'m>,
+        set: &'m mut [u8; ROUTE_SET_LEN_MAX],
+    ) -> Option<Record<'m>> {
+        let routes = self.routes_above_ours(answer, None, set)?;
+        let uris = [answer.from(), answer.to()].map(|address| answer.text(address.uri));
+        let tags = [answer.from_tag(), answer.to_tag()].map(Option::unwrap_or_default);
+        Some(Record {
+            call_id: answer.call_id(),
+            uris,
+            tags,
+            targets: [&[], answer.text(answer.contact_uri()?)],
+            routes: [&[], routes],
+        })
+    }
+
     /// Sends an ACK or a BYE in the dialog of a 2xx as the caller would; where it went: to `hop`,
     /// where its INVITE went, unless the dialog names an address of the same trunk. Who says that it
     /// sent the 2xx proves nothing.
     fn send_as_caller(
-        &mut self,
-        answer: &Message<'_>,
-        (method, branch): (Method, &[u8]),
+        &self,
+        dialog: &Record<'_>,
+        request: &Request<'_>,
         listen: ListenIndex,
         hop: SocketAddr,
         step: &mut Step<'_>,
     ) -> Option<SocketAddr> {
-        let target = answer.text(answer.contact_uri()?);
-        let (routes, route_count) = self.routes_beyond_us(answer)?;
-        let (cseq, ..) = answer.cseq();
-        let bye = method == Method::Bye;
-        let request = InDialog {
-            method: if bye { b"BYE" } else { b"ACK" },
-            target,
-            routes: &routes[..route_count],
-            sent_by: self.advertised(listen).sent_by(),
-            branch,
-            from: answer.text(answer.from().value),
-            to: answer.text(answer.to().value),
-            call_id: answer.call_id(),
-            cseq: cseq + u32::from(bye),
-        };
-        let uri = request.next_hop();
+        let uri = dialog.next_hop(request.to)?;
         let uri = Uri::read(uri, Span::new(0, uri.len())).ok();
         let named = uri.and_then(|uri| self.named_hop(&uri, listen));
         let trunk = self.dial.trunk_of(hop.ip());
         let named = named.filter(|to| self.dial.trunk_of(to.ip()) == trunk);
         let to = named.unwrap_or(hop);
-        let len = request.write(step.effects.room()).ok()?;
+        let len = request.write(dialog, step.effects.room()).ok()?;
         step.effects.send(len, to, listen);
         Some(to)
-    }
-
-    /// The route set beyond the box, the next hop first: the Record-Route values of a response
-    /// that stand above ours, from the last to the first (RFC 3261 §12.1.2). `None` where there
-    /// are more than we follow.
-    fn routes_beyond_us<'m>(
-        &self,
-        answer: &Message<'m>,
-    ) -> Option<([&'m [u8]; ROUTES_MAX], usize)> {
-        let mut routes = [&[][..]; ROUTES_MAX];
-        let mut count = 0;
-        let tag = answer.from_tag().unwrap_or_default();
-        for value in answer.record_routes().map_while(Result::ok) {
-            let uri = value.address.uri;
-            let ours = cookie_of(answer, uri)
-                .and_then(|cookie| self.identity.read_cookie(cookie, answer.call_id(), tag));
-            if ours.is_some() {
-                break;
-            }
-            *routes.get_mut(count)? = answer.text(uri);
-            count += 1;
-        }
-        routes[..count].reverse();
-        Some((routes, count))
     }
 }
