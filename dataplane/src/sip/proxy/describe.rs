@@ -28,7 +28,8 @@ use crate::sip::method::Method;
 use crate::sip::slab::Id;
 use crate::span::Span;
 
-/// What a message says of its call's media. It is to be given to `negotiate` or `discard`.
+/// What a message says of its call's media. It is to be given to `negotiate` or `discard`, by
+/// reference all the way: it is large.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Described {
@@ -63,7 +64,7 @@ impl Described {
 impl Proxy {
     /// Rewrites the session description that `message` carries, if that is an offer or an
     /// answer, and says what it is. Nothing has changed yet but the splices, and ports that
-    /// were taken.
+    /// were taken. `described` says nothing before, and where there is an error.
     ///
     /// # Errors
     /// The status of the answer that a request gets: 488 for media we cannot anchor, 503
@@ -72,23 +73,20 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         call: Option<Id>,
-        from: Party,
+        described: &mut Described,
         step: &mut Step<'_>,
-    ) -> Result<Described, u16> {
-        let mut described = Described::nothing(from);
+    ) -> Result<(), u16> {
         let Some(id) = call.filter(|_| may_negotiate(message)) else {
-            return Ok(described);
+            return Ok(());
         };
-        match self.try_describe(message, id, &mut described, step) {
-            Ok(()) => Ok(described),
-            Err(status) => {
-                if status == 488 {
-                    step.counters.count(Counter::SdpUnusable);
-                }
-                self.discard(described, step);
-                Err(status)
+        let done = self.try_describe(message, id, described, step);
+        if let Err(status) = done {
+            if status == 488 {
+                step.counters.count(Counter::SdpUnusable);
             }
+            self.discard(described, step);
         }
+        done
     }
 
     /// The same for a response or an ACK: one that cannot be anchored goes on as it is, and its
@@ -100,8 +98,10 @@ impl Proxy {
         from: Party,
         step: &mut Step<'_>,
     ) -> Described {
-        self.describe(message, call, from, step)
-            .unwrap_or_else(|_| Described::nothing(from))
+        let mut described = Described::nothing(from);
+        // The error is the answer that a request would get.
+        let _ = self.describe(message, call, &mut described, step);
+        described
     }
 
     /// Sends a request on with its session description anchored, and takes that up.
@@ -116,22 +116,26 @@ impl Proxy {
     ) -> Result<Id, u16> {
         let call = sender.map(|sender| sender.call);
         let from = sender.map_or(Party::Caller, |sender| sender.party);
-        let described = self.describe(message, call, from, step)?;
+        let mut described = Described::nothing(from);
+        self.describe(message, call, &mut described, step)?;
         let sent = self.forward(message, arrival, key, way, sender, step);
         match sent {
             Ok(client) => {
                 let server = self.clients.get(client).and_then(|client| client.server);
-                self.negotiate(described, call, server, step);
+                self.negotiate(&mut described, call, server, step);
             }
-            Err(_) => self.discard(described, step),
+            Err(_) => self.discard(&mut described, step),
         }
         sent
     }
 
     /// Gives back what was taken for a message that does not go on.
-    pub(super) fn discard(&mut self, described: Described, step: &mut Step<'_>) {
-        for leg in described.fresh.into_iter().flatten().flatten() {
-            self.give_back(leg, step);
+    pub(super) fn discard(&mut self, described: &mut Described, step: &mut Step<'_>) {
+        described.role = Role::Nothing;
+        for legs in &mut described.fresh {
+            for leg in legs.take().into_iter().flatten() {
+                self.give_back(leg, step);
+            }
         }
     }
 

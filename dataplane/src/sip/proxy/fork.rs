@@ -9,6 +9,7 @@ use super::Arrival;
 use super::Proxy;
 use super::Step;
 use super::context::Context;
+use super::describe::Described;
 use super::forward::Way;
 use super::forward::max_breadth;
 use super::targets::Target;
@@ -231,12 +232,13 @@ impl Proxy {
         let call = self.begin_call(message, arrival, [caller, target.trunk], way, step)?;
         let party = Party::Caller;
         let sender = Some(Sender::of_first(call));
-        let sent = match self.describe(message, Some(call), party, step) {
-            Ok(described) => {
+        let mut described = Described::nothing(party);
+        let sent = match self.describe(message, Some(call), &mut described, step) {
+            Ok(()) => {
                 let sent = self.send_branch(message, arrival, way, server, sender, step);
                 match sent {
-                    Ok(_) => self.negotiate(described, Some(call), Some(server), step),
-                    Err(_) => self.discard(described, step),
+                    Ok(_) => self.negotiate(&mut described, Some(call), Some(server), step),
+                    Err(_) => self.discard(&mut described, step),
                 }
                 sent
             }

@@ -45,9 +45,9 @@ impl Proxy {
         };
         // The ACK carries the answer where the 2xx carried the offer. One that cannot be
         // anchored goes on as it is: there is no response to an ACK.
-        let described = self.describe_or_pass(message, call, dialog.from, step);
+        let mut described = self.describe_or_pass(message, call, dialog.from, step);
         let outcome = self.forward_ack(message, arrival, key, way, step);
-        self.negotiate(described, call, None, step);
+        self.negotiate(&mut described, call, None, step);
         outcome
     }
 

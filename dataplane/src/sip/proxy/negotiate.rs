@@ -270,7 +270,7 @@ impl Proxy {
     /// transaction of its request; an ACK has none.
     pub(super) fn negotiate(
         &mut self,
-        described: Described,
+        described: &mut Described,
         call: Option<Id>,
         server: Option<Id>,
         step: &mut Step<'_>,
@@ -291,7 +291,7 @@ impl Proxy {
             }
             (Role::Declined { offer }, _) => self.settle(id, offer, step),
             (Role::Answer { offer, firm }, _) => {
-                self.answer_offer(id, offer, firm, &described);
+                self.answer_offer(id, offer, firm, described);
                 let entry = self.anchors.offer_mut(offer);
                 if let Some(entry) = entry.filter(|entry| entry.carrier == Carrier::Response) {
                     entry.answered_in = server;
@@ -312,7 +312,7 @@ impl Proxy {
         carrier: Carrier,
         server: Id,
         known: Option<Handle>,
-        described: Described,
+        described: &mut Described,
     ) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
@@ -336,8 +336,9 @@ impl Proxy {
         };
         let mut asked = [[None; 2]; STREAMS_MAX];
         let mut moves = false;
-        for (number, (said, fresh)) in described.said.into_iter().zip(described.fresh).enumerate() {
-            if let Some(legs) = fresh {
+        let said = described.said.iter().zip(&mut described.fresh);
+        for (number, (&said, fresh)) in said.enumerate() {
+            if let Some(legs) = fresh.take() {
                 anchors.put_stream(anchor, number, Stream::new(legs));
                 offer.fresh |= 1 << number;
             }
@@ -371,7 +372,7 @@ impl Proxy {
             OfferState::Previewed
         };
         let (by, fresh, aside) = (offer.by, offer.fresh, offer.session);
-        for (number, said) in described.said.into_iter().enumerate() {
+        for (number, &said) in described.said.iter().enumerate() {
             let is_fresh = fresh & (1 << number) != 0;
             let before = anchors.stream(anchor, number).map(|stream| stream.peers);
             let aside = aside.and_then(|aside| anchors.session_mut(aside));

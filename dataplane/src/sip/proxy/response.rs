@@ -196,8 +196,8 @@ impl Proxy {
         // One that cannot be anchored goes on as it is; its media stays closed.
         let call = sender.map(|sender| sender.call);
         let from = sender.map_or(Party::Callee, |sender| sender.party.other());
-        let described = self.describe_or_pass(message, call, from, step);
-        self.negotiate(described, call, Some(id), step);
+        let mut described = self.describe_or_pass(message, call, from, step);
+        self.negotiate(&mut described, call, Some(id), step);
         self.conclude(message, call, from, id, step);
         if silent {
             return Counter::SipAbsorbed;

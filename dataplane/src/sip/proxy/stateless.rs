@@ -35,9 +35,11 @@ impl Proxy {
     /// True for a request that any worker may take up, since its listen keeps no state. One of a
     /// dialog that passed with state, as its Route says, is its owner's.
     pub(super) fn is_stateless(&self, message: &Message<'_>, arrival: Arrival) -> bool {
-        let by_listen = self.listens[usize::from(arrival.listen.0)].stateless;
+        if !self.listens[usize::from(arrival.listen.0)].stateless {
+            return false;
+        }
         let top = message.routes().next().and_then(Result::ok);
-        by_listen && top.is_none_or(|top| cookie_of(message, top.address.uri).is_none())
+        top.is_none_or(|top| cookie_of(message, top.address.uri).is_none())
     }
 
     /// Where a request of no dialog of ours goes that is to go on without state; `None` where it
