@@ -95,13 +95,11 @@ impl Proxy {
         &mut self,
         message: &Message<'_>,
         call: Option<Id>,
-        from: Party,
+        described: &mut Described,
         step: &mut Step<'_>,
-    ) -> Described {
-        let mut described = Described::nothing(from);
+    ) {
         // The error is the answer that a request would get.
-        let _ = self.describe(message, call, &mut described, step);
-        described
+        let _ = self.describe(message, call, described, step);
     }
 
     /// Sends a request on with its session description anchored, and takes that up.

@@ -19,6 +19,7 @@ use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
 use crate::limits::TARGETS_MAX;
+use crate::settings::DialRoute;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
 use crate::sip::message::Message;
@@ -56,7 +57,18 @@ impl Proxy {
         caller: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
-        let targets = self.targets_of(message, caller)?;
+        // RFC 3261 §16.5: 404 where no route fits, 480 where the route leads nowhere.
+        let route = self.route_of(message, caller)?.ok_or(404_u16)?;
+        let breadth = max_breadth(message);
+        let targets = Targets::of(&self.dial, route, breadth);
+        if targets.count() == 0 {
+            return Err(480);
+        }
+        if targets.width() > usize::from(breadth) {
+            // RFC 5393 §5.3.3: equal q asks for a parallel fork, so that serial forking is no
+            // replacement.
+            return Err(440);
+        }
         let invite = message.method() == Method::Invite;
         let forks = targets.count() > 1;
         let marks = self.marks(message, arrival);
@@ -97,24 +109,16 @@ impl Proxy {
         self.settle_server(message, arrival, server, sent, step)
     }
 
-    /// RFC 3261 §16.5: 404 where no route fits, 480 where the route leads nowhere.
-    fn targets_of(&self, message: &Message<'_>, caller: TrunkIndex) -> Result<Targets, u16> {
-        let uri = message.request_uri().ok_or(400_u16)?;
-        let text = message.text(uri);
+    /// The route that fits a request; the error is the status of the answer.
+    pub(super) fn route_of(
+        &self,
+        message: &Message<'_>,
+        caller: TrunkIndex,
+    ) -> Result<Option<&DialRoute>, u16> {
+        let text = message.text(message.request_uri().ok_or(400_u16)?);
         let scheme_len = memchr::memchr(b':', text).map_or(0, |colon| colon + 1);
         let called = text.get(scheme_len..).unwrap_or_default();
-        let route = self.dial.route(caller, called).ok_or(404_u16)?;
-        let breadth = max_breadth(message);
-        let targets = Targets::of(&self.dial, route, breadth);
-        if targets.count() == 0 {
-            return Err(480);
-        }
-        if targets.width() > usize::from(breadth) {
-            // RFC 5393 §5.3.3: equal q asks for a parallel fork, so that serial forking is no
-            // replacement.
-            return Err(440);
-        }
-        Ok(targets)
+        Ok(self.dial.route(caller, called))
     }
 
     /// Several targets: a response context, and a branch for each of the first.

@@ -3,6 +3,7 @@
 use super::Arrival;
 use super::Proxy;
 use super::Step;
+use super::describe::Described;
 use crate::counters::Counter;
 use crate::ids::TrunkIndex;
 use crate::sip::build;
@@ -45,7 +46,8 @@ impl Proxy {
         };
         // The ACK carries the answer where the 2xx carried the offer. One that cannot be
         // anchored goes on as it is: there is no response to an ACK.
-        let mut described = self.describe_or_pass(message, call, dialog.from, step);
+        let mut described = Described::nothing(dialog.from);
+        self.describe_or_pass(message, call, &mut described, step);
         let outcome = self.forward_ack(message, arrival, key, way, step);
         self.negotiate(&mut described, call, None, step);
         outcome

@@ -275,14 +275,14 @@ impl Proxy {
         server: Option<Id>,
         step: &mut Step<'_>,
     ) {
+        // Ports are taken only for an offer.
         let (Some(id), true) = (call, described.role != Role::Nothing) else {
-            self.discard(described, step);
             return;
         };
         match (described.role, server) {
             (Role::Offer(carrier), Some(server)) => {
                 let anchor = self.calls.get(id).map(|call| &call.anchor);
-                let known = anchor.and_then(|at| self.repeated(at, carrier, &described));
+                let known = anchor.and_then(|at| self.repeated(at, carrier, described));
                 let old = anchor.and_then(|anchor| self.overtaken(anchor));
                 if let Some(old) = old.filter(|_| known.is_none()) {
                     self.settle(id, old, step);

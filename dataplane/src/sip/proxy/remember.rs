@@ -47,11 +47,11 @@ impl Proxy {
             record.uris[party as usize] = message.text(address.uri);
             record.tags[party as usize] = tag.unwrap_or_default();
         }
-        let mut sets: [RouteSet; 2] = [[0; ROUTE_SET_LEN_MAX]; 2];
-        let [near, far] = &mut sets;
+        let mut near: RouteSet = [0; ROUTE_SET_LEN_MAX];
+        let mut far: RouteSet;
         // RFC 3261 §12.1.1: the route set of a UAS has the order of the Record-Route.
         let values = message.record_routes().map_while(Result::ok);
-        let set = route_set(message, values.map(|v| v.address.value), false, near);
+        let set = route_set(message, values.map(|v| v.address.value), false, &mut near);
         // RFC 3261 §16.6 step 4: the proxies on its way need not say in the midst of a dialog that
         // they stay on it.
         let is_told =
@@ -61,10 +61,12 @@ impl Proxy {
             record.targets[from as usize] = contact(message);
         }
         if let Some(within) = within {
+            far = [0; ROUTE_SET_LEN_MAX];
             // What is left of the request's Routes behind ours leads to the other party.
             let values = message.routes().map_while(Result::ok).skip(within.routes);
             let to = from.other() as usize;
-            if let Some(set) = route_set(message, values.map(|v| v.address.value), false, far) {
+            if let Some(set) = route_set(message, values.map(|v| v.address.value), false, &mut far)
+            {
                 record.routes[to] = set;
                 record.targets[to] = message
                     .request_uri()

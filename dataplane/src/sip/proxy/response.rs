@@ -3,6 +3,7 @@
 use super::Arrival;
 use super::Proxy;
 use super::Step;
+use super::describe::Described;
 use super::session::refreshes;
 use crate::counters::Counter;
 use crate::sip::build;
@@ -196,7 +197,8 @@ impl Proxy {
         // One that cannot be anchored goes on as it is; its media stays closed.
         let call = sender.map(|sender| sender.call);
         let from = sender.map_or(Party::Callee, |sender| sender.party.other());
-        let mut described = self.describe_or_pass(message, call, from, step);
+        let mut described = Described::nothing(from);
+        self.describe_or_pass(message, call, &mut described, step);
         self.negotiate(&mut described, call, Some(id), step);
         self.conclude(message, call, from, id, step);
         if silent {

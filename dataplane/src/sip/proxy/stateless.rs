@@ -51,10 +51,7 @@ impl Proxy {
         caller: TrunkIndex,
     ) -> Result<Option<Way>, u16> {
         let uri = message.request_uri().ok_or(400_u16)?;
-        let text = message.text(uri);
-        let scheme_len = memchr::memchr(b':', text).map_or(0, |colon| colon + 1);
-        let called = text.get(scheme_len..).unwrap_or_default();
-        let route = self.dial.route(caller, called);
+        let route = self.route_of(message, caller)?;
         let by_listen = self.listens[usize::from(arrival.listen.0)].stateless;
         if !by_listen && !route.is_some_and(|route| route.stateless) {
             return Ok(None);
