@@ -152,6 +152,8 @@ pub enum What {
     Round,
     /// A request that goes on without state.
     Stateless,
+    /// The key of an ACK that goes on without state.
+    Ack,
     /// A tag.
     Tag,
     /// A 2xx that nobody upstream waits for.

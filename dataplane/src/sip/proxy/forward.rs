@@ -312,10 +312,17 @@ impl Proxy {
         way: Way,
         step: &mut Step<'_>,
     ) -> Counter {
-        // The branch of a repetition is the same: it is made of the request's own.
-        let [a, b, c, d, e, f, ..] = key.to_be_bytes();
-        let id = Id::new(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]));
+        let id = self.ack_id(key);
         self.send_on(message, arrival, way, Kind::Ack, id, step)
+    }
+
+    /// What stands in the branch of an ACK to a 2xx: made of the key of the request, so that a
+    /// repetition has the same, but hashed once more, since whoever gets the ACK must not see in
+    /// which order the index has its keys.
+    fn ack_id(&self, key: u64) -> Id {
+        let hash = self.identity.hash().word(key).finish(What::Ack.with(0));
+        let [a, b, c, d, e, f, ..] = hash.to_be_bytes();
+        Id::new(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))
     }
 
     /// Edits and sends a request that no client transaction carries.
@@ -336,5 +343,24 @@ impl Proxy {
             Ok(_) => Counter::SipForwarded,
             Err(outcome) => outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::WorkerId;
+    use crate::lab;
+    use crate::settings::Capacity;
+
+    #[test]
+    fn the_branch_of_an_ack_shows_nothing_of_its_key() {
+        let mut settings = lab::settings(1);
+        settings.capacity = Capacity::SMALL;
+        let proxy = Proxy::new(WorkerId(0), &settings);
+        let [id, next] = [1 << 63, (1 << 63) + 1].map(|key| proxy.ack_id(key));
+        assert_ne!(id.slot, 1 << 31);
+        assert_ne!(id.slot, next.slot);
+        assert_eq!(id, proxy.ack_id(1 << 63));
     }
 }

@@ -122,10 +122,11 @@ impl Marks {
         self.echo == Marks::new(0, echo).echo
     }
 
-    /// Both as one key.
+    /// Both as one key, whose low half, as the high one, is of the way: what goes several ways is
+    /// not all found in one place.
     #[must_use]
     pub const fn key(self) -> u64 {
-        (self.loop_hash as u64) << 32 | self.echo as u64
+        (self.loop_hash as u64) << 32 | (self.loop_hash ^ self.echo) as u64
     }
 }
 
@@ -345,6 +346,14 @@ mod tests {
         let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
         let marks = Marks::default();
         Client::new(method, marks, peer.into(), ListenIndex(0), message, Tick(0))
+    }
+
+    #[test]
+    fn what_goes_several_ways_has_keys_that_differ_in_either_half() {
+        let keys = [1_u64, 2, 3, 4].map(|way| Marks::new(way << 7 | way, 77).key());
+        for halves in [keys.map(|key| key >> 32), keys.map(|key| key % 1024)] {
+            assert!((1..4).all(|at| !halves[at..].contains(&halves[at - 1])));
+        }
     }
 
     /// Every moment in ms at which something is sent again, and what ends it when.
