@@ -32,7 +32,7 @@ pub struct MediaIndex(pub u8);
 pub struct TrunkIndex(pub u16);
 
 /// A trunk by its name, hashed: what a message may say of it, which outlives its place in the
-/// configuration. Two names may have the same.
+/// configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrunkTag(pub u16);
 

@@ -212,7 +212,11 @@ fn an_update_in_an_early_dialog_begins_no_call() {
     let update = in_dialog("UPDATE", "lost", "3", "b3", &two);
     let refused = to_caller(&bench.caller(0, &with_sdp(&update, &sdp(MOVED))));
     assert_eq!(status(&refused), "503");
-    assert_eq!(bench.count(Counter::OffersRefused), 1);
+    let prack = in_dialog("PRACK", "lost", "4", "b4", &two);
+    let prack = prack.replacen("Call-ID", "RAck: 1 1 INVITE\r\nCall-ID", 1);
+    let refused = to_caller(&bench.caller(0, &with_sdp(&prack, &sdp(MOVED))));
+    assert_eq!(status(&refused), "503");
+    assert_eq!(bench.count(Counter::OffersRefused), 2);
     bench.left.clear();
     bench.now = bench.now.plus_ms(100_000);
     bench.turn();

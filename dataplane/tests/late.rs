@@ -7,6 +7,7 @@ use bench::Bench;
 use bench::branch;
 use bench::call::CALLEE_MEDIA;
 use bench::call::CALLER_MEDIA;
+use bench::call::in_dialog;
 use bench::call::status;
 use bench::call::to_caller;
 use bench::carriers::ack_of_failure;
@@ -158,6 +159,58 @@ fn its_late_2xx_after_a_failure_is_acknowledged_and_ended_by_a_bye() {
         [said[1].clone()]
     );
     assert!(says(&mut bench, 3, &answer_of(3, &said[1], "200 OK", "", "")).is_empty());
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn the_answer_has_the_dialog_though_another_target_rings_with_the_same_tag() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "same");
+    // Two addresses of one user agent, which makes its tag of the Call-ID.
+    let same = |text: String| text.replace(";tag=at3", ";tag=at4");
+    says(&mut bench, 4, &answer_of(4, &second, "180 Ringing", "", ""));
+    let ok = same(answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA)));
+    let left = says(&mut bench, 3, &ok);
+    let answered = all_to_caller(&left)[0].clone();
+    let cancel = one_to(&left, 4);
+    says(&mut bench, 4, &answer_of(4, &cancel, "200 OK", "", ""));
+    says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "487 Terminated", "", ""),
+    );
+    assert_eq!(bench.count(Counter::CallsAnswered), 1);
+    let bye = in_dialog("BYE", "same", "2", "b2", &answered);
+    let passed = bench.caller(0, &bye.replacen("10.77.2.2", "10.77.2.3", 1));
+    says(
+        &mut bench,
+        3,
+        &answer_of(3, &one_to(&passed, 3), "200 OK", "", ""),
+    );
+    assert_eq!(bench.count(Counter::CallsEnded), 1);
+    bench.pass_ms(70_000);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_second_answer_with_the_same_tag_is_the_same_dialog() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "both");
+    let same = |text: String| text.replace(";tag=at3", ";tag=at4");
+    let ok = answer_of(4, &second, "200 OK", "", &sdp(CALLEE_MEDIA));
+    let answered = to_caller(&says(&mut bench, 4, &ok));
+    let ok = same(answer_of(3, &first, "200 OK", "", &sdp(CALLEE_MEDIA)));
+    to_caller(&says(&mut bench, 3, &ok));
+    bench.pass_ms(1_000);
+    assert_eq!(bench.count(Counter::CallsNow), 1);
+    let bye = in_dialog("BYE", "both", "2", "b2", &answered);
+    let passed = bench.caller(0, &bye.replacen("10.77.2.2", "10.77.2.4", 1));
+    says(
+        &mut bench,
+        4,
+        &answer_of(4, &one_to(&passed, 4), "200 OK", "", ""),
+    );
     bench.pass_ms(70_000);
     bench.assert_at_rest();
 }

@@ -26,6 +26,7 @@ use bench::header;
 use bench::invite;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::counters::trunks::TrunkCounter;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::settings::Settings;
 
@@ -182,4 +183,89 @@ fn a_callees_own_call_with_the_same_names_is_another() {
     says(&mut bench, 3, &answer(&passed, "200 OK", "", ""));
     assert_eq!(bench.count(Counter::CallsEnded), 1);
     assert_eq!(header(&passed, "Call-ID"), "far");
+}
+
+#[test]
+fn a_request_without_a_to_tag_does_not_follow_a_callees_contact_elsewhere() {
+    let mut bench = carriers::bench_of(&settings());
+    let sent = bench.caller(0, &invite("far", &sdp(CALLER_MEDIA)));
+    let lines = "Contact: <sip:premium@10.77.2.3>\r\n";
+    let ok = answer(&one_to(&sent, 2), "200 OK", lines, &sdp(CALLEE_MEDIA));
+    // RFC 3261 §12.1.2: its dialog has no tag on this side.
+    let ok = ok.replacen(";tag=callee", "", 1);
+    let answered = to_caller(&says(&mut bench, 2, &ok));
+    for (cseq, method) in [("2", "INVITE"), ("3", "MESSAGE")] {
+        let request = request_to("sip:premium@10.77.2.3", method, cseq, &answered);
+        let left = bench.caller(0, &request);
+        assert_eq!(hosts_that_got(&left, method), [2], "to others it is new");
+    }
+}
+
+#[test]
+fn a_party_speaks_from_where_it_has_said_it_is() {
+    let mut bench = carriers::bench_of(&settings());
+    let answered = establish(&mut bench, "sip:callee@10.77.2.3");
+    let bye = of_callee("BYE", "1", &answered);
+    to_caller(&says(&mut bench, 3, &bye));
+    // But from nowhere else.
+    let mut bench = carriers::bench_of(&settings());
+    let answered = establish(&mut bench, "sip:callee@10.77.2.2");
+    let refused = only(
+        &says(&mut bench, 3, &of_callee("BYE", "1", &answered)),
+        CORE,
+        host(3),
+    );
+    assert_eq!(status(&refused), "481");
+}
+
+#[test]
+fn a_responses_source_is_believed_if_it_is_its_partys() {
+    let mut bench = carriers::bench_of(&settings());
+    let name = "sip:callee@phone.example.com";
+    let sent = bench.caller(0, &invite("far", &sdp(CALLER_MEDIA)));
+    let lines = format!("Contact: <{name}>\r\n");
+    let ok = answer(&one_to(&sent, 2), "200 OK", &lines, &sdp(CALLEE_MEDIA));
+    // From another trunk: whoever has seen the branch can say so.
+    let answered = to_caller(&says(&mut bench, 3, &ok));
+    let info = request_to(name, "INFO", "2", &answered);
+    assert_eq!(gone_to(&bench.caller(0, &info)), host(2));
+}
+
+#[test]
+fn a_caller_of_rfc_2543_without_a_tag_is_reached_by_its_callee() {
+    let mut bench = carriers::bench_of(&settings());
+    let text = invite("far", &sdp(CALLER_MEDIA)).replacen(";tag=caller", "", 1);
+    let sent = bench.caller(0, &text);
+    let contact = "Contact: <sip:callee@10.77.2.2>\r\n";
+    let ok = answer(&one_to(&sent, 2), "200 OK", contact, &sdp(CALLEE_MEDIA));
+    let answered = to_caller(&says(&mut bench, 2, &ok));
+    let bye = of_callee("BYE", "1", &answered).replacen(";tag=caller", "", 1);
+    let passed = to_caller(&says(&mut bench, 2, &bye));
+    bench.caller(0, &answer(&passed, "200 OK", "", ""));
+    assert_eq!(bench.count(Counter::CallsEnded), 1);
+}
+
+#[test]
+fn a_call_that_is_taken_up_again_has_the_trunks_of_its_dialog() {
+    // The second carrier's target is an address that the first has among its sources.
+    let shared = |mut settings: Settings| {
+        let first = settings.trunks.len() - 2;
+        settings.trunks[first].sources.push((host(3).ip(), 32));
+        settings.trunks[first + 1].sources.clear();
+        settings.routes[0].to[0].trunk = TrunkIndex(2);
+        settings
+    };
+    let mut bench = carriers::bench_of(&shared(settings()));
+    let sent = bench.caller(0, &invite("far", &sdp(CALLER_MEDIA)));
+    let contact = "Contact: <sip:callee@10.77.2.3>\r\n";
+    let ok = answer(&one_to(&sent, 3), "200 OK", contact, &sdp(CALLEE_MEDIA));
+    let answered = to_caller(&says(&mut bench, 3, &ok));
+    let mut again = shared(settings());
+    again.boot += 1;
+    let mut bench = carriers::bench_of(&again);
+    let invite = request_to("sip:callee@10.77.2.3", "INVITE", "2", &answered);
+    one_to(&bench.caller(0, &invite), 3);
+    let counts = bench.workers[0].trunk_counters();
+    let now = [0, 1, 2].map(|trunk| counts.get(TrunkIndex(trunk)).get(TrunkCounter::CallsNow));
+    assert_eq!(now, [1, 0, 1]);
 }

@@ -1,5 +1,6 @@
 //! Trunks and routes: who is calling, and who is to be called.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
@@ -51,10 +52,7 @@ impl Dial {
     #[must_use]
     #[allow(clippy::cast_possible_truncation)] // Control refuses more trunks than an index counts.
     pub fn new(trunks: Vec<Trunk>, routes: Vec<DialRoute>) -> Dial {
-        let tags: Vec<_> = trunks
-            .iter()
-            .map(|trunk| TrunkTag::of(&trunk.name))
-            .collect();
+        let tags = tags(&trunks);
         let mut sources: Vec<_> = trunks
             .iter()
             .enumerate()
@@ -141,6 +139,18 @@ impl Dial {
     }
 }
 
+/// The tags of the trunks. Of several whose names come to the same the later ones in the
+/// configuration take the next that are free, so that who is added at its end disturbs nobody.
+fn tags(trunks: &[Trunk]) -> Vec<TrunkTag> {
+    let mut taken = HashSet::new();
+    let tag = |trunk: &Trunk| {
+        let TrunkTag(first) = TrunkTag::of(&trunk.name);
+        let mut free = (0..=u16::MAX).map(|step| TrunkTag(first.wrapping_add(step)));
+        free.find(|tag| taken.insert(*tag)).unwrap_or_default()
+    };
+    trunks.iter().map(tag).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +200,20 @@ mod tests {
         assert_eq!(of([192, 0, 2, 1]), Some(1));
         let closed = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)])], vec![]);
         assert_eq!(closed.trunk_of(IpAddr::from([10, 0, 0, 2])), None);
+    }
+
+    #[test]
+    fn trunks_whose_names_come_to_the_same_have_tags_of_their_own() {
+        let named = |name: &str| Trunk {
+            name: name.to_owned(),
+            ..trunk(&[])
+        };
+        let names = ["carrier-111", "other", "carrier-185"];
+        let [first, other, second] = names.map(TrunkTag::of);
+        assert_eq!(first, second);
+        let dial = Dial::new(names.map(named).to_vec(), vec![]);
+        let tags = [0, 1, 2].map(|index| dial.tag(TrunkIndex(index)));
+        assert_eq!(tags, [first, other, TrunkTag(second.0 + 1)]);
     }
 
     #[test]

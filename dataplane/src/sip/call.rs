@@ -82,6 +82,12 @@ impl Dialogs {
         free.map(|place| *place = key).is_some()
     }
 
+    /// Takes one out.
+    pub fn remove(&mut self, key: u64) {
+        let found = self.0.iter_mut().filter(|place| **place == key);
+        found.for_each(|place| *place = 0);
+    }
+
     /// How many there are besides one, which each call has room for.
     #[must_use]
     pub fn extra_count(&self) -> u32 {

@@ -77,7 +77,10 @@ impl Proxy {
     ) -> Result<Id, u16> {
         let mut parties = [to; 2];
         parties[dialog.from as usize] = arrival.source;
-        let trunks = parties.map(|party| self.dial.trunk_of(party.ip()));
+        let trunks = [Party::Caller, Party::Callee].map(|party| {
+            let tag = dialog.sides.trunks[party as usize];
+            self.dial.trunk_with(tag, parties[party as usize].ip())
+        });
         let call = Call {
             parties: parties.map(|party| Some(party.into())),
             trunks,
@@ -143,14 +146,9 @@ impl Proxy {
         if call.dialogs.contains(key) {
             return;
         }
-        if let Some(other) = self.dialogs.get(key) {
-            if !self.calls.get(other).is_some_and(|call| call.is_adopted) {
-                // The same tags twice: the dialog is the first one's.
-                step.counters.count(Counter::DialogsRefused);
-                return;
-            }
-            // It was taken up before its time.
-            self.end_by_bye(other, step);
+        if !self.leave_dialog_to(key, id, step) {
+            step.counters.count(Counter::DialogsRefused);
+            return;
         }
         let Some(call) = self.calls.get_mut(id) else {
             return;
@@ -172,6 +170,32 @@ impl Proxy {
         self.dialogs.insert(key, id);
     }
 
+    /// Has the call that has this dialog leave it to the call `id`, which has come to the same tags;
+    /// false where it keeps it.
+    fn leave_dialog_to(&mut self, key: u64, id: Id, step: &mut Step<'_>) -> bool {
+        let Some(holder) = self.dialogs.get(key) else {
+            return true;
+        };
+        let state = self.calls.get(id).map(|call| call.state);
+        let Some(call) = self.calls.get_mut(holder) else {
+            return true;
+        };
+        if call.is_adopted {
+            // It was taken up before its time.
+            self.end_by_bye(holder, step);
+            return true;
+        }
+        let rings = matches!(call.state, CallState::Calling | CallState::Early);
+        if !rings || state != Some(CallState::Established) {
+            return false;
+        }
+        let before = call.dialogs.extra_count();
+        call.dialogs.remove(key);
+        self.dialogs_extra -= before - call.dialogs.extra_count();
+        self.dialogs.remove(key, holder);
+        true
+    }
+
     /// Of the early dialogs of a call the one of this 2xx to a request of `from` is confirmed;
     /// what becomes of the others is the user agents' business (RFC 3261 §13.2.2.4).
     pub(super) fn confirm_dialog(
@@ -183,6 +207,11 @@ impl Proxy {
     ) {
         self.leave_dialogs(id);
         self.enter_dialog(id, message, from, step);
+        let has_one = |call: &Call| call.dialogs.keys().next().is_some();
+        if !self.calls.get(id).is_some_and(has_one) {
+            // To the parties it is the dialog of another call, which ends it.
+            self.hang_up(id, step);
+        }
     }
 
     fn leave_dialogs(&mut self, id: Id) {
@@ -214,8 +243,10 @@ impl Proxy {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if self.dial.trunk_of(arrival.source.ip()).is_some() {
-            call.parties[sender.party.other() as usize] = Some(arrival.source.into());
+        let other = sender.party.other() as usize;
+        let trunk = call.sides.trunks[other];
+        if self.dial.trunk_with(trunk, arrival.source.ip()).is_some() {
+            call.parties[other] = Some(arrival.source.into());
         }
         let waiting = matches!(call.state, CallState::Calling | CallState::Early);
         let is_first = waiting && call.invite == client;

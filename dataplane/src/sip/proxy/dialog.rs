@@ -55,11 +55,11 @@ pub(super) struct InDialog {
 impl Proxy {
     /// The dialog that the topmost Route's cookie proves, and who of its parties sent this.
     /// The cookie is no secret to the parties and to whoever they show it: `source` must be an
-    /// address of the party's own trunk.
+    /// address of the party's own trunk, or the one that it has given.
     ///
-    /// RFC 3261 §12.1.2: a UAS of RFC 2543 may have sent no tag. The cookie is good for this Call-ID
-    /// and the caller's tag alone, so that a request without a To tag is within its dialog too, as
-    /// long as the call is known.
+    /// RFC 3261 §12.1.1, §12.1.2: an element of RFC 2543 may have sent no tag. The cookie is good for
+    /// this Call-ID and the caller's tag alone, so that a request without a To tag is within its dialog
+    /// too, as long as the call is known.
     pub(super) fn in_dialog(&self, message: &Message<'_>, source: IpAddr) -> Option<InDialog> {
         let from_tag = message.from_tag().unwrap_or_default();
         let mut routes = message
@@ -70,13 +70,20 @@ impl Proxy {
         let read = |tag| self.identity.read_cookie(cookie, message.call_id(), tag);
         let (sides, from) = match read(from_tag) {
             Some(sides) => (sides, Party::Caller),
-            None => (read(message.to_tag()?)?, Party::Callee),
+            None => {
+                let to_tag = message.to_tag().unwrap_or_default();
+                (read(to_tag)?, Party::Callee)
+            }
         };
         // We record two values where the two sides differ, and take both away again.
         let second = routes.next().and_then(|uri| cookie_of(message, uri));
         let routes = if second == Some(cookie) { 2 } else { 1 };
-        self.dial.trunk_with(sides.trunks[from as usize], source)?;
         let key = self.dialog_of(message, from, sides);
+        let trunk = sides.trunks[from as usize];
+        if self.dial.trunk_with(trunk, source).is_none() {
+            let call = self.calls.get(self.dialogs.get(key)?)?;
+            self.has_given(message, call, from, source).then_some(())?;
+        }
         if message.to_tag().is_none() {
             // Who once had a call would otherwise begin others past every route.
             self.dialogs.get(key)?;
@@ -136,7 +143,7 @@ impl Proxy {
         let call = call.and_then(|id| self.calls.get(id));
         let named = self.named_hop(&uri, listen).filter(|hop| {
             self.dial.trunk_with(trunk, hop.ip()).is_some()
-                || call.is_some_and(|call| self.has_given(call, to, hop.ip()))
+                || call.is_some_and(|call| self.has_given(message, call, to, hop.ip()))
         });
         let last = call.and_then(|call| call.parties[to as usize]);
         let first = || {
@@ -166,11 +173,12 @@ impl Proxy {
         host.is_ipv4() == self.listens[usize::from(listen.0)].address.is_ipv4()
     }
 
-    /// True where `party` itself is to be reached by way of `host`, and that is an address of a
-    /// trunk: its Contact or Record-Route said so. Of a call that was taken up again the other party
-    /// may have said it.
-    fn has_given(&self, call: &Call, party: Party, host: IpAddr) -> bool {
-        if call.is_adopted || self.dial.trunk_of(host).is_none() {
+    /// True where `party` of a request's dialog has given `host` as its address, and that is one of
+    /// a trunk: its Contact or Record-Route said so. Of a call that was taken up again the other
+    /// party may have said it, and without a To tag the request would begin something there.
+    fn has_given(&self, message: &Message<'_>, call: &Call, party: Party, host: IpAddr) -> bool {
+        let is_within = message.to_tag().is_some() && !call.is_adopted;
+        if !is_within || self.dial.trunk_of(host).is_none() {
             return false;
         }
         let mut room = [0; DIALOG_LEN_MAX];
@@ -194,8 +202,10 @@ impl Proxy {
         let way = self.way_in_dialog(message, arrival, dialog, call);
         let way = way.ok_or(404_u16)?;
         // What a BYE is ending is not begun again by what it has overtaken.
-        let unknown = call.is_none() && refreshes(message.method()) && !self.is_known(dialog.key);
-        let adopts = unknown && self.may_adopt(message.method(), dialog.sides);
+        let method = message.method();
+        let may_offer = refreshes(method) || method == Method::Prack;
+        let unknown = call.is_none() && may_offer && !self.is_known(dialog.key);
+        let adopts = unknown && self.may_adopt(method, dialog.sides);
         if adopts {
             call = Some(self.adopt_call(message, arrival, dialog, way.to, step)?);
         } else if unknown && !message.body().is_empty() {
@@ -260,11 +270,12 @@ impl Proxy {
         sent.map(|_| ())
     }
 
-    /// True where an INVITE or UPDATE in a dialog that is no part of a call begins one. An UPDATE of
-    /// this start of the box is in an early dialog that found no room, or that has lost: its call
-    /// is another. There is no re-INVITE in an early dialog (RFC 3261 §14.1).
+    /// True where a request in a dialog that is no part of a call begins one. An UPDATE of this start
+    /// of the box is in an early dialog that found no room, or that has lost: its call is another.
+    /// There is no re-INVITE in an early dialog (RFC 3261 §14.1).
     fn may_adopt(&self, method: Method, sides: Sides) -> bool {
-        method == Method::Invite || sides.boot != self.identity.boot()
+        let is_older = sides.boot != self.identity.boot();
+        method == Method::Invite || method == Method::Update && is_older
     }
 
     /// Counts a request of a dialog for the trunk that it went to.
