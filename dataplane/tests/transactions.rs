@@ -347,12 +347,16 @@ fn requests_of_calls_find_room_where_new_work_is_refused() {
     let network = lab::network(1, 1500, &lab::everybody());
     let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
     let (_, answered) = establish(&mut bench, 0, "known");
-    let refused = (0..16).any(|n| {
-        let text = request("OPTIONS", "flood", &n.to_string(), &format!("f{n}"), "", "");
-        let left = bench.caller(0, &text);
-        left.iter().any(|left| status(&left.text()) == "503")
-    });
-    assert!(refused);
+    // Whatever is of no call is new work, a BYE too.
+    for method in ["OPTIONS", "BYE"] {
+        let refused = (0..16).any(|n| {
+            let branch = format!("{method}{n}");
+            let text = request(method, "flood", &n.to_string(), &branch, "", "");
+            let left = bench.caller(0, &text);
+            left.iter().any(|left| status(&left.text()) == "503")
+        });
+        assert!(refused, "{method}");
+    }
     let of_call = |method, cseq| in_dialog(method, "known", cseq, &format!("b{cseq}"), &answered);
     for cseq in ["2", "3"] {
         to_callee(&bench.caller(0, &of_call("UPDATE", cseq)));
@@ -361,4 +365,6 @@ fn requests_of_calls_find_room_where_new_work_is_refused() {
     let update = bench.caller(0, &of_call("UPDATE", "4"));
     assert_eq!(status(&to_caller(&update)), "503");
     to_callee(&bench.caller(0, &of_call("BYE", "5")));
+    let another = bench.caller(0, &of_call("BYE", "6"));
+    assert_eq!(status(&to_caller(&another)), "503", "one for each call");
 }

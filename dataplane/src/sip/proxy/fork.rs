@@ -82,7 +82,7 @@ impl Proxy {
             // §4.1: nor is it forked again where it comes back.
             return Err(482);
         }
-        let server = self.open_server(message, arrival, key, step)?;
+        let server = self.open_server(message, arrival, key, None, step)?;
         for key in way.into_iter().chain(round) {
             self.note_served(key, server);
         }
@@ -220,6 +220,10 @@ impl Proxy {
             target,
             ..
         } = attempt;
+        if !self.has_room_for_new_work(self.clients.count()) {
+            step.counters.count(Counter::TransactionsRefused);
+            return Err(503);
+        }
         self.splices.clear();
         let way = self.way_to(message, attempt)?;
         if makes_dialogs(message.method()) {

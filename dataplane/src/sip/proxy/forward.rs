@@ -60,28 +60,38 @@ pub(super) struct Way {
 }
 
 impl Proxy {
-    /// True where a request may take a server transaction and a client transaction for its
-    /// first branch.
-    fn has_room_for(&self, message: &Message<'_>) -> bool {
-        let taken = self.clients.count().max(self.servers.count());
-        taken + self.spared_for(message) < self.servers.capacity() as usize
-    }
-
-    /// True where another branch of a request may take a client transaction.
-    fn has_room_for_branch(&self, message: &Message<'_>) -> bool {
-        self.clients.count() + self.spared_for(message) < self.clients.capacity() as usize
-    }
-
-    /// How many slots are left to others: work in progress goes on. All but a BYE leaves one for
-    /// the BYE of every call. What belongs to no dialog yet leaves a part for what does: a session
+    /// True where a request may take a server transaction and a client transaction for its first
+    /// branch. `sender` says whose request of which call it is.
+    ///
+    /// Work in progress goes on: all leave a slot for the BYE of every call, which none but the
+    /// first BYE of a known call takes. What is of no known call leaves a part to what is: a session
     /// that cannot be refreshed ends (RFC 4028 §10), and so does a call whose PRACK is refused.
-    fn spared_for(&self, message: &Message<'_>) -> usize {
-        let calls = self.calls.count();
-        match message.method() {
-            Method::Bye => 0,
-            _ if message.to_tag().is_some() => calls,
-            _ => calls + (self.servers.capacity() / IN_PROGRESS_PART) as usize,
+    fn has_room_for(&self, message: &Message<'_>, sender: Option<Sender>) -> bool {
+        let taken = self.clients.count().max(self.servers.count());
+        if self.has_room_for_new_work(taken) {
+            return true;
         }
+        let free = self.servers.capacity() as usize - taken;
+        let Some(sender) = sender else {
+            return false;
+        };
+        free > self.calls.count() || free > 0 && self.is_first_bye(message, sender)
+    }
+
+    /// True where so many slots are taken that what is of no known call may take one more.
+    pub(super) fn has_room_for_new_work(&self, taken: usize) -> bool {
+        let capacity = self.servers.capacity();
+        let spared = self.calls.count() + (capacity / IN_PROGRESS_PART) as usize;
+        taken + spared < capacity as usize
+    }
+
+    /// True for a BYE of a call of whose dialog no BYE is under way.
+    fn is_first_bye(&self, message: &Message<'_>, sender: Sender) -> bool {
+        let Some(call) = self.calls.get(sender.call) else {
+            return false;
+        };
+        let dialog = self.dialog_of(message, sender.party, call.sides);
+        message.method() == Method::Bye && !self.is_known(dialog)
     }
 
     /// RFC 3261 §16.6 step 4: one value where both sides are the same listen, else one for
@@ -146,7 +156,7 @@ impl Proxy {
         sender: Option<Sender>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let server = self.open_server(message, arrival, key, step)?;
+        let server = self.open_server(message, arrival, key, sender, step)?;
         let sent = self.send_branch(message, arrival, way, server, sender, step);
         self.settle_server(message, arrival, server, sent.map(Branches::One), step)?;
         sent
@@ -158,12 +168,13 @@ impl Proxy {
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
+        sender: Option<Sender>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
         let invite = message.method() == Method::Invite;
         let reply_to = self.reply_to(message, arrival.source).into();
         let server = Server::new(key, invite, reply_to, arrival.listen, step.now);
-        let id = if self.has_room_for(message) {
+        let id = if self.has_room_for(message, sender) {
             self.servers.insert(server)
         } else {
             None
@@ -209,8 +220,7 @@ impl Proxy {
         sender: Option<Sender>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
-        let vacant = self.clients.vacant();
-        let Some(id) = vacant.filter(|_| self.has_room_for_branch(message)) else {
+        let Some(id) = self.clients.vacant() else {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         };
