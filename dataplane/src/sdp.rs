@@ -191,7 +191,7 @@ pub struct Session {
 impl Session {
     /// The streams, in order.
     pub fn streams(&self) -> impl Iterator<Item = &Stream> {
-        self.streams.iter().flatten()
+        self.streams.iter().take(self.stream_count).flatten()
     }
 
     /// How many streams there are, rejected ones counted.

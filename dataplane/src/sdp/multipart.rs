@@ -70,7 +70,8 @@ pub fn find(content: &Content<'_>, body: &[u8]) -> Result<Option<Span>, SdpError
     find_part(content_type, body)
 }
 
-/// The same in a multipart body.
+/// The same in a multipart body. Nearly no body is one, and it needs much of the stack.
+#[inline(never)]
 fn find_part(content_type: &[u8], body: &[u8]) -> Result<Option<Span>, SdpError> {
     let delimiter = Delimiter::of(content_type).ok_or(SdpError::Multipart)?;
     let mut found = None;

@@ -59,7 +59,7 @@ const EDITS_MAX: usize = 1 + 4 * STREAMS_MAX;
 
 /// The changes to one body.
 struct Edits {
-    edits: [(Span, New); EDITS_MAX],
+    edits: [Option<(Span, New)>; EDITS_MAX],
     count: usize,
 }
 
@@ -68,7 +68,7 @@ impl Edits {
         // EDITS_MAX counts all that the functions below add.
         debug_assert!(self.count < EDITS_MAX);
         if let Some(edit) = self.edits.get_mut(self.count) {
-            *edit = (place, new);
+            *edit = Some((place, new));
             self.count += 1;
         }
     }
@@ -101,7 +101,7 @@ pub fn rewrite(
     out: &mut [u8],
 ) -> Result<usize, RewriteError> {
     let mut edits = Edits {
-        edits: [(Span::empty(0), New::Port(0)); EDITS_MAX],
+        edits: [None; EDITS_MAX],
         count: 0,
     };
     let shared = shared_address(session, relays);
@@ -204,11 +204,13 @@ fn write(
 ) -> Result<usize, RewriteError> {
     let edits = edits.edits.get_mut(..edits.count).unwrap_or(&mut []);
     // Two lines added at one place are a c= and an a=rtcp line, in that order.
-    edits.sort_unstable_by_key(|(place, new)| (place.start, matches!(new, New::RtcpLine(_))));
+    edits.sort_unstable_by_key(|edit| {
+        edit.map(|(place, new)| (place.start, matches!(new, New::RtcpLine(_))))
+    });
     let mut text = Text::new(out);
     let line_end: &[u8] = if session.lf_only { b"\n" } else { b"\r\n" };
     let mut at = 0;
-    for (place, new) in edits.iter() {
+    for (place, new) in edits.iter().flatten() {
         text.push_part(body, at.into(), place.start.into());
         at = place.end;
         match *new {

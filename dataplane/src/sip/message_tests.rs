@@ -77,6 +77,62 @@ fn line_ends_before_the_message_are_no_part_of_it() {
 }
 
 #[test]
+fn line_ends_are_found_wherever_they_stand() {
+    // The scan looks at 64 bytes at a time: each line end comes to stand at the end of them once.
+    for len in 0..140 {
+        let with = |end: &str| {
+            let line = format!("X: {}{end}Max-Forwards", "x".repeat(len));
+            INVITE.replacen("Max-Forwards", &line, 1)
+        };
+        for (end, folded) in [("\r\n", 0), ("\r\n\ty\r\n", 4), ("\t\\\0\x0b\r\n", 4)] {
+            let text = with(end);
+            let message = Message::scan(text.as_bytes()).unwrap();
+            let odd = message.headers().nth(2).unwrap();
+            assert_eq!(usize::from(odd.line.len()), 5 + len + folded, "{text}");
+            assert_eq!(message.headers().count(), 13);
+            assert_eq!(message.max_forwards(), Some(70));
+        }
+        for end in ["\r", "\n", "\0", "\r\r\n", "\n\r\n", "\r\n\r"] {
+            assert_eq!(refused(&with(end)), Malformed::LineEnd, "{end:?}");
+        }
+    }
+}
+
+#[test]
+fn routes_are_the_same_whether_the_scan_has_read_them_or_not() {
+    let lines = [
+        "Route: <sip:1>\r\n",
+        "Route: <sip:1>, <sip:2>\r\n",
+        "Route: <sip:1>, <sip:2>, <sip:3>\r\n",
+        "Route: <sip:1>\r\nX: y\r\nRoute: <sip:2>, <sip:3>\r\n",
+        "Route: <sip:1>\r\nRoute: <sip:2>\r\nX: y\r\nRoute: <sip:3>, <sip:4>\r\nRoute: <sip:5>\r\n",
+        "Route: <sip:1>, <sip:2>\r\nRoute: <sip:3>\r\nRoute: <sip:4>\r\n",
+    ];
+    let front = INVITE.split_once("Route:").unwrap().0;
+    for lines in lines {
+        let text = format!("{front}{lines}\r\n");
+        let message = Message::scan(text.as_bytes()).unwrap();
+        let count = lines.matches("sip:").count();
+        let all: Vec<_> = (1..=count).map(|at| format!("sip:{at}")).collect();
+        let read = |list: List<'_>, at| {
+            let value = list.clone().nth(at).map(Result::unwrap);
+            assert_eq!(value, list.map(Result::unwrap).nth(at));
+            value
+        };
+        // Record-Route is read only where it is asked for.
+        let recorded = text.replace("Route: <", "Record-Route: <");
+        let recorded = Message::scan(recorded.as_bytes()).unwrap();
+        for at in 0..=count {
+            let known = read(message.routes(), at).map(|value| message.text(value.address.uri));
+            let unread = read(recorded.record_routes(), at);
+            let unread = unread.map(|value| recorded.text(value.address.uri));
+            let expected = all.get(at).map(String::as_bytes);
+            assert_eq!((known, unread), (expected, expected), "{lines}");
+        }
+    }
+}
+
+#[test]
 fn keepalives_are_told_from_messages() {
     for keepalive in [&b""[..], b"\r\n\r\n", b"\r\n", b"\0\0\0\0"] {
         assert!(scan::is_keepalive(keepalive));

@@ -189,18 +189,17 @@ pub(crate) fn is_name(name: &[u8], known: &[u8]) -> bool {
 /// than `max`. Leading zeros are taken: `Max-Forwards: 0068`.
 #[inline]
 pub(crate) fn number(digits: &[u8], max: u32) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
-    }
     let mut number = 0_u64;
     for digit in digits {
         let digit = digit.wrapping_sub(b'0');
-        if digit > 9 || number > u64::from(max) {
+        // It stays above what any number may be once it is.
+        if digit > 9 || number > u64::from(u32::MAX) {
             return None;
         }
         number = number * 10 + u64::from(digit);
     }
-    u32::try_from(number).ok().filter(|number| *number <= max)
+    let number = u32::try_from(number).ok()?;
+    (number <= max && !digits.is_empty()).then_some(number)
 }
 
 /// A number that fits 16 bits: a UDP port, for one.

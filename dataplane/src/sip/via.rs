@@ -185,8 +185,8 @@ impl Via {
         let branch = self.branch.map_or(&[][..], |branch| branch.of(bytes));
         branch.len() > BRANCH_COOKIE.len()
             && branch
-                .get(..7)
-                .is_some_and(|front| front.eq_ignore_ascii_case(BRANCH_COOKIE))
+                .get(..BRANCH_COOKIE.len())
+                .is_some_and(|front| is_name(front, BRANCH_COOKIE))
     }
 
     /// What a server must write into this Via on receipt from `source`.
@@ -324,10 +324,15 @@ fn slash(bytes: &[u8], at: usize, end: usize) -> Result<usize, BadValue> {
 
 /// The end of the host that starts at `from`: a name, an IPv4 address or an IPv6
 /// address in brackets.
+#[inline]
 pub(crate) fn host_end(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
-    if byte_at(bytes, from) != b'[' {
-        return Some(class_end(bytes, from, end, HOST)).filter(|host_end| *host_end > from);
+    match byte_at(bytes, from) {
+        b'[' => ipv6_end(bytes, from, end),
+        _ => Some(class_end(bytes, from, end, HOST)).filter(|host_end| *host_end > from),
     }
+}
+
+fn ipv6_end(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
     let inside = bytes.get(from + 1..end)?;
     let address = inside.get(..memchr::memchr(b']', inside)?)?;
     let literal = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');

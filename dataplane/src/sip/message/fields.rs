@@ -190,14 +190,12 @@ fn party(bytes: &[u8], value: Span) -> Result<Address, BadValue> {
 }
 
 /// RFC 3261 §8.1.1.5: a number below 2^31, white space, the request's method.
+#[inline(always)]
 fn read_cseq(bytes: &[u8], value: Span, start: Start) -> Result<Cseq, Malformed> {
     let (text, end) = (value.of(bytes), usize::from(value.end));
-    let digits = text.iter().position(|byte| !byte.is_ascii_digit());
-    let (digits, _) = text
-        .split_at_checked(digits.unwrap_or(0))
-        .unwrap_or_default();
-    let number = scan::number(digits, CSEQ_MAX);
-    let number = number.ok_or(Malformed::Cseq)?;
+    let len = text.iter().position(|byte| !byte.is_ascii_digit());
+    let digits = text.get(..len.unwrap_or(0)).unwrap_or(&[]);
+    let number = scan::number(digits, CSEQ_MAX).ok_or(Malformed::Cseq)?;
     let digits_end = usize::from(value.start) + digits.len();
     let name_at = scan::skip_space(bytes, digits_end, end);
     let name = Span::new(name_at, end);

@@ -175,6 +175,17 @@ impl Iterator for List<'_> {
             None => self.read(),
         }
     }
+
+    /// What has been read before is passed by without a look.
+    #[inline]
+    fn nth(&mut self, count: usize) -> Option<Result<ListValue, Malformed>> {
+        for _ in 0..count {
+            if self.known().is_none() {
+                self.read()?.ok();
+            }
+        }
+        self.next()
+    }
 }
 
 /// Reads the value that starts at `at` in a header field that lists addresses.

@@ -59,11 +59,17 @@ impl Proxy {
             return Counter::SipStrayResponse;
         }
         // RFC 3261 §18.1.2: a response whose top Via is not as we wrote it is not for us.
-        let sent_by = self.listens[usize::from(client.listen.0)].advertised;
-        if via.port.unwrap_or(5060) != sent_by.port()
-            || via.host_ip(message.bytes()) != Some(sent_by.ip())
-        {
-            return Counter::SipStrayResponse;
+        let listen = usize::from(client.listen.0);
+        let said = message.bytes().get(via.host.start.into()..);
+        let said = said.and_then(|said| said.strip_prefix(self.advertised[listen].sent_by()));
+        if said.and_then(<[u8]>::first) != Some(&b';') {
+            // Others may spell an address in another way.
+            let sent_by = self.listens[listen].advertised;
+            if via.port.unwrap_or(5060) != sent_by.port()
+                || via.host_ip(message.bytes()) != Some(sent_by.ip())
+            {
+                return Counter::SipStrayResponse;
+            }
         }
         let status = message.status().unwrap_or_default();
         step.counters.count(Counter::Responses);
