@@ -285,3 +285,32 @@ fn a_call_that_was_taken_up_too_early_makes_room_for_the_one_that_it_is() {
     bench.pass_ms(70_000);
     bench.assert_at_rest();
 }
+
+#[test]
+fn calls_that_ring_leave_room_for_one_that_was_taken_up_again_by_an_update() {
+    let (_, answered) = establish(&mut Bench::new(1), 0, "held");
+    let mut settings = lab::settings(1);
+    settings.boot += 1;
+    // Seven sessions can be put aside, three of them by answered calls alone.
+    settings.capacity.calls = 24;
+    let network = lab::network(1, 1500, &lab::everybody());
+    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let update = |bench: &mut Bench, cseq: &str| {
+        let update = in_dialog("UPDATE", "held", cseq, &format!("b{cseq}"), &answered);
+        let passed = to_callee(&bench.caller(0, &with_sdp(&update, &sdp(CALLER_MEDIA))));
+        let ok = answer(&passed, "200 OK", CONTACT, &sdp(CALLEE_MEDIA));
+        to_caller(&bench.callee(0, &ok));
+    };
+    update(&mut bench, "2");
+    for n in 0..6 {
+        let call_id = format!("rings{n}");
+        let text = invite(&call_id, &sdp(CALLER_MEDIA)).replacen("bKb1", &call_id, 1);
+        let sent = to_callee(&bench.caller(0, &text));
+        let early = answer(&sent, "183 Session Progress", CONTACT, &sdp(CALLEE_MEDIA));
+        for tag in ["one", "two"] {
+            to_caller(&bench.callee(0, &tagged(&early, tag)));
+        }
+    }
+    update(&mut bench, "3");
+    assert_eq!(bench.count(Counter::OffersRefused), 0);
+}

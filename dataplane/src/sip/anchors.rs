@@ -206,12 +206,12 @@ impl Anchors {
         bytes / (calls as usize).max(1)
     }
 
-    /// True where so many streams of a call, an offer and, if it `moves` streams that are there, what
-    /// to go back to find room; `replaced` is the offer in whose place it comes.
+    /// True where so many streams of a call, `answered` or not, an offer and, if it `moves` streams
+    /// that are there, what to go back to find room; `replaced` is the offer in whose place it comes.
     #[must_use]
     pub fn has_room(
         &self,
-        anchor: &Anchor,
+        answered: bool,
         stream_count: usize,
         moves: bool,
         replaced: Option<Handle>,
@@ -220,14 +220,14 @@ impl Anchors {
         let session = replaced.and_then(|replaced| replaced.session);
         self.streams.free_count() >= stream_count
             && (replaced.is_some() || self.offers.free_count() > 0)
-            && (!moves || session.is_some() || self.has_session_for(anchor))
+            && (!moves || session.is_some() || self.has_session(answered))
     }
 
-    /// True where a call may put one more session aside. Those that are not answered yet leave a
+    /// True where a call, `answered` or not, may put one more session aside. Those that are not answered yet leave a
     /// half of all to those that are: ringing takes as long as somebody likes.
-    fn has_session_for(&self, anchor: &Anchor) -> bool {
+    fn has_session(&self, answered: bool) -> bool {
         let free = self.sessions.free_count();
-        let spared = match anchor.is_decided() {
+        let spared = match answered {
             true => 0,
             false => self.sessions.0.capacity() as usize / 2,
         };
@@ -376,7 +376,7 @@ impl Anchors {
             }
             return true;
         }
-        if self.early(anchor).count() >= OFFERS_PER_CALL || !self.has_session_for(anchor) {
+        if self.early(anchor).count() >= OFFERS_PER_CALL || !self.has_session(false) {
             return false;
         }
         session.next = anchor.early;
@@ -449,38 +449,34 @@ mod tests {
     #[test]
     fn room_ends_with_the_tables() {
         let (mut anchors, mut anchor) = (Anchors::new(0), Anchor::default());
-        let answered = Anchor {
-            accepted: [Some(1), None],
-            ..Anchor::default()
-        };
-        assert!(anchors.has_room(&anchor, OFFERS_PER_CALL, true, None));
-        assert!(!anchors.has_room(&anchor, OFFERS_PER_CALL + 1, true, None));
+        assert!(anchors.has_room(false, OFFERS_PER_CALL, true, None));
+        assert!(!anchors.has_room(false, OFFERS_PER_CALL + 1, true, None));
         let session = || Session::new([[None; 2]; STREAMS_MAX], 0, OfferState::Open);
         // Those that ring leave a half to those that are answered.
-        while anchors.has_room(&anchor, 0, true, None) {
+        while anchors.has_room(false, 0, true, None) {
             assert!(anchors.put_session(session()).is_some());
         }
         assert!(!anchors.put_early(&mut anchor, session()));
         assert_eq!(anchors.count(), OFFERS_PER_CALL / 2);
-        assert!(anchors.has_room(&answered, 0, true, None));
+        assert!(anchors.has_room(true, 0, true, None));
         let last = anchors.put_session(session());
         while anchors.put_session(session()).is_some() {}
-        assert!(anchors.has_room(&answered, 1, false, None));
-        assert!(!anchors.has_room(&answered, 1, true, None));
+        assert!(anchors.has_room(true, 1, false, None));
+        assert!(!anchors.has_room(true, 1, true, None));
         for cseq in 0..4 {
             let session = last.filter(|_| cseq == 0);
             let offer = offer(cseq);
             anchors.put_offer(&mut anchor, Offer { session, ..offer });
         }
-        assert!(!anchors.has_room(&answered, 0, false, None));
+        assert!(!anchors.has_room(true, 0, false, None));
         // One that is said again takes its own place.
         let [newest, .., oldest] = [3, 2, 1, 0].map(|cseq| {
             let mut offers = anchors.offers(&anchor);
             offers.find(|(_, offer)| offer.cseq == cseq).unwrap().0
         });
-        assert!(anchors.has_room(&answered, 0, false, Some(newest)));
-        assert!(!anchors.has_room(&answered, 0, true, Some(newest)));
-        assert!(anchors.has_room(&answered, 0, true, Some(oldest)));
+        assert!(anchors.has_room(true, 0, false, Some(newest)));
+        assert!(!anchors.has_room(true, 0, true, Some(newest)));
+        assert!(anchors.has_room(true, 0, true, Some(oldest)));
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::sip::call::Party;
 use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::report::CallState;
 use crate::sip::scan::number;
 use crate::sip::slab::Id;
 
@@ -216,12 +217,14 @@ impl Proxy {
         let moves = streams.any(|(number, stream)| {
             stream.is_some() && !own.is_some_and(|own| own.is_fresh(number))
         });
+        // One that was taken up by an UPDATE has had no 2xx to INVITE here.
+        let answered = anchor.is_decided() || call.state == CallState::Established;
         let replaced = known.or_else(|| self.overtaken(anchor));
         let pending = self.anchors.offers(anchor).count();
         let status = if pending >= OFFERS_PER_CALL && replaced.is_none() {
             // RFC 3311 §5.2: what a party says to one more offer while one is unanswered.
             500
-        } else if !self.anchors.has_room(anchor, fresh, moves, replaced) {
+        } else if !self.anchors.has_room(answered, fresh, moves, replaced) {
             503
         } else {
             return Ok(());
