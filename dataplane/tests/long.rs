@@ -29,10 +29,13 @@ use bench::carriers::says;
 use bench::header;
 use bench::invite;
 use bench::padded;
+use bench::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::frame::KeptConfig;
+use trunkline_dataplane::lab;
 use trunkline_dataplane::limits::SIP_LEN_MAX;
+use trunkline_dataplane::ring::FakeConfig;
 
 /// A session description that is `len` bytes long.
 fn long_sdp(address: SocketAddr, len: usize) -> String {
@@ -147,4 +150,43 @@ fn a_503_too_long_to_be_kept_is_a_500_as_well() {
         1,
         "the first is the best"
     );
+}
+
+/// Four streams, each with an address of its own.
+fn four_streams(address: &str, port: u16) -> String {
+    let stream = format!("m=audio {port} RTP/AVP 8\r\nc=IN IP4 {address}\r\n");
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nt=0 0\r\n{}",
+        stream.repeat(4)
+    )
+}
+
+#[test]
+fn a_2xx_that_does_not_fit_goes_as_it_came_and_its_session_is_nobodys_to_refresh() {
+    let mut settings = lab::settings(1);
+    settings.session.expires_s = 3_600;
+    let network = lab::network(1, 1500, &lab::everybody());
+    let supports = "Supported: timer\r\n";
+    let offer = four_streams("10.77.1.2", 6000);
+    let invite = request("INVITE", "whole", "1", "b1", supports, &offer);
+    let told = "Session-Expires: 3600;refresher=uac\r\n";
+    for fits in [true, false] {
+        let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+        let sent = to_callee(&bench.caller(0, &invite));
+        let ok = answer(&sent, "200 OK", CONTACT, &four_streams("1.1.1.1", 8));
+        let len = if fits { SIP_LEN_MAX - 100 } else { SIP_LEN_MAX };
+        bench.by_socket(0, CALLEE, 1, padded(&ok, len).as_bytes());
+        let answered = to_caller(&bench.by_kernel());
+        assert_eq!(status(&answered), "200");
+        let is_bare = answered.contains("c=IN IP4 1.1.1.1\r\n");
+        assert_eq!((answered.contains(told), is_bare), (fits, !fits));
+        bench.now = bench.now.plus_ms(4_000_000);
+        bench.turn();
+        // The one that nobody refreshes, though it was told to, is ended at both sides.
+        let byes = bench
+            .left
+            .iter()
+            .filter(|left| left.text().starts_with("BYE"));
+        assert_eq!(byes.count(), if fits { 2 } else { 0 });
+    }
 }

@@ -327,7 +327,7 @@ impl Proxy {
         let lines = &mut lines[..bytes.len().min(CHALLENGES_LEN_MAX)];
         lines.copy_from_slice(&bytes[..lines.len()]);
         self.splices.clear();
-        self.write_upstream(server, message, lines, step) == Counter::SipForwarded
+        self.write_upstream(server, message, lines, step).is_some()
     }
 
     /// Takes a kept message out.

@@ -28,6 +28,15 @@ use crate::span::Span;
 /// What stands in the place of a 503's first line.
 const NOT_503: &[u8] = b"SIP/2.0 500 Server Internal Error\r\n";
 
+/// How a response went upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// With all that was to be changed.
+    Whole,
+    /// As it came but for our Via: the rest did not fit.
+    Bare,
+}
+
 impl Proxy {
     /// Takes up a response whose branch names this worker.
     pub(super) fn response(
@@ -210,13 +219,19 @@ impl Proxy {
         if silent {
             return Counter::SipAbsorbed;
         }
-        if let Some(sender) = sender
-            && (200..300).contains(&status)
-            && refreshes(message.method())
-        {
+        let refreshed =
+            sender.filter(|_| (200..300).contains(&status) && refreshes(message.method()));
+        if let Some(sender) = refreshed {
             self.agree_session(client, sender, message, repeated, step);
         }
-        self.write_upstream(id, message, &[], step)
+        match (self.write_upstream(id, message, &[], step), refreshed) {
+            (Some(Written::Whole), _) | (Some(Written::Bare), None) => Counter::SipForwarded,
+            (Some(Written::Bare), Some(sender)) => {
+                self.unwatch_session(sender.call);
+                Counter::SipForwarded
+            }
+            (None, _) => Counter::SipTooLong,
+        }
     }
 
     /// Takes note that a response with this status goes upstream; false where none may.
@@ -239,18 +254,16 @@ impl Proxy {
         message: &Message<'_>,
         lines: &[u8],
         step: &mut Step<'_>,
-    ) -> Counter {
-        let Some(server) = self.servers.get(id) else {
-            return Counter::SipStrayResponse;
-        };
+    ) -> Option<Written> {
+        let server = self.servers.get(id)?;
         let (to, listen, invite) = (server.reply_to.addr(), server.listen, server.invite);
         let room = step.effects.room();
-        let len = self.edit_upstream(message, lines, room).or_else(|| {
-            self.splices.clear();
-            self.edit_upstream(message, &[], room)
-        });
-        let Some(len) = len else {
-            return Counter::SipTooLong;
+        let (written, len) = match self.edit_upstream(message, lines, room) {
+            Some(len) => (Written::Whole, len),
+            None => {
+                self.splices.clear();
+                (Written::Bare, self.edit_upstream(message, &[], room)?)
+            }
         };
         let sent = step.effects.send(len, to, listen);
         // A 2xx to INVITE is repeated by who sent it (RFC 6026 §7.1).
@@ -264,7 +277,7 @@ impl Proxy {
             let old = std::mem::replace(&mut server.response, kept);
             self.release(old);
         }
-        Counter::SipForwarded
+        Some(written)
     }
 
     /// Writes a response as it goes upstream; its length, if it fits.

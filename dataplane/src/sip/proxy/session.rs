@@ -85,4 +85,13 @@ impl Proxy {
         call.note_due();
         self.arm_call(sender.call);
     }
+
+    /// Whoever was to refresh a session has not been told so: its end is not waited for.
+    pub(super) fn unwatch_session(&mut self, id: Id) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.expires = Tick::NEVER;
+            call.note_due();
+            self.arm_call(id);
+        }
+    }
 }
