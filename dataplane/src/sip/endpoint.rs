@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
@@ -34,8 +35,15 @@ impl Endpoint {
 
     /// Its address.
     #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // The low bits are an IPv4 address's.
     pub const fn ip(self) -> IpAddr {
-        Ipv6Addr::from_octets(self.address).to_canonical()
+        let bits = u128::from_be_bytes(self.address);
+        // IPv4-mapped: ::ffff:0:0/96.
+        if bits >> 32 == 0xffff {
+            IpAddr::V4(Ipv4Addr::from_bits(bits as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(bits))
+        }
     }
 }
 
