@@ -205,8 +205,11 @@ fn a_request_without_a_to_tag_does_not_follow_a_callees_contact_elsewhere() {
 fn a_party_speaks_from_where_it_has_said_it_is() {
     let mut bench = carriers::bench_of(&settings());
     let answered = establish(&mut bench, "sip:callee@10.77.2.3");
-    let bye = of_callee("BYE", "1", &answered);
-    to_caller(&says(&mut bench, 3, &bye));
+    to_caller(&says(&mut bench, 3, &of_callee("INFO", "1", &answered)));
+    // What it does not name itself does not go there.
+    let info = request_to("sip:callee@phone.example.com", "INFO", "2", &answered);
+    assert_eq!(gone_to(&bench.caller(0, &info)), host(2));
+    to_caller(&says(&mut bench, 3, &of_callee("BYE", "2", &answered)));
     // But from nowhere else.
     let mut bench = carriers::bench_of(&settings());
     let answered = establish(&mut bench, "sip:callee@10.77.2.2");

@@ -46,6 +46,8 @@ pub(super) struct InDialog {
     pub sides: Sides,
     /// Who sent the request.
     pub from: Party,
+    /// True where it came from an address of its sender's own trunk.
+    pub at_home: bool,
     /// How many of the topmost Route values are ours.
     pub routes: usize,
     /// Of the index of dialogs: [`Proxy::dialog_of`].
@@ -80,7 +82,8 @@ impl Proxy {
         let routes = if second == Some(cookie) { 2 } else { 1 };
         let key = self.dialog_of(message, from, sides);
         let trunk = sides.trunks[from as usize];
-        if self.dial.trunk_with(trunk, source).is_none() {
+        let at_home = self.dial.trunk_with(trunk, source).is_some();
+        if !at_home {
             let call = self.calls.get(self.dialogs.get(key)?)?;
             self.has_given(message, call, from, source).then_some(())?;
         }
@@ -91,6 +94,7 @@ impl Proxy {
         Some(InDialog {
             sides,
             from,
+            at_home,
             routes,
             key,
         })
@@ -213,8 +217,10 @@ impl Proxy {
             step.counters.count(Counter::OffersRefused);
             return Err(503);
         }
-        // What comes from ourselves says nothing of where a party is.
-        let moved = Some(arrival.source).filter(|source| !self.is_listen(*source));
+        // What comes from ourselves says nothing of where a party is. Where it has said it is, it is
+        // reached by what it said.
+        let moved = Some(arrival.source);
+        let moved = moved.filter(|source| dialog.at_home && !self.is_listen(*source));
         if let Some(call) = call.and_then(|id| self.calls.get_mut(id)) {
             let party = &mut call.parties[dialog.from as usize];
             *party = moved.map(Endpoint::from).or(*party);
