@@ -280,6 +280,27 @@ fn a_late_2xx_that_cannot_be_ended_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_late_2xx_whose_record_routes_are_not_ours_is_ended_without_them() {
+    let mut bench = bench(TWO);
+    let (first, second) = left_behind(&mut bench, "switch");
+    let left = says(
+        &mut bench,
+        4,
+        &answer_of(4, &second, "486 Busy Here", "", ""),
+    );
+    bench.caller(0, &ack_of_failure(&to_caller(&left)));
+    let theirs = "Record-Route: <sip:10.77.2.9;lr>\r\n";
+    let ok = answer_of(3, &first, "200 OK", theirs, "");
+    let ours = ok.lines().filter(|line| !line.contains(";tl="));
+    let ok = ours.map(|line| format!("{line}\r\n")).collect::<String>();
+    assert_eq!(ok.matches("Record-Route").count(), 1);
+    let left = says(&mut bench, 3, &ok);
+    assert_eq!(hosts_that_got(&left, "ACK"), [3]);
+    assert_eq!(hosts_that_got(&left, "BYE"), [3]);
+    assert!(left.iter().all(|left| !left.text().contains("Route: ")));
+}
+
+#[test]
 fn a_late_2xx_of_a_stranger_draws_nothing_to_him() {
     let mut bench = bench(TWO);
     let (first, second) = left_behind(&mut bench, "mirror");

@@ -118,13 +118,16 @@ impl Proxy {
     }
 
     /// The dialog that a 2xx has made, as the caller would know it (RFC 3261 §12.1.2): the Contact, and
-    /// the route set beyond the box. `None` where it cannot be followed.
+    /// the route set beyond the box. `None` where there is no Contact.
     fn dialog_with<'m>(
         &self,
         answer: &Message<'m>,
         set: &'m mut [u8; ROUTE_SET_LEN_MAX],
     ) -> Option<Record<'m>> {
-        let routes = self.routes_above_ours(answer, None, set)?;
+        // Where ours are gone from it, nobody knows which of them lie behind us: an ACK and a BYE
+        // without Route are better than none.
+        let routes = self.routes_above_ours(answer, None, set);
+        let routes = routes.unwrap_or_default();
         let uris = [answer.from(), answer.to()].map(|address| answer.text(address.uri));
         let tags = [answer.from_tag(), answer.to_tag()].map(Option::unwrap_or_default);
         Some(Record {
