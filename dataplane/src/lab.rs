@@ -126,7 +126,7 @@ impl Lab {
     /// The device of a side.
     #[must_use]
     pub const fn device(&self, side: usize) -> DeviceIndex {
-        DeviceIndex(if self.shared || side == 0 { 0 } else { 1 })
+        self.place().device(side)
     }
 
     /// The side that an address is of.
@@ -135,29 +135,69 @@ impl Lab {
         (0..2).find(|&side| same_network(self.host(side, 1), address))
     }
 
+    /// Where its box stands.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place {
+            addresses: [self.host(0, 1), self.host(1, 1)],
+            vlans: [self.sides[0].vlan, self.sides[1].vlan],
+            shared: self.shared,
+        }
+    }
+
     /// The settings for so many workers, with small tables.
     #[must_use]
     pub fn settings(&self, workers: u8) -> Settings {
-        let trunk = |side: u8| {
-            let peer = self.peer(side.into());
-            Trunk {
-                name: ["caller", "callee"][usize::from(side)].to_owned(),
-                sources: vec![(peer.ip(), prefix_len(peer.ip()))],
-                targets: vec![peer],
-                failover: Failover::default(),
-                listen: ListenIndex(side),
-                media: MediaIndex(side),
-            }
-        };
-        let route = |from, to| DialRoute {
-            from: Some(TrunkIndex(from)),
-            prefix: None,
-            to: vec![Choice {
-                trunk: TrunkIndex(to),
-                q: 1000,
-            }],
-            stateless: false,
-        };
+        let mut settings = self.place().settings(workers);
+        let names = ["caller", "callee"];
+        settings.trunks = (0..2)
+            .map(|side| {
+                let peer = self.peer(side.into());
+                let source = (peer.ip(), prefix_len(peer.ip()));
+                trunk(names[usize::from(side)], side, vec![source], vec![peer])
+            })
+            .collect();
+        settings.routes = vec![route(0, None, &[(1, 1000)]), route(1, None, &[(0, 1000)])];
+        settings
+    }
+
+    /// The links and routes, and as neighbours whom `knows` names.
+    #[must_use]
+    pub fn network(&self, epoch: u32, mtu: u16, knows: &[IpAddr]) -> Network {
+        let knows = knows
+            .iter()
+            .filter_map(|&address| Some((self.side_of(address)?, address)));
+        self.place().network(epoch, mtu, knows)
+    }
+}
+
+/// Where a box stands: on two networks.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its address on either side.
+    pub addresses: [IpAddr; 2],
+    /// The tags of its interfaces.
+    pub vlans: [VlanStack; 2],
+    /// Both sides are of one device, and differ in their tags.
+    pub shared: bool,
+}
+
+impl Place {
+    /// Its SIP listen on a side.
+    #[must_use]
+    pub const fn listen(&self, side: usize) -> SocketAddr {
+        SocketAddr::new(self.addresses[side & 1], 5060)
+    }
+
+    /// The device of a side.
+    #[must_use]
+    pub const fn device(&self, side: usize) -> DeviceIndex {
+        DeviceIndex(if self.shared || side == 0 { 0 } else { 1 })
+    }
+
+    /// The settings for so many workers, with small tables, without trunks and routes.
+    #[must_use]
+    pub fn settings(&self, workers: u8) -> Settings {
         let names = ["access", "core"].map(str::to_owned);
         Settings {
             workers,
@@ -166,7 +206,7 @@ impl Lab {
                 .map(|side| InterfaceSettings {
                     name: names[side].clone(),
                     device: self.device(side),
-                    vlan: self.sides[side].vlan,
+                    vlan: self.vlans[side],
                     checksum: ChecksumPolicy::Auto,
                 })
                 .collect(),
@@ -181,13 +221,13 @@ impl Lab {
             media: (0..2)
                 .map(|side| MediaRange {
                     name: names[side].clone(),
-                    address: self.host(side, 1),
-                    advertised: self.host(side, 1),
+                    address: self.addresses[side],
+                    advertised: self.addresses[side],
                     ports: MEDIA_PORTS[side].0..=MEDIA_PORTS[side].1,
                 })
                 .collect(),
-            trunks: vec![trunk(0), trunk(1)],
-            routes: vec![route(0, 1), route(1, 0)],
+            trunks: Vec::new(),
+            routes: Vec::new(),
             // Who tests session timers says so.
             session: SessionTimer {
                 expires_s: 0,
@@ -206,9 +246,14 @@ impl Lab {
         }
     }
 
-    /// The links and routes, and as neighbours whom `knows` names.
+    /// The links and routes, and as neighbours whom `knows` names, by side.
     #[must_use]
-    pub fn network(&self, epoch: u32, mtu: u16, knows: &[IpAddr]) -> Network {
+    pub fn network(
+        &self,
+        epoch: u32,
+        mtu: u16,
+        knows: impl Iterator<Item = (usize, IpAddr)>,
+    ) -> Network {
         let interfaces = [InterfaceIndex(0), InterfaceIndex(1)];
         let links = interfaces.map(|index| Link {
             index,
@@ -216,9 +261,8 @@ impl Lab {
             mtu,
             up: true,
         });
-        let addresses = [self.host(0, 1), self.host(1, 1)];
         let routes = interfaces.map(|index| {
-            let prefix = addresses[usize::from(index.0)];
+            let prefix = self.addresses[usize::from(index.0)];
             Route {
                 prefix,
                 length: prefix_len(prefix),
@@ -228,17 +272,42 @@ impl Lab {
             }
         });
         let neighbours: Vec<_> = knows
-            .iter()
-            .filter_map(|&address| {
-                let interface = *interfaces.get(self.side_of(address)?)?;
-                Some(Neighbour {
-                    interface,
-                    address,
-                    mac: PEER_MAC,
-                })
+            .map(|(side, address)| Neighbour {
+                interface: interfaces[side & 1],
+                address,
+                mac: PEER_MAC,
             })
             .collect();
-        Network::new(epoch, &links, &addresses, &routes, &neighbours)
+        Network::new(epoch, &links, &self.addresses, &routes, &neighbours)
+    }
+}
+
+/// A trunk of `side`.
+#[must_use]
+pub fn trunk(name: &str, side: u8, sources: Vec<(IpAddr, u8)>, targets: Vec<SocketAddr>) -> Trunk {
+    Trunk {
+        name: name.to_owned(),
+        sources,
+        targets,
+        failover: Failover::default(),
+        listen: ListenIndex(side),
+        media: MediaIndex(side),
+    }
+}
+
+/// A route from a trunk, for numbers that begin with `prefix`, to others with their q in
+/// thousandths.
+#[must_use]
+pub fn route(from: u16, prefix: Option<&str>, to: &[(u16, u16)]) -> DialRoute {
+    let choice = |&(trunk, q): &(u16, u16)| Choice {
+        trunk: TrunkIndex(trunk),
+        q,
+    };
+    DialRoute {
+        from: Some(TrunkIndex(from)),
+        prefix: prefix.map(str::to_owned),
+        to: to.iter().map(choice).collect(),
+        stateless: false,
     }
 }
 

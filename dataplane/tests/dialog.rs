@@ -14,6 +14,7 @@ use bench::answer;
 use bench::call::CALLEE_MEDIA;
 use bench::call::CALLER_MEDIA;
 use bench::call::CONTACT;
+use bench::call::MOVED;
 use bench::call::establish;
 use bench::call::in_dialog;
 use bench::call::media_in;
@@ -32,9 +33,6 @@ use trunkline_dataplane::counters::trunks;
 use trunkline_dataplane::counters::trunks::TrunkCounts;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::lab;
-use trunkline_dataplane::ring::FakeConfig;
-
-const MOVED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6100);
 
 #[test]
 fn a_cookie_in_strange_hands_opens_nothing() {
@@ -287,11 +285,10 @@ fn each_trunk_has_its_own_counts() {
 
 #[test]
 fn a_spiral_over_the_same_listen_is_two_calls() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = lab::settings(1);
     // Whatever comes from the caller's trunk goes back there.
     settings.routes[0].to[0].trunk = TrunkIndex(0);
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let out = sole(
         &bench.caller(0, &invite("spiral", &sdp(CALLER_MEDIA))),
         "INVITE",

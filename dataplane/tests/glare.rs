@@ -12,6 +12,7 @@ use bench::answer;
 use bench::call::CALLEE_MEDIA;
 use bench::call::CALLER_MEDIA;
 use bench::call::CONTACT;
+use bench::call::MOVED;
 use bench::call::establish;
 use bench::call::in_dialog;
 use bench::call::media_in;
@@ -26,7 +27,6 @@ use bench::sdp;
 use bench::with_sdp;
 use trunkline_dataplane::counters::Counter;
 
-const MOVED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6100);
 const ASIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 7100);
 
 fn end_by_caller(bench: &mut Bench, answered: &str) {

@@ -36,7 +36,6 @@ use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::limits;
 use trunkline_dataplane::mailbox::Mail;
-use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::route::Link;
 use trunkline_dataplane::route::Neighbour;
 use trunkline_dataplane::route::Network;
@@ -254,8 +253,7 @@ fn sip_without_a_way_is_unsent_by_name() {
 
     let mut settings = lab::settings(1);
     settings.trunks[1].targets = vec!["239.1.1.1:5060".parse().unwrap()];
-    let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let unsent = grown(&mut bench, |bench| {
         bench.caller(0, &invite("multicast", &sdp(CALLER_MEDIA)));
     });
@@ -310,7 +308,6 @@ fn flows_are_counted_from_their_opening_to_their_end() {
 #[test]
 fn flows_that_wait_for_room_in_a_mailbox_are_counted_and_arrive() {
     const CALLS: usize = limits::MAILBOX_MAILS / 4 + 50;
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = lab::settings(2);
     settings.capacity = Capacity {
         transactions: 8192,
@@ -320,7 +317,7 @@ fn flows_that_wait_for_room_in_a_mailbox_are_counted_and_arrive() {
     for range in &mut settings.media {
         range.ports = 20_000..=39_999;
     }
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let mine = (0..).filter(|n| bench.owner(&format!("call-{n}")) == 0);
     let mine: Vec<usize> = mine.take(CALLS).collect();
     // The second worker does not turn meanwhile.
@@ -342,10 +339,9 @@ fn flows_that_wait_for_room_in_a_mailbox_are_counted_and_arrive() {
 
 #[test]
 fn what_is_full_refuses_and_is_counted() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = lab::settings(1);
     settings.media[1].ports = 30_000..=30_003;
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     for n in 0..3 {
         bench.caller(0, &another(n));
     }
@@ -353,7 +349,7 @@ fn what_is_full_refuses_and_is_counted() {
 
     let mut settings = lab::settings(1);
     settings.capacity.kept = KeptConfig::new(1, 1);
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     for n in 0..4 {
         bench.caller(0, &another(n));
     }

@@ -23,13 +23,6 @@ use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::limits::CALL_MS_MAX;
-use trunkline_dataplane::ring::FakeConfig;
-use trunkline_dataplane::settings::Settings;
-
-fn with(settings: &Settings) -> Bench {
-    let network = lab::network(1, 1500, &lab::everybody());
-    Bench::with(settings, FakeConfig::default(), &network)
-}
 
 /// What leaves when nothing happens for so many seconds; the time between is not turned through.
 fn wait_s(bench: &mut Bench, seconds: u64) -> Vec<Left> {
@@ -195,7 +188,7 @@ fn a_bye_of_ours_follows_route_sets_targets_and_numbers() {
 fn a_timer_is_asked_for_where_nobody_does_and_the_answer_is_completed() {
     let mut settings = lab::settings(1);
     settings.session.expires_s = 600;
-    let mut bench = with(&settings);
+    let mut bench = Bench::of(&settings);
     for (call_id, asked, agreed) in [
         ("neither", "", ""),
         (
@@ -231,7 +224,7 @@ fn a_timer_is_asked_for_where_nobody_does_and_the_answer_is_completed() {
 fn too_short_an_interval_is_refused_with_the_least() {
     let mut settings = lab::settings(1);
     settings.session.min_s = 120;
-    let mut bench = with(&settings);
+    let mut bench = Bench::of(&settings);
     let asked = "Supported: timer\r\nSession-Expires: 100\r\n";
     let text = with_lines(&invite("short", &sdp(CALLER_MEDIA)), asked);
     for _ in 0..2 {
@@ -272,7 +265,7 @@ fn a_call_that_lasts_too_long_is_put_down() {
 fn without_room_for_its_byes_a_call_waits() {
     let mut settings = lab::settings(1);
     settings.capacity.transactions = 4;
-    let mut bench = with(&settings);
+    let mut bench = Bench::of(&settings);
     agree(&mut bench, "waits", "", REFRESHED);
     bench.pass_ms(89_000);
     // Three clients more: one is still free.
@@ -290,7 +283,7 @@ fn without_room_for_its_byes_a_call_waits() {
 fn a_dialog_that_finds_no_room_is_freed_without_a_bye() {
     let mut settings = lab::settings(1);
     settings.capacity.calls = 1;
-    let mut bench = with(&settings);
+    let mut bench = Bench::of(&settings);
     let long = format!("Contact: <sip:{}@10.77.2.2>\r\n", "x".repeat(700));
     let text = invite("unkept", &sdp(CALLER_MEDIA));
     let sent = to_callee(&bench.caller(0, &text));

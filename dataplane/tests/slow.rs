@@ -34,7 +34,6 @@ use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::ids::InterfaceIndex;
 use trunkline_dataplane::ids::ListenIndex;
-use trunkline_dataplane::ids::MediaIndex;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
@@ -49,9 +48,7 @@ use trunkline_dataplane::route::Neighbour;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::route::Out;
 use trunkline_dataplane::route::Route;
-use trunkline_dataplane::settings::Choice;
 use trunkline_dataplane::settings::DialRoute;
-use trunkline_dataplane::settings::Failover;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sip::identity::Identity;
@@ -190,8 +187,7 @@ fn a_way_that_is_not_ours_and_a_program_of_this_host_are_reached_by_the_kernel()
     let mut settings = lab::settings(1);
     let program = SocketAddr::new(CORE.ip(), 5080);
     settings.trunks[1].targets = vec![program];
-    let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     bench.caller(0, &invite("local", ""));
     only(&bench.by_kernel(), CORE, program);
     assert_eq!(bench.count(Counter::SipOwnAddress), 1);
@@ -325,23 +321,11 @@ fn a_request_too_large_for_the_path_is_sent_again_by_the_kernel() {
 
 /// A trunk of one source and one target, reached by the listen and the media range of `side`.
 fn trunk(name: &str, source: SocketAddr, target: SocketAddr, side: u8) -> Trunk {
-    Trunk {
-        name: name.to_owned(),
-        sources: vec![(source.ip(), 32)],
-        targets: vec![target],
-        failover: Failover::default(),
-        listen: ListenIndex(side),
-        media: MediaIndex(side),
-    }
+    lab::trunk(name, side, vec![(source.ip(), 32)], vec![target])
 }
 
 fn route(from: u16, to: TrunkIndex) -> DialRoute {
-    DialRoute {
-        from: Some(TrunkIndex(from)),
-        prefix: None,
-        to: vec![Choice { trunk: to, q: 1000 }],
-        stateless: false,
-    }
+    lab::route(from, None, &[(to.0, 1000)])
 }
 
 /// The lab, but that the caller's requests go to our own core listen, and what comes from
@@ -355,9 +339,8 @@ fn settings_with_a_spiral(workers: u8, then: TrunkIndex) -> Settings {
 
 #[test]
 fn a_call_through_our_own_listen_passes_without_a_frame_to_ourselves() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let settings = settings_with_a_spiral(2, TrunkIndex(1));
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let call_id = bench.call_id_of(1);
     let left = bench.caller(0, &invite(&call_id, &sdp(CALLER_MEDIA)));
     let sent = to_callee(&left);
@@ -417,11 +400,10 @@ fn a_call_through_our_own_listen_passes_without_a_frame_to_ourselves() {
 
 #[test]
 fn a_loop_through_ourselves_ends() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(2));
     // It grows by a Via each time round.
     settings.capacity.kept = KeptConfig::new(256, 64);
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     // RFC 3261 §16.3 step 4: once it comes round to where it was, whatever it may yet go.
     let endless = request("MESSAGE", "loop", "1", "m1", "", "").replace(": 70", ": 255");
     let left = bench.caller(0, &endless);
@@ -438,11 +420,10 @@ fn a_loop_through_ourselves_ends() {
 
 #[test]
 fn a_loop_by_way_of_two_listens_ends() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(3));
     settings.trunks.push(trunk("back", ACCESS, ACCESS, 0));
     settings.routes.push(route(3, TrunkIndex(2)));
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let left = bench.caller(0, &request("MESSAGE", "round", "1", "m1", "", ""));
     assert_eq!(status(&to_caller(&left)), "482");
     assert_eq!(bench.count(Counter::Requests), 4);
@@ -452,11 +433,10 @@ fn a_loop_by_way_of_two_listens_ends() {
 
 #[test]
 fn media_through_three_calls_of_the_box_is_dropped_by_name() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(3));
     settings.trunks.push(trunk("again", ACCESS, CORE, 0));
     settings.routes.push(route(3, TrunkIndex(1)));
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let (_, answered) = bench::call::establish(&mut bench, 0, "three");
     assert_eq!(bench.count(Counter::CallsAnswered), 3);
     bench.arrives(0, CALLER_MEDIA, media_in(&answered), &rtp(8));
@@ -466,9 +446,8 @@ fn media_through_three_calls_of_the_box_is_dropped_by_name() {
 
 #[test]
 fn a_spiral_whose_request_uri_stays_the_same_is_no_loop() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let settings = settings_with_a_spiral(1, TrunkIndex(1));
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let text = request("MESSAGE", "same", "1", "m1", "", "")
         .replace("sip:100@10.77.1.1 SIP", "sip:100@example.com SIP")
         .replace("Max-Forwards: 70", "Max-Forwards: 255");
@@ -481,7 +460,6 @@ fn a_spiral_whose_request_uri_stays_the_same_is_no_loop() {
 
 #[test]
 fn a_call_through_our_own_listen_passes_though_the_world_knows_us_by_other_addresses() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(1));
     let public = |side: u8| IpAddr::V4(Ipv4Addr::new(203, 0, 113, side + 1));
     for side in [0, 1] {
@@ -489,7 +467,7 @@ fn a_call_through_our_own_listen_passes_though_the_world_knows_us_by_other_addre
         settings.listens[at].advertised = SocketAddr::new(public(side), 5070 + u16::from(side));
         settings.media[at].advertised = public(side);
     }
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let (sent, answered) = bench::call::establish(&mut bench, 0, "nat");
     let (at_core, at_access) = (media_in(&sent), media_in(&answered));
     assert_eq!((at_access.ip(), at_core.ip()), (public(0), public(1)));
@@ -518,12 +496,11 @@ fn a_call_through_our_own_listen_passes_though_the_world_knows_us_by_other_addre
 
 #[test]
 fn what_we_send_to_ourselves_says_nothing_of_where_a_party_is() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(1));
     // The caller's trunk takes in our own addresses, and calls the callee's directly.
     settings.trunks[0].sources = vec![("10.77.0.0".parse().unwrap(), 16)];
     settings.routes[0].to[0].trunk = TrunkIndex(1);
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let (sent, answered) = bench::call::establish(&mut bench, 0, "moved");
     // A party that puts our Route value twice has its request come round once.
     let info = in_dialog("INFO", "moved", "2", "b2", &answered);
@@ -581,10 +558,9 @@ fn nobody_on_the_wire_speaks_in_our_name() {
 
 #[test]
 fn too_much_for_ourselves_is_counted() {
-    let network = lab::network(1, 1500, &lab::everybody());
     let mut settings = settings_with_a_spiral(1, TrunkIndex(1));
     settings.capacity.kept.large_count = 64;
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     // All of them are read in one turn, and each goes to ourselves: 1 MiB holds 16.
     for n in 0..20 {
         let text = padded(

@@ -21,13 +21,7 @@ use bench::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::lab;
-use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::settings::Settings;
-
-fn bench_with(settings: &Settings) -> Bench {
-    let network = lab::network(1, 1500, &lab::everybody());
-    Bench::with(settings, FakeConfig::default(), &network)
-}
 
 /// Both listens keep no state.
 fn settings_without_state(workers: u8) -> Settings {
@@ -39,7 +33,7 @@ fn settings_without_state(workers: u8) -> Settings {
 }
 
 fn bench_without_state(workers: u8) -> Bench {
-    bench_with(&settings_without_state(workers))
+    Bench::of(&settings_without_state(workers))
 }
 
 /// The only message that left, to the callee.
@@ -169,7 +163,7 @@ fn a_request_of_a_dialog_goes_to_the_trunk_that_it_names() {
     let mut settings = settings_without_state(1);
     // From the caller's trunk to the callee's, and none back.
     settings.routes.truncate(1);
-    let mut bench = bench_with(&settings);
+    let mut bench = Bench::of(&settings);
     let to = "To: <sip:100@10.77.1.1>;tag=callee\r\n";
     // The caller's BYE names the callee's Contact, on another port than the trunk's target.
     let bye = request("BYE", "named", "2", "b2", to, "");
@@ -198,7 +192,7 @@ fn a_route_may_keep_no_state_where_the_listen_does() {
     plain.prefix = Some("200".to_owned());
     plain.stateless = true;
     settings.routes.insert(0, plain);
-    let mut bench = bench_with(&settings);
+    let mut bench = Bench::of(&settings);
     let text = invite("by-route", "").replace("100@", "200@");
     let owner = bench.owner("by-route");
     let sent = sent_on(&mut bench, owner, &text);

@@ -22,7 +22,6 @@ use std::net::SocketAddr;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
-use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::settings::DialRoute;
 use trunkline_dataplane::sip::identity::Identity;
 use trunkline_dataplane::sip::method::Method;
@@ -246,8 +245,7 @@ fn with_a_rival() -> Bench {
         from: None,
         ..settings.routes[0].clone()
     });
-    let network = lab::network(1, 1500, &lab::everybody());
-    Bench::with(&settings, FakeConfig::default(), &network)
+    Bench::of(&settings)
 }
 
 /// The peer of the second trunk.

@@ -438,8 +438,7 @@ fn a_full_table_refuses_with_503_and_remembers_it() {
         calls: 2,
         kept: KeptConfig::new(8, 1),
     };
-    let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     for n in ["1", "2"] {
         let text = invite(n, "").replace("z9hG4bKb1", &format!("z9hG4bKn{n}"));
         to_callee(&bench.caller(0, &text));
@@ -474,8 +473,7 @@ fn the_bye_of_every_call_finds_room_in_a_full_table() {
         calls: 4,
         kept: KeptConfig::new(16, 1),
     };
-    let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let (_, answered) = establish(&mut bench, 0, "first");
     let mut refused = false;
     for n in 0..6 {

@@ -17,6 +17,8 @@ use super::request;
 use super::sdp;
 
 pub const CALLER_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6000);
+/// Where the caller's media is later.
+pub const MOVED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 2)), 6100);
 pub const CALLEE_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2)), 7000);
 pub const CONTACT: &str = "Contact: <sip:callee@10.77.2.2>\r\n";
 

@@ -76,11 +76,13 @@ const AUDIT_EVERY: usize = 16;
 
 impl Bench {
     pub fn new(workers: u8) -> Bench {
-        Bench::with(
-            &lab::settings(workers),
-            FakeConfig::default(),
-            &lab::network(1, 1500, &lab::everybody()),
-        )
+        Bench::of(&lab::settings(workers))
+    }
+
+    /// A bench with these settings, which knows everybody.
+    pub fn of(settings: &Settings) -> Bench {
+        let network = lab::network(1, 1500, &lab::everybody());
+        Bench::with(settings, FakeConfig::default(), &network)
     }
 
     /// The box after a restart: another boot and branch key, and the cookie key has been rotated.
