@@ -184,8 +184,7 @@ fn a_cancel_from_another_address_of_the_trunk_is_its_own() {
     let mut settings = lab::settings(1);
     let other = lab::STRANGERS[0];
     settings.trunks[0].sources.push((other, 32));
-    let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let sent = to_callee(&bench.caller(0, &invite("pair", "")));
     bench.callee(0, &answer(&sent, "180 Ringing", CONTACT, ""));
     let cancel = request("CANCEL", "pair", "1", "b1", "", "");
@@ -342,8 +341,7 @@ fn a_branch_of_an_earlier_tenant_of_the_slot_is_nobodys() {
 fn requests_of_calls_find_room_where_new_work_is_refused() {
     let mut settings = lab::settings(1);
     settings.capacity.transactions = 16;
-    let network = lab::network(1, 1500, &lab::everybody());
-    let mut bench = Bench::with(&settings, FakeConfig::default(), &network);
+    let mut bench = Bench::of(&settings);
     let (_, answered) = establish(&mut bench, 0, "known");
     // Whatever is of no call is new work, a BYE too.
     for method in ["OPTIONS", "BYE"] {

@@ -113,6 +113,8 @@ enum Scenario {
     Offers,
     /// Session timers, and parties that die.
     Sessions,
+    /// What few parties do, and what harms only where the box is wrong.
+    Tricks,
 }
 
 /// How bad the network is.
@@ -197,10 +199,11 @@ fn simulate(args: &SimArgs) -> ExitCode {
         crowded: args.crowded,
         follow: args.follow,
         scenarios: Scenarios {
-            forks: Scenarios::ALL.forks && !args.without.contains(&Scenario::Forks),
-            stateless: Scenarios::ALL.stateless && !args.without.contains(&Scenario::Stateless),
+            forks: !args.without.contains(&Scenario::Forks),
+            stateless: !args.without.contains(&Scenario::Stateless),
             offers: !args.without.contains(&Scenario::Offers),
             sessions: !args.without.contains(&Scenario::Sessions),
+            tricks: !args.without.contains(&Scenario::Tricks),
         },
         ..Options::default()
     };

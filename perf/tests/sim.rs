@@ -37,6 +37,7 @@ fn every_call_comes_to_what_it_should_in_fair_weather() {
     assert!(count(Counter::SipToOwnListen) > 100, "the spirals");
     assert!(count(Counter::StatelessRequests) > 20, "without state");
     assert!(count(Counter::TransportErrors) > 10, "closed ports");
+    assert!(count(Counter::DialogsRefused) > 10, "many phones");
     assert_eq!(count(Counter::SipMalformed), 0);
 }
 

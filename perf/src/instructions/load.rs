@@ -172,7 +172,7 @@ impl Bench {
     fn inject(&mut self, source: SocketAddr, to: SocketAddr, payload: &[u8]) -> anyhow::Result<()> {
         let bytes = frame::build(&Site::PLAIN, source, to, payload).map_err(anyhow::Error::msg)?;
         let side = Site::PLAIN.side_of(source.ip()).unwrap_or(0);
-        let device = Site::PLAIN.device(side);
+        let device = Site::PLAIN.place().device(side);
         let taken = self.worker.rings_mut().inject(device, &bytes);
         anyhow::ensure!(taken, "the rings are full");
         Ok(())

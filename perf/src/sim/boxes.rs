@@ -180,7 +180,7 @@ impl Boxed {
         self.is_touched = true;
         let taken = self.workers[worker]
             .rings_mut()
-            .inject(self.site.device(side), &bytes);
+            .inject(self.site.place().device(side), &bytes);
         Ok(taken && intact)
     }
 

@@ -75,7 +75,7 @@ fn is_tagged(rest: &[u8]) -> bool {
 pub fn read(site: &Site, device: DeviceIndex, frame: &[u8]) -> Result<(usize, Datagram), String> {
     let side = (0..2).find(|&side| {
         let mac = lab::box_mac(interface(side));
-        site.device(side) == device
+        site.place().device(side) == device
             && frame.starts_with(&lab::PEER_MAC)
             && frame.get(6..12) == Some(&mac)
             && frame

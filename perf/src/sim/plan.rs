@@ -23,6 +23,10 @@ pub enum Route {
     Stateless,
     /// A trunk with a dead target and two others, then a callee.
     Last,
+    /// The other way round: from the callees' side to the callers'.
+    Up,
+    /// From one callee to another: both sides are of one listen.
+    Across,
 }
 
 impl Route {
@@ -30,7 +34,8 @@ impl Route {
     #[must_use]
     pub const fn digit(self) -> u8 {
         match self {
-            Route::Plain => 1,
+            Route::Across => 0,
+            Route::Plain | Route::Up => 1,
             Route::Parallel => 2,
             Route::Serial => 3,
             Route::Failover => 4,
@@ -42,12 +47,22 @@ impl Route {
         }
     }
 
+    /// True where several targets may be tried.
+    #[must_use]
+    pub const fn forks(self) -> bool {
+        matches!(
+            self,
+            Route::Parallel | Route::Serial | Route::Failover | Route::Mixed | Route::Last
+        )
+    }
+
     /// The callees that it may reach, in groups: those of a group at once, and a later group
     /// when the one before has failed. They are numbered by their hosts.
     #[must_use]
     pub const fn groups(self) -> &'static [&'static [u8]] {
         match self {
-            Route::Plain | Route::Spiral | Route::Stateless => &[&[0]],
+            Route::Plain | Route::Spiral | Route::Stateless | Route::Up => &[&[0]],
+            Route::Across => &[&[1]],
             Route::Parallel => &[&[0, 1]],
             Route::Serial => &[&[0], &[1]],
             Route::Failover => &[&[4], &[5]],
@@ -81,6 +96,12 @@ pub enum Caller {
     OffersLate,
     /// It calls as [`Caller::HangsUp`], and says nothing any more once it is answered.
     Dies,
+    /// It hangs up the first of the phones that ring behind a proxy, which one answers late.
+    Leaves,
+    /// It refreshes early dialogs with UPDATE; the proxy answers some of them late.
+    UpdatesEarly,
+    /// Where the call has failed it makes it once more, by another branch.
+    TriesAgain,
     /// A request of this kind instead of a call, to the box or through it.
     Asks(Ask),
     /// As [`Caller::HangsUp`] without a media packet: for counting instructions.
@@ -123,10 +144,19 @@ pub enum Callee {
     Insists,
     /// It says nothing for so many milliseconds, then answers with 200 at once.
     IsSlow(u16),
-    /// It is a proxy with two phones behind it: two To tags ring, the second answers.
-    Forks,
-    /// As it, and both answer.
+    /// The same, and a second phone behind it answers too.
+    IsSlowTwice(u16),
+    /// It says nothing for so many milliseconds, then rings and answers.
+    RingsLate(u16),
+    /// It is a proxy with so many phones behind it: as many To tags ring, the last answers.
+    Forks(u8),
+    /// There are two phones, and both answer.
     ForksTwice,
+    /// Once it talks it calls a number that leads back to itself, with the caller's tag for its
+    /// own and the dialog's Call-ID, and answers itself with the tag that it has in the dialog.
+    Steals,
+    /// A switch that sends back to the box what is no INVITE.
+    SendsBack,
 }
 
 impl Callee {
@@ -156,10 +186,24 @@ impl Callee {
         }
     }
 
-    /// The same of a request that is no INVITE.
-    const fn says_to_others(self) -> &'static [u16] {
+    /// True where it may have been given up before it answers.
+    const fn is_late(self) -> bool {
+        matches!(
+            self,
+            Callee::IsSlow(1_500..) | Callee::IsSlowTwice(_) | Callee::RingsLate(_)
+        )
+    }
+
+    /// The same of a MESSAGE that is sent to several.
+    #[must_use]
+    pub const fn says_to_others(self) -> &'static [u16] {
         match self {
             Callee::IsClosed(_) => &[200, 500],
+            // RFC 4320 §4.2: a 408 goes nowhere.
+            Callee::IsDead | Callee::Refuses(408) => &[],
+            Callee::Refuses(_) => self.says(),
+            // RFC 5393 §4.1; or what another target said to what came back.
+            Callee::SendsBack => &[482],
             _ => &[200],
         }
     }
@@ -195,6 +239,8 @@ pub struct Scenarios {
     pub offers: bool,
     /// Session timers, and parties that die.
     pub sessions: bool,
+    /// What few parties do, and what harms only where the box is wrong.
+    pub tricks: bool,
 }
 
 impl Scenarios {
@@ -204,6 +250,7 @@ impl Scenarios {
         stateless: true,
         offers: true,
         sessions: true,
+        tricks: true,
     };
 }
 
@@ -226,27 +273,47 @@ impl Plan {
             forks: scenarios.forks && !stateless,
             ..scenarios
         };
-        let route = draw_route(random, scenarios);
         let caller = draw_caller(random, scenarios);
-        let mut callees = [Callee::Answers; 6];
-        if !matches!(caller, Caller::Bare) {
-            callees = callees.map(|_| draw_callee(random, route, scenarios));
-        }
-        let route = match caller {
-            Caller::Asks(_) if matches!(route, Route::Loop) => Route::Loop,
-            Caller::Asks(_) => Route::Plain,
-            _ => route,
+        let route = match (caller, draw_route(random, scenarios)) {
+            // Without state the box routes what is said in a dialog, and no route leads across.
+            (_, Route::Across) if stateless => Route::Plain,
+            (Caller::Asks(Ask::Message), _) if scenarios.forks => {
+                random.pick(&[Route::Plain, Route::Parallel, Route::Serial])
+            }
+            (Caller::Asks(_), Route::Loop) => Route::Loop,
+            (Caller::Asks(_) | Caller::Leaves | Caller::UpdatesEarly, _) => Route::Plain,
+            (_, route) => route,
         };
+        let mut callees = [Callee::Answers; 6];
+        callees = callees.map(|_| draw_callee(random, route, caller, scenarios));
+        let talks_early = matches!(caller, Caller::Leaves | Caller::UpdatesEarly);
         let session = scenarios.sessions && (random.happens(60) || caller == Caller::Dies);
         Plan {
             route,
             caller,
             callees,
-            session,
-            packets: if random.happens(300) { 4 } else { 0 },
+            session: session && !talks_early,
+            packets: if talks_early || random.happens(300) {
+                4
+            } else {
+                0
+            },
             icmp: random.happens(400),
             stateless: stateless || route == Route::Stateless,
         }
+    }
+
+    /// What the callee does that is tried first.
+    #[must_use]
+    pub fn first(&self) -> Callee {
+        let first = self.route.groups().first().and_then(|group| group.first());
+        first.map_or(Callee::Answers, |&number| self.callees[usize::from(number)])
+    }
+
+    /// The callees that may be reached.
+    fn reached(&self) -> impl Iterator<Item = Callee> {
+        let all = self.route.groups().iter().copied().flatten();
+        all.map(|&number| self.callees[usize::from(number)])
     }
 
     /// The final statuses to which the caller's request may come where nothing is lost.
@@ -256,10 +323,17 @@ impl Plan {
             (Caller::Asks(Ask::Forged), _) => return vec![481],
             (Caller::Asks(Ask::Box), _) => return vec![200],
             (_, Route::Loop) => return vec![482],
-            (Caller::Asks(_), _) => return self.callees[0].says_to_others().to_vec(),
+            (Caller::Asks(_), route) if route.forks() => {
+                let said = self.reached().flat_map(Callee::says_to_others);
+                return said.copied().collect();
+            }
+            (Caller::Asks(_), _) if matches!(self.first(), Callee::IsClosed(_)) => {
+                return vec![200, 500];
+            }
+            (Caller::Asks(_), _) => return vec![200],
             _ => {}
         }
-        if let (true, Callee::Refuses(status)) = (self.stateless, self.callees[0]) {
+        if let (true, Callee::Refuses(status)) = (self.stateless, self.first()) {
             // RFC 3261 §16.11: passed on as it is. A CANCEL may be first.
             return vec![status, 487];
         }
@@ -274,11 +348,9 @@ impl Plan {
     fn said(&self) -> Vec<u16> {
         let cancels = matches!(self.caller, Caller::Cancels(_) | Caller::CancelsEarly);
         // Which responses are worth another target of a trunk is the box's to know.
-        let callees = || self.route.groups().iter().copied().flatten();
-        let rings = callees().any(|&number| self.callees[usize::from(number)] == Callee::Rings);
+        let rings = self.reached().any(|callee| callee == Callee::Rings);
         if cancels || rings || matches!(self.route, Route::Failover | Route::Last) {
-            let callees = callees();
-            let said = callees.flat_map(|&number| self.callees[usize::from(number)].says());
+            let said = self.reached().flat_map(Callee::says);
             return said
                 .copied()
                 .chain(cancels.then_some(487))
@@ -289,12 +361,19 @@ impl Plan {
     }
 
     /// True where nobody need say anything to the request: without state the box has no 408 nor
-    /// 500 for whom it does not reach.
+    /// 500 for whom it does not reach, and no 408 to what is no INVITE (RFC 4320 §4.2).
     #[must_use]
     pub fn is_silent(&self) -> bool {
+        let asks = matches!(self.caller, Caller::Asks(_));
+        if asks && self.route.forks() {
+            let is_dead = |callee: Callee| callee.says_to_others().is_empty();
+            // Who waits for a fork within a fork waits twice.
+            let is_within = self.reached().any(|callee| callee == Callee::SendsBack);
+            return self.reached().all(is_dead) || is_within && self.reached().any(is_dead);
+        }
         self.stateless
-            && match self.callees[0] {
-                Callee::IsDead => !matches!(self.caller, Caller::Asks(_)),
+            && match self.first() {
+                Callee::IsDead => !asks,
                 Callee::IsClosed(_) => true,
                 _ => false,
             }
@@ -310,7 +389,7 @@ impl Plan {
                 .map(|&number| self.callees[usize::from(number)]);
             said.extend(callees.clone().flat_map(|callee| callee.says()));
             for callee in callees {
-                let is_late = matches!(callee, Callee::IsSlow(ms) if ms > 1_500);
+                let is_late = callee.is_late();
                 if callee.says() == [200] && !is_late {
                     let ended = |status: &u16| *status == 200 || *status >= 600;
                     let late = said.clone();
@@ -324,8 +403,7 @@ impl Plan {
     }
 
     fn has_late(&self) -> bool {
-        let mut callees = self.route.groups().iter().copied().flatten();
-        callees.any(|&number| matches!(self.callees[usize::from(number)], Callee::IsSlow(_)))
+        self.reached().any(Callee::is_late)
     }
 }
 
@@ -339,6 +417,8 @@ fn draw_route(random: &mut Random, scenarios: Scenarios) -> Route {
         32..=36 => Route::Spiral,
         37 => Route::Loop,
         38..=40 if scenarios.stateless => Route::Stateless,
+        41..=46 => Route::Up,
+        47..=50 => Route::Across,
         _ => Route::Plain,
     }
 }
@@ -359,35 +439,41 @@ fn draw_caller(random: &mut Random, scenarios: Scenarios) -> Caller {
         53..=54 => Caller::Asks(Ask::Message),
         55 => Caller::Asks(Ask::Register),
         56 => Caller::Asks(Ask::Forged),
+        57..=59 if scenarios.tricks => Caller::Leaves,
+        60..=63 if scenarios.tricks => Caller::UpdatesEarly,
+        64..=67 if scenarios.tricks => Caller::TriesAgain,
         _ => Caller::HangsUp,
     }
 }
 
-fn draw_callee(random: &mut Random, route: Route, scenarios: Scenarios) -> Callee {
-    let plain = matches!(route, Route::Plain | Route::Spiral | Route::Stateless);
+fn draw_callee(random: &mut Random, route: Route, caller: Caller, scenarios: Scenarios) -> Callee {
+    if matches!(caller, Caller::Leaves | Caller::UpdatesEarly) {
+        return Callee::Forks(random.pick(&[2, 2, 3, 5, 7]));
+    }
+    let asks = matches!(caller, Caller::Asks(_));
+    let alone = !route.forks();
+    let mut ms = |low, high| u16::try_from(random.between(low, high)).unwrap_or(0);
+    let (slow, late) = (ms(100, 6_000), ms(2_050, 6_000));
     match random.between(0, 99) {
         0..=4 => Callee::Refuses(486),
-        5..=9 => Callee::Refuses(match random.between(0, 6) {
-            0 => 302,
-            1 => 404,
-            2 => 480,
-            3 => 500,
-            4 => 401,
-            5 => 407,
-            _ => 603,
-        }),
+        5..=9 => Callee::Refuses(random.pick(&[302, 404, 480, 500, 401, 407, 603])),
         10..=12 if scenarios.forks => Callee::Refuses(503),
         13..=14 => Callee::IsDead,
-        61..=63 => Callee::IsClosed(random.pick(&[300, 1_200, 5_000, u16::MAX])),
         15..=17 => Callee::Rings,
         18..=19 => Callee::Insists,
-        20..=22 => Callee::IsSlow(u16::try_from(random.between(100, 6_000)).unwrap_or(0)),
+        20..=22 => Callee::IsSlow(slow),
         23..=27 => Callee::SendsEarly,
         28..=30 if scenarios.offers => Callee::IsReliable,
-        31..=33 if plain => Callee::Forks,
-        34..=35 if plain && scenarios.forks => Callee::ForksTwice,
+        31..=33 if alone => Callee::Forks(2),
+        34..=35 if alone && scenarios.forks => Callee::ForksTwice,
         // Where there are others to fall back on, failing is worth more.
-        36..=60 if !plain => Callee::Refuses(random.pick(&[408, 503, 486, 404])),
+        31..=40 if asks && scenarios.tricks => Callee::SendsBack,
+        41..=50 if asks => Callee::IsDead,
+        31..=35 => Callee::RingsLate(late),
+        36..=38 if !alone && scenarios.tricks => Callee::IsSlowTwice(late),
+        39..=60 if !alone => Callee::Refuses(random.pick(&[408, 503, 486, 404])),
+        61..=63 => Callee::IsClosed(random.pick(&[300, 1_200, 5_000, u16::MAX])),
+        64..=94 if route == Route::Across && scenarios.tricks => Callee::Steals,
         _ => Callee::Answers,
     }
 }

@@ -14,29 +14,12 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
-use trunkline_dataplane::ids::DeviceIndex;
-use trunkline_dataplane::ids::InterfaceIndex;
-use trunkline_dataplane::ids::ListenIndex;
-use trunkline_dataplane::ids::MediaIndex;
-use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::lab::Lab;
-use trunkline_dataplane::lab::PEER_MAC;
-use trunkline_dataplane::lab::box_mac;
-use trunkline_dataplane::media::ChecksumPolicy;
-use trunkline_dataplane::route::Link;
-use trunkline_dataplane::route::Neighbour;
+use trunkline_dataplane::lab::Place;
 use trunkline_dataplane::route::Network;
-use trunkline_dataplane::route::Out;
 use trunkline_dataplane::settings::Capacity;
-use trunkline_dataplane::settings::Choice;
 use trunkline_dataplane::settings::DialRoute;
-use trunkline_dataplane::settings::Failover;
-use trunkline_dataplane::settings::InterfaceSettings;
-use trunkline_dataplane::settings::Listen;
-use trunkline_dataplane::settings::MediaRange;
-use trunkline_dataplane::settings::Secrets;
-use trunkline_dataplane::settings::SessionTimer;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::wire::VlanStack;
@@ -91,10 +74,6 @@ impl Net {
             IpAddr::V4(address) => !self.ipv6 && address.octets()[2] == self.number + 1,
             IpAddr::V6(address) => self.ipv6 && address.segments()[3] == self.number as u16 + 1,
         }
-    }
-
-    const fn prefix_len(self) -> u8 {
-        if self.ipv6 { 64 } else { 24 }
     }
 }
 
@@ -156,10 +135,14 @@ impl Site {
         self.nets.iter().position(|net| net.holds(address))
     }
 
-    /// The device of a side.
+    /// The same as a lab knows it.
     #[must_use]
-    pub const fn device(&self, side: usize) -> DeviceIndex {
-        DeviceIndex(if self.shared || side == 0 { 0 } else { 1 })
+    pub const fn place(&self) -> Place {
+        Place {
+            addresses: [self.address(0), self.address(1)],
+            vlans: self.vlans,
+            shared: self.shared,
+        }
     }
 
     /// The tags of a side's frames.
@@ -183,14 +166,8 @@ impl Site {
     fn trunk(&self, name: &str, side: u8, sources: &[u8], targets: &[u8]) -> Trunk {
         let peer = |&last: &u8| self.peer(side.into(), last);
         let whole = |peer: SocketAddr| (peer.ip(), if peer.is_ipv4() { 32 } else { 128 });
-        Trunk {
-            name: name.to_owned(),
-            sources: sources.iter().map(peer).map(whole).collect(),
-            targets: targets.iter().map(peer).collect(),
-            failover: Failover::default(),
-            listen: ListenIndex(side),
-            media: MediaIndex(side),
-        }
+        let sources = sources.iter().map(peer).map(whole).collect();
+        lab::trunk(name, side, sources, targets.iter().map(peer).collect())
     }
 
     /// The caller's side, four callees, several targets of which the first is dead, and the
@@ -224,17 +201,12 @@ impl Site {
     fn routes(&self) -> Vec<DialRoute> {
         const SEVERAL: u16 = 5;
         const SELF: u16 = 6;
-        let route = |from, name: Option<Route>, to: &[(u16, u16)]| DialRoute {
-            from: Some(TrunkIndex(from)),
-            prefix: name.map(|route| route.digit().to_string()),
-            to: to
-                .iter()
-                .map(|&(trunk, q)| Choice {
-                    trunk: TrunkIndex(trunk),
-                    q,
-                })
-                .collect(),
-            stateless: name == Some(Route::Stateless),
+        let route = |from, name: Option<Route>, to: &[(u16, u16)]| {
+            let digit = name.map(|route| route.digit().to_string());
+            DialRoute {
+                stateless: name == Some(Route::Stateless),
+                ..lab::route(from, digit.as_deref(), to)
+            }
         };
         let mut routes = vec![
             route(0, Some(Route::Spiral), &[(SELF, 1000)]),
@@ -254,6 +226,16 @@ impl Site {
                 route(0, Some(Route::Last), &[(SEVERAL, 1000), (4, 500)]),
             ]);
         }
+        if !self.is_followed {
+            // From one callee to another and back to itself; and what a switch behind them sends
+            // back.
+            routes.push(route(1, Some(Route::Across), &[(2, 1000)]));
+            routes.push(route(2, Some(Route::Across), &[(2, 1000)]));
+            for from in [1, 2] {
+                routes.push(route(from, Some(Route::Parallel), &[(1, 1000), (2, 1000)]));
+                routes.push(route(from, Some(Route::Serial), &[(1, 1000), (2, 500)]));
+            }
+        }
         routes.push(route(0, None, &[(1, 1000)]));
         routes.extend((1..=SEVERAL).map(|trunk| route(trunk, None, &[(0, 1000)])));
         routes
@@ -262,82 +244,29 @@ impl Site {
     /// The settings of start number `boot`.
     #[must_use]
     pub fn settings(&self, workers: u8, boot: u16, capacity: Capacity) -> Settings {
-        let names = ["access", "core"].map(str::to_owned);
-        Settings {
-            workers,
-            boot,
-            interfaces: (0..2)
-                .map(|side| InterfaceSettings {
-                    name: names[side].clone(),
-                    device: self.device(side),
-                    vlan: self.vlans[side],
-                    checksum: ChecksumPolicy::Auto,
-                })
-                .collect(),
-            listens: (0..2)
-                .map(|side| Listen {
-                    name: names[side].clone(),
-                    address: self.listen(side),
-                    advertised: self.listen(side),
-                    stateless: self.stateless,
-                })
-                .collect(),
-            media: (0..2)
-                .map(|side| MediaRange {
-                    name: names[side].clone(),
-                    address: self.address(side),
-                    advertised: self.address(side),
-                    ports: lab::MEDIA_PORTS[side].0..=lab::MEDIA_PORTS[side].1,
-                })
-                .collect(),
-            trunks: self.trunks(),
-            routes: self.routes(),
-            session: SessionTimer {
-                expires_s: self.session_s,
-                ..SessionTimer::default()
-            },
-            secrets: Secrets {
-                // New at each start; the others outlive it.
-                branch: [boot.to_be_bytes()[1]; 16],
-                cookie: [[self.own[0]; 16], [3; 16]],
-                hash: [4; 16],
-            },
-            capacity,
+        let mut settings = self.place().settings(workers);
+        settings.boot = boot;
+        // New at each start; the others outlive it.
+        settings.secrets.branch = [boot.to_be_bytes()[1]; 16];
+        settings.secrets.cookie[0] = [self.own[0]; 16];
+        for listen in &mut settings.listens {
+            listen.stateless = self.stateless;
         }
+        settings.trunks = self.trunks();
+        settings.routes = self.routes();
+        settings.session.expires_s = self.session_s;
+        settings.capacity = capacity;
+        settings
     }
 
     /// The links and routes, and everybody as a neighbour.
     #[must_use]
     pub fn network(&self, mtu: u16) -> Network {
-        let interfaces = [InterfaceIndex(0), InterfaceIndex(1)];
-        let links = interfaces.map(|index| Link {
-            index,
-            mac: box_mac(index),
-            mtu,
-            up: true,
-        });
-        let addresses = [self.address(0), self.address(1)];
-        let routes = interfaces.map(|index| {
-            let net = self.nets[usize::from(index.0)];
-            trunkline_dataplane::route::Route {
-                prefix: net.host(self.own[usize::from(index.0)]),
-                length: net.prefix_len(),
-                gateway: None,
-                out: Out::Ours(index),
-                metric: 0,
-            }
-        });
         let hosts = (1..=DEAD).chain([STRANGER]);
-        let neighbours: Vec<Neighbour> = hosts
-            .flat_map(|last| interfaces.map(|interface| (interface, last)))
-            .map(|(interface, last)| Neighbour {
-                interface,
-                address: self.nets[usize::from(interface.0)].host(last),
-                mac: PEER_MAC,
-            })
-            .filter(|neighbour| !addresses.contains(&neighbour.address))
-            .collect();
-        Network::new(1, &links, &addresses, &routes, &neighbours)
+        let addresses =
+            hosts.flat_map(|last| [0, 1].map(|side| (side, self.nets[side].host(last))));
+        let others = addresses.filter(|(_, address)| !self.place().addresses.contains(address));
+        self.place().network(1, mtu, others)
     }
 }
 

@@ -60,6 +60,15 @@ struct Call {
     is_cut: bool,
 }
 
+impl Call {
+    /// Who of its agents sits there.
+    fn place(&self, address: IpAddr) -> Option<usize> {
+        self.agents
+            .iter()
+            .position(|agent| agent.who.address.ip() == address)
+    }
+}
+
 /// A run under way.
 #[derive(Debug)]
 pub struct World {
@@ -265,11 +274,20 @@ impl World {
                 plan: plan.clone(),
             };
             let port = |ip: IpAddr| std::net::SocketAddr::new(ip, 5060);
-            let caller = who(0, port(first.nets[0].host(CALLER)), first.listen(0));
+            let above = (port(first.nets[0].host(CALLER)), first.listen(0));
+            let below = |number| (port(last.nets[1].host(CALLEE + number)), last.listen(1));
+            let (address, next) = match plan.route {
+                Route::Up | Route::Across => below(0),
+                _ => above,
+            };
+            let caller = who(0, address, next);
             let mut agents = vec![Agent::new(caller, self.now, Random::new(random.next()))];
             for &callee in plan.route.groups().iter().copied().flatten() {
-                let address = port(last.nets[1].host(CALLEE + callee));
-                let who = who(callee + 1, address, last.listen(1));
+                let (address, next) = match plan.route {
+                    Route::Up => above,
+                    _ => below(callee),
+                };
+                let who = who(callee + 1, address, next);
                 agents.push(Agent::new(who, self.now, Random::new(random.next())));
             }
             self.agenda.push(Reverse((self.now, number, 0)));
@@ -330,23 +348,22 @@ impl World {
         }
         let number = call_of(packet);
         let Some(number) = number else { return Ok(()) };
-        let column = self.column(packet.destination.ip());
+        let to = packet.destination.ip();
+        let (caller, callees) = self.hosts();
+        let is_host = to == caller || callees.contains(&to);
         let Some(call) = self.calls.get_mut(number).and_then(Option::as_mut) else {
             return Ok(());
         };
         call.last = self.now;
-        let wanted = match column {
-            Column::Caller => 0,
-            Column::Callee(callee) => callee + 1,
-            Column::Nobody if call.plan.icmp => return self.unreachable(number, packet),
-            _ => return Ok(()),
-        };
-        let place = call
-            .agents
-            .iter()
-            .position(|agent| agent.who.number == wanted);
+        let place = call.place(to);
         let Some(place) = place else {
-            return Err(about(number)(format!("{column:?} was not called")));
+            if is_host {
+                return Err(about(number)(format!("{to} was not called")));
+            }
+            if call.plan.icmp {
+                return self.unreachable(number, packet);
+            }
+            return Ok(());
         };
         let agent = &mut call.agents[place];
         if agent.is_closed(self.now) {
@@ -382,17 +399,27 @@ impl World {
         self.profile.sites.iter().position(own)
     }
 
-    fn column(&self, address: IpAddr) -> Column {
+    /// Where agents may sit: above the boxes, and below.
+    fn hosts(&self) -> (IpAddr, [IpAddr; CALLEES as usize]) {
+        let first = &self.profile.sites[0];
+        let last = self.profile.sites.last().unwrap_or(first);
+        let below = |number: usize| {
+            let number = u8::try_from(number).unwrap_or(0);
+            last.nets[1].host(CALLEE + number)
+        };
+        (first.nets[0].host(CALLER), std::array::from_fn(below))
+    }
+
+    fn column(&self, call: Option<&Call>, address: IpAddr) -> Column {
         if let Some(at) = self.box_at(address) {
             return Column::Box(u8::try_from(at).unwrap_or(0));
         }
-        let (first, last) = (&self.profile.sites[0], self.profile.sites.len() - 1);
-        if first.nets[0].host(CALLER) == address {
-            return Column::Caller;
+        let place = call.and_then(|call| Some(&call.agents[call.place(address)?]));
+        match place.map(|agent| agent.who.number) {
+            Some(0) => Column::Caller,
+            Some(number) => Column::Callee(number - 1),
+            None => Column::Nobody,
         }
-        let net = self.profile.sites[last].nets[1];
-        let callee = (0..CALLEES).find(|callee| net.host(CALLEE + callee) == address);
-        callee.map_or(Column::Nobody, Column::Callee)
     }
 
     /// What was said goes into the network.
@@ -413,7 +440,8 @@ impl World {
         };
         let (from, to) = (packet.source.ip(), packet.destination.ip());
         let fate = self.network.send(self.now, packet, to_box);
-        let (from, to) = (self.column(from), self.column(to));
+        let known = call.and_then(|number| self.calls.get(number)?.as_deref());
+        let (from, to) = (self.column(known, from), self.column(known, to));
         let known = call.and_then(|number| self.calls.get_mut(number)?.as_mut());
         if let Some((call, name)) = known.zip(name) {
             call.rungs.push(Rung {

@@ -57,12 +57,22 @@ impl Agent {
             return self.receive_cancel(at, now, out);
         }
         if sip.to_tag().is_empty() {
+            if method == "INVITE" && at > 0 && self.receive_another(at, now, out)? {
+                return Ok(());
+            }
             if method == "INVITE" {
                 return self.receive_invite(now, sip);
             }
-            return self.respond(at, "200 OK", "", None, now, out);
+            return self.answer_other(at, now, out);
         }
         let ended = dialog.is_none_or(|at| self.dialogs[at].state == State::Ended);
+        if let Some(dialog) = dialog.filter(|&dialog| self.answers_late(dialog, method)) {
+            if method == "BYE" {
+                self.dialogs[dialog].state = State::Ended;
+            }
+            self.later(now, 1, 2_500, Alarm::Reply(at));
+            return Ok(());
+        }
         let Some(dialog) = dialog.filter(|_| !ended || method == "BYE") else {
             return self.respond(
                 at,
@@ -83,12 +93,25 @@ impl Agent {
 
     fn receive_invite(&mut self, now: Tick, sip: &Rc<Sip>) -> Result<(), String> {
         sip.one("Call-ID")?.clone_into(&mut self.call_id);
-        if let Callee::IsSlow(ms) = self.behaviour() {
-            self.begin_dialog("");
-            self.later(now, ms.into(), ms.into(), Alarm::Answer(0));
-            return Ok(());
+        match self.behaviour() {
+            Callee::IsSlow(ms) => {
+                self.begin_dialog("");
+                self.later(now, ms.into(), ms.into(), Alarm::Answer(0));
+            }
+            Callee::IsSlowTwice(ms) => {
+                self.begin_dialog("");
+                self.begin_dialog("x");
+                self.later(now, ms.into(), ms.into(), Alarm::Answer(0));
+                self.later(
+                    now,
+                    u64::from(ms) + 1,
+                    u64::from(ms) + 1_500,
+                    Alarm::Answer(1),
+                );
+            }
+            Callee::RingsLate(ms) => self.later(now, ms.into(), ms.into(), Alarm::Ring),
+            _ => self.later(now, 1, 200, Alarm::Ring),
         }
-        self.later(now, 1, 200, Alarm::Ring);
         Ok(())
     }
 
@@ -125,13 +148,18 @@ impl Agent {
         match behaviour {
             Callee::Rings => self.alarms.push((now.plus_ms(RINGS_MS), Alarm::Answer(0))),
             Callee::Insists => self.later(now, 3_000, 6_000, Alarm::Answer(0)),
-            Callee::Forks | Callee::ForksTwice => {
+            Callee::Forks(phones) => {
+                for phone in 1..usize::from(phones) {
+                    self.begin_dialog(&"x".repeat(phone));
+                    self.respond(0, "180 Ringing", "", Some(phone), now, out)?;
+                }
+                self.later(now, 1, 2_500, Alarm::Answer(usize::from(phones) - 1));
+            }
+            Callee::ForksTwice => {
                 self.begin_dialog("x");
                 self.respond(0, "180 Ringing", "", Some(1), now, out)?;
                 self.later(now, 1, 2_500, Alarm::Answer(1));
-                if behaviour == Callee::ForksTwice {
-                    self.later(now, 1, 2_500, Alarm::Answer(0));
-                }
+                self.later(now, 1, 2_500, Alarm::Answer(0));
             }
             _ => self.later(now, 1, 2_500, Alarm::Answer(0)),
         }
@@ -145,7 +173,10 @@ impl Agent {
         now: Tick,
         out: &mut Vec<Packet>,
     ) -> Result<(), String> {
-        let twice = self.behaviour() == Callee::ForksTwice;
+        let twice = matches!(
+            self.behaviour(),
+            Callee::ForksTwice | Callee::IsSlowTwice(_)
+        );
         if self.servers[0]
             .status()
             .is_some_and(|status| status != 200 || !twice)

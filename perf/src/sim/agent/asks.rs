@@ -33,7 +33,7 @@ fn base32(bytes: impl AsRef<[u8]>) -> String {
 }
 
 impl Agent {
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         draft: Draft,
         body: &str,
@@ -105,7 +105,7 @@ impl Agent {
         self.begin(draft, "", Some(0), now, out)
     }
 
-    fn next_cseq(&mut self, dialog: usize) -> u32 {
+    pub(super) fn next_cseq(&mut self, dialog: usize) -> u32 {
         self.dialogs.get_mut(dialog).map_or(1, |dialog| {
             dialog.cseq += 1;
             dialog.cseq
@@ -309,7 +309,11 @@ impl Agent {
         if self.clients[at].status.is_some() {
             return Ok(());
         }
+        let known = self.dialogs.len();
         let dialog = self.dialog_of(at, sip)?;
+        if dialog == known {
+            self.talk_early(dialog, now);
+        }
         if !sip.body().is_empty() {
             self.dialogs[dialog].media_to = Some(media::address_in(sip.body())?);
         }
@@ -422,6 +426,9 @@ impl Agent {
             (None, _) => {
                 let early = self.dialogs.iter_mut().filter(|d| d.state == State::Early);
                 early.for_each(|dialog| dialog.state = State::Ended);
+                if self.who.plan.caller == Caller::TriesAgain && !self.again {
+                    self.later(now, 100, 4_500, Alarm::Again);
+                }
             }
             // RFC 3261 §14.1: try again, the owner of the Call-ID later.
             (Some(dialog), Some(491)) => {

@@ -7,6 +7,7 @@
 //! - `answers`: the requests of others
 //! - `script`: what it does when its alarms ring
 //! - `speech`: its media
+//! - `tricks`: what few do, and what harms only where the box is wrong
 
 mod answers;
 mod asks;
@@ -14,6 +15,7 @@ pub mod dialog;
 mod script;
 mod speech;
 pub mod transaction;
+mod tricks;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -71,6 +73,8 @@ pub struct Agent {
     start: Tick,
     random: Random,
     reinvited: bool,
+    /// It has made its call once more.
+    again: bool,
     /// When a BYE of it was answered last, or it answered one.
     hung_up: Tick,
     /// True once it says and hears nothing any more.
@@ -95,6 +99,7 @@ impl Agent {
             start,
             random,
             reinvited: false,
+            again: false,
             hung_up: Tick(0),
             is_dead: false,
             media_in: 0,
@@ -260,6 +265,7 @@ impl Agent {
             return Err(format!("{} from {source}", sip.name()));
         }
         match sip.status() {
+            _ if self.sends_back(sip) => self.send_back(source, sip, out)?,
             Some(status) => self.receive_response(now, status, sip, out)?,
             None => self.receive_request(now, source, sip, out)?,
         }
@@ -294,7 +300,8 @@ impl Agent {
         let uri = known.map_or_else(|| self.number_called(), |dialog| dialog.target.clone());
         let mut draft = Draft::new(format_args!("{method} {uri} SIP/2.0"));
         let fork = dialog.unwrap_or(0);
-        let branch = format_args!("z9hG4bK-{}-{fork}-{cseq}-{method}", self.tag).to_string();
+        let mark = if self.again { "-again" } else { "" };
+        let branch = format_args!("z9hG4bK-{}-{fork}-{cseq}-{method}{mark}", self.tag).to_string();
         draft.push(
             "Via",
             format_args!("SIP/2.0/UDP {me};rport;branch={branch}"),
@@ -302,7 +309,9 @@ impl Agent {
         for route in known.map_or(&[][..], |dialog| &dialog.routes) {
             draft.push("Route", route);
         }
-        draft.push("Max-Forwards", 70);
+        // A faulty box might double what comes back each time.
+        let hops = if method == "MESSAGE" { 12 } else { 70 };
+        draft.push("Max-Forwards", hops);
         let (local, remote) = known.map_or((self.tag.as_str(), ""), |dialog| {
             (dialog.local.as_str(), dialog.remote.as_str())
         });

@@ -3,6 +3,7 @@
 use trunkline_dataplane::tick::Tick;
 
 use super::Agent;
+use super::Callee;
 use super::State;
 use crate::sim::network::Packet;
 use crate::sim::plan::Ask;
@@ -39,6 +40,16 @@ pub enum Alarm {
     Stray(usize),
     /// It falls silent.
     Die,
+    /// BYE in an early dialog.
+    Leave(usize),
+    /// UPDATE in an early dialog.
+    UpdateEarly(usize),
+    /// The INVITE once more.
+    Again,
+    /// The INVITE that takes the dialog's tags.
+    Steal(usize),
+    /// The late answer to what was asked in an early dialog, or to what it has asked itself.
+    Reply(usize),
 }
 
 impl Agent {
@@ -63,6 +74,11 @@ impl Agent {
             Alarm::Straggle(dialog) => self.straggle(dialog, now, out),
             Alarm::Stray(server) => self.repeat_response(server, out),
             Alarm::Die => self.die(),
+            Alarm::Leave(dialog) => self.leave(dialog, now, out)?,
+            Alarm::UpdateEarly(dialog) => self.update_early(dialog, now, out)?,
+            Alarm::Again => self.call_again(now, out)?,
+            Alarm::Steal(dialog) => self.steal(dialog, now, out)?,
+            Alarm::Reply(server) => self.reply(server, now, out)?,
         }
         Ok(())
     }
@@ -107,6 +123,10 @@ impl Agent {
                 .alarms
                 .push((now.plus_ms(1_000), Alarm::HangUp(dialog))),
             Caller::Dies => self.later(now, 200, 2_000, Alarm::Die),
+            // Longer than a request is tried, and than the session that an UPDATE has asked for.
+            Caller::Leaves | Caller::UpdatesEarly if self.random.happens(400) => {
+                self.later(now, 100_000, 130_000, Alarm::HangUp(dialog));
+            }
             _ => self.later(now, 400, 3_000, Alarm::HangUp(dialog)),
         }
     }
@@ -125,8 +145,12 @@ impl Agent {
             }
             _ => {}
         }
+        if self.behaviour() == Callee::Steals {
+            self.later(now, 50, 300, Alarm::Steal(dialog));
+        }
         // Whatever becomes of the other, nobody talks for ever.
-        let longest_ms = if plan.session { 200_000 } else { 70_000 };
+        let is_long = plan.session || matches!(plan.caller, Caller::Leaves | Caller::UpdatesEarly);
+        let longest_ms = if is_long { 200_000 } else { 70_000 };
         self.alarms
             .push((now.plus_ms(longest_ms), Alarm::HangUp(dialog)));
     }

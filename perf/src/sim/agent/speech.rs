@@ -33,20 +33,33 @@ impl Agent {
             let at = now.plus_ms(begin_ms + 20 * u64::from(number));
             self.alarms.push((at, Alarm::Media(dialog, number)));
         }
+        if matches!(plan.caller, Caller::Leaves | Caller::UpdatesEarly) {
+            // Once those that lost have answered, too.
+            for number in 0..6 {
+                let at = now.plus_ms(1_000 + 600 * u64::from(number));
+                self.alarms.push((at, Alarm::Media(dialog, 10 + number)));
+            }
+            let at = now.plus_ms(45_000);
+            self.alarms.push((at, Alarm::Media(dialog, 20)));
+        }
     }
 
     /// What must become of our packets. Where answer and offer may still be under way, or other
     /// callees have been tried, the box may know better.
     fn fate(&self) -> Fate {
         let plan = &self.who.plan;
-        let is_plain = matches!(plan.route, Route::Plain | Route::Spiral)
+        let is_plain = matches!(plan.route, Route::Plain | Route::Spiral | Route::Up)
             && matches!(
-                plan.callees[0],
-                Callee::Answers | Callee::SendsEarly | Callee::IsSlow(_)
+                plan.first(),
+                Callee::Answers | Callee::SendsEarly | Callee::IsSlow(_) | Callee::Forks(_)
             )
             && matches!(
                 plan.caller,
-                Caller::HangsUp | Caller::Listens | Caller::Holds
+                Caller::HangsUp
+                    | Caller::Listens
+                    | Caller::Holds
+                    | Caller::Leaves
+                    | Caller::UpdatesEarly
             );
         if is_plain {
             Fate::Passes
@@ -78,7 +91,7 @@ impl Agent {
         // are open.
         let plan = &self.who.plan;
         let is_alone = matches!(plan.route, Route::Plain | Route::Spiral)
-            && !matches!(plan.callees[0], Callee::Forks | Callee::ForksTwice);
+            && !matches!(plan.first(), Callee::Forks(_) | Callee::ForksTwice);
         let is_over = self.has_hung_up() && !self.is_waiting() && self.hung_up.plus_ms(900) <= now;
         if !is_over || !is_alone {
             return;
@@ -128,6 +141,9 @@ impl Agent {
     /// Where it is not for this party.
     pub fn receive_media(&mut self, packet: &Packet) -> Result<(), String> {
         self.media_in += 1;
+        if media::read(packet.body.bytes()).is_some_and(|label| label.from == self.who.number) {
+            return Err("its own media".to_owned());
+        }
         let mine = self.media_address();
         let port = packet.destination.port();
         if port != mine.port() && port != mine.port() + 1 {

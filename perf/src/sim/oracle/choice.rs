@@ -11,10 +11,11 @@ use super::ledger::is_to;
 use crate::sim::media;
 use crate::sim::plan::Route;
 use crate::sim::sip::Sip;
+use crate::sim::sip::host;
 use crate::sim::site::Site;
 
 /// How long a target of a trunk may stay silent before the next is tried.
-pub(super) const NO_ANSWER_MS: u64 = 2_000;
+const NO_ANSWER_MS: u64 = 2_000;
 
 /// The first final response to a request that is no 2xx: all branches have ended, and no
 /// better one is there.
@@ -27,7 +28,9 @@ pub(super) fn best(ledger: &Ledger, asked: usize, sip: &Sip, now: Tick) -> Resul
     }
     let soon = now.plus_ms(LATE_MS);
     for sent in &branches {
-        let given_up = sent.heard.is_none() && soon >= sent.at.plus_ms(NO_ANSWER_MS);
+        let waited = sent.at.plus_ms(NO_ANSWER_MS);
+        let was_silent = |heard: Tick| heard.plus_ms(LATE_MS) >= waited;
+        let given_up = soon >= waited && sent.first_heard.is_none_or(was_silent);
         let rang_out = sent.heard.is_some_and(|heard| {
             soon >= heard.plus_ms(180_000) && soon < heard.plus_ms(TIMER_C_MS + 40_000)
         });
@@ -85,7 +88,16 @@ pub(super) fn own_response(
         ("INVITE", 100) => true,
         ("INVITE", 408) => silent(),
         ("INVITE", 487) => asked.cancelled.is_some() || silent(),
-        (_, 482) => is_to(&asked.request, Route::Loop) || ledger.is_merged(asked_at),
+        (_, 482) => {
+            let vias = asked.request.all("Via");
+            is_to(&asked.request, Route::Loop)
+                || ledger.is_merged(asked_at)
+                || vias
+                    .filter(|via| via.contains(&format!(" {};", host(site.address(1)))))
+                    .count()
+                    > 0
+        }
+        (_, 483) => asked.request.get("Max-Forwards") == "0",
         (_, 481) => sip.method() == "CANCEL" || in_dialog && !ledger.is_ours(&asked.request),
         ("CANCEL" | "OPTIONS", 200) => true,
         // RFC 4320 §4.1: not before Timer E has reached T2, and once.
@@ -95,6 +107,10 @@ pub(super) fn own_response(
             let side = site.side_of(asked.source.ip()).unwrap_or(0);
             at.is_ipv4() != site.address(side).is_ipv4()
         }),
+        // An offer in a dialog that is no call's: there is nobody to relay for.
+        ("INVITE" | "UPDATE" | "PRACK", 503) if in_dialog && !asked.request.body().is_empty() => {
+            ledger.is_over(asked.epoch) || ledger.is_second(&asked.request)
+        }
         // What refuses may be a further pass, by way of the box itself.
         (_, 500 | 503) if crowded => true,
         // RFC 3261 §16.7 step 6: in the place of a 503 of its own.

@@ -90,7 +90,7 @@ pub(super) fn forwarded(
     routes(site, asked, left)?;
     record_routes(site, asked, left, side, passes)?;
     let new = left.to_tag().is_empty() || asked.stateless;
-    let theirs = host(site.address(side ^ 1));
+    let theirs = host(site.address(asked.side));
     let next = left.uri().split_once('@').map_or("", |(_, at)| at);
     let uri = if new {
         came.uri().replace(&theirs, next)
@@ -150,7 +150,10 @@ fn record_routes(
     let all: Vec<&str> = left.all("Record-Route").collect();
     let below = asked.request.all("Record-Route").count();
     let fault = || Err(format!("Record-Route: {all:?}"));
-    let added = if begins { passes + 1 } else { 0 };
+    let added = match begins {
+        true => passes + usize::from(asked.side != side),
+        false => 0,
+    };
     if all.len() != below + added
         || !asked
             .request
@@ -161,7 +164,7 @@ fn record_routes(
     }
     for (number, route) in all[..added].iter().enumerate() {
         let last = number + 1 == added;
-        let listen = site.listen(if last { side ^ 1 } else { side });
+        let listen = site.listen(if last { asked.side } else { side });
         let cookie = param(bracketed(route), "tl").unwrap_or_default();
         if *route != format!("<sip:{};lr;tl={cookie}>", host(listen.ip())) || cookie.len() != 24 {
             return fault();
@@ -242,7 +245,8 @@ fn untouched(
         return Err("without state the body is not the box's".to_owned());
     }
     // An answer in ACK of the other family, which a box before has let pass, cannot be refused.
-    let is_foreign = |at: std::net::SocketAddr| at.is_ipv4() != site.address(side ^ 1).is_ipv4();
+    let is_foreign =
+        |at: std::net::SocketAddr| [0, 1].map(|s| site.address(s).is_ipv4()) != [at.is_ipv4(); 2];
     let foreign = media::address_in(came.body()).is_ok_and(is_foreign);
     if foreign && came.method() == "ACK" && came.body() == left.body() {
         return Ok(());

@@ -20,6 +20,8 @@ pub(super) struct Asked {
     pub epoch: u16,
     /// Who sent it.
     pub source: SocketAddr,
+    /// The side that it came from.
+    pub side: usize,
     /// As it came first.
     pub request: Rc<Sip>,
     /// When it came first, and last.
@@ -80,6 +82,8 @@ pub(super) struct Sent {
     pub answer: Option<(Rc<Sip>, Tick)>,
     /// When ICMP said that nobody is there, to whom it mattered.
     pub unreachable: Option<Tick>,
+    /// Its first final response came when it was over.
+    pub late: bool,
     /// Every response that came, once.
     pub came: Vec<Rc<Sip>>,
     /// When a CANCEL for it left.
@@ -134,7 +138,7 @@ impl Sent {
 
     /// True while a response to it is surely taken up.
     pub fn lives(&self, now: Tick) -> bool {
-        now.plus_ms(LATE_MS) < self.ends()
+        !self.late && now.plus_ms(LATE_MS) < self.ends()
     }
 
     /// True once the box must have given it up.
@@ -211,19 +215,18 @@ impl Ledger {
         came.any(|came| !came.to_tag().is_empty() && tags.contains(&came.to_tag()))
     }
 
+    /// True for a call that this start of the box has seen begin.
+    pub fn has_begun(&self, epoch: u16) -> bool {
+        let begins = |asked: &Asked| asked.is_invite() && asked.request.to_tag().is_empty();
+        let mut asked = self.asked.iter();
+        asked.any(|asked| asked.epoch == epoch && begins(asked))
+    }
+
     /// True once a party has hung up, and for a call that this start of the box has not seen
     /// begin: what still comes may go on as it is, to relays that are closed.
     pub fn is_over(&self, epoch: u16) -> bool {
-        let begins = |asked: &Asked| asked.is_invite() && asked.request.to_tag().is_empty();
-        let known = self
-            .asked
-            .iter()
-            .any(|asked| asked.epoch == epoch && begins(asked));
-        !known
-            || self
-                .asked
-                .iter()
-                .any(|asked| asked.request.method() == "BYE")
+        let mut asked = self.asked.iter();
+        !self.has_begun(epoch) || asked.any(|asked| asked.request.method() == "BYE")
     }
 
     /// The place of a request that has not come to this start yet.
@@ -232,12 +235,14 @@ impl Ledger {
         now: Tick,
         epoch: u16,
         packet: &Packet,
+        side: usize,
         sip: &Rc<Sip>,
         stateless: bool,
     ) -> usize {
         self.asked.push(Asked {
             epoch,
             source: packet.source,
+            side,
             request: sip.clone(),
             at: now,
             last_at: now,
@@ -248,6 +253,35 @@ impl Ledger {
             stateless,
         });
         self.asked.len() - 1
+    }
+
+    /// RFC 4028 §10: the box ends a dialog by itself where its session has expired, as the last
+    /// 2xx to INVITE or UPDATE in it said.
+    ///
+    /// # Errors
+    /// Where it has not.
+    pub fn has_expired(&self, tags: [&str; 2], now: Tick) -> Result<(), String> {
+        let is_refresh = |came: &&Rc<Sip>| {
+            let theirs = [came.from_tag(), came.to_tag()];
+            matches!(came.method(), "INVITE" | "UPDATE")
+                && came.status().is_some_and(|s| (200..300).contains(&s))
+                && (theirs == tags || theirs == [tags[1], tags[0]])
+        };
+        let refreshes = self.sent.iter().filter_map(|sent| {
+            let came = sent.came.iter().find(is_refresh)?;
+            Some((sent.answered_at()?, came))
+        });
+        let (at, last) = refreshes.max_by_key(|(at, _)| *at).ok_or("no session")?;
+        let value = last.get("Session-Expires");
+        let interval = value
+            .split(';')
+            .next()
+            .and_then(|seconds| seconds.trim().parse::<u64>().ok());
+        let interval_ms = 1_000 * interval.ok_or("the box ends a session without end")?;
+        if now.plus_ms(LATE_MS) < at.plus_ms(interval_ms) {
+            return Err("the box ends a session before its time".to_owned());
+        }
+        Ok(())
     }
 
     /// True where the same request came by another way (RFC 3261 §8.2.2.2).
@@ -261,6 +295,8 @@ impl Ledger {
                 && other.request.cseq() == request.cseq()
                 && other.request.from_tag() == request.from_tag()
                 && other.request.to_tag() == request.to_tag()
+                // RFC 3261 §8.2.2.2: as long as that one goes on.
+                && other.status().is_none_or(|status| status < 300)
         })
     }
 

@@ -37,6 +37,8 @@ const LATE_MS: u64 = 20;
 /// RFC 3261 §17: how long a transaction sends again, and lingers.
 const T1_64_MS: u64 = 32_000;
 /// Timer C (RFC 3261 §16.6 step 11): more than three minutes, and no longer than four.
+const TIMER_C_MIN_MS: u64 = 180_000;
+/// The longest that it takes.
 const TIMER_C_MS: u64 = 240_000;
 
 /// What must leave before the step ends.
@@ -137,11 +139,11 @@ impl Oracle {
 
     /// A datagram reaches the box undamaged.
     pub fn enters(&mut self, now: Tick, packet: &Packet) {
-        let Some(side) = self.site.side_of(packet.source.ip()) else {
+        if self.site.side_of(packet.source.ip()).is_none() {
             return;
-        };
+        }
         match &packet.body {
-            Body::Raw(payload) => self.relay.enters(side, packet, payload),
+            Body::Raw(payload) => self.relay.enters(packet, payload),
             Body::Unreachable(sip) => self.undelivered(now, packet.source, sip),
             Body::Sip(sip) => {
                 let Some(call) = sip.call() else { return };

@@ -11,14 +11,14 @@ use crate::sim::media::Fate;
 use crate::sim::network::Packet;
 use crate::sim::site::Site;
 
-/// What came from a side, to ports of a parity, of a party.
+/// What came to ports of a parity, of a party.
 type Queue = (Way, VecDeque<Rc<[u8]>>);
-type Way = (usize, u16, u8);
+type Way = (u16, u8);
 
 /// The media of all calls at one box.
 #[derive(Debug, Default)]
 pub(super) struct Relay {
-    /// What entered and has not left, in order, by call, side and port parity.
+    /// What entered and has not left, in order, by call and port parity.
     waiting: HashMap<usize, Vec<Queue>>,
     /// What must leave before the step ends.
     owed: Vec<(usize, Rc<[u8]>)>,
@@ -28,13 +28,13 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub fn enters(&mut self, side: usize, packet: &Packet, payload: &Rc<[u8]>) {
+    pub fn enters(&mut self, packet: &Packet, payload: &Rc<[u8]>) {
         let Some(label) = media::read(payload) else {
             return;
         };
         let parity = packet.destination.port() & 1;
         let queues = self.waiting.entry(label.call).or_default();
-        let way = (side, parity, label.from);
+        let way = (parity, label.from);
         match queues.iter_mut().find(|(known, _)| *known == way) {
             Some((_, queue)) => queue.push_back(payload.clone()),
             None => queues.push((way, VecDeque::from([payload.clone()]))),
@@ -65,9 +65,9 @@ impl Relay {
         }
         let parity = packet.source.port() & 1;
         let queues = self.waiting.entry(label.call).or_default();
-        let way = (side ^ 1, parity, label.from);
+        let way = (parity, label.from);
         let Some((_, queue)) = queues.iter_mut().find(|(known, _)| *known == way) else {
-            return Err(fault("media that did not come from the other side"));
+            return Err(fault("media that did not come"));
         };
         let Some(at) = queue.iter().position(|waiting| waiting == payload) else {
             return Err(fault("media changed, repeated or out of its order"));

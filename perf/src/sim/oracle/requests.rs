@@ -8,10 +8,13 @@ use super::LATE_MS;
 use super::Oracle;
 use super::Owed;
 use super::T1_64_MS;
+use super::TIMER_C_MIN_MS;
 use super::edits;
 use super::edits::Body;
+use super::ledger::Asked;
 use super::ledger::Ledger;
 use super::ledger::Sent;
+use super::responses::is_superseded;
 use crate::sim::network::Packet;
 use crate::sim::sip::Sip;
 use crate::sim::sip::host;
@@ -56,7 +59,8 @@ impl Oracle {
                 }
             }
             None => {
-                let at = ledger.ask(now, self.epoch, packet, sip, false);
+                let side = self.site.side_of(packet.source.ip()).unwrap_or(0);
+                let at = ledger.ask(now, self.epoch, packet, side, sip, false);
                 // An ACK without a dialog of ours has no answer.
                 if method != "ACK" || ledger.is_ours(sip) {
                     self.owe(call, Owed::TakenUp(at));
@@ -140,12 +144,16 @@ impl Oracle {
         if !dialog_begins && !sip.to_tag().is_empty() && !ledger.is_ours(&asked.request) {
             return Err("a Route that the box never gave has opened the way".to_owned());
         }
-        if let Some((answer, _)) = &asked.answer {
+        // What leaves by two devices in the same moment is seen in their order.
+        if let Some((answer, at)) = &asked.answer
+            && *at < now
+        {
             return Err(format!("sent on after {}", answer.name()));
         }
         if asked.cancelled.is_some() && asked.cancelled != Some(now) && asked.is_invite() {
             return Err("a new branch after CANCEL".to_owned());
         }
+        self.forks_no_loop(ledger, at)?;
         edits::forwarded(
             &self.site,
             asked,
@@ -169,6 +177,51 @@ impl Oracle {
             .sent
             .push(sent(self.epoch, now, packet, sip, Some(at), passes));
         Ok(())
+    }
+
+    /// RFC 5393 §4.1: what goes to a further target has not come the same way before, as its Vias
+    /// would say.
+    fn forks_no_loop(&self, ledger: &Ledger, at: usize) -> Result<(), String> {
+        let asked = &ledger.asked[at];
+        let request = &asked.request;
+        let is_further = ledger.branches(at).next().is_some();
+        if !is_further || !request.all("Via").any(|via| self.is_own_via(via)) {
+            return Ok(());
+        }
+        let has_passed = |branch: &str| {
+            let mut vias = request.all("Via").skip(1);
+            vias.any(|via| param(via, "branch") == Some(branch))
+        };
+        let is_same = |other: &Asked| {
+            other.epoch == asked.epoch
+                && has_passed(other.request.branch())
+                && other.source == asked.source
+                && other.request.uri() == request.uri()
+                && other.request.get("CSeq") == request.get("CSeq")
+                && other.request.from_tag() == request.from_tag()
+        };
+        match ledger.asked[..at].iter().any(is_same) {
+            true => Err("forked, though it loops".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// True where a branch may be cancelled (RFC 3261 §9.1, §16.7 step 10, §16.8): the caller
+    /// has cancelled, another branch has decided the call, it rings for too long, or another
+    /// target has been tried in its place.
+    fn is_unwanted(ledger: &Ledger, at: usize, now: Tick) -> bool {
+        let sent = &ledger.sent[at];
+        let Some(parent) = sent.parent else {
+            return false;
+        };
+        let asked = &ledger.asked[parent];
+        let decides = |status: u16| !(300..600).contains(&status);
+        let decided = |(_, other): (usize, &Sent)| other.status().is_some_and(decides);
+        asked.cancelled.is_some()
+            || asked.answer.is_some()
+            || ledger.branches(parent).any(decided)
+            || now.plus_ms(LATE_MS) >= sent.at.plus_ms(TIMER_C_MIN_MS)
+            || is_superseded(ledger, at)
     }
 
     fn is_own_via(&self, via: &str) -> bool {
@@ -275,6 +328,9 @@ impl Oracle {
                 if sip.get("To") != sent.request.get("To") {
                     return Err("To is not the INVITE's".to_owned());
                 }
+                if !Self::is_unwanted(ledger, at, now) {
+                    return Err("a CANCEL that nobody wanted".to_owned());
+                }
                 if sent.heard.is_none() {
                     return Err("a CANCEL before anything was heard".to_owned());
                 }
@@ -306,10 +362,12 @@ impl Oracle {
             return Err("a request without the sender's Via".to_owned());
         }
         let tags = [sip.from_tag(), sip.to_tag()];
+        // Since a restart the box takes an UPDATE for the sign of a call.
+        let is_unknown = !ledger.has_begun(self.epoch);
         let is_dialog = |response: &Rc<Sip>| {
             let theirs = [response.from_tag(), response.to_tag()];
             response.status().is_some_and(|s| (200..300).contains(&s))
-                && response.method() == "INVITE"
+                && (response.method() == "INVITE" || is_unknown && response.method() == "UPDATE")
                 && (theirs == tags || theirs == [tags[1], tags[0]])
         };
         // After a restart the 2xx may be unknown to the box, but not to us.
@@ -324,6 +382,12 @@ impl Oracle {
             return Err(format!("CSeq {} after {}", sip.cseq(), answer.cseq()));
         }
         let tag = sip.to_tag().to_owned();
+        let is_late = |(of, owed): &(usize, Owed)| {
+            *of == call && matches!(owed, Owed::Bye(_, late) if *late == tag)
+        };
+        if sip.method() == "BYE" && !self.owed.iter().any(is_late) {
+            ledger.has_expired(tags, now)?;
+        }
         let epoch = self.epoch;
         ledger.sent.push(sent(epoch, now, packet, sip, None, 1));
         if sip.method() == "BYE" {
@@ -356,6 +420,7 @@ pub(super) fn sent(
         first_heard: None,
         answer: None,
         unreachable: None,
+        late: false,
         came: Vec::new(),
         cancelled: None,
         ack: None,

@@ -14,9 +14,20 @@ use super::edits;
 use super::edits::Body;
 use super::ledger::Ledger;
 use super::ledger::Sent;
+use super::ledger::is_to;
 use super::requests::differ;
 use crate::sim::network::Packet;
+use crate::sim::plan::Route;
 use crate::sim::sip::Sip;
+
+/// The routes with more than one target.
+const FORKS: [Route; 5] = [
+    Route::Parallel,
+    Route::Serial,
+    Route::Failover,
+    Route::Mixed,
+    Route::Last,
+];
 
 impl Oracle {
     pub(super) fn response_enters(
@@ -32,6 +43,9 @@ impl Oracle {
         };
         let lives = ledger.sent[at].lives(now);
         let same = |known: &&Rc<Sip>| known.bytes() == sip.bytes();
+        let accepts = |sip: &Sip| sip.status().is_some_and(|s| (200..300).contains(&s));
+        let of_dialog = |known: &Rc<Sip>| accepts(known) && known.to_tag() == sip.to_tag();
+        let is_new = accepts(sip) && !ledger.sent[at].came.iter().any(of_dialog);
         if !ledger.sent[at].came.iter().any(|known| same(&known)) {
             ledger.sent[at].came.push(sip.clone());
         }
@@ -41,12 +55,13 @@ impl Oracle {
             return self.owe(call, Owed::Back(at, sip.clone()));
         }
         if ledger.sent[at].is_invite() {
-            self.invite_answered(now, call, ledger, at, sip, lives);
+            self.invite_answered(now, call, ledger, at, sip, lives, is_new);
         } else {
             self.other_answered(now, call, ledger, at, sip, lives);
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn invite_answered(
         &mut self,
         now: Tick,
@@ -55,6 +70,7 @@ impl Oracle {
         at: usize,
         sip: &Rc<Sip>,
         lives: bool,
+        is_new: bool,
     ) {
         let status = sip.status().unwrap_or_default();
         let sent = &mut ledger.sent[at];
@@ -64,8 +80,7 @@ impl Oracle {
             if before.is_some() || !lives {
                 return;
             }
-            let heard = *sent.first_heard.get_or_insert(now);
-            let given_up = is_given_up(sent, heard);
+            sent.first_heard.get_or_insert(now);
             if status > 100 || sent.heard.is_none() {
                 sent.heard = Some(now);
             }
@@ -75,7 +90,7 @@ impl Oracle {
                 self.owe(call, Owed::Cancel(at));
             }
             let asked = &ledger.asked[parent];
-            let wanted = !given_up && !is_superseded(ledger, at);
+            let wanted = !is_superseded(ledger, at);
             if status > 100 && asked.answer.is_none() && wanted {
                 self.owe(call, Owed::Up(parent, sip.clone()));
             }
@@ -83,6 +98,7 @@ impl Oracle {
         }
         if before.is_none() {
             sent.answer = Some((sip.clone(), now));
+            sent.late = !lives;
             self.paid(call, |owed| matches!(owed, Owed::Cancel(a) if *a == at));
         }
         // At the edge of its time it may be taken up or not.
@@ -100,7 +116,7 @@ impl Oracle {
                 let refused = upstream.is_some_and(|(answer, _)| answer.status() >= Some(300));
                 if is_open {
                     self.owe(call, Owed::Up(parent, sip.clone()));
-                } else if refused && before.is_none() {
+                } else if refused && is_new {
                     self.owe(call, Owed::Bye(at, sip.to_tag().to_owned()));
                 }
             }
@@ -168,13 +184,14 @@ impl Oracle {
         let asked = &ledger.asked[parent];
         // RFC 4320 §4.2: a 408 is of no use to anybody, nor is what comes after 64·T1.
         let late = now.plus_ms(LATE_MS) >= asked.at.plus_ms(T1_64_MS);
-        if asked.answer.is_none()
-            && status != 408
-            && status != 503
-            && !late
-            && !is_superseded(ledger, at)
-        {
+        if asked.answer.is_some() || status == 408 || late {
+            return;
+        }
+        let forks = FORKS.iter().any(|&route| is_to(&asked.request, route));
+        if !forks && status != 503 || status < 300 {
             self.owe(call, Owed::Up(parent, sip.clone()));
+        } else if ledger.branches(parent).all(|(_, sent)| sent.has_ended()) {
+            self.owe(call, Owed::Decision(parent));
         }
     }
 
@@ -296,10 +313,10 @@ impl Oracle {
             }
             ledger.asked[at].answer = Some((sip.clone(), now));
             // What came in the same moment may have been looked at after this.
-            let provisional = |response: &Sip| response.status() < Some(200);
+            let second = |response: &Sip| !invite || response.status() < Some(200);
             self.paid(
                 call,
-                |owed| matches!(owed, Owed::Up(a, r) if *a == at && provisional(r)),
+                |owed| matches!(owed, Owed::Up(a, r) if *a == at && second(r)),
             );
             if status >= 300 {
                 self.too_late(call, ledger, at);
@@ -349,17 +366,12 @@ fn is_passed(came: &Sip, left: &Sip) -> bool {
 }
 
 /// True where the box has gone on to a further target since it sent this.
-fn is_superseded(ledger: &Ledger, at: usize) -> bool {
+pub(super) fn is_superseded(ledger: &Ledger, at: usize) -> bool {
     let (parent, since) = (ledger.sent[at].parent, ledger.sent[at].at);
     ledger
         .sent
         .iter()
         .any(|other| other.parent == parent && other.at > since)
-}
-
-/// True where it was silent for so long that a trunk with a further target gives it up.
-fn is_given_up(sent: &Sent, first_heard: Tick) -> bool {
-    first_heard.plus_ms(LATE_MS) >= sent.at.plus_ms(choice::NO_ANSWER_MS)
 }
 
 /// RFC 3261 §8.2.6.2: the same To tag in all that the box itself says to a request; none that

@@ -33,7 +33,8 @@ impl Oracle {
         sip: &Rc<Sip>,
     ) {
         let known = ledger.asked(self.epoch, packet.source, sip.branch(), sip.method());
-        let at = known.unwrap_or_else(|| ledger.ask(now, self.epoch, packet, sip, true));
+        let side = self.site.side_of(packet.source.ip()).unwrap_or(0);
+        let at = known.unwrap_or_else(|| ledger.ask(now, self.epoch, packet, side, sip, true));
         // A box before us makes each copy of an ACK anew.
         ledger.asked[at].request = sip.clone();
         // The box itself has said 482, and takes the ACK to that.
