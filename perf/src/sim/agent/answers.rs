@@ -320,18 +320,18 @@ impl Agent {
     }
 
     fn receive_ack(&mut self, now: Tick, sip: &Sip) -> Result<(), String> {
-        let answered = |server: &Server| {
-            let same = server.is_invite() && server.request.cseq() == sip.cseq();
-            same && match server.status() {
-                Some(200) => server
-                    .response
-                    .as_ref()
-                    .is_some_and(|r| r.to_tag() == sip.to_tag()),
-                Some(_) => server.request.branch() == sip.branch(),
-                None => false,
-            }
+        let same = |server: &Server| server.is_invite() && server.request.cseq() == sip.cseq();
+        let failed = |server: &Server| {
+            let failed = server.status().is_some_and(|status| status >= 300);
+            failed && same(server) && server.request.branch() == sip.branch()
         };
-        let Some(at) = self.servers.iter().position(answered) else {
+        let accepted = |server: &Server| {
+            let to = server.response.as_ref().map(|response| response.to_tag());
+            server.status() == Some(200) && same(server) && to == Some(sip.to_tag())
+        };
+        let mut servers = self.servers.iter();
+        let at = servers.position(failed);
+        let Some(at) = at.or_else(|| self.servers.iter().position(accepted)) else {
             // A box that has restarted cannot tell the ACK to a failure of before from one
             // to a 2xx, and sends it on.
             let asked = |server: &Server| server.is_invite() && server.request.cseq() == sip.cseq();

@@ -40,14 +40,26 @@ pub(super) fn best(ledger: &Ledger, asked: usize, sip: &Sip, now: Tick) -> Resul
     }
     // A 2xx of the same moment may have been looked at after this.
     let just_accepted = |sent: &Sent| sent.is_accepted() && sent.answered_at() == Some(now);
-    let ended = branches.iter().filter(|sent| !just_accepted(sent));
+    // What the box itself has cancelled, given up or after Timer C, may count as 408, as the 487
+    // that it says, or not at all.
+    let own_cancel = |sent: &Sent| {
+        let ended = matches!(sent.status(), None | Some(487));
+        ended && sent.cancelled.is_some() && request.cancelled.is_none()
+    };
+    if branches.iter().any(|sent| own_cancel(sent)) && matches!(status, 408 | 487) {
+        return Ok(());
+    }
+    let counts = |sent: &&&Sent| !just_accepted(sent) && !own_cancel(sent);
+    let ended = branches.iter().filter(counts);
     let said: Vec<u16> = ended
         .filter_map(|sent| sent.status().or(sent.unreachable.map(|_| 500)))
         .collect();
     if said.iter().any(|status| *status >= 600) && status < 600 {
         return Err(format!("though one said 6xx: {said:?}"));
     }
-    let timed_out = branches.iter().any(|sent| !sent.has_ended());
+    let timed_out = branches
+        .iter()
+        .any(|sent| !sent.has_ended() && !own_cancel(sent));
     let class = |status: u16| if status == 503 { 5 } else { status / 100 };
     let mut classes: Vec<u16> = said.iter().map(|&status| class(status)).collect();
     if timed_out {
