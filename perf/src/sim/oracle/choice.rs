@@ -27,14 +27,16 @@ pub(super) fn best(ledger: &Ledger, asked: usize, sip: &Sip, now: Tick) -> Resul
         return Ok(());
     }
     let soon = now.plus_ms(LATE_MS);
-    for sent in &branches {
+    let given_up = |sent: &Sent| {
         let waited = sent.at.plus_ms(NO_ANSWER_MS);
         let was_silent = |heard: Tick| heard.plus_ms(LATE_MS) >= waited;
-        let given_up = soon >= waited && sent.first_heard.is_none_or(was_silent);
+        soon >= waited && sent.first_heard.is_none_or(was_silent)
+    };
+    for sent in &branches {
         let rang_out = sent.heard.is_some_and(|heard| {
             soon >= heard.plus_ms(180_000) && soon < heard.plus_ms(TIMER_C_MS + 40_000)
         });
-        if !sent.is_over(soon) && !given_up && !rang_out && sent.cancelled.is_none() {
+        if !sent.is_over(soon) && !given_up(sent) && !rang_out && sent.cancelled.is_none() {
             return Err(format!("while {} has not ended", sent.to));
         }
     }
@@ -66,8 +68,8 @@ pub(super) fn best(ledger: &Ledger, asked: usize, sip: &Sip, now: Tick) -> Resul
         classes.push(4);
     }
     // Whether a target that never spoke has said 408 is for the box to judge.
-    let unheard = |sent: &&&Sent| !sent.has_ended() && sent.heard.is_none();
-    let judged = branches.iter().filter(unheard).count() > 0;
+    let unheard = |sent: &Sent| !sent.has_ended() && (sent.heard.is_none() || given_up(sent));
+    let judged = branches.iter().any(|sent| unheard(sent));
     if judged && said.iter().any(|&said| class(said) == class(status)) {
         return Ok(());
     }
