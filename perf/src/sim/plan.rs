@@ -320,6 +320,8 @@ impl Plan {
     #[must_use]
     pub fn outcomes(&self) -> Vec<u16> {
         match (self.caller, self.route) {
+            // Without state no cookie is asked for, and what comes round is told as a loop.
+            (Caller::Asks(Ask::Forged), Route::Loop) if self.stateless => return vec![482],
             (Caller::Asks(Ask::Forged), _) => return vec![481],
             (Caller::Asks(Ask::Box), _) => return vec![200],
             (_, Route::Loop) => return vec![482],

@@ -94,7 +94,8 @@ pub(super) fn own_response(
     let asked_at = asked;
     let asked = &ledger.asked[asked];
     let branches = || ledger.branches(asked_at).map(|(_, sent)| sent);
-    let silent = || branches().any(|sent| !sent.has_ended());
+    // What comes after Timer B is of no transaction any more.
+    let silent = || branches().any(|sent| !sent.has_ended() || sent.late);
     let unreachable = || branches().any(|sent| sent.unreachable.is_some());
     let said = |status: u16| branches().any(|sent| sent.status() == Some(status));
     let in_dialog = !asked.request.to_tag().is_empty();
@@ -123,7 +124,8 @@ pub(super) fn own_response(
         }),
         // An offer in a dialog that is no call's: there is nobody to relay for.
         ("INVITE" | "UPDATE" | "PRACK", 503) if in_dialog && !asked.request.body().is_empty() => {
-            ledger.is_over(asked.epoch) || ledger.is_second(&asked.request)
+            let request = &asked.request;
+            ledger.is_over(asked.epoch) || ledger.is_second(request) || ledger.has_failed(request)
         }
         // What refuses may be a further pass, by way of the box itself.
         (_, 500 | 503) if crowded => true,
