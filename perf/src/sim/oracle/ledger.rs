@@ -57,6 +57,13 @@ pub(super) fn is_to(request: &Sip, route: Route) -> bool {
     user.starts_with(char::from(b'0' + route.digit()))
 }
 
+/// The session interval that a 2xx agrees to (RFC 4028 §4).
+fn session_ms(answer: &Sip) -> Option<u64> {
+    let value = answer.get("Session-Expires");
+    let seconds = value.split(';').next()?.trim().parse::<u64>();
+    Some(1_000 * seconds.ok()?)
+}
+
 /// A request that left: a client transaction of the box.
 #[derive(Debug)]
 pub(super) struct Sent {
@@ -272,12 +279,7 @@ impl Ledger {
             Some((sent.answered_at()?, came))
         });
         let (at, last) = refreshes.max_by_key(|(at, _)| *at).ok_or("no session")?;
-        let value = last.get("Session-Expires");
-        let interval = value
-            .split(';')
-            .next()
-            .and_then(|seconds| seconds.trim().parse::<u64>().ok());
-        let interval_ms = 1_000 * interval.ok_or("the box ends a session without end")?;
+        let interval_ms = session_ms(last).ok_or("the box ends a session without end")?;
         if now.plus_ms(LATE_MS) < at.plus_ms(interval_ms) {
             return Err("the box ends a session before its time".to_owned());
         }
@@ -345,7 +347,21 @@ impl Ledger {
         let asked = self.asked.iter().filter(|asked| asked.epoch == epoch);
         let mut asked = asked.filter(|asked| asked.is_invite() && !asked.stateless);
         let mut sent = self.sent.iter().filter(|sent| sent.epoch == epoch);
-        asked.all(|asked| asked.answer.is_some()) && sent.all(|sent| sent.is_over(now))
+        asked.all(|asked| asked.answer.is_some())
+            && sent.all(|sent| sent.is_over(now))
+            && !self.is_taken_up(epoch, now)
+    }
+
+    /// True while a session is not over that this start of the box has from an UPDATE alone: one
+    /// that is repeated after the BYE, and after a restart, makes a call for nobody but the box.
+    fn is_taken_up(&self, epoch: u16, now: Tick) -> bool {
+        let lasts = |sent: &Sent| {
+            let (answer, at) = sent.answer.as_ref()?;
+            let is_update = sent.epoch == epoch && sent.request.method() == "UPDATE";
+            let interval_ms = session_ms(answer).filter(|_| is_update && sent.is_accepted())?;
+            Some(now < at.plus_ms(interval_ms + 2 * T1_64_MS))
+        };
+        !self.has_begun(epoch) && self.sent.iter().any(|sent| lasts(sent) == Some(true))
     }
 
     /// The call is long over: each INVITE that this start of the box took has its end.
