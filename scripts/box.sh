@@ -47,7 +47,7 @@ box_run() {
     local role=$1 log=$2
     shift 2
     # `ip netns exec` becomes the command, so $! is the command's own process.
-    (cd "$BOX_DIR" && exec ip netns exec "$LAB_NAME-$role" "$@") \
+    (cd "$BOX_DIR" && exec ip netns exec "$(lab_namespace "$role")" "$@") \
         >"$BOX_DIR/$log" 2>&1 </dev/null &
     BOX_LAST=$!
     BOX_PIDS+=("$BOX_LAST")

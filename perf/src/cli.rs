@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use trunkline_perf::blast::args::BlastArgs;
 use trunkline_perf::instructions;
 use trunkline_perf::sim;
 use trunkline_perf::sim::Options;
@@ -31,6 +32,12 @@ enum Command {
     /// against what came in. A failure prints seed and step, what was violated, and the
     /// ladder of the call; the same options with --seed replay it.
     Sim(SimArgs),
+    /// Place calls through a box, from both its ends, on AF_XDP, and measure them.
+    ///
+    /// The callers' and the callees' interface are of this network namespace, the box is behind
+    /// both. User agents follow RFC 3261, repetitions included; times are of one clock.
+    /// Exit code 1 if a call failed.
+    Blast(BlastArgs),
     /// Count instructions for a call and for a media packet, with valgrind.
     Instructions {
         /// Fail where a figure has grown by more than 5 % over the file's.
@@ -153,6 +160,7 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 /// What could not be done.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Blast(args) => args.run(),
         Command::Sim(args) => Ok(simulate(&args)),
         Command::Instructions { stages: true, .. } => {
             print!("{}", instructions::stages()?);

@@ -1,4 +1,6 @@
-//! What drives the dataplane from outside: the simulator, and the count of instructions.
+//! What drives the dataplane from outside: the generator, the simulator, and the count of
+//! instructions.
 
+pub mod blast;
 pub mod instructions;
 pub mod sim;

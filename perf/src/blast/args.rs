@@ -1,0 +1,163 @@
+//! The options of `trunkline-perf blast`.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use trunkline_dataplane::sys::affinity;
+use trunkline_dataplane::sys::clock;
+
+use super::load::Plan;
+use super::pace::Rate;
+use super::port::EndConfig;
+use super::port::Port;
+use super::report;
+use super::run;
+use super::script::Mix;
+use super::script::Times;
+
+/// See the command's help.
+#[derive(Clone, Debug, Args)]
+pub struct BlastArgs {
+    /// The callers: interface and address, like caller=10.77.1.2:5060.
+    #[arg(long, value_name = "INTERFACE=ADDRESS", value_parser = end)]
+    caller: (String, SocketAddr),
+    /// The callees: interface and address.
+    #[arg(long, value_name = "INTERFACE=ADDRESS", value_parser = end)]
+    callee: (String, SocketAddr),
+    /// The box, as the callers reach it.
+    #[arg(long, value_name = "ADDRESS")]
+    to: SocketAddr,
+    /// The box, as the callees reach it.
+    #[arg(long, value_name = "ADDRESS")]
+    from: SocketAddr,
+    /// Whom the callers call.
+    #[arg(long, default_value = "15550100")]
+    number: String,
+    /// Calls a second, or a ramp like 100..5000.
+    #[arg(long, default_value = "1000")]
+    rate: Rate,
+    /// Seconds in which calls begin.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    time: f64,
+    /// At most so many calls.
+    #[arg(long)]
+    calls: Option<u64>,
+    /// Shares of the scripts: basic, busy, cancel, hold.
+    #[arg(long, default_value = "basic", value_name = "SCRIPT=SHARE,..")]
+    mix: Mix,
+    /// Milliseconds that it rings.
+    #[arg(long, default_value_t = 0)]
+    ring: u64,
+    /// Milliseconds from answer to BYE.
+    #[arg(long, default_value_t = 0)]
+    talk: u64,
+    /// The most calls that are open at once; twice what rate, ring and talk need if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    open: Option<u32>,
+    /// The core to run on.
+    #[arg(long)]
+    core: Option<u16>,
+    /// Write the figures here as JSON, - for standard output in the place of the summary.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// No line a second.
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn end(text: &str) -> Result<(String, SocketAddr), String> {
+    let (interface, address) = text
+        .split_once('=')
+        .ok_or("write it like caller=10.77.1.2:5060")?;
+    let address = address
+        .parse()
+        .map_err(|_| format!("{address} is no address with a port"))?;
+    Ok((interface.to_owned(), address))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| (0.001..=86_400.0).contains(seconds))
+        .ok_or("seconds, up to a day".to_owned())
+}
+
+/// Seats for calls that end late or wait for a repetition.
+const SEATS_SPARE: f64 = 2_000.0;
+
+impl BlastArgs {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded by the options' ranges"
+    )]
+    fn seats(&self) -> u32 {
+        let rate = self.rate.from.max(self.rate.to);
+        let lasts = (self.ring + self.talk) as f64 / 1e3;
+        let seats = rate.mul_add(2.0 * lasts + 1.0, SEATS_SPARE);
+        self.open.unwrap_or(seats.min(4_000_000.0) as u32)
+    }
+
+    /// Carries the load and tells of it.
+    ///
+    /// # Errors
+    /// What stood in the way of the start, or of the file.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        if self.caller.1.is_ipv4() != self.to.is_ipv4()
+            || self.callee.1.is_ipv4() != self.from.is_ipv4()
+        {
+            anyhow::bail!("--caller and --to, --callee and --from are of one family each");
+        }
+        if let Some(core) = self.core {
+            affinity::pin(trunkline_dataplane::ids::CoreId(core))?;
+        }
+        let end = |(interface, address): &(String, SocketAddr), neighbour: SocketAddr| EndConfig {
+            interface: interface.clone(),
+            address: *address,
+            neighbour: neighbour.ip(),
+        };
+        let port = Port::open(
+            &end(&self.caller, self.to),
+            &end(&self.callee, self.from),
+        )?;
+        let plan = Plan {
+            caller: self.caller.1,
+            callee: self.callee.1,
+            target: self.to,
+            number: self.number.clone(),
+            run: u32::try_from(clock::now().0 >> 20 & u64::from(u32::MAX))?,
+            rate: self.rate,
+            time: Duration::from_secs_f64(self.time),
+            calls: self.calls,
+            mix: self.mix,
+            times: Times {
+                ring: Duration::from_millis(self.ring),
+                talk: Duration::from_millis(self.talk),
+            },
+            seats: self.seats(),
+        };
+        let outcome = run::run(plan, port, self.quiet);
+        let figures = || serde_json::to_string_pretty(&report::json(&outcome));
+        match &self.json {
+            Some(path) if path.as_os_str() == "-" => println!("{}", figures()?),
+            Some(path) => {
+                fs::write(path, figures()? + "\n")
+                    .with_context(|| format!("writing {}", path.display()))?;
+                print!("{}", report::summary(&outcome));
+            }
+            None => print!("{}", report::summary(&outcome)),
+        }
+        let counts = &outcome.tally.counts;
+        let well = counts.failed() == 0 && counts.open == 0 && counts.no_seat == 0;
+        Ok(match well {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! The loop: take what came, fire what is due, send; and tell how it goes.
+
+use std::io::IsTerminal as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use trunkline_dataplane::limits::DATAGRAM_LEN_MAX;
+use trunkline_dataplane::sys::clock;
+use trunkline_dataplane::tick::Tick;
+
+use super::load::Load;
+use super::load::Plan;
+use super::port::Port;
+use super::tally::Counts;
+use super::tally::Tally;
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Counts and times.
+    pub tally: Tally,
+    /// From the first call to the end of the last.
+    pub took: Duration,
+    /// The share of that time in which there was work.
+    pub busy: f64,
+    /// Frames that came faster than they were taken off the receive ring.
+    pub missed: u64,
+    /// Frames that the driver took and did not send.
+    pub refused: u64,
+}
+
+/// How long the last calls may take to end after the last has begun: all timers, and their talk.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+const LIVE_NS: u64 = 1_000_000_000;
+
+/// Carries the load over the rings.
+pub fn run(plan: Plan, mut port: Port, quiet: bool) -> Outcome {
+    let mut letter = vec![0; DATAGRAM_LEN_MAX];
+    let start = Tick(clock::now().0 + 10_000_000);
+    let most = plan.time + plan.times.ring + plan.times.talk + PATIENCE;
+    let end = Tick(start.0 + nanos(most));
+    let seconds = plan.time.as_secs_f64();
+    let mut load = Load::new(plan, start);
+    let mut live = Live::new(start, seconds, quiet);
+    let mut busy_ns = 0;
+    let mut now = clock::now();
+    while !load.is_over() && now < end {
+        let mut worked = port.receive(&mut letter, |port, side, source, _, datagram| {
+            load.receive(side, source, datagram, clock::now(), port);
+        });
+        if load.next_due() <= now {
+            load.fire(now, &mut port);
+            worked = true;
+        }
+        port.flush();
+        let after = clock::now();
+        if worked {
+            busy_ns += after.since(now);
+        } else {
+            std::hint::spin_loop();
+        }
+        live.tell(&load.tally.counts, after);
+        now = after;
+    }
+    live.clear();
+    let (missed, refused) = port.lost();
+    let took = Duration::from_nanos(now.since(start));
+    #[allow(clippy::cast_precision_loss, reason = "times far below 2^52")]
+    let busy = busy_ns as f64 / took.as_nanos().max(1) as f64;
+    Outcome {
+        tally: load.tally,
+        took,
+        busy,
+        missed,
+        refused,
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+/// The line that says each second how it goes: on a terminal it stays in its place.
+#[derive(Debug)]
+struct Live {
+    start: Tick,
+    seconds: f64,
+    next: Tick,
+    last: Counts,
+    terminal: bool,
+    quiet: bool,
+}
+
+impl Live {
+    fn new(start: Tick, seconds: f64, quiet: bool) -> Live {
+        Live {
+            start,
+            seconds,
+            next: Tick(start.0 + LIVE_NS),
+            last: Counts::default(),
+            terminal: std::io::stderr().is_terminal(),
+            quiet,
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "times far below 2^52")]
+    fn tell(&mut self, counts: &Counts, now: Tick) {
+        if now < self.next || self.quiet {
+            return;
+        }
+        self.next = Tick(self.next.0 + LIVE_NS);
+        let elapsed = now.since(self.start) as f64 / 1e9;
+        let line = format!(
+            "{elapsed:5.0} s  {:>7} calls/s  {:>8} open  {:>6} failed  {:>6} said again  {:4.0} s left",
+            counts.begun - self.last.begun,
+            counts.open,
+            counts.failed(),
+            counts.repeated,
+            (self.seconds - elapsed).max(0.0),
+        );
+        let end = if self.terminal { "\r" } else { "\n" };
+        // Nobody listens: then there is nobody to tell.
+        let _ = write!(std::io::stderr(), "{line}{end}");
+        self.last = counts.clone();
+    }
+
+    fn clear(&self) {
+        if self.terminal && !self.quiet {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
