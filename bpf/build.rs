@@ -1,66 +1,16 @@
 //! Compiles the XDP program to `$OUT_DIR/trunkline.bpf.o`, which src/lib.rs embeds.
 
-use std::env;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
 use std::process::ExitCode;
 
-use libbpf_cargo::SkeletonBuilder;
-
-const SOURCE_DIR: &str = "src/bpf";
-
-const PACKAGES: &str = "apt-get install gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev";
+#[path = "compile.rs"]
+mod compile;
 
 fn main() -> ExitCode {
-    match build() {
+    match compile::compile("src/bpf", &["trunkline"]) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("{sentence}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn build() -> Result<(), String> {
-    println!("cargo:rerun-if-changed=build.rs");
-    // A directory is watched with all that is in it: every source and header.
-    println!("cargo:rerun-if-changed={SOURCE_DIR}");
-    println!("cargo:rerun-if-env-changed=CLANG");
-
-    let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
-    if Command::new(&clang).arg("--version").output().is_err() {
-        return Err(format!(
-            "`{clang}` cannot be run, and the XDP program is compiled with it. \
-             On Debian: {PACKAGES}"
-        ));
-    }
-
-    let out_dir = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: run this by cargo")?;
-    let mut arguments = vec!["-Wall".to_owned(), "-Werror".to_owned()];
-    arguments.extend(multiarch_include());
-    // Its debug information goes into the programs: without the paths of the box that built them.
-    if let Ok(here) = env::current_dir() {
-        arguments.push(format!("-ffile-prefix-map={}=.", here.display()));
-    }
-    SkeletonBuilder::new()
-        .source(Path::new(SOURCE_DIR).join("trunkline.bpf.c"))
-        .obj(PathBuf::from(out_dir).join("trunkline.bpf.o"))
-        .clang(&clang)
-        .clang_args(arguments)
-        .build()
-        .map_err(|error| {
-            format!(
-                "The XDP program does not compile: {error:#}\n\
-                 If a header is missing, on Debian: {PACKAGES}"
-            )
-        })
-}
-
-/// Debian keeps <asm/types.h> in a directory of the architecture, where clang does not look when it
-/// compiles for BPF. The program's own target has no such directory, so the box's is taken.
-fn multiarch_include() -> Option<String> {
-    let arch = env::var("CARGO_CFG_TARGET_ARCH").ok()?;
-    let include = format!("/usr/include/{arch}-linux-gnu");
-    Path::new(&include).is_dir().then(|| format!("-I{include}"))
 }

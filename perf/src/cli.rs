@@ -9,6 +9,7 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use trunkline_perf::blast::args::BlastArgs;
+use trunkline_perf::floor::args::FloorArgs;
 use trunkline_perf::instructions;
 use trunkline_perf::sim;
 use trunkline_perf::sim::Options;
@@ -38,6 +39,11 @@ enum Command {
     /// both. User agents follow RFC 3261, repetitions included; times are of one clock.
     /// Exit code 1 if a call failed.
     Blast(BlastArgs),
+    /// Forward datagrams and do nothing else: the floor under every figure.
+    ///
+    /// What comes to our address on one side goes to the peer on the other, ports and payload as
+    /// they are.
+    Floor(FloorArgs),
     /// Count instructions for a call and for a media packet, with valgrind.
     Instructions {
         /// Fail where a figure has grown by more than 5 % over the file's.
@@ -161,6 +167,7 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Blast(args) => args.run(),
+        Command::Floor(args) => args.run(),
         Command::Sim(args) => Ok(simulate(&args)),
         Command::Instructions { stages: true, .. } => {
             print!("{}", instructions::stages()?);

@@ -2,5 +2,8 @@
 //! instructions.
 
 pub mod blast;
+pub mod floor;
 pub mod instructions;
+pub mod link;
+pub mod measure;
 pub mod sim;

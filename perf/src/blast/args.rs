@@ -17,8 +17,10 @@ use super::port::EndConfig;
 use super::port::Port;
 use super::report;
 use super::run;
+use super::run::Watch;
 use super::script::Mix;
 use super::script::Times;
+use crate::measure::account::Account;
 
 /// See the command's help.
 #[derive(Clone, Debug, Args)]
@@ -59,6 +61,15 @@ pub struct BlastArgs {
     /// The most calls that are open at once; twice what rate, ring and talk need if not given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     open: Option<u32>,
+    /// Seconds at the beginning that are not in the figures.
+    #[arg(long, default_value_t = 0.0)]
+    warm: f64,
+    /// A process whose CPU time is told beside the generator's and the machine's; repeatable.
+    #[arg(long, value_name = "NAME=PID", value_parser = account)]
+    account: Vec<(String, u32)>,
+    /// Send every request to --to, whatever Route and Contact say: for a forwarder that is no proxy.
+    #[arg(long)]
+    outbound: bool,
     /// The core to run on.
     #[arg(long)]
     core: Option<u16>,
@@ -78,6 +89,16 @@ fn end(text: &str) -> Result<(String, SocketAddr), String> {
         .parse()
         .map_err(|_| format!("{address} is no address with a port"))?;
     Ok((interface.to_owned(), address))
+}
+
+fn account(text: &str) -> Result<(String, u32), String> {
+    let (name, pid) = text.split_once('=').ok_or("write it like box=1234")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    match (pid.parse(), name.bytes().all(plain) && !name.is_empty()) {
+        (Ok(pid), true) => Ok((name.to_owned(), pid)),
+        (Err(_), _) => Err(format!("{pid} is no process id")),
+        (_, false) => Err("a name is letters, digits and -".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -117,15 +138,21 @@ impl BlastArgs {
         if let Some(core) = self.core {
             affinity::pin(trunkline_dataplane::ids::CoreId(core))?;
         }
+        if !(0.0..self.time).contains(&self.warm) {
+            anyhow::bail!("--warm is shorter than --time");
+        }
+        let own = ("generator".to_owned(), std::process::id());
+        let accounts = [own]
+            .iter()
+            .chain(&self.account)
+            .map(|(name, pid)| Account::open(name, *pid))
+            .collect::<anyhow::Result<_>>()?;
         let end = |(interface, address): &(String, SocketAddr), neighbour: SocketAddr| EndConfig {
             interface: interface.clone(),
             address: *address,
             neighbour: neighbour.ip(),
         };
-        let port = Port::open(
-            &end(&self.caller, self.to),
-            &end(&self.callee, self.from),
-        )?;
+        let port = Port::open(&end(&self.caller, self.to), &end(&self.callee, self.from))?;
         let plan = Plan {
             caller: self.caller.1,
             callee: self.callee.1,
@@ -141,8 +168,10 @@ impl BlastArgs {
                 talk: Duration::from_millis(self.talk),
             },
             seats: self.seats(),
+            outbound: self.outbound,
         };
-        let outcome = run::run(plan, port, self.quiet);
+        let warm = Duration::from_secs_f64(self.warm);
+        let outcome = run::run(plan, warm, port, Watch::new(accounts), self.quiet)?;
         let figures = || serde_json::to_string_pretty(&report::json(&outcome));
         match &self.json {
             Some(path) if path.as_os_str() == "-" => println!("{}", figures()?),

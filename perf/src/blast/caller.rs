@@ -240,13 +240,7 @@ impl Load {
         }
     }
 
-    fn heard_refusal(
-        &mut self,
-        id: Id,
-        message: &Message<'_>,
-        status: u16,
-        out: &mut impl Outbox,
-    ) {
+    fn heard_refusal(&mut self, id: Id, message: &Message<'_>, status: u16, out: &mut impl Outbox) {
         self.ask(id, Ask::AckRefusal(message.text(message.to().value)), out);
         let script = self.calls[id.seat as usize].script;
         match (script, status) {
@@ -313,7 +307,9 @@ impl Load {
         let Some(hop) = hop(message.bytes(), first) else {
             return false;
         };
-        caller.hop = hop;
+        if !self.plan.outbound {
+            caller.hop = hop;
+        }
         caller.confirmed = true;
         true
     }

@@ -48,6 +48,8 @@ pub struct Plan {
     pub times: Times,
     /// The most calls that are open at once.
     pub seats: u32,
+    /// All requests go to `target`, whatever Route and Contact say: for a forwarder that is no proxy.
+    pub outbound: bool,
 }
 
 /// Where the load puts what it says.
@@ -130,22 +132,16 @@ impl Load {
         begin.min(self.wheel.next_due())
     }
 
+    /// All calls have begun.
+    #[must_use]
+    pub fn have_begun(&self) -> bool {
+        self.pace.next_due().is_none()
+    }
+
     /// All calls have begun and ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.pace.next_due().is_none() && self.tally.counts.open == 0
-    }
-
-    /// How many calls there are to be.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.pace.total()
-    }
-
-    /// How many calls were to begin so far.
-    #[must_use]
-    pub fn begun(&self) -> u64 {
-        self.pace.begun()
+        self.have_begun() && self.tally.counts.open == 0
     }
 
     fn begin(&mut self, now: Tick, out: &mut impl Outbox) {

@@ -102,12 +102,6 @@ impl Pace {
         self.begun += 1;
     }
 
-    /// How many are to begin in all.
-    #[must_use]
-    pub const fn total(&self) -> u64 {
-        self.total
-    }
-
     /// How many have begun.
     #[must_use]
     pub const fn begun(&self) -> u64 {

@@ -88,7 +88,10 @@ mod tests {
     fn numbers_are_written_as_they_are_read() {
         let mut room = [0; 64];
         let mut pen = Pen::new(&mut room);
-        pen.put("n=").number(0).put(",").number(18_446_744_073_709_551_615);
+        pen.put("n=")
+            .number(0)
+            .put(",")
+            .number(18_446_744_073_709_551_615);
         pen.put(" x=").hex(0xdead_beef);
         let len = pen.done().unwrap();
         assert_eq!(&room[..len], b"n=0,18446744073709551615 x=deadbeef");

@@ -3,13 +3,8 @@
 //! Both interfaces are of one network namespace and one UMEM. The kernel keeps ARP and neighbour
 //! discovery; the XDP program that the box itself uses gives the ends' ports to the rings.
 
-use std::fs;
 use std::net::IpAddr;
 use std::net::SocketAddr;
-use std::net::UdpSocket;
-use std::process::Command;
-use std::time::Duration;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use anyhow::bail;
@@ -17,31 +12,20 @@ use trunkline_bpf::Program;
 use trunkline_dataplane::frame::FRAME_LEN_MAX;
 use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::Lane;
-use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::limits::BATCH;
-use trunkline_dataplane::ring::ModeWish;
 use trunkline_dataplane::ring::Received;
-use trunkline_dataplane::ring::RingLens;
 use trunkline_dataplane::ring::Rings as _;
-use trunkline_dataplane::ring::SocketConfig;
 use trunkline_dataplane::ring::Xsk;
-use trunkline_dataplane::ring::XskConfig;
-use trunkline_dataplane::sys::memory::Hugepages;
 use trunkline_dataplane::wire;
 use trunkline_dataplane::wire::Ethernet;
-use trunkline_dataplane::wire::MacAddress;
 use trunkline_dataplane::wire::VlanStack;
 
 use super::call::Side;
 use super::load::Outbox;
 use super::pen::Pen;
 use super::speech::MEDIA_PORT_FIRST;
-
-/// How long the box may take to say its station address.
-const NEIGHBOUR_WAIT: Duration = Duration::from_secs(5);
-
-/// Entries of a ring: a burst of several milliseconds at the highest rates.
-const RING_LEN: u32 = 4_096;
+use crate::link;
+use crate::link::Link;
 
 /// An interface, and who lives there.
 #[derive(Clone, Debug)]
@@ -66,6 +50,8 @@ pub struct Port {
     rings: Xsk,
     ends: [End; 2],
     batch: Vec<Received>,
+    /// What the kernel had counted as missed and as refused when it was asked last.
+    lost: (u64, u64),
     /// Attached as long as this lives.
     _programs: Vec<Program>,
 }
@@ -77,15 +63,12 @@ impl Port {
     /// An interface that is not there or refuses, or a box that does not say where it is.
     pub fn open(caller: &EndConfig, callee: &EndConfig) -> anyhow::Result<Port> {
         let configs = [caller, callee];
-        let mut sockets = Vec::new();
+        let mut links = Vec::new();
         let mut programs = Vec::new();
         let mut ends = Vec::new();
-        for (device, config) in (0..).zip(configs) {
-            let name = &config.interface;
-            let ifindex = nix::net::if_::if_nametoindex(name.as_str())
-                .with_context(|| format!("there is no interface {name} in this namespace"))?;
-            let queues = queues(name)?;
-            let mut program = Program::load(queues.into())?;
+        for config in configs {
+            let link = Link::find(&config.interface)?;
+            let mut program = Program::load(link.queues.into())?;
             program.set_address(
                 trunkline_bpf::VlanStack::Untagged,
                 config.address.ip(),
@@ -93,31 +76,16 @@ impl Port {
                 &[u16::try_from(MEDIA_PORT_FIRST)?..=u16::MAX],
             )?;
             program
-                .attach(ifindex, trunkline_bpf::ModeWish::Auto)
-                .with_context(|| format!("XDP on {name}"))?;
+                .attach(link.ifindex, trunkline_bpf::ModeWish::Auto)
+                .with_context(|| format!("XDP on {}", link.name))?;
             programs.push(program);
-            sockets.extend((0..queues).map(|queue| SocketConfig {
-                device: DeviceIndex(device),
-                name: name.clone(),
-                ifindex,
-                queue: QueueId(queue),
-                lens: RingLens::new(RING_LEN, RING_LEN, 0),
-                busy_poll: false,
-            }));
             ends.push(End {
                 address: config.address,
-                stations: Ethernet {
-                    destination: neighbour(name, config)?,
-                    source: own_station(name)?,
-                },
+                stations: link.stations(config.address.ip(), config.neighbour)?,
             });
+            links.push(link);
         }
-        let rings = Xsk::open(&XskConfig {
-            sockets,
-            frames: None,
-            hugepages: Hugepages::Off,
-            mode: ModeWish::Copy,
-        })?;
+        let rings = link::rings(&links)?;
         for socket in rings.sockets() {
             programs[usize::from(socket.device.0)]
                 .insert_socket(u32::from(socket.queue.0), socket.fd)?;
@@ -129,6 +97,7 @@ impl Port {
             rings,
             ends,
             batch: Vec::with_capacity(BATCH),
+            lost: (0, 0),
             _programs: programs,
         })
     }
@@ -170,14 +139,15 @@ impl Port {
     }
 
     /// Frames that the kernel had no room for in a receive ring, and those the driver refused to
-    /// send.
+    /// send, since it was asked last.
     pub fn lost(&mut self) -> (u64, u64) {
         let (mut missed, mut refused) = (0, 0);
         self.rings.statistics(&mut |statistics| {
             missed += statistics.kernel.rx_ring_full + statistics.kernel.rx_dropped;
             refused += statistics.refused;
         });
-        (missed, refused)
+        let (missed_before, refused_before) = std::mem::replace(&mut self.lost, (missed, refused));
+        (missed - missed_before, refused - refused_before)
     }
 
     /// Puts a datagram from `port` of an end on its ring.
@@ -224,58 +194,5 @@ impl Outbox for Port {
     fn send(&mut self, side: Side, to: SocketAddr, write: &mut dyn FnMut(&mut Pen<'_>)) -> bool {
         let port = self.ends[side as usize].address.port();
         self.send_from(side, port, to, write)
-    }
-}
-
-/// How many receive queues the interface has.
-fn queues(name: &str) -> anyhow::Result<u16> {
-    let entries = fs::read_dir(format!("/sys/class/net/{name}/queues"))
-        .with_context(|| format!("the queues of {name}"))?;
-    let rx = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-"));
-    Ok(u16::try_from(rx.count())?.max(1))
-}
-
-fn own_station(name: &str) -> anyhow::Result<MacAddress> {
-    let text = fs::read_to_string(format!("/sys/class/net/{name}/address"))?;
-    station(text.trim()).with_context(|| format!("the station address of {name}: {text:?}"))
-}
-
-fn station(text: &str) -> Option<MacAddress> {
-    let mut address = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut address {
-        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
-    }
-    parts.next().is_none().then_some(address)
-}
-
-/// Asks the kernel for the station behind which the box lives; a datagram to nobody's port has it
-/// find out.
-fn neighbour(name: &str, config: &EndConfig) -> anyhow::Result<MacAddress> {
-    let EndConfig {
-        address, neighbour, ..
-    } = config;
-    let deadline = Instant::now() + NEIGHBOUR_WAIT;
-    loop {
-        let socket = UdpSocket::bind(SocketAddr::new(address.ip(), 0))
-            .with_context(|| format!("{} is no address of {name}", address.ip()))?;
-        // It may be refused, and that is an answer as well.
-        let _ = socket.send_to(b"", SocketAddr::new(*neighbour, 9));
-        let output = Command::new("ip")
-            .args(["neigh", "show", &neighbour.to_string(), "dev", name])
-            .output()
-            .context("ip neigh, of iproute2")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let mut words = text.split_whitespace();
-        let found = words.find(|&word| word == "lladdr").and(words.next());
-        if let Some(found) = found.and_then(station) {
-            return Ok(found);
-        }
-        if Instant::now() > deadline {
-            bail!("nobody answers for {neighbour} on {name}: is the box up, and on this link?");
-        }
-        std::thread::sleep(Duration::from_millis(50));
     }
 }

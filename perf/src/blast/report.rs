@@ -7,9 +7,11 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::run::Outcome;
+use super::run::Window;
 use super::script::Script;
 use super::tally::Failure;
 use super::tally::Measure;
+use crate::measure::machine;
 
 /// A generator that is busier than this is close to its own limit.
 const BUSY_MOST: f64 = 0.9;
@@ -65,6 +67,13 @@ pub fn summary(outcome: &Outcome) -> String {
         counts.open_most,
         outcome.took,
     );
+    if counts.open > 0 {
+        let _ = writeln!(
+            text,
+            "unended      {} calls had not ended when the run did",
+            counts.open
+        );
+    }
     let _ = writeln!(
         text,
         "messages     {} sent, {} of them again; {} received, {} of them again, {} stray, {} unreadable",
@@ -97,6 +106,16 @@ pub fn summary(outcome: &Outcome) -> String {
         }
         text.push('\n');
     }
+    let window = &outcome.window;
+    let _ = writeln!(text, "\n{:26} {:>9} {:>9}", "CPU", "of a core", "a call");
+    for (name, used) in &window.used {
+        let _ = writeln!(
+            text,
+            "{name:26} {:>7.1} % {:>9}",
+            used.as_secs_f64() / window.took.as_secs_f64().max(1e-9) * 100.0,
+            short(a_call(*used, window)),
+        );
+    }
     let limits = own_limits(outcome);
     let _ = write!(
         text,
@@ -110,6 +129,11 @@ pub fn summary(outcome: &Outcome) -> String {
         }
     }
     text
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of calls")]
+fn a_call(used: Duration, window: &Window) -> Duration {
+    used.div_f64(window.begun.max(1) as f64)
 }
 
 /// A time in nine characters.
@@ -150,7 +174,25 @@ pub fn json(outcome: &Outcome) -> Value {
             (measure.name().to_owned(), values.into())
         })
         .collect();
+    let window = &outcome.window;
+    let used: serde_json::Map<_, _> = window
+        .used
+        .iter()
+        .map(|(name, used)| {
+            let figures = json!({
+                "seconds": used.as_secs_f64(),
+                "us_a_call": a_call(*used, window).as_secs_f64() * 1e6,
+            });
+            (name.clone(), figures)
+        })
+        .collect();
     json!({
+        "machine": machine::facts(),
+        "window": {
+            "seconds": window.took.as_secs_f64(),
+            "begun": window.begun,
+            "cpu": used,
+        },
         "seconds": outcome.took.as_secs_f64(),
         "calls": {
             "begun": counts.begun,

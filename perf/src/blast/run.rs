@@ -13,6 +13,8 @@ use super::load::Plan;
 use super::port::Port;
 use super::tally::Counts;
 use super::tally::Tally;
+use crate::measure::account::Account;
+use crate::measure::account::whole_machine;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -27,6 +29,19 @@ pub struct Outcome {
     pub missed: u64,
     /// Frames that the driver took and did not send.
     pub refused: u64,
+    /// What was used while calls began, the warm-up left out.
+    pub window: Window,
+}
+
+/// A stretch of the run, and who used the CPU in it.
+#[derive(Debug, Default)]
+pub struct Window {
+    /// How long it was.
+    pub took: Duration,
+    /// Calls that began in it.
+    pub begun: u64,
+    /// By name: each process that is watched, the generator and the whole machine among them.
+    pub used: Vec<(String, Duration)>,
 }
 
 /// How long the last calls may take to end after the last has begun: all timers, and their talk.
@@ -34,18 +49,89 @@ const PATIENCE: Duration = Duration::from_secs(70);
 
 const LIVE_NS: u64 = 1_000_000_000;
 
-/// Carries the load over the rings.
-pub fn run(plan: Plan, mut port: Port, quiet: bool) -> Outcome {
+/// Who is watched, and what they had used when the window began.
+#[derive(Debug)]
+pub struct Watch {
+    accounts: Vec<Account>,
+    before: Vec<Duration>,
+    since: Option<Tick>,
+    window: Window,
+}
+
+impl Watch {
+    /// Watches these accounts and the whole machine.
+    #[must_use]
+    pub fn new(accounts: Vec<Account>) -> Watch {
+        Watch {
+            accounts,
+            before: Vec::new(),
+            since: None,
+            window: Window::default(),
+        }
+    }
+
+    fn used(&self) -> anyhow::Result<Vec<Duration>> {
+        let accounts = self.accounts.iter().map(Account::used);
+        accounts.chain([whole_machine()]).collect()
+    }
+
+    fn begin(&mut self, now: Tick) -> anyhow::Result<()> {
+        self.before = self.used()?;
+        self.since = Some(now);
+        Ok(())
+    }
+
+    /// Ends the window, once.
+    fn end(&mut self, begun: u64, now: Tick) -> anyhow::Result<()> {
+        let Some(since) = self.since.take() else {
+            return Ok(());
+        };
+        let names = self.accounts.iter().map(Account::name).chain(["machine"]);
+        let used = self.used()?;
+        let differences = used
+            .iter()
+            .zip(&self.before)
+            .map(|(now, then)| *now - *then);
+        self.window = Window {
+            took: Duration::from_nanos(now.since(since)),
+            begun,
+            used: names.map(str::to_owned).zip(differences).collect(),
+        };
+        Ok(())
+    }
+}
+
+/// Carries the load over the rings. What happens in the first `warm` is not in the figures.
+///
+/// # Errors
+/// CPU time that cannot be read.
+pub fn run(
+    plan: Plan,
+    warm: Duration,
+    mut port: Port,
+    mut watch: Watch,
+    quiet: bool,
+) -> anyhow::Result<Outcome> {
     let mut letter = vec![0; DATAGRAM_LEN_MAX];
     let start = Tick(clock::now().0 + 10_000_000);
     let most = plan.time + plan.times.ring + plan.times.talk + PATIENCE;
     let end = Tick(start.0 + nanos(most));
+    let mut warm_end = Some(Tick(start.0 + nanos(warm)));
     let seconds = plan.time.as_secs_f64();
     let mut load = Load::new(plan, start);
     let mut live = Live::new(start, seconds, quiet);
     let mut busy_ns = 0;
+    let mut since = start;
     let mut now = clock::now();
     while !load.is_over() && now < end {
+        if warm_end.is_some_and(|warm_end| now >= warm_end) {
+            warm_end = None;
+            load.tally.reset();
+            live.last = Counts::default();
+            port.lost();
+            (busy_ns, since) = (0, now);
+            watch.begin(now)?;
+        }
         let mut worked = port.receive(&mut letter, |port, side, source, _, datagram| {
             load.receive(side, source, datagram, clock::now(), port);
         });
@@ -60,21 +146,26 @@ pub fn run(plan: Plan, mut port: Port, quiet: bool) -> Outcome {
         } else {
             std::hint::spin_loop();
         }
+        if load.have_begun() {
+            watch.end(load.tally.counts.begun, after)?;
+        }
         live.tell(&load.tally.counts, after);
         now = after;
     }
     live.clear();
+    watch.end(load.tally.counts.begun, now)?;
     let (missed, refused) = port.lost();
-    let took = Duration::from_nanos(now.since(start));
+    let took = Duration::from_nanos(now.since(since));
     #[allow(clippy::cast_precision_loss, reason = "times far below 2^52")]
     let busy = busy_ns as f64 / took.as_nanos().max(1) as f64;
-    Outcome {
+    Ok(Outcome {
         tally: load.tally,
         took,
         busy,
         missed,
         refused,
-    }
+        window: watch.window,
+    })
 }
 
 fn nanos(time: Duration) -> u64 {

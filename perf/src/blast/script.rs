@@ -75,10 +75,7 @@ impl Mix {
     pub fn of(&self, number: u64) -> Script {
         let sum: u64 = self.0.iter().map(|&share| u64::from(share)).sum();
         // A step that has no factor in common with the sum visits every place once a round.
-        let step = STEPS
-            .into_iter()
-            .find(|step| sum % step != 0)
-            .unwrap_or(1);
+        let step = STEPS.into_iter().find(|step| sum % step != 0).unwrap_or(1);
         let mut place = number % sum * step % sum;
         for (script, &share) in Script::ALL.iter().zip(&self.0) {
             if place < u64::from(share) {
@@ -111,7 +108,10 @@ mod tests {
         let mix: Mix = "basic=90,cancel=7,hold=3".parse().unwrap();
         let count = |wanted| (200..300).filter(|&n| mix.of(n) == wanted).count();
         assert_eq!(Script::ALL.map(count), [90, 0, 7, 3]);
-        assert!((0..30).any(|number| mix.of(number) != Script::Basic), "mixed");
+        assert!(
+            (0..30).any(|number| mix.of(number) != Script::Basic),
+            "mixed"
+        );
         assert_eq!(Mix::default().of(12), Script::Basic);
     }
 
@@ -122,7 +122,10 @@ mod tests {
             error("basic=1,conference=2"),
             "there is no script \"conference\": basic, busy, cancel, hold"
         );
-        assert_eq!(error("hold=x"), "the share of hold is a number up to 1000000");
+        assert_eq!(
+            error("hold=x"),
+            "the share of hold is a number up to 1000000"
+        );
         assert_eq!(error("basic=0"), "some script needs a share");
     }
 }

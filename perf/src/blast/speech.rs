@@ -62,7 +62,9 @@ impl Speech {
             from: text(format!("From: \"Blast\" <sip:blast@{caller}>;tag=c")),
             run: text(format!("@{run:08x}.blast\r\nCSeq: ")),
             caller_contact: text(format!("Contact: <sip:blast@{caller}>\r\n{CAPABILITIES}")),
-            callee_contact: text(format!("Contact: <sip:{number}@{callee}>\r\n{CAPABILITIES}")),
+            callee_contact: text(format!(
+                "Contact: <sip:{number}@{callee}>\r\n{CAPABILITIES}"
+            )),
             caller_sdp: Sdp::new(caller),
             callee_sdp: Sdp::new(callee),
         }
@@ -76,7 +78,11 @@ impl Speech {
             Ask::Ack(cseq) => cseq,
             _ => caller.cseq,
         };
-        let target = if within { &caller.target } else { &*self.target };
+        let target = if within {
+            &caller.target
+        } else {
+            &*self.target
+        };
         pen.put(ask.name()).put(" ").put(target);
         pen.put(&self.via).hex(id.seat).hex(id.generation);
         pen.number(cseq.into()).put(match ask {

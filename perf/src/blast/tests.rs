@@ -76,6 +76,7 @@ fn plan(mix: &str, calls: u64) -> Plan {
             talk: Duration::from_millis(300),
         },
         seats: 10_000,
+        outbound: false,
     }
 }
 
@@ -123,7 +124,10 @@ fn a_basic_call_is_six_messages_and_an_ack() {
     let counts = &load.tally.counts;
     assert_eq!((counts.completed(), counts.failed()), (1, 0));
     assert_eq!((counts.sent, counts.received), (6, 6));
-    assert_eq!((counts.stray, counts.heard_again, counts.repeated), (0, 0, 0));
+    assert_eq!(
+        (counts.stray, counts.heard_again, counts.repeated),
+        (0, 0, 0)
+    );
     let median = |measure| load.tally.quantile(measure, 0.5).as_micros();
     assert!((1_000..1_010).contains(&median(Measure::RequestTransit)));
     assert!((1_000..1_010).contains(&median(Measure::ResponseTransit)));
@@ -139,7 +143,12 @@ fn every_script_ends_as_it_says() {
     let counts = &load.tally.counts;
     assert_eq!(counts.completed, [10; 4]);
     assert_eq!((counts.failed(), counts.repeated, counts.stray), (0, 0, 0));
-    let said = |start: &str| wire.log.iter().filter(|line| line.starts_with(start)).count();
+    let said = |start: &str| {
+        wire.log
+            .iter()
+            .filter(|line| line.starts_with(start))
+            .count()
+    };
     assert_eq!(said("INVITE"), 40 + 20, "two re-INVITEs a held call");
     assert_eq!((said("CANCEL"), said("BYE")), (10, 20));
     assert_eq!(said("ACK"), 60, "one for each final response to an INVITE");
@@ -164,7 +173,10 @@ fn what_is_lost_is_said_again_until_it_is_heard() {
     // Six or more in a row must be lost for a call to fail.
     assert!(counts.failed() < 40, "{counts:?}");
     assert_eq!(counts.completed() + counts.failed(), 2_000);
-    assert!(counts.repeated > 1_000 && counts.heard_again > 100, "{counts:?}");
+    assert!(
+        counts.repeated > 1_000 && counts.heard_again > 100,
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -176,7 +188,10 @@ fn an_invite_that_nobody_answers_is_said_seven_times() {
     let load = carry(plan("basic", 1), &mut wire);
     let counts = &load.tally.counts;
     assert_eq!(counts.failed[Failure::InviteTimeout as usize], 1);
-    assert_eq!(wire.sent, 7, "RFC 3261 §17.1.1.2: at 0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5 s");
+    assert_eq!(
+        wire.sent, 7,
+        "RFC 3261 §17.1.1.2: at 0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5 s"
+    );
     assert!((32_000..32_100).contains(&(wire.now / 1_000_000)));
 }
 
@@ -190,7 +205,11 @@ fn a_200_without_an_ack_is_said_until_64_t1() {
     let counts = &load.tally.counts;
     assert_eq!(counts.failed[Failure::AckTimeout as usize], 1);
     let oks = wire.log.iter().filter(|line| line.contains("200 OK"));
-    assert_eq!(oks.count(), 11, "RFC 3261 §13.3.1.4: at 0, 0.5, 1.5, 3.5, then every 4 s");
+    assert_eq!(
+        oks.count(),
+        11,
+        "RFC 3261 §13.3.1.4: at 0, 0.5, 1.5, 3.5, then every 4 s"
+    );
     assert_eq!(counts.open, 0, "and the entry is free again");
 }
 
@@ -208,7 +227,10 @@ fn strangers_and_noise_are_counted_and_nothing_else() {
     hear(Side::Caller, "no SIP at all");
     hear(Side::Caller, ok);
     hear(Side::Callee, ok);
-    hear(Side::Caller, &ok.replace("0000000000000000@x", "ffffffffffffffff@x"));
+    hear(
+        Side::Caller,
+        &ok.replace("0000000000000000@x", "ffffffffffffffff@x"),
+    );
     hear(Side::Caller, &ok.replace("0000000000000000@x", "short"));
     let counts = &load.tally.counts;
     assert_eq!((counts.unreadable, counts.stray), (2, 4));

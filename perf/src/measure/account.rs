@@ -1,0 +1,165 @@
+//! Who used the CPU: a control group for each process that is watched.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// The hierarchies that tell CPU time, the first that is there: cpuacct of version 1, in nanoseconds,
+/// and version 2, in microseconds.
+const HIERARCHIES: [(&str, Kind); 3] = [
+    ("/sys/fs/cgroup/cpuacct", Kind::Cpuacct),
+    ("/sys/fs/cgroup/cpu,cpuacct", Kind::Cpuacct),
+    ("/sys/fs/cgroup", Kind::Unified),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Cpuacct,
+    Unified,
+}
+
+impl Kind {
+    const fn file(self) -> &'static str {
+        match self {
+            Kind::Cpuacct => "cpuacct.usage",
+            Kind::Unified => "cpu.stat",
+        }
+    }
+
+    fn read(self, group: &Path) -> anyhow::Result<Duration> {
+        let path = group.join(self.file());
+        let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let number = match self {
+            Kind::Cpuacct => text.trim(),
+            Kind::Unified => text
+                .lines()
+                .find_map(|line| line.strip_prefix("usage_usec "))
+                .unwrap_or_default(),
+        };
+        let number = number
+            .parse()
+            .with_context(|| format!("{}: {text:?}", path.display()))?;
+        Ok(match self {
+            Kind::Cpuacct => Duration::from_nanos(number),
+            Kind::Unified => Duration::from_micros(number),
+        })
+    }
+}
+
+/// The CPU time of a process, its threads, and its children from now on.
+#[derive(Debug)]
+pub struct Account {
+    name: String,
+    kind: Kind,
+    group: PathBuf,
+    root: PathBuf,
+}
+
+impl Account {
+    /// Watches a process under a name.
+    ///
+    /// # Errors
+    /// No hierarchy of control groups, no right to make a group, no such process.
+    pub fn open(name: &str, pid: u32) -> anyhow::Result<Account> {
+        let (root, kind) = hierarchy()?;
+        let group = root.join(format!("trunkline-perf-{}-{name}", std::process::id()));
+        fs::create_dir(&group)
+            .with_context(|| format!("a control group {}: are you root?", group.display()))?;
+        let account = Account {
+            name: name.to_owned(),
+            kind,
+            group,
+            root,
+        };
+        fs::write(account.group.join("cgroup.procs"), pid.to_string())
+            .with_context(|| format!("process {pid} into the group of {name}"))?;
+        Ok(account)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it has used since it is watched.
+    ///
+    /// # Errors
+    /// The kernel's file cannot be read.
+    pub fn used(&self) -> anyhow::Result<Duration> {
+        self.kind.read(&self.group)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // Its processes go back where all begin; a group that still has some stays, and is empty of
+        // meaning but harmless.
+        let home = self.root.join("cgroup.procs");
+        for pid in fs::read_to_string(self.group.join("cgroup.procs"))
+            .unwrap_or_default()
+            .lines()
+        {
+            let _ = fs::write(&home, pid);
+        }
+        let _ = fs::remove_dir(&self.group);
+    }
+}
+
+/// What the whole machine has used since it started.
+///
+/// # Errors
+/// No hierarchy of control groups.
+pub fn whole_machine() -> anyhow::Result<Duration> {
+    let (root, kind) = hierarchy()?;
+    kind.read(&root)
+}
+
+fn hierarchy() -> anyhow::Result<(PathBuf, Kind)> {
+    HIERARCHIES
+        .into_iter()
+        .map(|(root, kind)| (PathBuf::from(root), kind))
+        .find(|(root, kind)| root.join(kind.file()).exists())
+        .context("no control groups tell CPU time: mount cpuacct or cgroup2 at /sys/fs/cgroup")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+    use std::process::Stdio;
+
+    #[test]
+    fn a_process_that_works_is_charged_and_its_group_goes() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: control groups need root");
+            return;
+        }
+        let mut child = Command::new("sh")
+            .args([
+                "-c",
+                "read go; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; read end",
+            ])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let account = Account::open("worker", child.id()).unwrap();
+        let before = (account.used().unwrap(), whole_machine().unwrap());
+        let stdin = child.stdin.as_mut().unwrap();
+        std::io::Write::write_all(stdin, b"go\n").unwrap();
+        while account.used().unwrap() < before.0 + Duration::from_millis(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let machine = whole_machine().unwrap() - before.1;
+        assert!(machine >= Duration::from_millis(20), "{machine:?}");
+        let group = account.group.clone();
+        assert!(group.exists());
+        drop(account);
+        assert!(!group.exists());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
