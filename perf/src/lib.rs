@@ -7,3 +7,4 @@ pub mod instructions;
 pub mod link;
 pub mod measure;
 pub mod sim;
+pub mod stop;

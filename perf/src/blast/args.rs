@@ -70,6 +70,9 @@ pub struct BlastArgs {
     /// Send every request to --to, whatever Route and Contact say: for a forwarder that is no proxy.
     #[arg(long)]
     outbound: bool,
+    /// No SDP in INVITE and 200: for a box that would anchor the media.
+    #[arg(long)]
+    no_sdp: bool,
     /// The core to run on.
     #[arg(long)]
     core: Option<u16>,
@@ -169,6 +172,7 @@ impl BlastArgs {
             },
             seats: self.seats(),
             outbound: self.outbound,
+            sdp: !self.no_sdp,
         };
         let warm = Duration::from_secs_f64(self.warm);
         let outcome = run::run(plan, warm, port, Watch::new(accounts), self.quiet)?;

@@ -50,6 +50,8 @@ pub struct Plan {
     pub seats: u32,
     /// All requests go to `target`, whatever Route and Contact say: for a forwarder that is no proxy.
     pub outbound: bool,
+    /// INVITE and 200 describe a media stream.
+    pub sdp: bool,
 }
 
 /// Where the load puts what it says.
@@ -78,7 +80,7 @@ impl Load {
     #[must_use]
     pub fn new(plan: Plan, start: Tick) -> Load {
         Load {
-            speech: Speech::new(plan.caller, plan.callee, &plan.number, plan.run),
+            speech: Speech::new(&plan),
             calls: (0..plan.seats).map(|_| Call::vacant(plan.target)).collect(),
             free: (0..plan.seats).rev().collect(),
             wheel: Wheel::new(plan.seats * 2),

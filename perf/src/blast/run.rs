@@ -15,6 +15,7 @@ use super::tally::Counts;
 use super::tally::Tally;
 use crate::measure::account::Account;
 use crate::measure::account::whole_machine;
+use crate::stop::Stop;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -112,6 +113,7 @@ pub fn run(
     mut watch: Watch,
     quiet: bool,
 ) -> anyhow::Result<Outcome> {
+    let stop = Stop::listen()?;
     let mut letter = vec![0; DATAGRAM_LEN_MAX];
     let start = Tick(clock::now().0 + 10_000_000);
     let most = plan.time + plan.times.ring + plan.times.talk + PATIENCE;
@@ -123,7 +125,7 @@ pub fn run(
     let mut busy_ns = 0;
     let mut since = start;
     let mut now = clock::now();
-    while !load.is_over() && now < end {
+    while !load.is_over() && now < end && !stop.asked() {
         if warm_end.is_some_and(|warm_end| now >= warm_end) {
             warm_end = None;
             load.tally.reset();

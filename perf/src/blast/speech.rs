@@ -7,6 +7,7 @@ use trunkline_dataplane::sip::message::Message;
 
 use super::call::Call;
 use super::call::Id;
+use super::load::Plan;
 use super::pen::Pen;
 
 /// The parts that never change, made once.
@@ -24,8 +25,10 @@ pub(super) struct Speech {
     caller_contact: Box<[u8]>,
     /// Contact of the callee.
     callee_contact: Box<[u8]>,
-    caller_sdp: Sdp,
-    callee_sdp: Sdp,
+    /// What the caller offers; none for calls without a body.
+    caller_sdp: Option<Sdp>,
+    /// What the callee answers.
+    callee_sdp: Option<Sdp>,
 }
 
 /// A request of the caller.
@@ -52,7 +55,15 @@ impl Ask<'_> {
 }
 
 impl Speech {
-    pub(super) fn new(caller: SocketAddr, callee: SocketAddr, number: &str, run: u32) -> Speech {
+    pub(super) fn new(plan: &Plan) -> Speech {
+        let Plan {
+            caller,
+            callee,
+            number,
+            run,
+            sdp,
+            ..
+        } = plan;
         let text = |text: String| text.into_bytes().into_boxed_slice();
         Speech {
             target: text(format!("sip:{number}@{callee}")),
@@ -65,8 +76,8 @@ impl Speech {
             callee_contact: text(format!(
                 "Contact: <sip:{number}@{callee}>\r\n{CAPABILITIES}"
             )),
-            caller_sdp: Sdp::new(caller),
-            callee_sdp: Sdp::new(callee),
+            caller_sdp: sdp.then(|| Sdp::new(*caller)),
+            callee_sdp: sdp.then(|| Sdp::new(*callee)),
         }
     }
 
@@ -108,11 +119,15 @@ impl Speech {
         pen.put("\r\nCall-ID: ").hex(id.seat).hex(id.generation);
         pen.put(&self.run).number(cseq.into()).put(" ");
         pen.put(ask.name()).put("\r\n");
+        let sdp = self.caller_sdp.as_ref();
         if let Ask::Invite = ask {
             pen.put(&self.caller_contact);
-            self.caller_sdp.write(pen, id, within && caller.held == 0);
-        } else {
-            pen.put(NO_BODY);
+        }
+        match (ask, sdp) {
+            (Ask::Invite, Some(sdp)) => sdp.write(pen, id, within && caller.held == 0),
+            _ => {
+                pen.put(NO_BODY);
+            }
         }
     }
 
@@ -128,10 +143,11 @@ impl Speech {
         if status < 300 {
             pen.put(&self.callee_contact);
         }
-        if status == 200 {
-            self.callee_sdp.write(pen, id, callee.holding);
-        } else {
-            pen.put(NO_BODY);
+        match (status, &self.callee_sdp) {
+            (200, Some(sdp)) => sdp.write(pen, id, callee.holding),
+            _ => {
+                pen.put(NO_BODY);
+            }
         }
     }
 }

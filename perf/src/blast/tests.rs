@@ -77,6 +77,7 @@ fn plan(mix: &str, calls: u64) -> Plan {
         },
         seats: 10_000,
         outbound: false,
+        sdp: true,
     }
 }
 

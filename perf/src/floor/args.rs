@@ -3,9 +3,6 @@
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -20,6 +17,7 @@ use super::redirect::InXdp;
 use super::rings::OnRings;
 use super::sockets::OnSockets;
 use crate::link::Link;
+use crate::stop::Stop;
 
 /// How the forwarder takes and sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -93,12 +91,9 @@ impl FloorArgs {
             Kind::Sockets => Box::new(OnSockets::open(sides, &self.ports)?),
         };
         println!("forwarding for {} s", self.time);
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        }
+        let stop = Stop::listen()?;
         let end = Instant::now() + Duration::from_secs(self.time);
-        while !stop.load(Ordering::Relaxed) && Instant::now() < end {
+        while !stop.asked() && Instant::now() < end {
             if !forwarder.turn()? && self.sleep {
                 std::thread::sleep(Duration::from_micros(50));
             }
