@@ -75,6 +75,19 @@ pub enum Poll {
     Busy,
     /// It spins for a moment, then sleeps until a frame, mail or a timer wakes it.
     Adaptive,
+    /// It sleeps as soon as there is no work: for a core that others need.
+    Interrupt,
+}
+
+impl Poll {
+    /// How long it spins without work before it sleeps; `None` where it never does.
+    const fn spin_ns(self) -> Option<u64> {
+        match self {
+            Poll::Busy => None,
+            Poll::Adaptive => Some(SPIN_NS),
+            Poll::Interrupt => Some(0),
+        }
+    }
 }
 
 /// A worker over real rings or fake ones.
@@ -149,13 +162,14 @@ impl<R: Rings> Worker<R> {
     pub fn run(mut self, poll: Poll) {
         let mut now = clock::now();
         let mut idle_since = now;
+        let spin_ns = poll.spin_ns();
         while !self.stopped {
             let worked = self.turn(now);
             let after = clock::now();
             if worked {
                 self.counters.add(Counter::BusyNs, after.since(now));
                 idle_since = after;
-            } else if poll == Poll::Adaptive && after.since(idle_since) >= SPIN_NS {
+            } else if spin_ns.is_some_and(|spin_ns| after.since(idle_since) >= spin_ns) {
                 self.sleep(after);
                 idle_since = clock::now();
             } else {

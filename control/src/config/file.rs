@@ -296,7 +296,11 @@ impl File {
     pub fn read(table: &DeTable<'_>, problems: &mut Vec<Problem>) -> File {
         let mut top = Section::new("the file", table, 0..0, problems);
         let wishes = [("on", Wish::On), ("log", Wish::Log), ("off", Wish::Off)];
-        let polls = [("adaptive", Poll::Adaptive), ("busy", Poll::Busy)];
+        let polls = [
+            ("adaptive", Poll::Adaptive),
+            ("busy", Poll::Busy),
+            ("interrupt", Poll::Interrupt),
+        ];
         let mut file = File {
             workers: top.integer("workers", 1..=WORKERS_MAX, 2),
             poll: *top.choice("poll", &polls, Poll::Adaptive).get_ref(),

@@ -242,6 +242,7 @@ fn facts(
             poll: match config.poll {
                 Poll::Busy => "busy",
                 Poll::Adaptive => "adaptive",
+                Poll::Interrupt => "interrupt",
             },
             memory: memory.to_owned(),
         }

@@ -126,7 +126,10 @@ impl Forwarder for OnSockets {
             let mut entries: Vec<_> = sockets
                 .map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
                 .collect();
-            poll(&mut entries, PollTimeout::from(100_u8))?;
+            match poll(&mut entries, PollTimeout::from(100_u8)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error).context("poll"),
+            }
             for (at, entry) in entries.iter().enumerate() {
                 if entry.any() == Some(true) {
                     ready.push(at);

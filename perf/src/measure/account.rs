@@ -6,10 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::mount::MsFlags;
+use nix::mount::mount;
+use nix::sched::CloneFlags;
+use nix::sched::unshare;
 
 /// The hierarchies that tell CPU time, the first that is there: cpuacct of version 1, in nanoseconds,
 /// and version 2, in microseconds.
-const HIERARCHIES: [(&str, Kind); 3] = [
+const HIERARCHIES: [(&str, Kind); 4] = [
+    ("/sys/fs/cgroup", Kind::Cpuacct),
     ("/sys/fs/cgroup/cpuacct", Kind::Cpuacct),
     ("/sys/fs/cgroup/cpu,cpuacct", Kind::Cpuacct),
     ("/sys/fs/cgroup", Kind::Unified),
@@ -119,11 +124,30 @@ pub fn whole_machine() -> anyhow::Result<Duration> {
 }
 
 fn hierarchy() -> anyhow::Result<(PathBuf, Kind)> {
+    if let Some(found) = look() {
+        return Ok(found);
+    }
+    // `ip netns exec` covers /sys with one of the namespace's own, without control groups.
+    mount_own().context("no control groups at /sys/fs/cgroup, and none can be mounted")?;
+    look().context("no control groups tell CPU time: neither cpuacct nor cgroup2")
+}
+
+fn look() -> Option<(PathBuf, Kind)> {
     HIERARCHIES
         .into_iter()
         .map(|(root, kind)| (PathBuf::from(root), kind))
         .find(|(root, kind)| root.join(kind.file()).exists())
-        .context("no control groups tell CPU time: mount cpuacct or cgroup2 at /sys/fs/cgroup")
+}
+
+/// Mounts the control groups where nobody but this process sees it.
+fn mount_own() -> nix::Result<()> {
+    let none: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)?;
+    let at = "/sys/fs/cgroup";
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let first = mount(Some("cgroup"), at, Some("cgroup"), flags, Some("cpuacct"));
+    first.or_else(|_| mount(Some("cgroup2"), at, Some("cgroup2"), flags, none))
 }
 
 #[cfg(test)]
