@@ -11,6 +11,7 @@ use clap::Subcommand;
 use trunkline_perf::blast::args::BlastArgs;
 use trunkline_perf::floor::args::FloorArgs;
 use trunkline_perf::instructions;
+use trunkline_perf::report;
 use trunkline_perf::sim;
 use trunkline_perf::sim::Options;
 use trunkline_perf::sim::batch;
@@ -55,6 +56,12 @@ enum Command {
         /// Say by stage where the instructions of the SIP engine go, instead.
         #[arg(long, conflicts_with = "check")]
         stages: bool,
+    },
+    /// Make tables and plots of what `perf/compare` measured.
+    Report {
+        /// Where the raw figures are, and where tables and plots go.
+        #[arg(default_value = "perf/report")]
+        directory: PathBuf,
     },
     /// Carry a load: what `instructions` runs under valgrind.
     #[command(hide = true)]
@@ -174,6 +181,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Instructions { check, file, .. } => count_instructions(check.then_some(&file)),
+        Command::Report { directory } => {
+            print!("{}", report::write(&directory)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Work { load, count } => {
             instructions::work(&load, count)?;
             Ok(ExitCode::SUCCESS)

@@ -6,5 +6,6 @@ pub mod floor;
 pub mod instructions;
 pub mod link;
 pub mod measure;
+pub mod report;
 pub mod sim;
 pub mod stop;

@@ -64,7 +64,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Watches a process under a name.
+    /// Watches a process, and those that it has started, under a name.
     ///
     /// # Errors
     /// No hierarchy of control groups, no right to make a group, no such process.
@@ -79,8 +79,13 @@ impl Account {
             group,
             root,
         };
-        fs::write(account.group.join("cgroup.procs"), pid.to_string())
-            .with_context(|| format!("process {pid} into the group of {name}"))?;
+        let procs = account.group.join("cgroup.procs");
+        let mut family = vec![pid];
+        while let Some(member) = family.pop() {
+            fs::write(&procs, member.to_string())
+                .with_context(|| format!("process {member} into the group of {name}"))?;
+            family.extend(children(member));
+        }
         Ok(account)
     }
 
@@ -112,6 +117,22 @@ impl Drop for Account {
         }
         let _ = fs::remove_dir(&self.group);
     }
+}
+
+/// The processes that a process has started and that still run.
+fn children(pid: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    processes
+        .filter(|&process: &u32| parent(process) == Some(pid))
+        .collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold any byte; state and parent follow.
+    let (_, after) = stat.rsplit_once(") ")?;
+    after.split(' ').nth(1)?.parse().ok()
 }
 
 /// What the whole machine has used since it started.
@@ -179,6 +200,8 @@ mod tests {
         }
         let machine = whole_machine().unwrap() - before.1;
         assert!(machine >= Duration::from_millis(20), "{machine:?}");
+        assert_eq!(parent(child.id()), Some(std::process::id()));
+        assert!(children(std::process::id()).contains(&child.id()));
         let group = account.group.clone();
         assert!(group.exists());
         drop(account);

@@ -1,0 +1,242 @@
+//! The report as Markdown.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::runs::Run;
+use super::runs::median;
+use super::runs::ratio;
+use crate::measure::median::Median;
+
+/// Times of which latency is told, and what they are.
+const TIMES: [(&str, &str); 5] = [
+    ("request_transit", "a request through the box"),
+    ("response_transit", "a response through the box"),
+    ("invite_to_180", "INVITE to 180"),
+    ("invite_to_final", "INVITE to 200"),
+    ("bye_to_200", "BYE to 200"),
+];
+
+/// All of it.
+pub(super) fn text(runs: &[Run]) -> String {
+    let mut text = String::from(HEAD);
+    machine(&mut text, runs);
+    cpu(&mut text, runs);
+    sustained(&mut text, runs);
+    latency(&mut text, runs);
+    text
+}
+
+const HEAD: &str = "# SIP: Trunkline beside its peers\n\n\
+    Made by `perf/compare sip` and `trunkline-perf report`; the raw figures are in `raw/`. Every candidate\n\
+    has one worker on one core, the generator the other; they run in turns, so that a noisy minute\n\
+    meets them all. A figure is the median of its turns, in brackets the interval in which the true\n\
+    median lies with 95 %, or with less where there were fewer than six turns.\n\n\
+    A call is six messages in and six or seven out: INVITE, (100), 180, 200, ACK, BYE, 200, without SDP, since\n\
+    the peers relay no media. CPU is that of the process with all its threads and children, system calls\n\
+    and the softirqs that ran while it did. On veth the delivery of a frame is charged to who sends\n\
+    it: a box pays for what it gives to the generator, and the generator for what it gives to the box. The\n\
+    column `machine` has both.\n";
+
+fn machine(text: &mut String, runs: &[Run]) {
+    let Some(run) = runs.first() else { return };
+    let fact = |name: &str| {
+        let value = run.figures.pointer(&format!("/machine/{name}"));
+        value.map_or(String::new(), |value| value.to_string().replace('"', ""))
+    };
+    let _ = writeln!(
+        text,
+        "\nMachine: {}, {} cores, {}, Linux {}, {}. It is shared with others: ratios within a run tell\n\
+         more than figures of different runs.",
+        fact("processor"),
+        fact("cores"),
+        fact("memory"),
+        fact("kernel"),
+        fact("distribution"),
+    );
+}
+
+/// Each candidate, mode and rate at which there are fixed runs.
+fn fixed(runs: &[Run]) -> BTreeSet<(&str, u64, &str)> {
+    let fixed = runs.iter().filter(|run| run.kind == "fixed");
+    fixed
+        .map(|run| (run.mode.as_str(), whole(run.rate), run.candidate.as_str()))
+        .collect()
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rates of calls, which are not negative"
+)]
+fn whole(rate: f64) -> u64 {
+    rate as u64
+}
+
+#[allow(clippy::cast_precision_loss, reason = "rates of calls")]
+fn cpu(text: &mut String, runs: &[Run]) {
+    text.push_str(
+        "\n## CPU a call\n\n\
+         | mode | calls/s | candidate | box, µs | machine, µs | box beside Kamailio |\n\
+         |---|---:|---|---:|---:|---:|\n",
+    );
+    for (mode, rate, candidate) in fixed(runs) {
+        let key = (candidate, mode, rate as f64);
+        let row = [
+            shown(median(runs, key, |run| run.cpu_a_call("box")), 1),
+            shown(median(runs, key, |run| run.cpu_a_call("machine")), 1),
+            shown(
+                ratio(runs, (candidate, "kamailio"), (mode, rate as f64), |run| {
+                    run.cpu_a_call("box")
+                }),
+                2,
+            ),
+        ];
+        let _ = writeln!(
+            text,
+            "| {mode} | {rate} | {candidate} | {} |",
+            row.join(" | ")
+        );
+    }
+    text.push_str("\n![CPU a call](cpu.svg)\n");
+}
+
+fn sustained(text: &mut String, runs: &[Run]) {
+    let ladder: Vec<_> = runs.iter().filter(|run| run.kind == "ladder").collect();
+    let candidates: BTreeSet<_> = ladder.iter().map(|run| run.candidate.as_str()).collect();
+    if candidates.is_empty() {
+        return;
+    }
+    text.push_str(
+        "\n## Highest rate sustained\n\n\
+         Without a failure and without a repetition, stateful, each rate longer than Timer J.\n\n\
+         | candidate | sustained, calls/s | the box's core busy | next tried | what happened there |\n\
+         |---|---:|---:|---:|---|\n",
+    );
+    for candidate in candidates {
+        let mut rungs: Vec<_> = ladder
+            .iter()
+            .filter(|run| run.candidate == candidate)
+            .collect();
+        rungs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+        let best = rungs.iter().take_while(|run| run.is_clean()).last();
+        let next = rungs.iter().find(|run| !run.is_clean());
+        let busy = best.and_then(|run| {
+            let used = run.number("/window/cpu/box/seconds")?;
+            Some(used / run.number("/window/seconds")? * 100.0)
+        });
+        let _ = writeln!(
+            text,
+            "| {candidate} | {} | {} | {} | {} |",
+            best.map_or("none".to_owned(), |run| run.rate.to_string()),
+            busy.map_or(String::new(), |busy| format!("{busy:.0} %")),
+            next.map_or(String::new(), |run| run.rate.to_string()),
+            next.map_or("the ladder ended".to_owned(), |run| what_happened(run)),
+        );
+    }
+    text.push_str("\n![What is carried](carried.svg)\n");
+}
+
+fn what_happened(run: &Run) -> String {
+    let mut text = format!(
+        "{} failed, {} said again",
+        run.failed(),
+        run.number("/messages/repeated").unwrap_or(0.0)
+    );
+    let limits = run.generator_limits();
+    if !limits.is_empty() {
+        let _ = write!(text, "; the generator: {}", limits.join(", "));
+    }
+    text
+}
+
+#[allow(clippy::cast_precision_loss, reason = "rates of calls")]
+fn latency(text: &mut String, runs: &[Run]) {
+    text.push_str("\n## Latency, µs\n");
+    for (what, meaning) in TIMES {
+        let _ = write!(
+            text,
+            "\n### {meaning}\n\n\
+             | mode | calls/s | candidate | p50 | p90 | p99 | p99.9 |\n\
+             |---|---:|---|---:|---:|---:|---:|\n"
+        );
+        for (mode, rate, candidate) in fixed(runs) {
+            let row = ["p50", "p90", "p99", "p999"].map(|share| {
+                let key = (candidate, mode, rate as f64);
+                shown(median(runs, key, |run| run.time(what, share)), 0)
+            });
+            let _ = writeln!(
+                text,
+                "| {mode} | {rate} | {candidate} | {} |",
+                row.join(" | ")
+            );
+        }
+    }
+    text.push_str("\n![Latency](latency.svg)\n");
+}
+
+/// `12.3 [11.9, 13.0]`, or nothing.
+fn shown(median: Option<Median>, digits: usize) -> String {
+    let Some(Median {
+        median, low, high, ..
+    }) = median
+    else {
+        return "–".to_owned();
+    };
+    format!("{median:.digits$} [{low:.digits$}, {high:.digits$}]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(kind: &str, candidate: &str, rate: f64, turn: u32, us: f64, repeated: u64) -> Run {
+        let text = serde_json::json!({
+            "kind": kind, "candidate": candidate, "mode": "stateful", "rate": rate, "turn": turn,
+            "machine": {"processor": "P", "cores": 2},
+            "window": {"seconds": 10.0, "cpu": {"box": {"seconds": 5.0, "us_a_call": us},
+                                                "machine": {"us_a_call": us * 2.0}}},
+            "calls": {"failed": {"no_answer": 0}, "open_at_end": 0},
+            "messages": {"repeated": repeated},
+            "times_ns": {"invite_to_180": {"p50": 168_000, "p90": 1, "p99": 1, "p999": 1}},
+            "generator": {"no_seat": 0, "why": if repeated > 0 { vec!["busy"] } else { vec![] }},
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn a_report_has_medians_ratios_and_where_the_ladder_ended() {
+        let mut runs = Vec::new();
+        for turn in 1..=3 {
+            let noise = f64::from(turn);
+            runs.push(run("fixed", "trunkline", 1000.0, turn, 10.0 + noise, 0));
+            runs.push(run(
+                "fixed",
+                "kamailio",
+                1000.0,
+                turn,
+                100.0 + 10.0 * noise,
+                0,
+            ));
+        }
+        runs.push(run("ladder", "kamailio", 1000.0, 1, 100.0, 0));
+        runs.push(run("ladder", "kamailio", 6500.0, 1, 100.0, 0));
+        runs.push(run("ladder", "kamailio", 8000.0, 1, 100.0, 7));
+        let text = text(&runs);
+        assert!(text.contains("| stateful | 1000 | trunkline | 12.0 [11.0, 13.0] | 24.0 [22.0, 26.0] | 0.10 [0.10, 0.10] |"), "{text}");
+        assert!(
+            text.contains("| stateful | 1000 | kamailio | 120.0"),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "| kamailio | 6500 | 50 % | 8000 | 0 failed, 7 said again; the generator: busy |"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("| stateful | 1000 | trunkline | 168 [168, 168] |"),
+            "{text}"
+        );
+    }
+}
