@@ -1,4 +1,4 @@
-//! Compiles the programs of the measurements, which src/floor/redirect.rs embeds.
+//! Compiles the programs of the measurements, which src/floor and src/flood embed.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 mod compile;
 
 fn main() -> ExitCode {
-    match compile::compile("src/bpf", &["forward"]) {
+    match compile::compile("src/bpf", &["flood", "forward"]) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("{sentence}");

@@ -9,6 +9,7 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use trunkline_perf::blast::args::BlastArgs;
+use trunkline_perf::flood::args::FloodArgs;
 use trunkline_perf::floor::args::FloorArgs;
 use trunkline_perf::instructions;
 use trunkline_perf::report;
@@ -40,6 +41,10 @@ enum Command {
     /// both. User agents follow RFC 3261, repetitions included; times are of one clock.
     /// Exit code 1 if a call failed.
     Blast(BlastArgs),
+    /// Send INVITEs, OPTIONS or RTP one way, at any rate, without waiting for an answer.
+    ///
+    /// By BPF_PROG_TEST_RUN over live frames, paced by the clock.
+    Flood(FloodArgs),
     /// Forward datagrams and do nothing else: the floor under every figure.
     ///
     /// What comes to our address on one side goes to the peer on the other, ports and payload as
@@ -174,6 +179,7 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Blast(args) => args.run(),
+        Command::Flood(args) => args.run(),
         Command::Floor(args) => args.run(),
         Command::Sim(args) => Ok(simulate(&args)),
         Command::Instructions { stages: true, .. } => {

@@ -2,6 +2,7 @@
 //! instructions.
 
 pub mod blast;
+pub mod flood;
 pub mod floor;
 pub mod instructions;
 pub mod link;

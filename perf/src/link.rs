@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::process::Command;
@@ -61,26 +63,28 @@ impl Link {
     /// The stations of frames from here to a neighbour, which is asked for its own.
     ///
     /// # Errors
-    /// A neighbour that does not answer, or an address that is not this link's.
-    pub fn stations(&self, own: IpAddr, neighbour: IpAddr) -> anyhow::Result<Ethernet> {
+    /// A neighbour that does not answer.
+    pub fn stations(&self, neighbour: IpAddr) -> anyhow::Result<Ethernet> {
         let name = &self.name;
         let text = fs::read_to_string(format!("/sys/class/net/{name}/address"))?;
         let source = station(text.trim())
             .with_context(|| format!("the station address of {name}: {text:?}"))?;
         Ok(Ethernet {
-            destination: self.neighbour(own, neighbour)?,
+            destination: self.neighbour(neighbour)?,
             source,
         })
     }
 
-    /// Asks the kernel for the station behind which the box lives; a datagram to nobody's port has it
-    /// find out.
-    fn neighbour(&self, own: IpAddr, neighbour: IpAddr) -> anyhow::Result<MacAddress> {
+    /// Asks the kernel for a neighbour's station; a datagram to nobody's port has it find out.
+    fn neighbour(&self, neighbour: IpAddr) -> anyhow::Result<MacAddress> {
         let name = &self.name;
+        let any: IpAddr = match neighbour {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
         let deadline = Instant::now() + NEIGHBOUR_WAIT;
         loop {
-            let socket = UdpSocket::bind(SocketAddr::new(own, 0))
-                .with_context(|| format!("{own} is no address of {name}"))?;
+            let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
             // It may be refused, and that is an answer as well.
             let _ = socket.send_to(b"", SocketAddr::new(neighbour, 9));
             let output = Command::new("ip")
@@ -100,7 +104,7 @@ impl Link {
                 return Ok(found);
             }
             if Instant::now() > deadline {
-                bail!("nobody answers for {neighbour} on {name}: is the box up, and on this link?");
+                bail!("nobody answers for {neighbour} on {name}: is it up, and on this link?");
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -81,7 +81,7 @@ impl Port {
             programs.push(program);
             ends.push(End {
                 address: config.address,
-                stations: link.stations(config.address.ip(), config.neighbour)?,
+                stations: link.stations(config.neighbour)?,
             });
             links.push(link);
         }

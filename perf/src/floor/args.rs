@@ -76,7 +76,7 @@ impl FloorArgs {
         }
         let side = |(interface, ours, peer): &(String, Ipv4Addr, Ipv4Addr)| {
             let link = Link::find(interface)?;
-            let stations = link.stations(IpAddr::V4(*ours), IpAddr::V4(*peer))?;
+            let stations = link.stations(IpAddr::V4(*peer))?;
             anyhow::Ok(Side {
                 link,
                 ours: *ours,
