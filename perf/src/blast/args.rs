@@ -20,6 +20,7 @@ use super::run;
 use super::run::Watch;
 use super::script::Mix;
 use super::script::Times;
+use super::speech::MEDIA_PORT_FIRST;
 use crate::measure::account::Account;
 
 /// See the command's help.
@@ -73,6 +74,9 @@ pub struct BlastArgs {
     /// No SDP in INVITE and 200: for a box that would anchor the media.
     #[arg(long)]
     no_sdp: bool,
+    /// Send RTP both ways while basic calls talk; --talk says how long.
+    #[arg(long, conflicts_with = "no_sdp")]
+    media: bool,
     /// The core to run on.
     #[arg(long)]
     core: Option<u16>,
@@ -144,6 +148,11 @@ impl BlastArgs {
         if !(0.0..self.time).contains(&self.warm) {
             anyhow::bail!("--warm is shorter than --time");
         }
+        for (_, address) in [&self.caller, &self.callee] {
+            if address.port() >= MEDIA_PORT_FIRST {
+                anyhow::bail!("SIP ports are below {MEDIA_PORT_FIRST}, where those of media begin");
+            }
+        }
         let own = ("generator".to_owned(), std::process::id());
         let accounts = [own]
             .iter()
@@ -173,6 +182,7 @@ impl BlastArgs {
             seats: self.seats(),
             outbound: self.outbound,
             sdp: !self.no_sdp,
+            media: self.media,
         };
         let warm = Duration::from_secs_f64(self.warm);
         let outcome = run::run(plan, warm, port, Watch::new(accounts), self.quiet)?;

@@ -80,6 +80,8 @@ pub struct Caller {
     pub(super) since: Tick,
     /// When the first ACK was said, or the last of a re-INVITE.
     pub(super) acked: Tick,
+    /// Where the callee wants its media.
+    pub(super) media: Option<SocketAddr>,
     /// Where requests of the dialog go.
     pub(super) hop: SocketAddr,
     /// The remote target.
@@ -123,6 +125,8 @@ pub struct Callee {
     pub(super) since: Tick,
     /// When 180 was said.
     pub(super) rang: Tick,
+    /// Where the caller wants its media.
+    pub(super) media: Option<SocketAddr>,
     /// Where its responses go.
     pub(super) reply_to: SocketAddr,
     /// The INVITE's header lines that a response repeats; To is the last, without its line end.
@@ -159,6 +163,7 @@ impl Call {
                 heard: 0,
                 since: Tick(0),
                 acked: Tick(0),
+                media: None,
                 hop: nowhere,
                 target: Vec::new(),
                 routes: Vec::new(),
@@ -172,6 +177,7 @@ impl Call {
                 holding: false,
                 since: Tick(0),
                 rang: Tick(0),
+                media: None,
                 reply_to: nowhere,
                 echo: Vec::new(),
             },

@@ -15,6 +15,7 @@ use super::call::T2_NS;
 use super::call::wait_ns;
 use super::load::Load;
 use super::load::Outbox;
+use super::media;
 use super::script::Script;
 use super::speech;
 use super::tally::Failure;
@@ -97,6 +98,7 @@ impl Load {
         callee.cseq = cseq;
         callee.tagged = within;
         callee.holding = memchr::memmem::find(message.body(), b"a=inactive").is_some();
+        callee.media = media::wanted_at(message.body());
         callee.reply_to = source;
         callee.echo.clear();
         speech::echo(message, |line| callee.echo.extend_from_slice(line));

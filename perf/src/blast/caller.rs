@@ -16,6 +16,7 @@ use super::call::T2_NS;
 use super::call::wait_ns;
 use super::load::Load;
 use super::load::Outbox;
+use super::media;
 use super::script::Script;
 use super::speech::Ask;
 use super::tally::Failure;
@@ -111,6 +112,9 @@ impl Load {
             return self.invite(id, now, out);
         }
         call.caller.state = CallerState::Ending;
+        if self.plan.media {
+            self.media.silence(id);
+        }
         self.ask_first(id, Ask::Bye, now, out);
     }
 
@@ -221,7 +225,19 @@ impl Load {
         caller.acked = now;
         let cseq = caller.cseq;
         self.ask(id, Ask::Ack(cseq), out);
+        if self.plan.media {
+            self.begin_media(id, now);
+        }
         self.talk(id, now, out);
+    }
+
+    /// Both ends of a basic call know where the other wants its media: they talk.
+    fn begin_media(&mut self, id: Id, now: Tick) {
+        let call = &self.calls[id.seat as usize];
+        let wanted = (call.caller.media, call.callee.media);
+        if let (Script::Basic, (Some(callee), Some(caller))) = (call.script, wanted) {
+            self.media.begin(id, [callee, caller], now);
+        }
     }
 
     /// A final response after the first one: an ACK for each (RFC 3261 §13.2.2.4, §17.1.1.2).
@@ -281,6 +297,7 @@ impl Load {
         let Some(contact) = message.contact_uri() else {
             return false;
         };
+        caller.media = media::wanted_at(message.body());
         caller.target.clear();
         caller.target.extend_from_slice(message.text(contact));
         if caller.confirmed {

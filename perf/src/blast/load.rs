@@ -12,6 +12,8 @@ use super::call::CalleeState;
 use super::call::CallerState;
 use super::call::Id;
 use super::call::Side;
+use super::media::Media;
+use super::media::MediaOutbox;
 use super::pace::Pace;
 use super::pace::Rate;
 use super::pen::Pen;
@@ -52,10 +54,12 @@ pub struct Plan {
     pub outbound: bool,
     /// INVITE and 200 describe a media stream.
     pub sdp: bool,
+    /// Both ends of a basic call send RTP while they talk.
+    pub media: bool,
 }
 
 /// Where the load puts what it says.
-pub trait Outbox {
+pub trait Outbox: MediaOutbox {
     /// Sends what `write` writes from an end's address to `to`. False if there was no room for it.
     fn send(&mut self, side: Side, to: SocketAddr, write: &mut dyn FnMut(&mut Pen<'_>)) -> bool;
 }
@@ -73,6 +77,8 @@ pub struct Load {
     pace: Pace,
     /// What was counted and measured.
     pub tally: Tally,
+    /// The streams of the calls that talk.
+    pub media: Media,
 }
 
 impl Load {
@@ -86,6 +92,7 @@ impl Load {
             wheel: Wheel::new(plan.seats * 2),
             pace: Pace::new(plan.rate, plan.time, plan.calls, start),
             tally: Tally::default(),
+            media: Media::new(plan.seats, plan.target, start),
             plan,
         }
     }
@@ -111,8 +118,10 @@ impl Load {
         }
     }
 
-    /// Begins every call that is due, and says again what has had no answer.
+    /// Begins every call that is due, says again what has had no answer, and sends the media that is
+    /// due.
     pub fn fire(&mut self, now: Tick, out: &mut impl Outbox) {
+        self.media.fire(now, out);
         while let Some(timer) = self.wheel.expire(now) {
             let id = self.id_of(timer / 2);
             match timer % 2 {
@@ -131,7 +140,11 @@ impl Load {
     #[must_use]
     pub fn next_due(&self) -> Tick {
         let begin = self.pace.next_due().unwrap_or(Tick(u64::MAX));
-        begin.min(self.wheel.next_due())
+        let due = begin.min(self.wheel.next_due());
+        match self.plan.media {
+            true => due.min(self.media.next_due()),
+            false => due,
+        }
     }
 
     /// All calls have begun.
@@ -224,6 +237,9 @@ impl Load {
         let call = &mut self.calls[id.seat as usize];
         if call.open && call.is_over() {
             call.open = false;
+            if self.plan.media {
+                self.media.end(id);
+            }
             self.disarm(id, Side::Caller);
             self.disarm(id, Side::Callee);
             self.free.push(id.seat);

@@ -18,6 +18,7 @@ pub mod call;
 mod callee;
 mod caller;
 pub mod load;
+pub mod media;
 pub mod pace;
 pub mod pen;
 pub mod port;

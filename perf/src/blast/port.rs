@@ -22,8 +22,10 @@ use trunkline_dataplane::wire::VlanStack;
 
 use super::call::Side;
 use super::load::Outbox;
+use super::media::MediaOutbox;
 use super::pen::Pen;
 use super::speech::MEDIA_PORT_FIRST;
+use super::speech::media_port;
 use crate::link;
 use crate::link::Link;
 
@@ -73,7 +75,7 @@ impl Port {
                 trunkline_bpf::VlanStack::Untagged,
                 config.address.ip(),
                 &[config.address.port()],
-                &[u16::try_from(MEDIA_PORT_FIRST)?..=u16::MAX],
+                &[MEDIA_PORT_FIRST..=u16::MAX],
             )?;
             program
                 .attach(link.ifindex, trunkline_bpf::ModeWish::Auto)
@@ -151,7 +153,7 @@ impl Port {
     }
 
     /// Puts a datagram from `port` of an end on its ring.
-    pub fn send_from(
+    fn send_from(
         &mut self,
         side: Side,
         port: u16,
@@ -187,6 +189,18 @@ impl Port {
                 false
             }
         }
+    }
+}
+
+impl MediaOutbox for Port {
+    fn send_media(
+        &mut self,
+        side: Side,
+        seat: u32,
+        to: SocketAddr,
+        write: &mut dyn FnMut(&mut Pen<'_>),
+    ) -> bool {
+        self.send_from(side, media_port(seat), to, write)
     }
 }
 

@@ -44,6 +44,14 @@ pub fn own_limits(outcome: &Outcome) -> Vec<String> {
         (counts.unsent, "datagrams found the transmit ring full"),
         (outcome.missed, "frames found the receive ring full"),
         (outcome.refused, "frames were refused by the driver"),
+        (
+            outcome.media.0.unsent,
+            "RTP packets found the transmit ring full",
+        ),
+        (
+            outcome.media.0.behind,
+            "RTP packets left more than 5 ms late",
+        ),
     ] {
         if count > 0 {
             limits.push(format!("{count} {what}"));
@@ -103,6 +111,20 @@ pub fn summary(outcome: &Outcome) -> String {
         let _ = write!(text, "{:26} {:>9}", measure.name(), times.len());
         for (_, share) in SHARES {
             let _ = write!(text, " {:>9}", short(tally.quantile(measure, share)));
+        }
+        text.push('\n');
+    }
+    let (media, transit) = &outcome.media;
+    if media.sent > 0 {
+        let _ = writeln!(
+            text,
+            "\nRTP          {} sent, {} received, {} lost, {} late, {} twice, {} stray",
+            media.sent, media.received, media.lost, media.late, media.twice, media.stray,
+        );
+        let _ = write!(text, "{:26} {:>9}", "rtp_transit", transit.len());
+        for (_, share) in SHARES {
+            let time = Duration::from_nanos(transit.value_at_quantile(share));
+            let _ = write!(text, " {:>9}", short(time));
         }
         text.push('\n');
     }
@@ -211,6 +233,20 @@ pub fn json(outcome: &Outcome) -> Value {
             "unreadable": counts.unreadable,
         },
         "times_ns": times,
+        "rtp": {
+            "sent": outcome.media.0.sent,
+            "received": outcome.media.0.received,
+            "lost": outcome.media.0.lost,
+            "late": outcome.media.0.late,
+            "twice": outcome.media.0.twice,
+            "stray": outcome.media.0.stray,
+            "unsent": outcome.media.0.unsent,
+            "behind": outcome.media.0.behind,
+            "transit_ns": by_name(
+                &SHARES.map(|(name, _)| name),
+                &SHARES.map(|(_, share)| outcome.media.1.value_at_quantile(share)),
+            ),
+        },
         "generator": {
             "busy": outcome.busy,
             "no_seat": counts.no_seat,

@@ -4,13 +4,16 @@ use std::io::IsTerminal as _;
 use std::io::Write as _;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use trunkline_dataplane::limits::DATAGRAM_LEN_MAX;
 use trunkline_dataplane::sys::clock;
 use trunkline_dataplane::tick::Tick;
 
 use super::load::Load;
 use super::load::Plan;
+use super::media::MediaCounts;
 use super::port::Port;
+use super::speech::MEDIA_PORT_FIRST;
 use super::tally::Counts;
 use super::tally::Tally;
 use crate::measure::account::Account;
@@ -22,6 +25,8 @@ use crate::stop::Stop;
 pub struct Outcome {
     /// Counts and times.
     pub tally: Tally,
+    /// What was counted of RTP, and how long it took.
+    pub media: (MediaCounts, Histogram<u64>),
     /// From the first call to the end of the last.
     pub took: Duration,
     /// The share of that time in which there was work.
@@ -129,13 +134,18 @@ pub fn run(
         if warm_end.is_some_and(|warm_end| now >= warm_end) {
             warm_end = None;
             load.tally.reset();
+            load.media.reset();
             live.last = Counts::default();
             port.lost();
             (busy_ns, since) = (0, now);
             watch.begin(now)?;
         }
-        let mut worked = port.receive(&mut letter, |port, side, source, _, datagram| {
-            load.receive(side, source, datagram, clock::now(), port);
+        let mut worked = port.receive(&mut letter, |port, side, source, to, datagram| {
+            if to.port() < MEDIA_PORT_FIRST {
+                load.receive(side, source, datagram, clock::now(), port);
+            } else {
+                load.media.receive(side, datagram, clock::now());
+            }
         });
         if load.next_due() <= now {
             load.fire(now, &mut port);
@@ -162,6 +172,7 @@ pub fn run(
     let busy = busy_ns as f64 / took.as_nanos().max(1) as f64;
     Ok(Outcome {
         tally: load.tally,
+        media: (load.media.counts, load.media.transit),
         took,
         busy,
         missed,

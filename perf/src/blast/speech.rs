@@ -209,13 +209,17 @@ struct Sdp {
 }
 
 /// Ports of media: from here on, an even one for each seat, as far as they go.
-pub(super) const MEDIA_PORT_FIRST: u32 = 20_000;
+pub(super) const MEDIA_PORT_FIRST: u16 = 20_000;
 /// Pairs of media ports.
 const MEDIA_PAIRS: u32 = 20_000;
 
 /// The RTP port of a seat.
-pub(super) const fn media_port(seat: u32) -> u32 {
-    MEDIA_PORT_FIRST + seat % MEDIA_PAIRS * 2
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the remainder is below MEDIA_PAIRS"
+)]
+pub(super) const fn media_port(seat: u32) -> u16 {
+    MEDIA_PORT_FIRST + (seat % MEDIA_PAIRS * 2) as u16
 }
 
 impl Sdp {

@@ -153,13 +153,15 @@ pub struct Tally {
 /// The longest time that is told apart from longer ones.
 const LONGEST_NS: u64 = 60_000_000_000;
 
+/// A histogram of nanoseconds, three digits exact.
+pub(super) fn histogram() -> Histogram<u64> {
+    // Within the bounds of the library, so that the fallback is never taken.
+    Histogram::new_with_bounds(1, LONGEST_NS, 3)
+        .unwrap_or_else(|_| unreachable!("bounds that the library takes"))
+}
+
 impl Default for Tally {
     fn default() -> Tally {
-        // Within the bounds of the library, so that the fallback is never taken.
-        let histogram = || {
-            Histogram::new_with_bounds(1, LONGEST_NS, 3)
-                .unwrap_or_else(|_| unreachable!("bounds that the library takes"))
-        };
         Tally {
             counts: Counts::default(),
             times: std::array::from_fn(|_| histogram()),

@@ -1,6 +1,7 @@
 //! Both ends on a wire, without a box: what they say, and what they do when it is lost.
 
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use super::call::Side;
 use super::load::Load;
 use super::load::Outbox;
 use super::load::Plan;
+use super::media::MediaOutbox;
 use super::pace::Rate;
 use super::pen::Pen;
 use super::script::Mix;
 use super::script::Times;
+use super::speech::media_port;
 use super::tally::Failure;
 use super::tally::Measure;
 
@@ -34,6 +37,7 @@ struct Wire {
     /// Says of each datagram, by its number, whether it is lost.
     loses: Option<fn(u64, &str) -> bool>,
     log: Vec<String>,
+    rtp: VecDeque<(u64, Side, Vec<u8>)>,
 }
 
 impl Outbox for Wire {
@@ -59,6 +63,30 @@ impl Outbox for Wire {
     }
 }
 
+impl MediaOutbox for Wire {
+    fn send_media(
+        &mut self,
+        side: Side,
+        seat: u32,
+        to: SocketAddr,
+        write: &mut dyn FnMut(&mut Pen<'_>),
+    ) -> bool {
+        let mut room = [0; 2048];
+        let mut pen = Pen::new(&mut room);
+        write(&mut pen);
+        let len = pen.done().unwrap();
+        let other = match side {
+            Side::Caller => Side::Callee,
+            Side::Callee => Side::Caller,
+        };
+        assert_eq!(to.port(), media_port(seat));
+        self.sent += 1;
+        let due = self.now + DELAY_NS;
+        self.rtp.push_back((due, other, room[..len].to_vec()));
+        true
+    }
+}
+
 fn plan(mix: &str, calls: u64) -> Plan {
     Plan {
         caller: CALLER.parse().unwrap(),
@@ -78,12 +106,16 @@ fn plan(mix: &str, calls: u64) -> Plan {
         seats: 10_000,
         outbound: false,
         sdp: true,
+        media: false,
     }
 }
 
 fn carry(plan: Plan, wire: &mut Wire) -> Load {
     let mut load = Load::new(plan, Tick(0));
     while !load.is_over() {
+        while let Some((_, side, packet)) = wire.rtp.pop_front_if(|(due, ..)| *due <= wire.now) {
+            load.media.receive(side, &packet, Tick(wire.now));
+        }
         let flight = wire.flights.keys().next().copied();
         let due = load.next_due().0;
         match flight {
@@ -212,6 +244,25 @@ fn a_200_without_an_ack_is_said_until_64_t1() {
         "RFC 3261 §13.3.1.4: at 0, 0.5, 1.5, 3.5, then every 4 s"
     );
     assert_eq!(counts.open, 0, "and the entry is free again");
+}
+
+#[test]
+fn calls_that_talk_send_a_packet_each_20_ms_each_way() {
+    let mut wire = Wire::default();
+    let media = Plan {
+        media: true,
+        ..plan("basic", 20)
+    };
+    let load = carry(media, &mut wire);
+    let counts = load.media.counts;
+    // 300 ms of talk, give or take a bucket of the timers.
+    assert!((20 * 30..=20 * 32).contains(&counts.sent), "{counts:?}");
+    assert_eq!(
+        (counts.received, counts.lost, counts.stray),
+        (counts.sent, 0, 0)
+    );
+    assert_eq!((counts.late, counts.twice, counts.behind), (0, 0, 0));
+    assert_eq!(load.tally.counts.completed(), 20);
 }
 
 #[test]
