@@ -50,7 +50,7 @@ pub struct BlastArgs {
     /// At most so many calls.
     #[arg(long)]
     calls: Option<u64>,
-    /// Shares of the scripts: basic, busy, cancel, hold.
+    /// Shares of the scripts: basic, busy, cancel, hold, register.
     #[arg(long, default_value = "basic", value_name = "SCRIPT=SHARE,..")]
     mix: Mix,
     /// Milliseconds that it rings.
@@ -71,6 +71,13 @@ pub struct BlastArgs {
     /// Send every request to --to, whatever Route and Contact say: for a forwarder that is no proxy.
     #[arg(long)]
     outbound: bool,
+    /// Callers are users user000000 to so many less one, of --domain, with passwords pw000000 and on;
+    /// those of the script register do register, and all answer challenges.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    users: u32,
+    /// The users' domain; the address of --to if it is not given.
+    #[arg(long)]
+    domain: Option<String>,
     /// No SDP in INVITE and 200: for a box that would anchor the media.
     #[arg(long)]
     no_sdp: bool,
@@ -183,6 +190,8 @@ impl BlastArgs {
             outbound: self.outbound,
             sdp: !self.no_sdp,
             media: self.media,
+            users: self.users,
+            domain: self.domain.clone().unwrap_or(self.to.ip().to_string()),
         };
         let warm = Duration::from_secs_f64(self.warm);
         let outcome = run::run(plan, warm, port, Watch::new(accounts), self.quiet)?;

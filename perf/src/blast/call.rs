@@ -46,7 +46,7 @@ impl Id {
 /// What the caller waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerState {
-    /// It has said INVITE and heard nothing.
+    /// It has said INVITE, or REGISTER, and heard nothing.
     Calling,
     /// It has heard a provisional response.
     Proceeding,
@@ -82,6 +82,10 @@ pub struct Caller {
     pub(super) acked: Tick,
     /// Where the callee wants its media.
     pub(super) media: Option<SocketAddr>,
+    /// Challenges that have been answered.
+    pub(super) challenges: u8,
+    /// The answer to the last one, a header line; empty where there was none.
+    pub(super) authorization: String,
     /// Where requests of the dialog go.
     pub(super) hop: SocketAddr,
     /// The remote target.
@@ -142,6 +146,8 @@ pub struct Call {
     /// It has been counted as completed or failed.
     pub(super) settled: bool,
     pub(super) script: Script,
+    /// Who calls or registers.
+    pub(super) user: u32,
     pub(super) caller: Caller,
     pub(super) callee: Callee,
 }
@@ -154,6 +160,7 @@ impl Call {
             open: false,
             settled: true,
             script: Script::Basic,
+            user: 0,
             caller: Caller {
                 state: CallerState::Over,
                 confirmed: false,
@@ -164,6 +171,8 @@ impl Call {
                 since: Tick(0),
                 acked: Tick(0),
                 media: None,
+                challenges: 0,
+                authorization: String::new(),
                 hop: nowhere,
                 target: Vec::new(),
                 routes: Vec::new(),

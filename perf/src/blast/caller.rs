@@ -14,6 +14,8 @@ use super::call::Id;
 use super::call::Side;
 use super::call::T2_NS;
 use super::call::wait_ns;
+use super::digest;
+use super::digest::Credentials;
 use super::load::Load;
 use super::load::Outbox;
 use super::media;
@@ -25,10 +27,22 @@ use super::tally::Measure;
 /// Record-Route values of a route set.
 const ROUTES_MAX: usize = 16;
 
+/// Challenges that a caller answers: one of each proxy on the way, and a stale nonce.
+const CHALLENGES_MAX: u8 = 3;
+
 /// Re-INVITEs of a held call: on hold, and back.
 const HOLDS: u8 = 2;
 
 impl Load {
+    /// Says the first request of a call, or a registration.
+    pub(super) fn open(&mut self, id: Id, now: Tick, out: &mut impl Outbox) {
+        if self.calls[id.seat as usize].script != Script::Register {
+            return self.invite(id, now, out);
+        }
+        self.calls[id.seat as usize].caller.state = CallerState::Calling;
+        self.ask_first(id, Ask::Register, now, out);
+    }
+
     /// Says INVITE: a new call's, or a re-INVITE.
     pub(super) fn invite(&mut self, id: Id, now: Tick, out: &mut impl Outbox) {
         let caller = &mut self.calls[id.seat as usize].caller;
@@ -79,6 +93,10 @@ impl Load {
         let within = call.caller.confirmed;
         let script = call.script;
         match call.caller.state {
+            CallerState::Calling if script == Script::Register => {
+                let give_up = (Ask::Register, Some(T2_NS), Failure::RequestTimeout);
+                self.ask_again(id, give_up, now, out);
+            }
             CallerState::Calling => {
                 let why = match within {
                     true => Failure::RequestTimeout,
@@ -155,6 +173,9 @@ impl Load {
                 self.tally.counts.heard_again += 1;
                 self.ask(id, Ask::Ack(cseq), out);
             }
+            Method::Register if current && status >= 200 => {
+                self.heard_of_register(id, message, status, now, out);
+            }
             Method::Bye if current && caller.state == CallerState::Ending => {
                 self.heard_of_bye(id, status, now);
             }
@@ -214,7 +235,7 @@ impl Load {
             self.tally.took(Measure::Final, since, now);
         }
         if status >= 300 {
-            return self.heard_refusal(id, message, status, out);
+            return self.heard_refusal(id, message, status, now, out);
         }
         let answered = self.calls[id.seat as usize].callee.since;
         self.tally.took(Measure::ResponseTransit, answered, now);
@@ -256,17 +277,76 @@ impl Load {
         }
     }
 
-    fn heard_refusal(&mut self, id: Id, message: &Message<'_>, status: u16, out: &mut impl Outbox) {
+    fn heard_refusal(
+        &mut self,
+        id: Id,
+        message: &Message<'_>,
+        status: u16,
+        now: Tick,
+        out: &mut impl Outbox,
+    ) {
         self.ask(id, Ask::AckRefusal(message.text(message.to().value)), out);
+        if self.authorize(id, message, status, "INVITE") {
+            return self.invite(id, now, out);
+        }
         let script = self.calls[id.seat as usize].script;
         match (script, status) {
             (Script::Busy, 486) | (Script::Cancel, 487) => self.complete(id),
-            _ => {
-                let class = usize::from(status / 100).clamp(3, 6) - 3;
-                self.tally.counts.refused[class] += 1;
-                self.fail(id, Failure::Refused);
-            }
+            _ => self.refuse(id, status),
         }
+    }
+
+    /// The call fails by a final response.
+    fn refuse(&mut self, id: Id, status: u16) {
+        let class = usize::from(status / 100).clamp(3, 6) - 3;
+        self.tally.counts.refused[class] += 1;
+        self.fail(id, Failure::Refused);
+    }
+
+    fn heard_of_register(
+        &mut self,
+        id: Id,
+        message: &Message<'_>,
+        status: u16,
+        now: Tick,
+        out: &mut impl Outbox,
+    ) {
+        let caller = &self.calls[id.seat as usize].caller;
+        if caller.state != CallerState::Calling {
+            self.tally.counts.heard_again += 1;
+            return;
+        }
+        self.tally.took(Measure::Register, caller.since, now);
+        if self.authorize(id, message, status, "REGISTER") {
+            return self.open(id, now, out);
+        }
+        match status {
+            200..300 => self.complete(id),
+            _ => self.refuse(id, status),
+        }
+    }
+
+    /// Makes the answer to a challenge; false where there is none to make, or where so many were
+    /// made already that they are not believed.
+    fn authorize(&mut self, id: Id, message: &Message<'_>, status: u16, method: &str) -> bool {
+        let call = &mut self.calls[id.seat as usize];
+        if !matches!(status, 401 | 407) || call.caller.challenges >= CHALLENGES_MAX {
+            return false;
+        }
+        let credentials = Credentials {
+            user: format!("user{:06}", call.user),
+            password: format!("pw{:06}", call.user),
+        };
+        let uri = self.speech.uri(method);
+        let answer = digest::answer(message, &credentials, (method, uri), id.generation);
+        let Some(answer) = answer else {
+            return false;
+        };
+        call.caller.authorization = answer;
+        call.caller.challenges += 1;
+        call.caller.cseq += 1;
+        self.tally.counts.challenged += 1;
+        true
     }
 
     fn heard_of_bye(&mut self, id: Id, status: u16, now: Tick) {
@@ -277,11 +357,7 @@ impl Load {
         self.tally.took(Measure::Bye, since, now);
         match status {
             200..300 => self.complete(id),
-            _ => {
-                let class = usize::from(status / 100).clamp(3, 6) - 3;
-                self.tally.counts.refused[class] += 1;
-                self.fail(id, Failure::Refused);
-            }
+            _ => self.refuse(id, status),
         }
     }
 

@@ -56,6 +56,11 @@ pub struct Plan {
     pub sdp: bool,
     /// Both ends of a basic call send RTP while they talk.
     pub media: bool,
+    /// Users user000000 to so many less one, with passwords pw000000 and on: who registers and who
+    /// answers challenges.
+    pub users: u32,
+    /// The domain of the users.
+    pub domain: String,
 }
 
 /// Where the load puts what it says.
@@ -176,12 +181,15 @@ impl Load {
         call.caller.confirmed = false;
         call.caller.cseq = 1;
         call.caller.held = 0;
+        call.caller.challenges = 0;
+        call.caller.authorization.clear();
+        call.user = u32::try_from(number % u64::from(self.plan.users.max(1))).unwrap_or(0);
         call.caller.hop = self.plan.target;
         let counts = &mut self.tally.counts;
         counts.begun += 1;
         counts.open += 1;
         counts.open_most = counts.open_most.max(counts.open);
-        self.invite(self.id_of(seat), now, out);
+        self.open(self.id_of(seat), now, out);
     }
 
     /// The entry's call, if it is open and not another's by now.

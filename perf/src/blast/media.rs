@@ -64,6 +64,8 @@ struct Stream {
 struct Talk {
     generation: u32,
     open: bool,
+    /// What had not come was counted as lost.
+    ended: bool,
     streams: [Stream; 2],
 }
 
@@ -106,6 +108,7 @@ impl Media {
         let talk = Talk {
             generation: 0,
             open: false,
+            ended: true,
             streams: [stream; 2],
         };
         Media {
@@ -128,6 +131,7 @@ impl Media {
         self.talks[id.seat as usize] = Talk {
             generation: id.generation,
             open: true,
+            ended: false,
             streams: to.map(stream),
         };
         let step = (now.0 / STEP_NS).max(self.next_step);
@@ -142,13 +146,14 @@ impl Media {
         }
     }
 
-    /// The call is over: what has not come by now is lost.
+    /// The call is over: what has not come by now is lost, unless it comes yet.
     pub fn end(&mut self, id: Id) {
         let talk = &mut self.talks[id.seat as usize];
         if talk.generation != id.generation {
             return;
         }
         talk.open = false;
+        talk.ended = true;
         for stream in &mut talk.streams {
             self.counts.lost += u64::from(stream.sent.saturating_sub(stream.received));
             (stream.sent, stream.received) = (0, 0);
@@ -230,6 +235,9 @@ impl Media {
             self.counts.late += 1;
         }
         stream.received += 1;
+        if talk.ended {
+            self.counts.lost = self.counts.lost.saturating_sub(1);
+        }
         self.counts.received += 1;
         self.transit.saturating_record(now.since(sent));
     }
@@ -380,6 +388,12 @@ mod tests {
         assert_eq!(counts.received, 9);
         assert_eq!((counts.late, counts.twice, counts.stray), (1, 1, 3));
         assert_eq!(counts.lost, 1 + 10, "one, and all of the callee's");
+        let (_, callees) = packets
+            .iter()
+            .find(|(side, _)| *side == Side::Callee)
+            .unwrap();
+        media.receive(Side::Caller, callees, Tick(1));
+        assert_eq!(media.counts.lost, 10, "one of which comes yet");
     }
 
     #[test]

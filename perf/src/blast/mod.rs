@@ -17,6 +17,7 @@ pub mod args;
 pub mod call;
 mod callee;
 mod caller;
+pub mod digest;
 pub mod load;
 pub mod media;
 pub mod pace;

@@ -218,6 +218,7 @@ pub fn json(outcome: &Outcome) -> Value {
         "seconds": outcome.took.as_secs_f64(),
         "calls": {
             "begun": counts.begun,
+            "challenged": counts.challenged,
             "completed": by_name(&Script::ALL.map(Script::name), &counts.completed),
             "failed": by_name(&Failure::ALL.map(Failure::name), &counts.failed),
             "refused": by_name(&["3xx", "4xx", "5xx", "6xx"], &counts.refused),

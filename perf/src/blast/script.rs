@@ -13,11 +13,19 @@ pub enum Script {
     Cancel,
     /// As basic, with a re-INVITE that holds and one that takes up again.
     Hold,
+    /// No call: REGISTER of a user, 200.
+    Register,
 }
 
 impl Script {
     /// All of them.
-    pub const ALL: [Script; 4] = [Script::Basic, Script::Busy, Script::Cancel, Script::Hold];
+    pub const ALL: [Script; 5] = [
+        Script::Basic,
+        Script::Busy,
+        Script::Cancel,
+        Script::Hold,
+        Script::Register,
+    ];
 
     /// As the command line and the report call it.
     #[must_use]
@@ -27,6 +35,7 @@ impl Script {
             Script::Busy => "busy",
             Script::Cancel => "cancel",
             Script::Hold => "hold",
+            Script::Register => "register",
         }
     }
 }
@@ -38,7 +47,7 @@ pub struct Mix([u32; Script::ALL.len()]);
 impl Default for Mix {
     /// Basic calls alone.
     fn default() -> Mix {
-        Mix([1, 0, 0, 0])
+        Mix([1, 0, 0, 0, 0])
     }
 }
 
@@ -107,7 +116,7 @@ mod tests {
     fn shares_are_kept_exactly() {
         let mix: Mix = "basic=90,cancel=7,hold=3".parse().unwrap();
         let count = |wanted| (200..300).filter(|&n| mix.of(n) == wanted).count();
-        assert_eq!(Script::ALL.map(count), [90, 0, 7, 3]);
+        assert_eq!(Script::ALL.map(count), [90, 0, 7, 3, 0]);
         assert!(
             (0..30).any(|number| mix.of(number) != Script::Basic),
             "mixed"
@@ -120,7 +129,7 @@ mod tests {
         let error = |text: &str| text.parse::<Mix>().unwrap_err();
         assert_eq!(
             error("basic=1,conference=2"),
-            "there is no script \"conference\": basic, busy, cancel, hold"
+            "there is no script \"conference\": basic, busy, cancel, hold, register"
         );
         assert_eq!(
             error("hold=x"),

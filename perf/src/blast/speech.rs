@@ -14,7 +14,13 @@ use super::pen::Pen;
 #[derive(Debug)]
 pub(super) struct Speech {
     /// The Request-URI of a new call, and of To.
-    target: Box<[u8]>,
+    target: String,
+    /// The Request-URI of a registration.
+    registrar: String,
+    /// The domain of the users.
+    domain: String,
+    /// Callers are users of the domain, and not nobody.
+    has_users: bool,
     /// Via of the caller up to the branch.
     via: Box<[u8]>,
     /// From of the caller up to the tag.
@@ -41,6 +47,7 @@ pub(super) enum Ask<'m> {
     AckRefusal(&'m [u8]),
     Cancel,
     Bye,
+    Register,
 }
 
 impl Ask<'_> {
@@ -50,6 +57,7 @@ impl Ask<'_> {
             Ask::Ack(_) | Ask::AckRefusal(_) => "ACK",
             Ask::Cancel => "CANCEL",
             Ask::Bye => "BYE",
+            Ask::Register => "REGISTER",
         }
     }
 }
@@ -62,11 +70,16 @@ impl Speech {
             number,
             run,
             sdp,
+            users,
+            domain,
             ..
         } = plan;
         let text = |text: String| text.into_bytes().into_boxed_slice();
         Speech {
-            target: text(format!("sip:{number}@{callee}")),
+            target: format!("sip:{number}@{callee}"),
+            registrar: format!("sip:{domain}"),
+            domain: domain.clone(),
+            has_users: *users > 0,
             via: text(format!(
                 " SIP/2.0\r\nVia: SIP/2.0/UDP {caller};rport;branch=z9hG4bK"
             )),
@@ -89,16 +102,18 @@ impl Speech {
             Ask::Ack(cseq) => cseq,
             _ => caller.cseq,
         };
-        let target = if within {
-            &caller.target
-        } else {
-            &*self.target
+        let registers = matches!(ask, Ask::Register);
+        let target = match (registers, within) {
+            (true, _) => self.registrar.as_bytes(),
+            (false, true) => &caller.target,
+            (false, false) => self.target.as_bytes(),
         };
         pen.put(ask.name()).put(" ").put(target);
         pen.put(&self.via).hex(id.seat).hex(id.generation);
         pen.number(cseq.into()).put(match ask {
             Ask::Bye => "b",
             Ask::Ack(_) => "a",
+            Ask::Register => "r",
             // A CANCEL has the branch of its INVITE (RFC 3261 §9.1).
             Ask::Invite | Ask::AckRefusal(_) | Ask::Cancel => "i",
         });
@@ -106,10 +121,21 @@ impl Speech {
         if within {
             pen.put(&caller.routes);
         }
-        pen.put(&self.from).hex(id.seat).hex(id.generation);
+        if self.has_users {
+            pen.put("From: <sip:");
+            put_user(pen, call);
+            pen.put("@").put(&self.domain).put(">;tag=c");
+        } else {
+            pen.put(&self.from);
+        }
+        pen.hex(id.seat).hex(id.generation);
         pen.put("\r\nTo: ");
         if let Ask::AckRefusal(to) = ask {
             pen.put(to);
+        } else if registers {
+            pen.put("<sip:");
+            put_user(pen, call);
+            pen.put("@").put(&self.domain).put(">");
         } else {
             pen.put("<").put(&self.target).put(">");
             if within {
@@ -120,14 +146,26 @@ impl Speech {
         pen.put(&self.run).number(cseq.into()).put(" ");
         pen.put(ask.name()).put("\r\n");
         let sdp = self.caller_sdp.as_ref();
-        if let Ask::Invite = ask {
+        if let Ask::Invite | Ask::Register = ask {
+            pen.put(&caller.authorization);
             pen.put(&self.caller_contact);
+        }
+        if registers {
+            pen.put("Expires: 3600\r\n");
         }
         match (ask, sdp) {
             (Ask::Invite, Some(sdp)) => sdp.write(pen, id, within && caller.held == 0),
             _ => {
                 pen.put(NO_BODY);
             }
+        }
+    }
+
+    /// The Request-URI of a request that opens something.
+    pub(super) fn uri(&self, method: &str) -> &str {
+        match method {
+            "REGISTER" => &self.registrar,
+            _ => &self.target,
         }
     }
 
@@ -150,6 +188,15 @@ impl Speech {
             }
         }
     }
+}
+
+/// Writes the name of the call's user.
+fn put_user(pen: &mut Pen<'_>, call: &Call) {
+    let mut room = [0; 8];
+    let mut digits = Pen::new(&mut room);
+    // Always six digits: the seventh is left out.
+    digits.number(1_000_000 + u64::from(call.user) % 1_000_000);
+    pen.put("user").put(&room[1..7]);
 }
 
 /// Writes a response that is made of its request alone; a To without tag gets that of `id`.

@@ -22,19 +22,22 @@ pub enum Measure {
     Final,
     /// BYE to its response.
     Bye,
+    /// REGISTER to its response, 401 or 200.
+    Register,
     /// How much later than planned a call began: the generator's own lateness.
     Lateness,
 }
 
 impl Measure {
     /// All of them.
-    pub const ALL: [Measure; 7] = [
+    pub const ALL: [Measure; 8] = [
         Measure::RequestTransit,
         Measure::ResponseTransit,
         Measure::FirstResponse,
         Measure::Ringing,
         Measure::Final,
         Measure::Bye,
+        Measure::Register,
         Measure::Lateness,
     ];
 
@@ -48,6 +51,7 @@ impl Measure {
             Measure::Ringing => "invite_to_180",
             Measure::Final => "invite_to_final",
             Measure::Bye => "bye_to_200",
+            Measure::Register => "register_to_response",
             Measure::Lateness => "lateness",
         }
     }
@@ -108,6 +112,8 @@ pub struct Counts {
     pub failed: [u64; Failure::ALL.len()],
     /// Final responses that made a call fail, by their class: 3xx to 6xx.
     pub refused: [u64; 4],
+    /// Challenges that were answered.
+    pub challenged: u64,
     /// Datagrams sent, repetitions among them.
     pub sent: u64,
     /// Datagrams received.

@@ -107,6 +107,8 @@ fn plan(mix: &str, calls: u64) -> Plan {
         outbound: false,
         sdp: true,
         media: false,
+        users: 0,
+        domain: "example.com".to_owned(),
     }
 }
 
@@ -174,7 +176,7 @@ fn every_script_ends_as_it_says() {
     let mut wire = Wire::default();
     let load = carry(plan("basic=1,busy=1,cancel=1,hold=1", 40), &mut wire);
     let counts = &load.tally.counts;
-    assert_eq!(counts.completed, [10; 4]);
+    assert_eq!(counts.completed, [10, 10, 10, 10, 0]);
     assert_eq!((counts.failed(), counts.repeated, counts.stray), (0, 0, 0));
     let said = |start: &str| {
         wire.log
@@ -263,6 +265,89 @@ fn calls_that_talk_send_a_packet_each_20_ms_each_way() {
     );
     assert_eq!((counts.late, counts.twice, counts.behind), (0, 0, 0));
     assert_eq!(load.tally.counts.completed(), 20);
+}
+
+#[test]
+fn a_user_registers_and_answers_the_challenge() {
+    let register = Plan {
+        users: 10,
+        target: "10.77.1.1:5060".parse().unwrap(),
+        ..plan("register", 1)
+    };
+    let mut said = Said::default();
+    let mut load = Load::new(register, Tick(0));
+    load.fire(Tick(0), &mut said);
+    let first = said.0.pop().unwrap();
+    assert!(
+        first.starts_with("REGISTER sip:example.com SIP/2.0\r\n"),
+        "{first}"
+    );
+    assert!(
+        first.contains("From: <sip:user000000@example.com>;tag=c"),
+        "{first}"
+    );
+    assert!(
+        first.contains("To: <sip:user000000@example.com>\r\n"),
+        "{first}"
+    );
+    let mut answer = |request: &str, status: &str, more: &str, said: &mut Said| {
+        let lines: String = ["Via", "From", "To", "Call-ID", "CSeq"]
+            .map(|name| {
+                let line = request.lines().find(|line| line.starts_with(name)).unwrap();
+                format!("{line}\r\n")
+            })
+            .concat();
+        let text = format!("SIP/2.0 {status}\r\n{lines}{more}Content-Length: 0\r\n\r\n");
+        let source = "10.77.1.1:5060".parse().unwrap();
+        load.receive(Side::Caller, source, text.as_bytes(), Tick(1_000), said);
+        load.tally.counts.clone()
+    };
+    let challenge = "WWW-Authenticate: Digest realm=\"example.com\",nonce=\"n1\",qop=\"auth\"\r\n";
+    answer(&first, "401 Unauthorized", challenge, &mut said);
+    let second = said.0.pop().unwrap();
+    assert!(second.contains("CSeq: 2 REGISTER"), "{second}");
+    assert!(
+        second.contains("Authorization: Digest username=\"user000000\""),
+        "{second}"
+    );
+    assert_eq!(
+        first.lines().nth(4),
+        second.lines().nth(4),
+        "the same Call-ID"
+    );
+    let counts = answer(&second, "200 OK", "", &mut said);
+    assert_eq!(
+        (counts.completed(), counts.challenged, counts.open),
+        (1, 1, 0)
+    );
+}
+
+/// Keeps what the callers say.
+#[derive(Default)]
+struct Said(Vec<String>);
+
+impl MediaOutbox for Said {
+    fn send_media(
+        &mut self,
+        _: Side,
+        _: u32,
+        _: SocketAddr,
+        _: &mut dyn FnMut(&mut Pen<'_>),
+    ) -> bool {
+        false
+    }
+}
+
+impl Outbox for Said {
+    fn send(&mut self, _: Side, _: SocketAddr, write: &mut dyn FnMut(&mut Pen<'_>)) -> bool {
+        let mut room = [0; 2048];
+        let mut pen = Pen::new(&mut room);
+        write(&mut pen);
+        let len = pen.done().unwrap();
+        self.0
+            .push(String::from_utf8(room[..len].to_vec()).unwrap());
+        true
+    }
 }
 
 #[test]
