@@ -12,6 +12,7 @@ use trunkline_perf::blast::args::BlastArgs;
 use trunkline_perf::flood::args::FloodArgs;
 use trunkline_perf::floor::args::FloorArgs;
 use trunkline_perf::instructions;
+use trunkline_perf::profile;
 use trunkline_perf::report;
 use trunkline_perf::sim;
 use trunkline_perf::sim::Options;
@@ -58,9 +59,12 @@ enum Command {
         /// The figures to compare with.
         #[arg(long, default_value = "perf/instructions.toml")]
         file: PathBuf,
-        /// Say by stage where the instructions of the SIP engine go, instead.
-        #[arg(long, conflicts_with = "check")]
-        stages: bool,
+    },
+    /// Say by stage where the instructions and the time of a call and of a packet go.
+    Profile {
+        /// Seconds that the time of each load is sampled.
+        #[arg(long, default_value_t = 4.0)]
+        time: f64,
     },
     /// Make tables and plots of what `perf/compare` measured.
     Report {
@@ -182,11 +186,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Flood(args) => args.run(),
         Command::Floor(args) => args.run(),
         Command::Sim(args) => Ok(simulate(&args)),
-        Command::Instructions { stages: true, .. } => {
-            print!("{}", instructions::stages()?);
+        Command::Profile { time } => {
+            print!("{}", profile::tables(time.clamp(0.1, 600.0))?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Instructions { check, file, .. } => count_instructions(check.then_some(&file)),
+        Command::Instructions { check, file } => count_instructions(check.then_some(&file)),
         Command::Report { directory } => {
             print!("{}", report::write(&directory)?);
             Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ pub mod floor;
 pub mod instructions;
 pub mod link;
 pub mod measure;
+pub mod profile;
 pub mod report;
 pub mod sim;
 pub mod stop;

@@ -97,7 +97,7 @@ impl Load {
     }
 
     /// The two lengths whose difference is counted.
-    pub(super) const fn lengths(self) -> [u64; 2] {
+    pub(crate) const fn lengths(self) -> [u64; 2] {
         match self {
             Load::Scan | Load::Retransmission => [1_000, 3_000],
             Load::EngineCall | Load::Call => [400, 600],

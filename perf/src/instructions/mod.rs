@@ -10,12 +10,12 @@
 //! ```text
 //! cargo run --release -p trunkline-perf -- instructions            # the table
 //! cargo run --release -p trunkline-perf -- instructions --check    # against instructions.toml
-//! cargo run --release -p trunkline-perf -- instructions --stages   # where they go
+//! cargo run --release -p trunkline-perf -- profile                 # where they go
 //! ```
 
 mod engine;
 mod load;
-mod stages;
+pub mod stages;
 
 use std::path::Path;
 use std::process::Command;
@@ -55,7 +55,7 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     Load::ALL.iter().map(figure).collect()
 }
 
-fn refuse_debug() -> anyhow::Result<()> {
+pub(crate) fn refuse_debug() -> anyhow::Result<()> {
     anyhow::ensure!(
         !cfg!(debug_assertions),
         "the figures are those of a release build: cargo run --release -p trunkline-perf -- instructions"
@@ -103,17 +103,6 @@ fn callgrind(load: Load, count: u64, out: &Path) -> anyhow::Result<String> {
         bail!("the load {} failed under valgrind:\n{text}", load.name());
     }
     Ok(text)
-}
-
-/// The profile by stage of the loads of the SIP engine, as tables for a person.
-///
-/// # Errors
-/// As [`measure`].
-pub fn stages() -> anyhow::Result<String> {
-    refuse_debug()?;
-    let loads = [Load::EngineCall, Load::Retransmission];
-    let tables: anyhow::Result<Vec<String>> = loads.into_iter().map(stages::table).collect();
-    Ok(tables?.join("\n"))
 }
 
 /// The table for a person.

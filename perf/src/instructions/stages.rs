@@ -11,13 +11,21 @@ use super::Load;
 use super::profile;
 
 /// A stage, and how the files of it begin, below `dataplane/src/`. The first that fits counts.
-const STAGES: [(&str, &[&str]); 12] = [
+const STAGES: [(&str, &[&str]); 18] = [
+    ("ring", &["ring"]),
+    ("mail", &["mailbox", "post"]),
+    (
+        "triage",
+        &["triage", "interfaces", "wire/parse", "wire/vlan", "stun"],
+    ),
     (
         "scan",
         &[
             "sip/scan",
             "sip/sixteen",
             "sip/message",
+            "sip/fields",
+            "sip/lists",
             "sip/header",
             "sip/via",
             "sip/method",
@@ -26,7 +34,7 @@ const STAGES: [(&str, &[&str]); 12] = [
     ),
     ("identity", &["sip/identity", "sip/siphash", "sip/base32"]),
     (
-        "transactions",
+        "transaction",
         &[
             "sip/transaction",
             "sip/index",
@@ -37,7 +45,8 @@ const STAGES: [(&str, &[&str]); 12] = [
         ],
     ),
     ("timers", &["timer", "tick", "sip/proxy/timers"]),
-    ("sdp", &["sdp", "sip/anchor", "sip/proxy/media", "media"]),
+    ("sdp", &["sdp", "sip/anchor", "sip/proxy/media"]),
+    ("relay", &["media"]),
     (
         "dialogs",
         &[
@@ -55,43 +64,38 @@ const STAGES: [(&str, &[&str]); 12] = [
     ),
     ("edit", &["sip/edit", "sip/proxy/forward", "text", "span"]),
     ("build", &["sip/build"]),
-    ("kept", &["frame"]),
+    ("frames", &["frame"]),
     ("effects", &["sip/effects"]),
-    ("counters", &["counters"]),
-    ("routing and the rest", &[""]),
+    ("counters", &["counters", "samples"]),
+    (
+        "send",
+        &["wire", "worker/egress", "worker/act", "route/network"],
+    ),
+    ("turn", &["worker"]),
+    ("proxy", &[""]),
 ];
 
-/// The table for a person: each stage's instructions of one of `load`, and its share.
+/// How many instructions of one of `load` each stage takes, most first.
 ///
 /// # Errors
 /// Where valgrind is missing or its output cannot be read.
-pub fn table(load: Load) -> anyhow::Result<String> {
+pub fn of(load: Load) -> anyhow::Result<Vec<(&'static str, u64)>> {
     let [short, long] = load.lengths();
     let [before, after] = [sums(&profile(load, short)?)?, sums(&profile(load, long)?)?];
-    let mut rows: Vec<(&str, u64)> = STAGES
+    let mut rows: Vec<_> = STAGES
         .iter()
         .map(|(stage, _)| {
             let of = |sums: &BTreeMap<&str, u64>| sums.get(stage).copied().unwrap_or(0);
-            (
-                *stage,
-                of(&after).saturating_sub(of(&before)) / (long - short),
-            )
+            let more = of(&after).saturating_sub(of(&before));
+            (*stage, more / (long - short))
         })
         .collect();
     rows.sort_by_key(|(_, instructions)| std::cmp::Reverse(*instructions));
-    let total: u64 = rows.iter().map(|(_, instructions)| instructions).sum();
-    let mut text = format!("{:<22} {:>10}\n", load.name(), total);
-    for (stage, instructions) in rows {
-        let percent = instructions * 100 / total.max(1);
-        text.push_str(&format!(
-            "  {stage:<20} {instructions:>10} {percent:>4} %\n"
-        ));
-    }
-    Ok(text)
+    Ok(rows)
 }
 
 /// The stage of a file; `None` for those of libraries.
-fn stage_of(file: &str) -> Option<&'static str> {
+pub fn stage_of(file: &str) -> Option<&'static str> {
     // The functions that are measured stand in this crate.
     let ours = file.split_once("dataplane/src/");
     let (_, path) = ours.or_else(|| file.split_once("perf/src/instructions/"))?;
