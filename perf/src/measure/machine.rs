@@ -20,7 +20,8 @@ pub fn facts() -> Value {
     let cpuinfo = file("/proc/cpuinfo");
     json!({
         "processor": after(&cpuinfo, "model name"),
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        // All of them, and not only those that this process is pinned to.
+        "cores": cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
         "memory": after(&file("/proc/meminfo"), "MemTotal"),
         "kernel": file("/proc/sys/kernel/osrelease").trim(),
         "distribution": after(&file("/etc/os-release"), "PRETTY_NAME"),
