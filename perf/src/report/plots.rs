@@ -9,11 +9,13 @@ use plotters::prelude::*;
 use super::runs::Run;
 
 const SIZE: (u32, u32) = (760, 420);
-const COLOURS: [RGBColor; 4] = [
+const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 109, 176),
     RGBColor(214, 96, 0),
     RGBColor(90, 90, 90),
     RGBColor(0, 140, 80),
+    RGBColor(150, 60, 160),
+    RGBColor(190, 160, 0),
 ];
 
 /// Points by name of their series.
@@ -33,10 +35,12 @@ pub(super) fn draw(runs: &[Run], directory: &Path) -> anyhow::Result<()> {
     };
     let cpu = fixed(&|run| run.cpu_a_call("box"));
     let words = ("CPU of the box a call, every turn", "calls a second", "µs");
-    chart(&directory.join("cpu.svg"), words, &cpu)?;
+    let above = SeriesLabelPosition::UpperRight;
+    chart(&directory.join("cpu.svg"), words, above, &cpu)?;
     let latency = fixed(&|run| run.time("invite_to_180", "p99"));
     let words = ("INVITE to 180, p99 of every turn", "calls a second", "µs");
-    chart(&directory.join("latency.svg"), words, &latency)?;
+    let beside = SeriesLabelPosition::UpperLeft;
+    chart(&directory.join("latency.svg"), words, beside, &latency)?;
     let mut carried = Series::new();
     for run in runs.iter().filter(|run| run.kind == "ladder") {
         let completed = run.figures.pointer("/calls/completed/basic");
@@ -52,17 +56,24 @@ pub(super) fn draw(runs: &[Run], directory: &Path) -> anyhow::Result<()> {
         "calls a second offered",
         "calls a second completed",
     );
-    chart(&directory.join("carried.svg"), words, &carried)
+    let below = SeriesLabelPosition::LowerRight;
+    chart(&directory.join("carried.svg"), words, below, &carried)
 }
 
-fn chart(path: &Path, words: (&str, &str, &str), series: &Series) -> anyhow::Result<()> {
+fn chart(
+    path: &Path,
+    words: (&str, &str, &str),
+    legend: SeriesLabelPosition,
+    series: &Series,
+) -> anyhow::Result<()> {
     // The library's errors borrow the drawing.
-    draw_chart(path, words, series).map_err(|error| anyhow!("{}: {error}", path.display()))
+    draw_chart(path, words, legend, series).map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 
 fn draw_chart(
     path: &Path,
     (title, x_name, y_name): (&str, &str, &str),
+    legend: SeriesLabelPosition,
     series: &Series,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let most = |of: fn(&(f64, f64)) -> f64| {
@@ -81,7 +92,10 @@ fn draw_chart(
         .configure_mesh()
         .x_desc(x_name)
         .y_desc(y_name)
-        .light_line_style(RGBColor(240, 240, 240))
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .x_label_formatter(&|value| format!("{value:.0}"))
+        .y_label_formatter(&|value| format!("{value:.0}"))
         .draw()?;
     for ((name, points), colour) in series.iter().zip(COLOURS.into_iter().cycle()) {
         let mut points = points.clone();
@@ -98,7 +112,7 @@ fn draw_chart(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(legend)
         .background_style(WHITE.mix(0.8))
         .draw()?;
     area.present()?;
