@@ -41,7 +41,7 @@ enum Command {
     /// The callers' and the callees' interface are of this network namespace, the box is behind
     /// both. User agents follow RFC 3261, repetitions included; times are of one clock.
     /// Exit code 1 if a call failed.
-    Blast(BlastArgs),
+    Blast(Box<BlastArgs>),
     /// Send INVITEs, OPTIONS or RTP one way, at any rate, without waiting for an answer.
     ///
     /// By BPF_PROG_TEST_RUN over live frames, paced by the clock.

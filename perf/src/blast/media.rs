@@ -135,7 +135,7 @@ impl Media {
             streams: to.map(stream),
         };
         let step = (now.0 / STEP_NS).max(self.next_step);
-        self.steps[step as usize % STEPS].push(id);
+        self.steps[place(step)].push(id);
     }
 
     /// Both ends fall silent.
@@ -176,7 +176,7 @@ impl Media {
     pub fn fire(&mut self, now: Tick, out: &mut impl MediaOutbox) {
         while self.next_step * STEP_NS <= now.0 {
             let due = self.next_step * STEP_NS;
-            let step = self.next_step as usize % STEPS;
+            let step = place(self.next_step);
             self.next_step += 1;
             let behind = now.0 - due > 5_000_000;
             let mut ids = std::mem::take(&mut self.steps[step]);
@@ -224,7 +224,7 @@ impl Media {
         };
         let stream = &mut talk.streams[from as usize];
         // Sixteen bits of the number travel; the rest is what is nearest.
-        let ahead = number.wrapping_sub(stream.next as u16);
+        let ahead = number.wrapping_sub(sequence(stream.next));
         if ahead == u16::MAX {
             self.counts.twice += 1;
             return;
@@ -243,20 +243,27 @@ impl Media {
     }
 }
 
+/// Where the streams of a step stand.
+fn place(step: u64) -> usize {
+    usize::try_from(step % STEPS as u64).unwrap_or(0)
+}
+
+/// The sixteen bits of a packet's number that RTP carries.
+#[allow(clippy::cast_possible_truncation, reason = "RFC 3550 §5.1: it wraps")]
+const fn sequence(number: u32) -> u16 {
+    number as u16
+}
+
 /// Writes a packet (RFC 3550 §5.1); the SSRC is the entry and the direction.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "sequence numbers are of 16 bits"
-)]
 fn write(pen: &mut Pen<'_>, id: Id, side: Side, number: u32, now: Tick) {
     pen.put([0x80, 0]);
-    pen.put((number as u16).to_be_bytes());
+    pen.put(sequence(number).to_be_bytes());
     pen.put(number.wrapping_mul(160).to_be_bytes());
     pen.put((id.seat << 1 | side as u32).to_be_bytes());
     pen.put(now.0.to_be_bytes());
     pen.put(id.seat.to_be_bytes());
     pen.put(id.generation.to_be_bytes());
-    pen.put(&[0xd5; PAYLOAD_LEN - STAMP_LEN]);
+    pen.put([0xd5; PAYLOAD_LEN - STAMP_LEN]);
 }
 
 /// Reads what [`write`] wrote: call, who sent it, sequence number, when.

@@ -84,7 +84,10 @@ impl Mix {
     pub fn of(&self, number: u64) -> Script {
         let sum: u64 = self.0.iter().map(|&share| u64::from(share)).sum();
         // A step that has no factor in common with the sum visits every place once a round.
-        let step = STEPS.into_iter().find(|step| sum % step != 0).unwrap_or(1);
+        let step = STEPS
+            .into_iter()
+            .find(|step| !sum.is_multiple_of(*step))
+            .unwrap_or(1);
         let mut place = number % sum * step % sum;
         for (script, &share) in Script::ALL.iter().zip(&self.0) {
             if place < u64::from(share) {

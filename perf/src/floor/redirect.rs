@@ -33,13 +33,7 @@ impl InXdp {
             object,
             attached: Vec::new(),
         };
-        let ways = forwarder.object.maps().find(|map| map.name() == "ways");
-        let ways = ways.context("the map of the XDP forwarder")?;
-        for (side, other) in [(&sides[0], &sides[1]), (&sides[1], &sides[0])] {
-            let key = side.link.ifindex.to_ne_bytes();
-            ways.update(&key, &way(side, other), MapFlags::ANY)?;
-        }
-        drop(ways);
+        forwarder.set_ways(sides)?;
         for side in sides {
             let ifindex = i32::try_from(side.link.ifindex)?;
             let programs = forwarder.object.progs();
@@ -51,6 +45,16 @@ impl InXdp {
             forwarder.attached.push(ifindex);
         }
         Ok(forwarder)
+    }
+
+    fn set_ways(&self, sides: &[Side; 2]) -> anyhow::Result<()> {
+        let ways = self.object.maps().find(|map| map.name() == "ways");
+        let ways = ways.context("the map of the XDP forwarder")?;
+        for (side, other) in [(&sides[0], &sides[1]), (&sides[1], &sides[0])] {
+            let key = side.link.ifindex.to_ne_bytes();
+            ways.update(&key, &way(side, other), MapFlags::ANY)?;
+        }
+        Ok(())
     }
 }
 
