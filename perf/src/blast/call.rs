@@ -1,6 +1,7 @@
 //! A call: both its ends, in one entry.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use trunkline_dataplane::tick::Tick;
 
@@ -205,4 +206,9 @@ impl Call {
 pub(super) fn wait_ns(tries: u8, most: Option<u64>) -> u64 {
     let wait = T1_NS << tries.min(7);
     most.map_or(wait, |most| wait.min(most))
+}
+
+/// So long after `now`.
+pub(super) fn after(now: Tick, wait: Duration) -> Tick {
+    Tick(now.0 + u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2))
 }

@@ -12,6 +12,7 @@ use super::call::GIVE_UP_NS;
 use super::call::Id;
 use super::call::Side;
 use super::call::T2_NS;
+use super::call::after;
 use super::call::wait_ns;
 use super::load::Load;
 use super::load::Outbox;
@@ -223,8 +224,4 @@ impl Load {
             speech::response_to(pen, status, message, id);
         });
     }
-}
-
-fn after(now: Tick, wait: Duration) -> Tick {
-    Tick(now.0 + u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2))
 }

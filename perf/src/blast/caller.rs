@@ -13,6 +13,7 @@ use super::call::GIVE_UP_NS;
 use super::call::Id;
 use super::call::Side;
 use super::call::T2_NS;
+use super::call::after;
 use super::call::wait_ns;
 use super::digest;
 use super::digest::Credentials;
@@ -413,8 +414,4 @@ fn hop(bytes: &[u8], uri: Span) -> Option<SocketAddr> {
     let uri = Uri::read(bytes, uri).ok()?;
     let address = uri.host?.address()?;
     Some(SocketAddr::new(address, uri.port.unwrap_or(5060)))
-}
-
-fn after(now: Tick, wait: std::time::Duration) -> Tick {
-    Tick(now.0 + u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2))
 }
