@@ -18,9 +18,9 @@ box_bin() {
     echo "${CARGO_TARGET_DIR:-$LIB_ROOT/target}/release/$1"
 }
 
-# Builds both programs, as the one who called sudo where the tree is theirs.
+# Builds the programs, as the one who called sudo where the tree is theirs.
 box_build() {
-    lib_cargo_release build -p trunkline-control
+    lib_build_programs
 }
 
 # box_make_dir DIR: everything of this run goes into DIR, which must not be there.

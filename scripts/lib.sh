@@ -120,6 +120,17 @@ lib_cargo_release() {
     lib_cargo "$subcommand" --release --locked "$@"
 }
 
+# lib_build_programs: the programs that run on a box. The generator is built apart,
+# by lib_build_perf: together with it, cargo gives shared crates the features that either asks for,
+# and so builds the programs anew for minutes whenever one script asks for both and the next for one.
+lib_build_programs() {
+    lib_cargo_release build -p trunkline-control -p trunkline-host
+}
+
+lib_build_perf() {
+    lib_cargo_release build -p trunkline-perf
+}
+
 # lib_sipp_stat FILE COLUMN: the last value of a column of SIPp's -trace_stat
 # file, as lib_sipp_stat caller.csv 'FailedCall(C)'.
 lib_sipp_stat() {
