@@ -66,6 +66,14 @@ enum Command {
         #[arg(long, default_value_t = 4.0)]
         time: f64,
     },
+    /// Say what a call costs while 100 calls stand, and while 500,000 do: in time and in instructions.
+    ///
+    /// It takes minutes, valgrind and 4 GiB.
+    Crowd {
+        /// Turns of 2,000 calls of each, which are timed.
+        #[arg(long, default_value_t = 15)]
+        turns: usize,
+    },
     /// Make tables and plots of what `perf/compare` measured.
     Report {
         /// Where the raw figures are, and where tables and plots go.
@@ -188,6 +196,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(args) => Ok(simulate(&args)),
         Command::Profile { time } => {
             print!("{}", profile::tables(time.clamp(0.1, 600.0))?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Crowd { turns } => {
+            print!("{}", instructions::crowd::table(turns.clamp(1, 1_000))?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Instructions { check, file } => count_instructions(check.then_some(&file)),

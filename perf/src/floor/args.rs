@@ -48,7 +48,7 @@ pub struct FloorArgs {
     /// End after so many seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     time: u64,
-    /// Sleep where there is nothing to do, rather than turn on.
+    /// Sleep until something comes, rather than turn on; sockets always do.
     #[arg(long)]
     sleep: bool,
     /// The core to run on.
@@ -95,7 +95,7 @@ impl FloorArgs {
         let end = Instant::now() + Duration::from_secs(self.time);
         while !stop.asked() && Instant::now() < end {
             if !forwarder.turn()? && self.sleep {
-                std::thread::sleep(Duration::from_micros(50));
+                forwarder.rest();
             }
         }
         println!("{} datagrams forwarded", forwarder.forwarded());

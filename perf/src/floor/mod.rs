@@ -37,6 +37,9 @@ trait Forwarder {
     /// One turn; false where there was nothing to do.
     fn turn(&mut self) -> anyhow::Result<bool>;
 
+    /// Sleeps until there may be something to do.
+    fn rest(&mut self);
+
     /// Datagrams that were sent on so far.
     fn forwarded(&self) -> u64;
 }

@@ -89,6 +89,8 @@ impl Forwarder for InXdp {
         Ok(true)
     }
 
+    fn rest(&mut self) {}
+
     fn forwarded(&self) -> u64 {
         0
     }

@@ -11,12 +11,16 @@ use trunkline_dataplane::limits::BATCH;
 use trunkline_dataplane::ring::Received;
 use trunkline_dataplane::ring::Rings as _;
 use trunkline_dataplane::ring::Xsk;
+use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::wire;
 use trunkline_dataplane::wire::VlanStack;
 
 use super::Forwarder;
 use super::Side;
 use crate::link;
+
+/// The longest sleep: a signal to end is seen after it.
+const REST_NS: u64 = 100_000_000;
 
 /// Takes frames off the rings of one side and puts them on those of the other.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(super) struct OnRings {
     sides: [Side; 2],
     batch: Vec<Received>,
     forwarded: u64,
+    /// Nobody calls: for the place that `wait` has for it.
+    wake: Wake,
     /// Attached as long as this lives.
     _programs: Vec<Program>,
 }
@@ -51,6 +57,7 @@ impl OnRings {
             sides,
             batch: Vec::with_capacity(BATCH),
             forwarded: 0,
+            wake: Wake::new()?,
             _programs: programs,
         })
     }
@@ -98,6 +105,10 @@ impl Forwarder for OnRings {
         self.batch = batch;
         self.rings.flush();
         Ok(worked)
+    }
+
+    fn rest(&mut self) {
+        self.rings.wait(&self.wake, REST_NS);
     }
 
     fn forwarded(&self) -> u64 {

@@ -142,6 +142,9 @@ impl Forwarder for OnSockets {
         Ok(!ready.is_empty())
     }
 
+    /// A turn waits for its sockets itself.
+    fn rest(&mut self) {}
+
     fn forwarded(&self) -> u64 {
         self.forwarded
     }

@@ -2,6 +2,8 @@
 //! change could alter. The messages are of the size and kind that trunks send.
 
 use std::net::SocketAddr;
+use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use trunkline_dataplane::counters::Counter;
@@ -31,7 +33,7 @@ const ANSWER: &str = "v=0\r\no=- 5 5 IN IP4 10.77.2.2\r\ns=-\r\nc=IN IP4 10.77.2
 
 /// Scans `count` INVITEs of 700 bytes.
 pub fn scan(count: u64) -> anyhow::Result<()> {
-    let invite = invite(0);
+    let invite = invite(0, OFFER);
     anyhow::ensure!(invite.len() == 700, "the INVITE has {} bytes", invite.len());
     for _ in 0..count {
         anyhow::ensure!(measured_scan(invite.as_bytes()), "the INVITE is no message");
@@ -48,7 +50,7 @@ pub fn calls(count: u64) -> anyhow::Result<()> {
 /// Absorbs `count` retransmissions of one INVITE that has been answered with 100.
 pub fn retransmissions(count: u64) -> anyhow::Result<()> {
     let mut engine = Engine::new();
-    let invite = invite(0);
+    let invite = invite(0, OFFER);
     // The first one is not counted: the difference of two lengths leaves it out.
     engine.hear(CALLER, &invite, 2)?;
     for _ in 0..count {
@@ -71,6 +73,11 @@ fn measured_input(
     arrival: Arrival,
     step: &mut Step<'_>,
 ) -> Counter {
+    input(proxy, bytes, arrival, step)
+}
+
+#[inline(always)]
+fn input(proxy: &mut Proxy, bytes: &[u8], arrival: Arrival, step: &mut Step<'_>) -> Counter {
     let scanned = Message::scan(bytes);
     let message = match &scanned {
         Ok(message) => message,
@@ -95,47 +102,84 @@ fn measured_drain(effects: &mut Effects) {
     effects.clear();
 }
 
-struct Engine {
+/// The same where it only leads to what is measured.
+#[inline(never)]
+fn prepared_input(
+    proxy: &mut Proxy,
+    bytes: &[u8],
+    arrival: Arrival,
+    step: &mut Step<'_>,
+) -> Counter {
+    input(proxy, bytes, arrival, step)
+}
+
+pub(super) struct Engine {
     proxy: Proxy,
     effects: Effects,
     counters: Counters,
-    now: Tick,
+    pub(super) now: Tick,
     /// What the last input sent: the listen it left from, and the message.
     sent: Vec<(usize, String)>,
+    /// What is done now is counted, not a preparation.
+    pub(super) is_measured: bool,
+    /// How long the engine was at what is measured.
+    pub(super) busy: Duration,
 }
 
 impl Engine {
     fn new() -> Engine {
+        Engine::with(Capacity::SMALL)
+    }
+
+    pub(super) fn with(capacity: Capacity) -> Engine {
         let mut settings = lab::settings(1);
-        settings.capacity = Capacity::SMALL;
+        settings.capacity = capacity;
         Engine {
             proxy: Proxy::new(WorkerId(0), &settings),
             effects: Effects::default(),
             counters: Counters::default(),
             now: Tick::ms(1_000),
             sent: Vec::new(),
+            is_measured: true,
+            busy: Duration::ZERO,
         }
     }
 
     /// Six messages in, seven out: INVITE 100 180 200 ACK BYE 200.
     fn call(&mut self, number: u64) -> anyhow::Result<()> {
-        self.hear(CALLER, &invite(number), 2)?;
-        let invite = self.sent_from(CALLEE)?;
-        let ringing = response(&invite, "180 Ringing", "");
-        self.hear(CALLEE, &ringing, 1)?;
-        let ok = response(&invite, "200 OK", ANSWER);
-        self.hear(CALLEE, &ok, 1)?;
-        let ok = self.sent_from(CALLER)?;
-        self.hear(CALLER, &in_dialog("ACK", 1, number, &ok), 1)?;
+        let ok = self.establish(number, &invite(number, OFFER), ANSWER)?;
         self.pass_to(self.now.plus_ms(20_000))?;
-        self.hear(CALLER, &in_dialog("BYE", 2, number, &ok), 1)?;
-        let bye = self.sent_from(CALLEE)?;
-        let ok = response(&bye, "200 OK", "");
-        self.hear(CALLEE, &ok, 1)?;
+        self.hang_up(number, &ok)?;
         self.pass_to(self.now.plus_ms(60_000))?;
         let none = self.proxy.next_due() == Tick::NEVER;
         anyhow::ensure!(none, "a timer of call {number} is left");
         Ok(())
+    }
+
+    /// INVITE 100 180 200 ACK; gives the 200 as the caller has it.
+    pub(super) fn establish(
+        &mut self,
+        number: u64,
+        invite: &str,
+        answer: &str,
+    ) -> anyhow::Result<String> {
+        self.hear(CALLER, invite, 2)?;
+        let invite = self.sent_from(CALLEE)?;
+        let ringing = response(&invite, "180 Ringing", "");
+        self.hear(CALLEE, &ringing, 1)?;
+        let ok = response(&invite, "200 OK", answer);
+        self.hear(CALLEE, &ok, 1)?;
+        let ok = self.sent_from(CALLER)?;
+        self.hear(CALLER, &in_dialog("ACK", 1, number, &ok), 1)?;
+        Ok(ok)
+    }
+
+    /// BYE 200.
+    pub(super) fn hang_up(&mut self, number: u64, ok: &str) -> anyhow::Result<()> {
+        self.hear(CALLER, &in_dialog("BYE", 2, number, ok), 1)?;
+        let bye = self.sent_from(CALLEE)?;
+        let ok = response(&bye, "200 OK", "");
+        self.hear(CALLEE, &ok, 1)
     }
 
     /// Gives the engine a message from the peer of a listen; it must cause so many.
@@ -149,7 +193,13 @@ impl Engine {
             effects: &mut self.effects,
             counters: &mut self.counters,
         };
-        let outcome = measured_input(&mut self.proxy, text.as_bytes(), arrival, &mut step);
+        let input = match self.is_measured {
+            true => measured_input,
+            false => prepared_input,
+        };
+        let began = Instant::now();
+        let outcome = input(&mut self.proxy, text.as_bytes(), arrival, &mut step);
+        self.busy += began.elapsed();
         let count = self.take_sent();
         anyhow::ensure!(
             count == causes,
@@ -165,7 +215,10 @@ impl Engine {
             (usize::from(send.listen.0), text)
         };
         self.sent = self.effects.sends().iter().map(read).collect();
-        measured_drain(&mut self.effects);
+        match self.is_measured {
+            true => measured_drain(&mut self.effects),
+            false => self.effects.clear(),
+        }
         self.sent.len()
     }
 
@@ -177,7 +230,7 @@ impl Engine {
     }
 
     /// Lets time pass; timers fire when they are due and send nothing.
-    fn pass_to(&mut self, end: Tick) -> anyhow::Result<()> {
+    pub(super) fn pass_to(&mut self, end: Tick) -> anyhow::Result<()> {
         loop {
             // A bucket of the wheel may hold only timers of a later round: look at the next.
             let due = self.proxy.next_due().max(Tick(self.now.0 + 4_200_000));
@@ -192,7 +245,13 @@ impl Engine {
                     effects: &mut self.effects,
                     counters: &mut self.counters,
                 };
-                if !measured_fire(&mut self.proxy, &mut step) {
+                let began = Instant::now();
+                let fired = match self.is_measured {
+                    true => measured_fire(&mut self.proxy, &mut step),
+                    false => self.proxy.fire(&mut step),
+                };
+                self.busy += began.elapsed();
+                if !fired {
                     break;
                 }
                 anyhow::ensure!(self.take_sent() == 0, "a timer has sent something");
@@ -205,10 +264,15 @@ fn address(listen: usize) -> SocketAddr {
     lab::PEERS[listen]
 }
 
-fn invite(number: u64) -> String {
+/// An INVITE with an offer, or none if it is empty.
+pub(super) fn invite(number: u64, offer: &str) -> String {
     let at = address(CALLER).ip();
     let host = lab::LISTENS[CALLER].ip();
-    let len = OFFER.len();
+    let content = match offer {
+        "" => String::new(),
+        _ => "Content-Type: application/sdp\r\n".to_owned(),
+    };
+    let len = offer.len();
     format!(
         "INVITE sip:+4930123456@{host} SIP/2.0\r\n\
          Via: SIP/2.0/UDP {at}:5060;rport;branch=z9hG4bK-{number:08}-1\r\n\
@@ -222,8 +286,8 @@ fn invite(number: u64) -> String {
          P-Asserted-Identity: <sip:+4989654321@{at}>\r\n\
          Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE\r\n\
          Supported: timer\r\n\
-         Content-Type: application/sdp\r\n\
-         Content-Length: {len}\r\n\r\n{OFFER}"
+         {content}\
+         Content-Length: {len}\r\n\r\n{offer}"
     )
 }
 

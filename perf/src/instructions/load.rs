@@ -17,6 +17,7 @@ use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
 use trunkline_dataplane::worker::Worker;
 
+use super::crowd;
 use super::engine;
 use crate::sim::agent::Agent;
 use crate::sim::agent::Who;
@@ -47,13 +48,17 @@ pub enum Load {
     RtpAlone,
     /// Turns without work.
     Turn,
+    /// Calls through the engine while a hundred stand.
+    CrowdFew,
+    /// Calls through the engine while half a million stand.
+    CrowdMany,
 }
 
 /// Packets of a batch.
 const BATCH: u64 = 32;
 
 impl Load {
-    /// All of them.
+    /// All that are gated; a crowd takes minutes.
     pub const ALL: [Load; 7] = [
         Load::Scan,
         Load::EngineCall,
@@ -75,6 +80,8 @@ impl Load {
             Load::Rtp => "rtp",
             Load::RtpAlone => "rtp_alone",
             Load::Turn => "turn",
+            Load::CrowdFew => "crowd_few",
+            Load::CrowdMany => "crowd_many",
         }
     }
 
@@ -93,7 +100,14 @@ impl Load {
             Load::Rtp => "a relayed G.711 packet, 32 a turn, on fake rings",
             Load::RtpAlone => "the same, one a turn",
             Load::Turn => "a turn without work",
+            Load::CrowdFew => "a call without SDP through the engine while 100 stand",
+            Load::CrowdMany => "the same while 500,000 stand",
         }
+    }
+
+    /// True where half a million calls are to stand first.
+    pub(crate) const fn prepares_for_long(self) -> bool {
+        matches!(self, Load::CrowdFew | Load::CrowdMany)
     }
 
     /// The two lengths whose difference is counted.
@@ -103,6 +117,7 @@ impl Load {
             Load::EngineCall | Load::Call => [400, 600],
             Load::Rtp | Load::RtpAlone => [3_200, 9_600],
             Load::Turn => [1_000, 3_000],
+            Load::CrowdFew | Load::CrowdMany => [200, 400],
         }
     }
 }
@@ -112,12 +127,15 @@ impl Load {
 /// # Errors
 /// Where there is no such load, or it does not run as it should.
 pub fn work(name: &str, count: u64) -> anyhow::Result<()> {
-    let load = Load::ALL.into_iter().find(|load| load.name() == name);
+    let crowds = [Load::CrowdFew, Load::CrowdMany];
+    let mut loads = Load::ALL.into_iter().chain(crowds);
+    let load = loads.find(|load| load.name() == name);
     let load = load.with_context(|| format!("{name} is no load"))?;
     match load {
         Load::Scan => engine::scan(count),
         Load::EngineCall => engine::calls(count),
         Load::Retransmission => engine::retransmissions(count),
+        Load::CrowdFew | Load::CrowdMany => crowd::work(load, count),
         load => on_worker(load, count),
     }
 }
@@ -125,7 +143,9 @@ pub fn work(name: &str, count: u64) -> anyhow::Result<()> {
 fn on_worker(load: Load, count: u64) -> anyhow::Result<()> {
     let mut bench = Bench::new()?;
     match load {
-        Load::Scan | Load::EngineCall | Load::Retransmission => Ok(()),
+        Load::Scan | Load::EngineCall | Load::Retransmission | Load::CrowdFew | Load::CrowdMany => {
+            Ok(())
+        }
         Load::Call => (0..count).try_for_each(|number| bench.call(number)),
         Load::Rtp => bench.media(count, BATCH),
         Load::RtpAlone => bench.media(count, 1),

@@ -13,6 +13,7 @@
 //! cargo run --release -p trunkline-perf -- profile                 # where they go
 //! ```
 
+pub mod crowd;
 mod engine;
 mod load;
 pub mod stages;
@@ -87,11 +88,33 @@ fn profile(load: Load, count: u64) -> anyhow::Result<String> {
     profile.with_context(|| format!("{}", file.display()))
 }
 
+/// Set where callgrind is to be told when to begin: what is prepared would take it too long.
+const LATER: &str = "TRUNKLINE_COUNT_LATER";
+
+/// Has callgrind begin, where it runs this program and was told to wait.
+fn begin_to_count() -> anyhow::Result<()> {
+    if std::env::var_os(LATER).is_none() {
+        return Ok(());
+    }
+    let own = std::process::id().to_string();
+    let status = Command::new("callgrind_control")
+        .args(["--instr=on", &own])
+        .stdout(std::process::Stdio::null())
+        .status()
+        .context("callgrind_control cannot be started: it comes with valgrind")?;
+    anyhow::ensure!(status.success(), "callgrind_control failed: {status}");
+    Ok(())
+}
+
 /// Runs this program under callgrind, which writes its profile to `out`; gives what it says.
 fn callgrind(load: Load, count: u64, out: &Path) -> anyhow::Result<String> {
     let own = std::env::current_exe()?;
-    let output = Command::new("valgrind")
-        .arg("--tool=callgrind")
+    let mut command = Command::new("valgrind");
+    command.arg("--tool=callgrind");
+    if load.prepares_for_long() {
+        command.arg("--instr-atstart=no").env(LATER, "1");
+    }
+    let output = command
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg("--toggle-collect=*measured_*")
         .arg(own)

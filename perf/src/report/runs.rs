@@ -108,7 +108,31 @@ pub(super) fn ratio(
     (mode, rate): (&str, f64),
     figure: impl Fn(&Run) -> Option<f64>,
 ) -> Option<Median> {
-    let of = |candidate: &str, turn: u32| {
+    pairs(runs, (first, mode), (second, mode), rate, figure, |a, b| {
+        a / b
+    })
+}
+
+/// The median of what a candidate in a mode has more than another, turn by turn.
+pub(super) fn difference(
+    runs: &[Run],
+    first: (&str, &str),
+    second: (&str, &str),
+    rate: f64,
+    figure: impl Fn(&Run) -> Option<f64>,
+) -> Option<Median> {
+    pairs(runs, first, second, rate, figure, |a, b| a - b)
+}
+
+fn pairs(
+    runs: &[Run],
+    first: (&str, &str),
+    second: (&str, &str),
+    rate: f64,
+    figure: impl Fn(&Run) -> Option<f64>,
+    compare: impl Fn(f64, f64) -> f64,
+) -> Option<Median> {
+    let of = |(candidate, mode): (&str, &str), turn: u32| {
         let mut fixed = runs.iter().filter(|run| run.kind == "fixed");
         let run = fixed.find(|run| {
             run.candidate == candidate
@@ -120,7 +144,7 @@ pub(super) fn ratio(
     };
     let turns = runs.iter().map(|run| run.turn).max()?;
     let samples: Vec<_> = (1..=turns)
-        .filter_map(|turn| Some(of(first, turn)? / of(second, turn)?))
+        .filter_map(|turn| Some(compare(of(first, turn)?, of(second, turn)?)))
         .collect();
     Median::of(&samples)
 }
