@@ -366,7 +366,7 @@ impl File {
         }
         if let Some(mut capacity) = top.table("capacity", "[capacity]") {
             self.transactions = *capacity
-                .integer("transactions", 16..=1 << 20, self.transactions)
+                .integer("transactions", 16..=1 << 22, self.transactions)
                 .get_ref();
             self.calls = capacity.integer("calls", 16..=1 << 20, 32_768);
             let KeptConfig {
