@@ -314,7 +314,7 @@ impl Rings for Fake {
         let mut entries = [wake.poll_entry()];
         // Nothing arrives while we sleep: the wire is this very thread's.
         let timeout_ns = if self.idle() { timeout_ns } else { 0 };
-        wake::poll(&mut entries, timeout_ns);
+        wake::poll(&mut entries, Some(timeout_ns));
         wake.awake(entries[0].revents != 0);
     }
 }

@@ -26,11 +26,14 @@ use crate::ids::DeviceIndex;
 use crate::ids::Lane;
 use crate::ids::QueueId;
 use crate::limits::BATCH;
+use crate::sys::alarm::Alarm;
+use crate::sys::clock;
 use crate::sys::memory::Hugepages;
 use crate::sys::memory::Mapping;
 use crate::sys::memory::Pages;
 use crate::sys::wake;
 use crate::sys::wake::Wake;
+use crate::tick::Tick;
 
 /// The longest sleep while the kernel has not taken a frame from a tx ring: the
 /// next flush must kick it again. Shorter spins, longer delays a frame.
@@ -83,8 +86,10 @@ pub struct Xsk {
     driven: usize,
     /// Sockets of which the first frame will say whether we can.
     waiting: usize,
-    /// For poll(2): a place for the wake-up, then the sockets.
+    /// For poll(2): a place for the wake-up, the alarm, then the sockets.
     poll_entries: Vec<libc::pollfd>,
+    /// Ends a sleep when a timer is due.
+    alarm: Alarm,
 }
 
 /// A socket, as the XSKMAP wants to know it.
@@ -140,7 +145,8 @@ impl Xsk {
             events: libc::POLLIN,
             revents: 0,
         };
-        let mut poll_entries = vec![entry(-1)];
+        let alarm = Alarm::new().map_err(RingError::Alarm)?;
+        let mut poll_entries = vec![entry(-1), alarm.poll_entry()];
         poll_entries.extend(sockets.iter().map(|socket| entry(socket.fd.as_raw_fd())));
         let ports = Ports::new(Pool::new(umem), ports);
         let mut xsk = Xsk {
@@ -152,6 +158,7 @@ impl Xsk {
             driven: 0,
             waiting: 0,
             poll_entries,
+            alarm,
         };
         for (socket, port) in xsk.sockets.iter().zip(xsk.ports.iter_mut()) {
             port.counts.busy_poll = socket.ask_busy_poll()?;
@@ -351,8 +358,14 @@ impl Rings for Xsk {
         } else {
             timeout_ns
         };
+        let now = clock::now();
+        // A timer that cannot be set is no reason to sleep too long.
+        let is_set = self
+            .alarm
+            .set(now, Tick(now.0.saturating_add(timeout_ns)))
+            .is_ok();
         self.poll_entries[0] = wake.poll_entry();
-        wake::poll(&mut self.poll_entries, timeout_ns);
+        wake::poll(&mut self.poll_entries, (!is_set).then_some(timeout_ns));
         wake.awake(self.poll_entries[0].revents != 0);
     }
 }

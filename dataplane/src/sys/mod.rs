@@ -2,6 +2,7 @@
 //! the wake-up.
 
 pub mod affinity;
+pub(crate) mod alarm;
 pub mod clock;
 pub mod memory;
 pub mod refused;

@@ -6,7 +6,7 @@
 //!   asleep = true                            publish the message
 //!   fence                                    fence
 //!   look again at rings and mailboxes        if asleep: write the eventfd
-//!   poll(2): sockets, eventfd, timeout
+//!   poll(2): sockets, eventfd, alarm
 //!   asleep = false, drain the eventfd
 //! ```
 //!
@@ -143,14 +143,17 @@ impl AsFd for Wake {
     }
 }
 
-/// ppoll(2) with a timeout in nanoseconds. A signal or an error ends it early,
-/// as any spurious wake-up: callers look at what there is.
-pub(crate) fn poll(entries: &mut [libc::pollfd], timeout_ns: u64) {
-    let timeout = libc::timespec {
+/// ppoll(2) with a timeout in nanoseconds, or for as long as it takes. A signal or an error ends
+/// it early, as any spurious wake-up: callers look at what there is.
+pub(crate) fn poll(entries: &mut [libc::pollfd], timeout_ns: Option<u64>) {
+    let timeout = timeout_ns.map(|timeout_ns| libc::timespec {
         tv_sec: i64::try_from(timeout_ns / 1_000_000_000).unwrap_or(i64::MAX),
         // Below 10^9, whatever the type's width.
         tv_nsec: libc::c_long::try_from(timeout_ns % 1_000_000_000).unwrap_or(0),
-    };
+    });
+    let timeout = timeout
+        .as_ref()
+        .map_or(std::ptr::null(), std::ptr::from_ref);
     entries.iter_mut().for_each(|entry| entry.revents = 0);
     // SAFETY: the array and the timeout outlive the call, and the length is the
     // array's.
@@ -158,7 +161,7 @@ pub(crate) fn poll(entries: &mut [libc::pollfd], timeout_ns: u64) {
         libc::ppoll(
             entries.as_mut_ptr(),
             entries.len() as u64,
-            &raw const timeout,
+            timeout,
             std::ptr::null(),
         )
     };
@@ -177,7 +180,7 @@ mod tests {
 
     fn fired(wake: &Wake) -> bool {
         let mut entries = [wake.poll_entry()];
-        poll(&mut entries, 0);
+        poll(&mut entries, Some(0));
         entries[0].revents != 0
     }
 
@@ -221,7 +224,7 @@ mod tests {
                 wake.cancel();
             } else {
                 let mut entries = [wake.poll_entry()];
-                poll(&mut entries, u64::MAX);
+                poll(&mut entries, None);
                 wake.awake(entries[0].revents != 0);
             }
             seen = mail.load(Ordering::Relaxed);

@@ -30,6 +30,11 @@ pub(super) const ALLOWED: &[Call] = &[
         "ppoll",
         "sleeps until a frame, mail or a timer comes",
     ),
+    call(
+        libc::SYS_timerfd_settime,
+        "timerfd_settime",
+        "sets the alarm that ends its sleep when a timer is due",
+    ),
     only(
         libc::SYS_read,
         "read",
