@@ -52,6 +52,16 @@ struct Outcome {
 }
 
 impl Plan {
+    /// Frames in all.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rates are positive, and what is beyond u64 saturates"
+    )]
+    fn most(&self) -> u64 {
+        (self.rate * self.time.as_secs_f64()).ceil() as u64
+    }
+
     /// `struct plan` of flood.bpf.c.
     #[allow(
         clippy::cast_possible_truncation,
@@ -60,7 +70,7 @@ impl Plan {
     )]
     fn bytes(&self) -> Vec<u8> {
         let interval = (1e9 / self.rate * 65_536.0) as u64;
-        let most = (self.rate * self.time.as_secs_f64()).ceil() as u64;
+        let most = self.most();
         let mut bytes = Vec::new();
         bytes.extend(interval.to_ne_bytes());
         bytes.extend(most.to_ne_bytes());
@@ -87,6 +97,14 @@ impl Plan {
     }
 }
 
+/// Numbers of the program's state: when the next frame is due, frames sent, and late, and when the
+/// first and the last were sent.
+const STATE_WORDS: usize = 5;
+
+/// How much longer than its time a flood may take: its start, and a moment in which the machine was
+/// taken away.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Runs a flood until it is over or somebody wants it to end.
 fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let object = ObjectBuilder::default()
@@ -105,22 +123,26 @@ fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     frame.extend(&plan.letter.payload);
     let stop = Stop::listen()?;
     let fd = program.as_fd().as_raw_fd();
-    let end = std::time::Instant::now() + plan.time;
+    let state = || -> anyhow::Result<[u64; STATE_WORDS]> {
+        let value = states.lookup(&key, MapFlags::ANY)?.unwrap_or_default();
+        let (words, _) = value.as_chunks::<8>();
+        let mut state = [0; STATE_WORDS];
+        for (word, bytes) in state.iter_mut().zip(words) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        Ok(state)
+    };
+    let end = std::time::Instant::now() + plan.time + GRACE;
     // The kernel sleeps between no two frames: short runs let us look whether to end.
-    while !stop.asked() && std::time::Instant::now() < end {
+    while !stop.asked() && state()?[1] < plan.most() && std::time::Instant::now() < end {
         test_run(fd, &frame)?;
     }
-    let value = states.lookup(&key, MapFlags::ANY)?.unwrap_or_default();
-    let word = |at: usize| {
-        let bytes = value.get(at * 8..at * 8 + 8);
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        u64::from_ne_bytes(bytes.unwrap_or_default())
-    };
+    let [_, sent, late, first, last] = state()?;
     #[allow(clippy::cast_precision_loss, reason = "times far below 2^52")]
-    let seconds = word(4).saturating_sub(word(3)) as f64 / 1e9;
+    let seconds = last.saturating_sub(first) as f64 / 1e9;
     Ok(Outcome {
-        sent: word(1),
-        late: word(2),
+        sent,
+        late,
         seconds,
     })
 }
