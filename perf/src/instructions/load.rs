@@ -117,7 +117,7 @@ impl Load {
             Load::EngineCall | Load::Call => [400, 600],
             Load::Rtp | Load::RtpAlone => [3_200, 9_600],
             Load::Turn => [1_000, 3_000],
-            Load::CrowdFew | Load::CrowdMany => [200, 400],
+            Load::CrowdFew | Load::CrowdMany => [0, 500],
         }
     }
 }
