@@ -56,6 +56,22 @@ lib_need_lab_packages() {
         procps sip-tester tcpdump curl jq netcat-openbsd tmux
 }
 
+# Debian's kamailio starts a service when it is installed; it must not here.
+lib_need_kamailio() (
+    policy=/usr/sbin/policy-rc.d
+    mark="# of Trunkline's scripts/test"
+    if lib_is_installed kamailio; then exit 0; fi
+    # One that was left by a run that was killed is ours; another is the host's.
+    if [ ! -e "$policy" ] || grep -qF "$mark" "$policy"; then
+        trap 'rm -f "$policy"' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
+        trap 'exit 129' HUP
+        printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy" && chmod +x "$policy"
+    fi
+    lib_need_packages kamailio
+)
+
 # The home of who called sudo, else our own.
 lib_home_of_caller() {
     getent passwd "${SUDO_USER:-$(id -un)}" | cut -d: -f6
