@@ -90,7 +90,8 @@ impl Workers {
         let (ends, posts) = post::connect(settings.workers, settings.trunks.len(), &wake)
             .map_err(WorkerError::Wake)?;
         let mut made = Vec::new();
-        for ((number, rings), end) in (0..).zip(rings).zip(ends) {
+        for ((number, mut rings), end) in (0..).zip(rings).zip(ends) {
+            rings.wait_for(&end.wake).map_err(WorkerError::Wake)?;
             let network = Box::new(network.clone());
             made.push(Worker::new(
                 WorkerId(number),
@@ -266,6 +267,10 @@ mod tests {
         fn idle(&self) -> bool {
             true
         }
+        fn wait_for(&mut self, _: &Wake) -> std::io::Result<()> {
+            Ok(())
+        }
+
         fn wait(&mut self, _: &Wake, _: u64) {}
     }
 

@@ -33,9 +33,9 @@ pub enum RingError {
     /// No memory, or no hugepages where they are demanded.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// No timer to wake the worker by.
-    #[error("no timer for a worker: {0}: raise the limit of open files (LimitNOFILE)")]
-    Alarm(io::Error),
+    /// Nothing to sleep by.
+    #[error("no epoll or timer for a worker: {0}: raise the limit of open files (LimitNOFILE)")]
+    Waiting(io::Error),
     /// The kernel has no AF_XDP.
     #[error("this kernel has no AF_XDP sockets: it needs CONFIG_XDP_SOCKETS (Linux 5.11 or later)")]
     NoAfXdp,

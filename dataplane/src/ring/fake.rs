@@ -8,6 +8,7 @@
 //! worker's allocations.
 
 use std::io;
+use std::iter;
 
 use super::KernelStatistics;
 use super::Received;
@@ -30,9 +31,9 @@ use crate::frame::Umem;
 use crate::ids::DeviceIndex;
 use crate::ids::Lane;
 use crate::ids::QueueId;
+use crate::sys::epoll::Waiting;
 use crate::sys::memory::Hugepages;
 use crate::sys::memory::Mapping;
-use crate::sys::wake;
 use crate::sys::wake::Wake;
 
 /// What to fake.
@@ -95,6 +96,7 @@ pub struct Fake {
     refuse_tx: bool,
     /// How many of the next frames sent the driver will drop.
     drop_count: u32,
+    sleep: Waiting,
 }
 
 impl Fake {
@@ -128,6 +130,7 @@ impl Fake {
             delay_completions: false,
             refuse_tx: false,
             drop_count: 0,
+            sleep: Waiting::new(iter::empty())?,
         };
         fake.flush();
         Ok(fake)
@@ -310,11 +313,13 @@ impl Rings for Fake {
         self.ports.idle()
     }
 
+    fn wait_for(&mut self, wake: &Wake) -> io::Result<()> {
+        self.sleep.add_wake(wake)
+    }
+
     fn wait(&mut self, wake: &Wake, timeout_ns: u64) {
-        let mut entries = [wake.poll_entry()];
         // Nothing arrives while we sleep: the wire is this very thread's.
         let timeout_ns = if self.idle() { timeout_ns } else { 0 };
-        wake::poll(&mut entries, Some(timeout_ns));
-        wake.awake(entries[0].revents != 0);
+        self.sleep.sleep(wake, timeout_ns);
     }
 }

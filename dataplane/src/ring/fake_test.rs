@@ -267,6 +267,7 @@ fn a_batch_is_never_grown() {
 fn the_wake_up_ends_a_sleep_on_fake_rings() {
     let mut fake = tiny();
     let wake = Arc::new(Wake::new().unwrap());
+    fake.wait_for(&wake).unwrap();
     wake.prepare();
     let ringer = {
         let wake = Arc::clone(&wake);

@@ -51,6 +51,8 @@ pub use xsk::OpenSocket;
 pub use xsk::Xsk;
 pub use xsk::XskConfig;
 
+use std::io;
+
 use crate::frame::Frame;
 use crate::frame::Ledger;
 use crate::ids::DeviceIndex;
@@ -123,6 +125,12 @@ pub trait Rings {
 
     /// True if nothing waits in any rx ring.
     fn idle(&self) -> bool;
+
+    /// Has `wake` end a sleep: once, before the first.
+    ///
+    /// # Errors
+    /// What the kernel says to one more descriptor.
+    fn wait_for(&mut self, wake: &Wake) -> io::Result<()>;
 
     /// Sleeps until a socket is readable, `wake` rings or `timeout_ns` passes,
     /// and clears `wake`. To be called after [`Wake::prepare`] and a second

@@ -1,7 +1,7 @@
 //! A worker's rings over AF_XDP sockets.
 
+use std::io;
 use std::os::fd::AsFd as _;
-use std::os::fd::AsRawFd as _;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -26,14 +26,11 @@ use crate::ids::DeviceIndex;
 use crate::ids::Lane;
 use crate::ids::QueueId;
 use crate::limits::BATCH;
-use crate::sys::alarm::Alarm;
-use crate::sys::clock;
+use crate::sys::epoll::Waiting;
 use crate::sys::memory::Hugepages;
 use crate::sys::memory::Mapping;
 use crate::sys::memory::Pages;
-use crate::sys::wake;
 use crate::sys::wake::Wake;
-use crate::tick::Tick;
 
 /// The longest sleep while the kernel has not taken a frame from a tx ring: the
 /// next flush must kick it again. Shorter spins, longer delays a frame.
@@ -86,10 +83,7 @@ pub struct Xsk {
     driven: usize,
     /// Sockets of which the first frame will say whether we can.
     waiting: usize,
-    /// For poll(2): a place for the wake-up, the alarm, then the sockets.
-    poll_entries: Vec<libc::pollfd>,
-    /// Ends a sleep when a timer is due.
-    alarm: Alarm,
+    sleep: Waiting,
 }
 
 /// A socket, as the XSKMAP wants to know it.
@@ -140,14 +134,8 @@ impl Xsk {
         };
         let (sockets, ports) = opened?;
         let mode = sockets.first().ok_or(RingError::NoSockets)?.mode()?;
-        let entry = |fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let alarm = Alarm::new().map_err(RingError::Alarm)?;
-        let mut poll_entries = vec![entry(-1), alarm.poll_entry()];
-        poll_entries.extend(sockets.iter().map(|socket| entry(socket.fd.as_raw_fd())));
+        let sleep = Waiting::new(sockets.iter().map(|socket| socket.fd.as_fd()));
+        let sleep = sleep.map_err(RingError::Waiting)?;
         let ports = Ports::new(Pool::new(umem), ports);
         let mut xsk = Xsk {
             sockets,
@@ -157,8 +145,7 @@ impl Xsk {
             pages,
             driven: 0,
             waiting: 0,
-            poll_entries,
-            alarm,
+            sleep,
         };
         for (socket, port) in xsk.sockets.iter().zip(xsk.ports.iter_mut()) {
             port.counts.busy_poll = socket.ask_busy_poll()?;
@@ -350,6 +337,10 @@ impl Rings for Xsk {
         self.ports.idle()
     }
 
+    fn wait_for(&mut self, wake: &Wake) -> io::Result<()> {
+        self.sleep.add_wake(wake)
+    }
+
     fn wait(&mut self, wake: &Wake, timeout_ns: u64) {
         let timeout_ns = if self.ports.iter().any(Port::awaits_kick) {
             timeout_ns.min(UNSENT_WAIT_NS)
@@ -358,14 +349,6 @@ impl Rings for Xsk {
         } else {
             timeout_ns
         };
-        let now = clock::now();
-        // A timer that cannot be set is no reason to sleep too long.
-        let is_set = self
-            .alarm
-            .set(now, Tick(now.0.saturating_add(timeout_ns)))
-            .is_ok();
-        self.poll_entries[0] = wake.poll_entry();
-        wake::poll(&mut self.poll_entries, (!is_set).then_some(timeout_ns));
-        wake.awake(self.poll_entries[0].revents != 0);
+        self.sleep.sleep(wake, timeout_ns);
     }
 }

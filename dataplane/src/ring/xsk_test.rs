@@ -320,6 +320,7 @@ fn the_wake_up_ends_a_sleep_without_a_packet() {
         let (near, _) = veth("tla0", "tla1");
         let mut xsk = Xsk::open(&config(vec![socket(ACCESS, "tla0", near, 0)])).unwrap();
         let wake = Arc::new(Wake::new().unwrap());
+        xsk.wait_for(&wake).unwrap();
         wake.prepare();
         let ringer = {
             let wake = Arc::clone(&wake);

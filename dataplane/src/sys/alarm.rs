@@ -7,7 +7,7 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::sys::timerfd::ClockId;
@@ -20,7 +20,7 @@ use crate::tick::Tick;
 
 /// Readable from a time on.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(super) struct Alarm {
     timer: TimerFd,
     /// When it goes off, or went off.
     due: Tick,
@@ -31,7 +31,7 @@ impl Alarm {
     ///
     /// # Errors
     /// What timerfd_create(2) says: no more file descriptors.
-    pub(crate) fn new() -> io::Result<Alarm> {
+    pub(super) fn new() -> io::Result<Alarm> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         Ok(Alarm {
             timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?,
@@ -44,7 +44,7 @@ impl Alarm {
     ///
     /// # Errors
     /// What timerfd_settime(2) says.
-    pub(crate) fn set(&mut self, now: Tick, due: Tick) -> io::Result<()> {
+    pub(super) fn set(&mut self, now: Tick, due: Tick) -> io::Result<()> {
         if now < self.due && self.due <= due {
             return Ok(());
         }
@@ -55,13 +55,9 @@ impl Alarm {
         Ok(())
     }
 
-    /// For poll(2). One that has gone off is readable until it is set again.
-    pub(crate) fn poll_entry(&self) -> libc::pollfd {
-        libc::pollfd {
-            fd: self.timer.as_fd().as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        }
+    /// Readable when it has gone off, until it is set again.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
     }
 }
 
@@ -69,10 +65,14 @@ impl Alarm {
 mod tests {
     use super::*;
     use crate::sys::clock;
-    use crate::sys::wake;
+    use nix::poll::PollFd;
+    use nix::poll::PollFlags;
+    use nix::poll::PollTimeout;
+    use nix::poll::poll;
 
     fn sleep(alarm: &Alarm) -> Tick {
-        wake::poll(&mut [alarm.poll_entry()], None);
+        let flags = PollFlags::POLLIN;
+        poll(&mut [PollFd::new(alarm.as_fd(), flags)], PollTimeout::NONE).unwrap();
         clock::now()
     }
 

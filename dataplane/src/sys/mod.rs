@@ -2,8 +2,9 @@
 //! the wake-up.
 
 pub mod affinity;
-pub(crate) mod alarm;
+mod alarm;
 pub mod clock;
+pub(crate) mod epoll;
 pub mod memory;
 pub mod refused;
 pub mod wake;

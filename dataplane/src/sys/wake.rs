@@ -6,7 +6,7 @@
 //!   asleep = true                            publish the message
 //!   fence                                    fence
 //!   look again at rings and mailboxes        if asleep: write the eventfd
-//!   poll(2): sockets, eventfd, alarm
+//!   epoll(7): sockets, eventfd, alarm
 //!   asleep = false, drain the eventfd
 //! ```
 //!
@@ -18,17 +18,13 @@
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test -p trunkline-dataplane --release --lib wake
 //! ```
-#![allow(
-    unsafe_code,
-    reason = "eventfd(2) and ppoll(2) are called through libc"
-)]
+#![allow(unsafe_code, reason = "eventfd(2) is called through libc")]
 
 use std::fs::File;
 use std::io;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::os::fd::AsFd;
-use std::os::fd::AsRawFd as _;
 use std::os::fd::BorrowedFd;
 use std::os::fd::FromRawFd as _;
 use std::os::fd::OwnedFd;
@@ -105,7 +101,7 @@ impl Wake {
         self.asleep.retract();
     }
 
-    /// Consumer: awake after poll(2); clears the flag, and the event if it fired.
+    /// Consumer: awake again; clears the flag, and the event if it fired.
     pub(crate) fn awake(&self, fired: bool) {
         self.asleep.retract();
         if fired {
@@ -123,51 +119,14 @@ impl Wake {
             let _ = (&self.event).write(&1_u64.to_ne_bytes());
         }
     }
-
-    /// For the consumer's poll(2).
-    pub(crate) fn poll_entry(&self) -> libc::pollfd {
-        libc::pollfd {
-            fd: self.event.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        }
-    }
 }
 
-/// For a consumer that sleeps in a runtime of its own: readable when the event has
-/// fired, eight bytes that are to be read. Announce sleep once, by
-/// [`Wake::prepare`], and every ring is an event.
+/// What the consumer waits for: readable when the event has fired. One that sleeps in a runtime of
+/// its own reads the eight bytes itself, and announces sleep once, by [`Wake::prepare`]: then every
+/// ring is an event.
 impl AsFd for Wake {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
-    }
-}
-
-/// ppoll(2) with a timeout in nanoseconds, or for as long as it takes. A signal or an error ends
-/// it early, as any spurious wake-up: callers look at what there is.
-pub(crate) fn poll(entries: &mut [libc::pollfd], timeout_ns: Option<u64>) {
-    let timeout = timeout_ns.map(|timeout_ns| libc::timespec {
-        tv_sec: i64::try_from(timeout_ns / 1_000_000_000).unwrap_or(i64::MAX),
-        // Below 10^9, whatever the type's width.
-        tv_nsec: libc::c_long::try_from(timeout_ns % 1_000_000_000).unwrap_or(0),
-    });
-    let timeout = timeout
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref);
-    entries.iter_mut().for_each(|entry| entry.revents = 0);
-    // SAFETY: the array and the timeout outlive the call, and the length is the
-    // array's.
-    let count = unsafe {
-        libc::ppoll(
-            entries.as_mut_ptr(),
-            entries.len() as u64,
-            timeout,
-            std::ptr::null(),
-        )
-    };
-    if count < 0 {
-        // After an error the kernel has not written revents.
-        entries.iter_mut().for_each(|entry| entry.revents = 0);
     }
 }
 
@@ -176,12 +135,21 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
 
+    use nix::poll::PollFd;
+    use nix::poll::PollFlags;
+    use nix::poll::PollTimeout;
+    use nix::poll::poll;
+
     use super::*;
 
+    /// Whether the event fires within the time.
+    fn fires(wake: &Wake, timeout: PollTimeout) -> bool {
+        let mut entries = [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+        poll(&mut entries, timeout).is_ok_and(|ready| ready > 0)
+    }
+
     fn fired(wake: &Wake) -> bool {
-        let mut entries = [wake.poll_entry()];
-        poll(&mut entries, Some(0));
-        entries[0].revents != 0
+        fires(wake, PollTimeout::ZERO)
     }
 
     #[test]
@@ -223,9 +191,8 @@ mod tests {
             if mail.load(Ordering::Relaxed) > seen {
                 wake.cancel();
             } else {
-                let mut entries = [wake.poll_entry()];
-                poll(&mut entries, None);
-                wake.awake(entries[0].revents != 0);
+                let fired = fires(&wake, PollTimeout::NONE);
+                wake.awake(fired);
             }
             seen = mail.load(Ordering::Relaxed);
         }

@@ -47,7 +47,9 @@ impl OnRings {
                 .with_context(|| format!("XDP on {}", side.link.name))?;
             programs.push(program);
         }
-        let rings = link::rings(&sides.each_ref().map(|side| side.link.clone()))?;
+        let mut rings = link::rings(&sides.each_ref().map(|side| side.link.clone()))?;
+        let wake = Wake::new()?;
+        rings.wait_for(&wake)?;
         for socket in rings.sockets() {
             programs[usize::from(socket.device.0)]
                 .insert_socket(u32::from(socket.queue.0), socket.fd)?;
@@ -57,7 +59,7 @@ impl OnRings {
             sides,
             batch: Vec::with_capacity(BATCH),
             forwarded: 0,
-            wake: Wake::new()?,
+            wake,
             _programs: programs,
         })
     }

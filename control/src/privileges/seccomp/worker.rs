@@ -25,10 +25,16 @@ pub(super) const ALLOWED: &[Call] = &[
         &[&[word(1, 0), word(2, 0), word(4, 0)]],
         "has the driver look at a fill ring: no buffer, so nothing can be read by it",
     ),
+    #[cfg(target_arch = "x86_64")]
     call(
-        libc::SYS_ppoll,
-        "ppoll",
+        libc::SYS_epoll_wait,
+        "epoll_wait",
         "sleeps until a frame, mail or a timer comes",
+    ),
+    call(
+        libc::SYS_epoll_pwait,
+        "epoll_pwait",
+        "the same, where libc does it by this call",
     ),
     call(
         libc::SYS_timerfd_settime,
@@ -67,7 +73,7 @@ pub(super) const ALLOWED: &[Call] = &[
     call(
         libc::SYS_restart_syscall,
         "restart_syscall",
-        "goes on with a ppoll that a debugger or SIGSTOP interrupted",
+        "goes on with a wait that a debugger or SIGSTOP interrupted",
     ),
     // Memory: it allocates nothing while it serves, but it frees at its end, and a panic
     // allocates.
