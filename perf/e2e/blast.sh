@@ -50,6 +50,11 @@ for kind in rings xdp sockets; do
     until grep -q forwarding "$BOX_DIR/floor-$kind.log" || [ $((left--)) -eq 0 ]; do sleep 0.1; done
     e2e_that "calls over the floor of $kind" blast --outbound --rate 100 --time 2
     e2e_equal "completed over $kind" "$(figure .calls.completed.basic)" 200
+    # The sockets have the port of SIP alone.
+    if [ "$kind" != sockets ]; then
+        e2e_that "media over it" blast --outbound --rate 20 --time 2 --talk 500 --media
+        e2e_equal "RTP lost over $kind" "$(figure .rtp.lost)" 0
+    fi
     box_end "$floor"
     cat "$BOX_DIR/floor-$kind.log"
 done

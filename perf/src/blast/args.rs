@@ -68,7 +68,8 @@ pub struct BlastArgs {
     /// A process whose CPU time is told beside the generator's and the machine's; repeatable.
     #[arg(long, value_name = "NAME=PID", value_parser = account)]
     account: Vec<(String, u32)>,
-    /// Send every request to --to, whatever Route and Contact say: for a forwarder that is no proxy.
+    /// Send every request to --to, whatever Route and Contact say, and media through it as well: for a
+    /// forwarder that is no proxy.
     #[arg(long)]
     outbound: bool,
     /// Callers are users user000000 to so many less one, of --domain, with passwords pw000000 and on;
@@ -176,6 +177,7 @@ impl BlastArgs {
             caller: self.caller.1,
             callee: self.callee.1,
             target: self.to,
+            from: self.from,
             number: self.number.clone(),
             run: u32::try_from(clock::now().0 >> 20 & u64::from(u32::MAX))?,
             rate: self.rate,

@@ -257,7 +257,12 @@ impl Load {
     fn begin_media(&mut self, id: Id, now: Tick) {
         let call = &self.calls[id.seat as usize];
         let wanted = (call.caller.media, call.callee.media);
-        if let (Script::Basic, (Some(callee), Some(caller))) = (call.script, wanted) {
+        if let (Script::Basic, (Some(mut callee), Some(mut caller))) = (call.script, wanted) {
+            if self.plan.outbound {
+                // Nobody has put the forwarder's addresses into the SDP.
+                callee.set_ip(self.plan.target.ip());
+                caller.set_ip(self.plan.from.ip());
+            }
             self.media.begin(id, [callee, caller], now);
         }
     }

@@ -34,6 +34,8 @@ pub struct Plan {
     pub callee: SocketAddr,
     /// Where the callers send: the box.
     pub target: SocketAddr,
+    /// The box as the callees reach it: where their media goes over a forwarder.
+    pub from: SocketAddr,
     /// Whom they call: the user part of the Request-URI.
     pub number: String,
     /// Tells the Call-IDs of runs apart.
@@ -50,7 +52,8 @@ pub struct Plan {
     pub times: Times,
     /// The most calls that are open at once.
     pub seats: u32,
-    /// All requests go to `target`, whatever Route and Contact say: for a forwarder that is no proxy.
+    /// All requests go to `target`, whatever Route and Contact say, and media to where the SDP says
+    /// but for the address: for a forwarder that is no proxy.
     pub outbound: bool,
     /// INVITE and 200 describe a media stream.
     pub sdp: bool,

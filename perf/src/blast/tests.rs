@@ -93,6 +93,7 @@ fn plan(mix: &str, calls: u64) -> Plan {
         callee: CALLEE.parse().unwrap(),
         // No box between: the callees are called as they are.
         target: CALLEE.parse().unwrap(),
+        from: CALLER.parse().unwrap(),
         number: "15550100".to_owned(),
         run: 7,
         rate: Rate::steady(100.0),

@@ -15,6 +15,9 @@ pub(super) struct Run {
     /// `fixed` for a rate that all candidates carry, `ladder` for a rung of the search.
     pub(super) kind: String,
     pub(super) candidate: String,
+    /// What exactly that is.
+    #[serde(default)]
+    pub(super) version: String,
     pub(super) mode: String,
     /// Calls a second.
     pub(super) rate: f64,

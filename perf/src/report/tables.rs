@@ -22,6 +22,7 @@ const TIMES: [(&str, &str); 5] = [
 pub(super) fn text(runs: &[Run]) -> String {
     let mut text = String::from(HEAD);
     machine(&mut text, runs);
+    versions(&mut text, runs);
     cpu(&mut text, runs);
     sustained(&mut text, runs);
     memory(&mut text, runs);
@@ -59,6 +60,17 @@ fn machine(text: &mut String, runs: &[Run]) {
         fact("kernel"),
         fact("distribution"),
     );
+}
+
+fn versions(text: &mut String, runs: &[Run]) {
+    let of: BTreeSet<_> = runs
+        .iter()
+        .map(|run| (run.candidate.as_str(), run.version.as_str()))
+        .collect();
+    text.push_str("\n| candidate | version |\n|---|---|\n");
+    for (candidate, version) in of {
+        let _ = writeln!(text, "| {candidate} | {version} |");
+    }
 }
 
 /// Each candidate, mode and rate at which there are fixed runs.
@@ -251,7 +263,7 @@ mod tests {
 
     fn run(kind: &str, candidate: &str, rate: f64, turn: u32, us: f64, repeated: u64) -> Run {
         let text = serde_json::json!({
-            "kind": kind, "candidate": candidate, "mode": "stateful", "rate": rate, "turn": turn,
+            "kind": kind, "candidate": candidate, "version": "1.2", "mode": "stateful", "rate": rate, "turn": turn,
             "machine": {"processor": "P", "cores": 2},
             "window": {"seconds": 10.0, "cpu": {"box": {"seconds": 5.0, "us_a_call": us},
                                                 "machine": {"us_a_call": us * 2.0}}},
@@ -297,6 +309,7 @@ mod tests {
         let text = text(&runs);
         assert!(text.contains("| stateful | 1000 | trunkline | 12.0 [11.0, 13.0] | 24.0 [22.0, 26.0] | 0.10 [0.10, 0.10] |"), "{text}");
         assert!(text.contains("| kamailio | 15700 |"), "{text}");
+        assert!(text.contains("| kamailio | 1.2 |"), "{text}");
         let added =
             "| a request through the box | 1000 | 12.0 [12.0, 12.0] | 12.0 [12.0, 12.0] | 12.0";
         assert!(text.contains(added), "{text}");
