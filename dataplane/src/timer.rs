@@ -5,6 +5,7 @@
 //! later round stays where it is when the wheel passes. Arming and disarming touch
 //! two neighbours and a bitmap; nothing is allocated after start.
 
+use crate::sys::memory::table;
 use crate::tick::Tick;
 
 /// Nanoseconds a bucket, as a power of two: 4.2 ms.
@@ -65,7 +66,7 @@ impl Wheel {
             heads: vec![NONE; BUCKETS].into_boxed_slice(),
             occupied: vec![0; WORDS].into_boxed_slice(),
             words: 0,
-            entries: vec![Entry::UNARMED; timers as usize].into_boxed_slice(),
+            entries: table((0..timers).map(|_| Entry::UNARMED)),
             position: 0,
             resume: NONE,
             resuming: false,

@@ -16,6 +16,9 @@
 //! [`Kept`] is the token for a piece, neither `Copy` nor `Clone`: it is
 //! taken by [`KeptSlab::put`] and given back by [`KeptSlab::release`].
 
+use crate::sys::memory::bytes;
+use crate::sys::memory::table;
+
 /// The smallest piece: what an ACK needs, see `sip::build::ack_head`.
 const BLOCK_LEN: usize = 256;
 /// How many times a page is halved: 4 KiB to 256 bytes.
@@ -134,11 +137,11 @@ impl Block {
 /// A worker's kept messages.
 #[derive(Debug)]
 pub struct KeptSlab {
-    pages: Vec<u8>,
+    pages: Box<[u8]>,
     blocks: Box<[Block]>,
     /// The first free piece of each order.
     free: [u32; ORDERS],
-    large: Vec<u8>,
+    large: Box<[u8]>,
     large_free: Vec<u32>,
     occupancy: KeptUse,
 }
@@ -153,10 +156,10 @@ impl KeptSlab {
         } = config;
         let block_count = page_count * BLOCKS_PER_PAGE;
         let mut slab = KeptSlab {
-            pages: touched(page_count as usize * PAGE_LEN),
-            blocks: vec![Block::TAKEN; block_count as usize].into_boxed_slice(),
+            pages: bytes(page_count as usize * PAGE_LEN),
+            blocks: table((0..block_count).map(|_| Block::TAKEN)),
             free: [NONE; ORDERS],
-            large: touched(large_count as usize * LARGE_LEN),
+            large: bytes(large_count as usize * LARGE_LEN),
             large_free: (0..large_count).rev().collect(),
             occupancy: KeptUse {
                 page_bytes: u64::from(page_count) * PAGE_LEN as u64,
@@ -305,16 +308,6 @@ const fn order_of(len: usize) -> usize {
     } else {
         (usize::BITS - (blocks - 1).leading_zeros()) as usize
     }
-}
-
-/// Zeros in memory that is there: the allocator hands out pages that are not yet. A write of
-/// something else than zero makes them so, and is not optimised away.
-fn touched(len: usize) -> Vec<u8> {
-    let mut memory = vec![0; len];
-    memory
-        .chunks_mut(4096)
-        .for_each(|page: &mut [u8]| page[0] = 1);
-    memory
 }
 
 #[cfg(test)]

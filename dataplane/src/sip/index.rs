@@ -7,6 +7,7 @@
 //! two: a table has two cells for each key, not up to four.
 
 use super::slab::Id;
+use crate::sys::memory::table;
 
 const EMPTY: u64 = 0;
 
@@ -28,7 +29,7 @@ impl Index {
     pub fn new(capacity: u32) -> Index {
         let cells = (capacity as usize * CELLS_PER_KEY).max(2);
         Index {
-            cells: vec![(EMPTY, Id::new(0, 0)); cells].into_boxed_slice(),
+            cells: table((0..cells).map(|_| (EMPTY, Id::new(0, 0)))),
         }
     }
 

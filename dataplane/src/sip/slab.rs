@@ -1,5 +1,7 @@
 //! A fixed set of slots with generations: what our identifiers point into.
 
+use crate::sys::memory::table;
+
 /// A slot of a slab and which tenant of it is meant. 8 bytes, with or without an `Option`
 /// around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,12 +55,10 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn new(capacity: u32) -> Slab<T> {
         Slab {
-            slots: (0..capacity)
-                .map(|_| Slot {
-                    generation: 0,
-                    value: None,
-                })
-                .collect(),
+            slots: table((0..capacity).map(|_| Slot {
+                generation: 0,
+                value: None,
+            })),
             free: (0..capacity).rev().collect(),
         }
     }

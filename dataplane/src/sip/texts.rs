@@ -10,6 +10,8 @@
 
 use std::num::NonZeroU32;
 
+use crate::sys::memory::table;
+
 /// Bytes of text in a block. With 128 bytes for a block half of one is lost a text; smaller
 /// ones lose less to the end and more to the links.
 pub const BLOCK_TEXT_LEN: usize = 124;
@@ -55,7 +57,7 @@ impl TextStore {
             text: [0; BLOCK_TEXT_LEN],
         });
         TextStore {
-            blocks: blocks.collect(),
+            blocks: table(blocks),
             free: NonZeroU32::new(block_count),
             used_count: 0,
         }

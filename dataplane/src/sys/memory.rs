@@ -2,8 +2,10 @@
 //!
 //! Every page is touched when the mapping is made, so that no packet ever pays
 //! for a page fault and a machine without enough memory says so at the start.
+#![allow(unsafe_code, reason = "madvise(2) is called through libc")]
 
 use std::io;
+use std::mem::MaybeUninit;
 
 use memmap2::MmapMut;
 use memmap2::MmapOptions;
@@ -11,6 +13,9 @@ use memmap2::MmapOptions;
 /// Bytes in a hugepage of the kind we ask for. 1 GiB pages bring nothing more
 /// for the tens of MiB that a worker maps.
 pub const HUGEPAGE_LEN: usize = 2 << 20;
+
+/// Bytes in an ordinary page.
+const PAGE_LEN: usize = 4096;
 
 /// Base-2 logarithm of [`HUGEPAGE_LEN`].
 const HUGEPAGE_BITS: u8 = 21;
@@ -60,6 +65,40 @@ pub enum MemoryError {
         /// What mmap(2) said.
         source: io::Error,
     },
+}
+
+/// A table that is touched whole, in large pages where the kernel has some to spare: a look-up in
+/// half a gigabyte misses the TLB each time, and ordinary pages miss the caches as well for it.
+#[must_use]
+pub fn table<T>(entries: impl ExactSizeIterator<Item = T>) -> Box<[T]> {
+    let mut table = Vec::with_capacity(entries.len());
+    wish_for_large_pages(table.spare_capacity_mut());
+    table.extend(entries);
+    table.into_boxed_slice()
+}
+
+/// Zeroed bytes, as [`table`] has its entries.
+#[must_use]
+pub fn bytes(len: usize) -> Box<[u8]> {
+    let mut bytes = Vec::with_capacity(len);
+    wish_for_large_pages(bytes.spare_capacity_mut());
+    bytes.resize(len, 0);
+    bytes.into_boxed_slice()
+}
+
+/// Pages that are yet untouched are made large where the kernel can. It is a wish: what comes of it
+/// changes nothing but the speed.
+fn wish_for_large_pages<T>(memory: &mut [MaybeUninit<T>]) {
+    let range = memory.as_mut_ptr_range();
+    // What does not fill a page has neighbours that it does not speak for.
+    let start = range.start.addr().next_multiple_of(PAGE_LEN);
+    let end = range.end.addr() / PAGE_LEN * PAGE_LEN;
+    if end < start + HUGEPAGE_LEN {
+        return;
+    }
+    let start = range.start.with_addr(start);
+    // SAFETY: the pages are within memory that is ours alone; the advice changes none of its bytes.
+    unsafe { libc::madvise(start.cast(), end - start.addr(), libc::MADV_HUGEPAGE) };
 }
 
 /// Private zeroed memory, touched.
@@ -118,13 +157,22 @@ fn ordinary(len: usize, pages: Pages) -> Result<Mapping, MemoryError> {
         .map_anon()
         .map_err(|source| MemoryError::NoMemory { len, source })?;
     // MAP_POPULATE gives up in silence when memory is short; writing does not.
-    memory.chunks_mut(4096).for_each(|page| page[0] = 0);
+    memory.chunks_mut(PAGE_LEN).for_each(|page| page[0] = 0);
     Ok(Mapping { memory, pages })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_its_entries_whatever_its_length() {
+        for len in [0_u32, 1, 511, 300_000, 3_000_000] {
+            let table = table((0..len).map(u64::from));
+            assert_eq!(table.len(), len as usize);
+            assert!((0..).zip(&table).all(|(at, &entry)| at == entry));
+        }
+    }
 
     #[test]
     fn ordinary_pages_when_hugepages_are_off() {

@@ -6,7 +6,7 @@
 //! A fixed table remembers their server transactions by what makes such a request the same, and
 //! those of BYEs by their dialog: what a BYE has overtaken does not begin a call anew. Nothing is
 //! taken out: an entry counts as long as its transaction lives. Where a set of cells is full of
-//! living ones the first is forgotten, and a request that is merged with it is forwarded like any
+//! living ones the oldest is forgotten, and a request that is merged with it is forwarded like any
 //! other.
 
 use super::Proxy;
@@ -16,6 +16,7 @@ use crate::sip::slab::Id;
 use crate::sip::slab::Slab;
 use crate::sip::transaction::Server;
 use crate::sip::transaction::ServerState;
+use crate::sys::memory::table;
 
 /// How many Vias are looked at: no way of ours is longer (RFC 3261 §16.6 step 3).
 const VIAS_MAX: usize = 70;
@@ -27,8 +28,12 @@ const WAYS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Merged(Box<[Set]>);
 
-/// The cells that a key may be in: keys and transactions.
-type Set = [(u64, Option<Id>); WAYS];
+/// The cells that a key may be in: keys and transactions, those noted last first. One cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Set([(u64, Option<Id>); WAYS]);
+
+const _: () = assert!(size_of::<Set>() == 64);
 
 impl Merged {
     /// Bytes for each transaction.
@@ -37,22 +42,25 @@ impl Merged {
     /// A table for so many transactions.
     pub fn new(transactions: u32) -> Merged {
         let sets = (transactions as usize).div_ceil(WAYS).max(1);
-        Merged(vec![[(0, None); WAYS]; sets].into_boxed_slice())
+        Merged(table((0..sets).map(|_| Set([(0, None); WAYS]))))
     }
 
     fn find<'s>(&self, key: u64, servers: &'s Slab<Server>) -> Option<&'s Server> {
-        let set = &self.0[self.set(key)];
+        let Set(set) = &self.0[self.set(key)];
         let found = set.iter().find_map(|&(k, id)| id.filter(|_| k == key))?;
         servers.get(found)
     }
 
     fn note(&mut self, key: u64, id: Id, servers: &Slab<Server>) {
         let at = self.set(key);
-        let set = &mut self.0[at];
-        let free = |&(_, id): &(u64, Option<Id>)| id.is_none_or(|id| servers.get(id).is_none());
+        let Set(set) = &mut self.0[at];
         let same = set.iter().position(|&(k, _)| k == key);
-        let way = same.or_else(|| set.iter().position(free)).unwrap_or(0);
-        set[way] = (key, Some(id));
+        // The oldest are asked first whether they live: mostly one look into the transactions.
+        let free = |&(_, id): &(u64, Option<Id>)| id.is_none_or(|id| servers.get(id).is_none());
+        let way = same.or_else(|| set.iter().rposition(free));
+        let way = way.unwrap_or(WAYS - 1);
+        set[..=way].rotate_right(1);
+        set[0] = (key, Some(id));
     }
 
     #[allow(clippy::cast_possible_truncation)] // Reduced to the table.
@@ -96,5 +104,37 @@ impl Proxy {
     /// Takes note of the transaction of a request that begins something, or of a BYE.
     pub(super) fn note_served(&mut self, key: u64, server: Id) {
         self.merged.note(key, server, &self.servers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ListenIndex;
+    use crate::tick::Tick;
+    use std::net::Ipv4Addr;
+    use std::net::SocketAddr;
+
+    #[test]
+    fn a_place_is_made_by_the_dead_and_else_by_the_oldest() {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 5060));
+        let mut servers = Slab::new(6);
+        let ids = [1, 2, 3, 4, 5, 6].map(|key| {
+            let server = Server::new(key, true, peer.into(), ListenIndex(0), Tick(0));
+            servers.insert(server).unwrap()
+        });
+        let mut merged = Merged::new(4);
+        let known = |merged: &Merged, servers: &Slab<Server>| {
+            (1..=6)
+                .filter(|&key| merged.find(key, servers).is_some())
+                .collect::<Vec<_>>()
+        };
+        for (key, id) in (1..=5).zip(ids) {
+            merged.note(key, id, &servers);
+        }
+        assert_eq!(known(&merged, &servers), [2, 3, 4, 5]);
+        servers.remove(ids[3]);
+        merged.note(6, ids[5], &servers);
+        assert_eq!(known(&merged, &servers), [2, 3, 5, 6]);
     }
 }
