@@ -158,6 +158,10 @@ pub enum What {
     Tag,
     /// A 2xx that nobody upstream waits for.
     LateAnswer,
+    /// All of a nonce but its MAC, and its realm.
+    Nonce,
+    /// The address of who is challenged.
+    Source,
 }
 
 impl What {
@@ -341,6 +345,22 @@ impl Identity {
     #[inline]
     pub const fn hash(&self) -> SipHash {
         self.hash
+    }
+
+    /// The beginnings of what is signed for longer than a start: under the key in use, and under
+    /// the one before it.
+    pub(super) const fn signers(&self) -> [SipHash; 2] {
+        self.cookie
+    }
+
+    /// Whose identifiers it makes.
+    pub(super) const fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    /// The start of the box that it is of.
+    pub(super) const fn boot(&self) -> u16 {
+        self.boot
     }
 
     /// The worker that owns the call with this Call-ID.

@@ -13,6 +13,7 @@ mod base32;
 pub mod build;
 pub mod call;
 mod dialog;
+pub mod digest;
 pub mod edit;
 pub mod effects;
 pub mod endpoint;

@@ -1,0 +1,245 @@
+//! Digest authentication (RFC 7616, RFC 8760): what a client answers a challenge with, and whether
+//! that is right.
+//!
+//! - [`credentials`]: an Authorization or Proxy-Authorization, read
+//! - [`nonce`]: nonces that say by themselves who made them, when and for whom
+//! - [`window`]: which nonce counts have been used
+//! - [`challenge`]: the challenges, written
+//!
+//! A password is never seen: who authenticates is known by HA1, the hash of user, realm and
+//! password, one for each algorithm.
+
+pub mod challenge;
+pub mod credentials;
+pub mod nonce;
+pub mod window;
+
+use md5::Digest;
+use md5::Md5;
+use sha2::Sha256;
+use sha2::Sha512_256;
+
+use self::credentials::Credentials;
+
+/// A hash function, as a challenge names it (RFC 7616 §6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Broken, and all that old phones know.
+    Md5,
+    /// What RFC 8760 asks every client to know.
+    Sha256,
+    /// SHA-512 cut to 256 bits.
+    Sha512T256,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512T256];
+
+    /// Its name in a header field.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Algorithm::Md5 => "MD5",
+            Algorithm::Sha256 => "SHA-256",
+            Algorithm::Sha512T256 => "SHA-512-256",
+        }
+    }
+
+    /// The algorithm of that name, in any case. None of the `-sess` kind: they are not offered.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Option<Algorithm> {
+        let is = |known: &Algorithm| name.eq_ignore_ascii_case(known.name().as_bytes());
+        Algorithm::ALL.into_iter().find(is)
+    }
+
+    /// Bytes of its hash.
+    #[must_use]
+    pub const fn hash_len(self) -> usize {
+        match self {
+            Algorithm::Md5 => 16,
+            Algorithm::Sha256 | Algorithm::Sha512T256 => 32,
+        }
+    }
+
+    /// Hashes texts with a colon between any two of them.
+    #[must_use]
+    pub fn hash(self, parts: &[&[u8]]) -> Hash {
+        match self {
+            Algorithm::Md5 => joined::<Md5>(parts),
+            Algorithm::Sha256 => joined::<Sha256>(parts),
+            Algorithm::Sha512T256 => joined::<Sha512_256>(parts),
+        }
+    }
+}
+
+fn joined<D: Digest>(parts: &[&[u8]]) -> Hash {
+    let mut digest = D::new();
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            digest.update(b":");
+        }
+        digest.update(part);
+    }
+    Hash::new(&digest.finalize())
+}
+
+/// The longest hash, in bytes.
+const HASH_LEN_MAX: usize = 32;
+/// The same as text.
+pub const HEX_LEN_MAX: usize = 2 * HASH_LEN_MAX;
+
+/// A hash of any of the algorithms: HA1, or a response.
+#[derive(Clone, Copy)]
+pub struct Hash {
+    bytes: [u8; HASH_LEN_MAX],
+    len: u8,
+}
+
+impl std::fmt::Debug for Hash {
+    /// HA1 is as good as a password.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Hash of {} bytes", self.len)
+    }
+}
+
+impl Hash {
+    /// These bytes, of which there are as many as an algorithm gives.
+    #[must_use]
+    pub fn new(hash: &[u8]) -> Hash {
+        let mut bytes = [0; HASH_LEN_MAX];
+        let len = hash.len().min(HASH_LEN_MAX);
+        bytes[..len].copy_from_slice(&hash[..len]);
+        Hash {
+            bytes,
+            #[allow(clippy::cast_possible_truncation, reason = "at most 32")]
+            len: len as u8,
+        }
+    }
+
+    /// Reads hexadecimal digits in either case; `None` where there are not as many as the
+    /// algorithm gives.
+    #[must_use]
+    pub fn read(algorithm: Algorithm, text: &[u8]) -> Option<Hash> {
+        let (pairs, rest) = text.as_chunks::<2>();
+        if pairs.len() != algorithm.hash_len() || !rest.is_empty() {
+            return None;
+        }
+        let mut bytes = [0; HASH_LEN_MAX];
+        for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = value(high)? << 4 | value(low)?;
+        }
+        Some(Hash::new(&bytes[..pairs.len()]))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// As digits in lower case (RFC 7616 §3.4: LHEX), in a buffer that is long enough for all.
+    #[must_use]
+    pub fn hex<'b>(&self, buffer: &'b mut [u8; HEX_LEN_MAX]) -> &'b [u8] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let (pairs, _) = buffer.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(self.bytes()) {
+            *pair = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        &buffer[..2 * usize::from(self.len)]
+    }
+
+    /// Whether both are the same, in a time that does not tell where they differ.
+    #[must_use]
+    pub fn is(&self, other: &Hash) -> bool {
+        let pairs = self.bytes.iter().zip(&other.bytes);
+        let difference = pairs.fold(self.len ^ other.len, |sum, (a, b)| sum | (a ^ b));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+const fn value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Whether the credentials are of somebody who knows the password behind `ha1` (RFC 7616
+/// §3.4.1). The nonce and its count are not looked at.
+#[must_use]
+pub fn is_right(credentials: &Credentials<'_>, ha1: &Hash, method: &[u8]) -> bool {
+    let algorithm = credentials.algorithm;
+    let ha2 = algorithm.hash(&[method, credentials.uri]);
+    let (mut first, mut second) = ([0; HEX_LEN_MAX], [0; HEX_LEN_MAX]);
+    let expected = algorithm.hash(&[
+        ha1.hex(&mut first),
+        credentials.nonce,
+        credentials.nc_text,
+        credentials.cnonce,
+        b"auth",
+        ha2.hex(&mut second),
+    ]);
+    expected.is(&credentials.response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Span;
+
+    fn example(algorithm: &str, response: &str) -> String {
+        // RFC 7616 §3.9.1.
+        format!(
+            "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", uri=\"/dir/index.html\", \
+             algorithm={algorithm}, nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", \
+             nc=00000001, cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\", qop=auth, \
+             response=\"{response}\", opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\""
+        )
+    }
+
+    #[test]
+    fn the_examples_of_the_rfc_are_right_and_others_are_not() {
+        for (algorithm, response) in [
+            (Algorithm::Md5, "8ca523f5e9506fed4657c9700eebdbec"),
+            (
+                Algorithm::Sha256,
+                "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+            ),
+        ] {
+            let text = example(algorithm.name(), response);
+            let value = Span::new(0, text.len());
+            let credentials = Credentials::read(text.as_bytes(), value).unwrap().unwrap();
+            assert_eq!(credentials.algorithm, algorithm);
+            let of = |password: &[u8]| {
+                algorithm.hash(&[credentials.username, credentials.realm, password])
+            };
+            assert!(is_right(&credentials, &of(b"Circle of Life"), b"GET"));
+            assert!(!is_right(&credentials, &of(b"Circle of life"), b"GET"));
+            assert!(!is_right(&credentials, &of(b"Circle of Life"), b"PUT"));
+        }
+    }
+
+    #[test]
+    fn sha_512_256_is_no_sha_512_that_was_cut() {
+        // FIPS 180-4's example: its initial values are its own.
+        let mut hex = [0; HEX_LEN_MAX];
+        assert_eq!(
+            Algorithm::Sha512T256.hash(&[b"abc"]).hex(&mut hex),
+            b"53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
+        );
+    }
+
+    #[test]
+    fn a_hash_is_read_in_either_case_and_only_whole() {
+        let text = b"8CA523f5e9506fed4657c9700eebdbeC";
+        let hash = Hash::read(Algorithm::Md5, text).unwrap();
+        let mut hex = [0; HEX_LEN_MAX];
+        assert_eq!(hash.hex(&mut hex), text.to_ascii_lowercase());
+        assert!(Hash::read(Algorithm::Sha256, text).is_none());
+        assert!(Hash::read(Algorithm::Md5, &text[1..]).is_none());
+        assert!(Hash::read(Algorithm::Md5, b"8ca523f5e9506fed4657c9700eebdbeg").is_none());
+    }
+}
