@@ -5,10 +5,12 @@
 //! - [`nonce`]: nonces that say by themselves who made them, when and for whom
 //! - [`window`]: which nonce counts have been used
 //! - [`challenge`]: the challenges, written
+//! - [`cache`]: what the store said of subscribers
 //!
 //! A password is never seen: who authenticates is known by HA1, the hash of user, realm and
 //! password, one for each algorithm.
 
+pub mod cache;
 pub mod challenge;
 pub mod credentials;
 pub mod nonce;
