@@ -32,6 +32,7 @@ mod sixteen;
 mod slab;
 pub mod strict;
 mod texts;
+pub mod ticket;
 pub mod transaction;
 pub mod undelivered;
 pub mod uri;
