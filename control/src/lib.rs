@@ -15,3 +15,4 @@ pub mod netlink;
 pub mod privileges;
 mod service;
 pub mod start;
+pub mod subscribers;

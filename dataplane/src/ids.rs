@@ -48,6 +48,10 @@ impl TrunkTag {
     }
 }
 
+/// A configured domain, whose subscribers are known by their passwords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainIndex(pub u8);
+
 /// A core of the machine, as the kernel numbers them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoreId(pub u16);

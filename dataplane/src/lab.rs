@@ -24,6 +24,7 @@ use crate::route::Neighbour;
 use crate::route::Network;
 use crate::route::Out;
 use crate::route::Route;
+use crate::settings::Authentication;
 use crate::settings::Capacity;
 use crate::settings::Choice;
 use crate::settings::DialRoute;
@@ -228,6 +229,8 @@ impl Place {
                 .collect(),
             trunks: Vec::new(),
             routes: Vec::new(),
+            domains: Vec::new(),
+            authentication: Authentication::default(),
             // Who tests session timers says so.
             session: SessionTimer {
                 expires_s: 0,
@@ -242,6 +245,7 @@ impl Place {
                 transactions: 512,
                 calls: 128,
                 kept: crate::frame::KeptConfig::new(512, 4),
+                ..Capacity::SMALL
             },
         }
     }

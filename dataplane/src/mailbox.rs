@@ -21,6 +21,9 @@ use crate::ring::SocketStatistics;
 use crate::route::Network;
 use crate::samples::Samples;
 use crate::sip::CallReport;
+use crate::sip::Id;
+use crate::sip::subscriber::Said;
+use crate::sip::subscriber::Subscriber;
 use crate::sip::undelivered::Undelivered;
 
 /// What another thread sends to a worker.
@@ -54,6 +57,15 @@ pub enum Mail {
     },
     /// An empty set of samples, lent by control for the one that the worker has filled.
     Samples(Box<Samples>),
+    /// The answer to a [`Report::Ask`], from control.
+    Said {
+        /// The question's.
+        question: Id,
+        /// The answer.
+        said: Said,
+    },
+    /// What is known of a subscriber is not true any more, from control.
+    Forget(Subscriber),
     /// End: from control. The worker leaves its loop.
     Stop,
 }
@@ -121,6 +133,14 @@ pub enum Report {
         interface: InterfaceIndex,
         /// Its address.
         address: IpAddr,
+    },
+    /// What does the store say of this subscriber? Answered by [`Mail::Said`], or not at all: the
+    /// worker has deadlines of its own.
+    Ask {
+        /// Names the answer.
+        question: Id,
+        /// Who is asked about.
+        who: Subscriber,
     },
     /// A call, in answer to a query.
     Call {

@@ -10,6 +10,8 @@ use crate::ids::ListenIndex;
 use crate::ids::MediaIndex;
 use crate::ids::TrunkIndex;
 use crate::media::ChecksumPolicy;
+use crate::sip::digest::Algorithm;
+use crate::sip::digest::cache::Lifetimes;
 use crate::wire::VlanStack;
 
 /// Everything that a worker knows from its start; the same for each of them.
@@ -29,6 +31,10 @@ pub struct Settings {
     pub trunks: Vec<Trunk>,
     /// The routes, in the order in which they are tried.
     pub routes: Vec<DialRoute>,
+    /// The domains, by [`crate::ids::DomainIndex`].
+    pub domains: Vec<Domain>,
+    /// How subscribers are told from those who only say so.
+    pub authentication: Authentication,
     /// How long a session lasts without a refresh.
     pub session: SessionTimer,
     /// The keys that make our identifiers hard to forge.
@@ -92,6 +98,48 @@ pub struct Trunk {
     pub listen: ListenIndex,
     /// The media range on its side.
     pub media: MediaIndex,
+}
+
+/// A domain: whoever says to be of it proves that by a password (RFC 3261 §22).
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// The host of its users' addresses, and the realm of its challenges. In lower case.
+    pub name: String,
+    /// Its users as a party to calls: a trunk of the same name without sources and targets. Its listen
+    /// and its media are those on their side.
+    pub trunk: TrunkIndex,
+    /// The algorithms of a challenge, the preferred one first. For each of them every subscriber of the
+    /// domain has an HA1 (RFC 8760 §2.4).
+    pub algorithms: Vec<Algorithm>,
+}
+
+/// How subscribers are told from those who only say so.
+#[derive(Clone, Copy, Debug)]
+pub struct Authentication {
+    /// Seconds for which a nonce is good.
+    pub nonce_s: u32,
+    /// How long the worker believes what the store said.
+    pub lifetimes: Lifetimes,
+    /// Milliseconds after which a request that waits for the store is answered without it. Less than
+    /// Timer F, or nobody would hear the answer.
+    pub deadline_ms: u64,
+    /// Milliseconds from one moment to the next at which failures are answered: how long it took to
+    /// find a failure tells nobody why it is one.
+    pub failure_grid_ms: u64,
+}
+
+impl Default for Authentication {
+    fn default() -> Authentication {
+        Authentication {
+            nonce_s: 300,
+            lifetimes: Lifetimes {
+                known_ms: 600_000,
+                unknown_ms: 60_000,
+            },
+            deadline_ms: 5_000,
+            failure_grid_ms: 500,
+        }
+    }
 }
 
 /// When a target has failed, so that the next one is tried. Where a time-out or an ICMP error
@@ -180,6 +228,12 @@ pub struct Capacity {
     pub calls: u32,
     /// Kept messages.
     pub kept: KeptConfig,
+    /// Subscribers of whom the worker knows what the store said.
+    pub subscribers: u32,
+    /// Nonces of which it knows the uses: one for each device that authenticates.
+    pub nonces: u32,
+    /// Requests that wait for something outside at once.
+    pub tickets: u32,
 }
 
 impl Capacity {
@@ -188,5 +242,8 @@ impl Capacity {
         transactions: 4096,
         calls: 1024,
         kept: KeptConfig::new(2048, 4),
+        subscribers: 1024,
+        nonces: 1024,
+        tickets: 256,
     };
 }

@@ -398,6 +398,7 @@ impl<R: Rings> Worker<R> {
                     Mail::CaptureEnd { id } => self.end_capture(id),
                     Mail::CaptureCall { order, call } => self.post.tap.learn(order, call),
                     Mail::Samples(empty) => self.hand_over_samples(empty),
+                    Mail::Said { .. } | Mail::Forget(_) => {}
                     Mail::Stop => self.stopped = true,
                 }
             }

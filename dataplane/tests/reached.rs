@@ -313,6 +313,7 @@ fn flows_that_wait_for_room_in_a_mailbox_are_counted_and_arrive() {
         transactions: 8192,
         calls: 4096,
         kept: KeptConfig::new(4096, 4),
+        ..Capacity::SMALL
     };
     for range in &mut settings.media {
         range.ports = 20_000..=39_999;

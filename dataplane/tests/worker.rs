@@ -437,6 +437,7 @@ fn a_full_table_refuses_with_503_and_remembers_it() {
         transactions: 4,
         calls: 2,
         kept: KeptConfig::new(8, 1),
+        ..Capacity::SMALL
     };
     let mut bench = Bench::of(&settings);
     for n in ["1", "2"] {
@@ -472,6 +473,7 @@ fn the_bye_of_every_call_finds_room_in_a_full_table() {
         transactions: 6,
         calls: 4,
         kept: KeptConfig::new(16, 1),
+        ..Capacity::SMALL
     };
     let mut bench = Bench::of(&settings);
     let (_, answered) = establish(&mut bench, 0, "first");

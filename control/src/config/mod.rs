@@ -26,6 +26,7 @@ use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::MediaIndex;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::media::ChecksumPolicy;
+use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::settings::Capacity;
 use trunkline_dataplane::settings::Choice;
 use trunkline_dataplane::settings::DialRoute;
@@ -215,6 +216,8 @@ impl Config {
             media: self.media.clone(),
             trunks: self.trunks.clone(),
             routes: self.routes.clone(),
+            domains: Vec::new(),
+            authentication: Authentication::default(),
             session: self.session,
             secrets,
             capacity: self.capacity,
@@ -266,6 +269,9 @@ fn resolve(file: file::File) -> Config {
             transactions: file.transactions,
             calls: *file.calls.get_ref(),
             kept: file.kept,
+            subscribers: 65_536,
+            nonces: 65_536,
+            tickets: 4_096,
         },
         interfaces: interfaces(file.interfaces),
         listens: file.listens.into_iter().filter_map(listen).collect(),

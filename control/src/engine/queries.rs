@@ -136,6 +136,7 @@ impl Queries {
             }
             Report::Network(_)
             | Report::Solicit { .. }
+            | Report::Ask { .. }
             | Report::CaptureOver(_)
             | Report::Samples(_) => {}
         }

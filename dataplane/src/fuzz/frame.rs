@@ -85,6 +85,7 @@ impl Bench {
             transactions: 6,
             calls: 2,
             kept: crate::frame::KeptConfig::new(6, 1),
+            ..Capacity::SMALL
         };
         for (range, (first, _)) in settings.media.iter_mut().zip(lab::MEDIA_PORTS) {
             range.ports = first..=first + 7;

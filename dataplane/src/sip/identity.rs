@@ -359,7 +359,7 @@ impl Identity {
     }
 
     /// The start of the box that it is of.
-    pub(super) const fn boot(&self) -> u16 {
+    pub(super) const fn whole_boot(&self) -> u16 {
         self.boot
     }
 

@@ -290,6 +290,17 @@ impl<'m> Message<'m> {
         }
     }
 
+    /// The values of a header field that the scan does not note, in order. It has no compact form.
+    pub fn values_of<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = Span> + use<'m, 'n> {
+        let bytes = self.bytes;
+        let others = self
+            .headers()
+            .filter(|header| header.kind == HeaderName::Other);
+        let named = others
+            .filter(move |header| header.name(bytes).of(bytes).eq_ignore_ascii_case(name));
+        named.map(|header| header.value)
+    }
+
     /// Whether Proxy-Require is there (RFC 3261 §16.3, step 5).
     #[must_use]
     pub fn has_proxy_require(&self) -> bool {

@@ -31,6 +31,7 @@ mod siphash;
 mod sixteen;
 mod slab;
 pub mod strict;
+pub mod subscriber;
 mod texts;
 pub mod ticket;
 pub mod transaction;

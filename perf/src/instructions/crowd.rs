@@ -49,6 +49,7 @@ impl Crowd {
             // A call that has ended stays as long as its transactions.
             calls: u32::try_from(established)? + (1 << 16),
             kept: KeptConfig::new(1 << 17, 4),
+            ..Capacity::SMALL
         });
         engine.is_measured = false;
         let mut crowd = Crowd {

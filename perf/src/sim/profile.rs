@@ -96,6 +96,7 @@ const SCARCE: Capacity = Capacity {
     transactions: 512,
     calls: 128,
     kept: KeptConfig::new(1_024, 4),
+    ..Capacity::SMALL
 };
 
 /// Tables for all calls of a run, less for each worker where there are more.
@@ -109,6 +110,7 @@ const fn ample(workers: u8) -> Capacity {
         transactions: share,
         calls: share / 4,
         kept: KeptConfig::new(share, 4),
+        ..Capacity::SMALL
     }
 }
 

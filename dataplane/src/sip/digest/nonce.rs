@@ -55,7 +55,7 @@ pub fn make(identity: &Identity, realm: &[u8], source: IpAddr, serial: u32, now:
     let [signer, _] = identity.signers();
     let mut raw = [0; RAW_LEN];
     raw[0] = identity.worker().0;
-    raw[1..3].copy_from_slice(&identity.boot().to_be_bytes());
+    raw[1..3].copy_from_slice(&identity.whole_boot().to_be_bytes());
     raw[3..7].copy_from_slice(&seconds(now).to_be_bytes());
     raw[7..10].copy_from_slice(&serial.to_be_bytes()[1..]);
     raw[10..14].copy_from_slice(&source_hash(signer, source));
@@ -86,7 +86,7 @@ pub fn read(
             continue;
         }
         let time_s = u32::from_be_bytes([a, b, c, d]);
-        let is_of_now = u16::from_be_bytes([boot_high, boot_low]) == identity.boot()
+        let is_of_now = u16::from_be_bytes([boot_high, boot_low]) == identity.whole_boot()
             && seconds(now).wrapping_sub(time_s) <= lifetime_s
             && raw[10..14] == source_hash(signer, source);
         return match is_of_now {
@@ -185,12 +185,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_changed_nonce_is_forged(place in 0..TEXT_LEN, character in b"0123456789abcdefghijklmnopqrstuv".to_vec().prop_shuffle()) {
+        fn a_changed_nonce_is_forged(place in 0..TEXT_LEN, character in prop::sample::select(b"0123456789abcdefghijklmnopqrstuv".to_vec())) {
             let maker = identity(0, 1, [2, 3]);
             let source = lab::PEERS[0].ip();
             let mut text = make(&maker, REALM, source, 1, at(5));
-            prop_assume!(text[place] != character[0]);
-            text[place] = character[0];
+            prop_assume!(text[place] != character);
+            text[place] = character;
             prop_assert_eq!(read(&maker, &text, REALM, source, 300, at(5)), Verdict::Forged);
         }
     }
