@@ -56,11 +56,16 @@ lib_need_lab_packages() {
         procps sip-tester tcpdump curl jq netcat-openbsd tmux
 }
 
-# Debian's kamailio starts a service when it is installed; it must not here.
-lib_need_kamailio() (
+# lib_need_servers NAME...: as lib_need_packages, for packages whose servers Debian starts when it installs
+# them; they must not run here.
+lib_need_servers() (
     policy=/usr/sbin/policy-rc.d
     mark="# of Trunkline's scripts/test"
-    if lib_is_installed kamailio; then exit 0; fi
+    is_missing=0
+    for name in "$@"; do
+        lib_is_installed "$name" || is_missing=1
+    done
+    [ $is_missing -eq 1 ] || exit 0
     # One that was left by a run that was killed is ours; another is the host's.
     if [ ! -e "$policy" ] || grep -qF "$mark" "$policy"; then
         trap 'rm -f "$policy"' EXIT
@@ -69,8 +74,13 @@ lib_need_kamailio() (
         trap 'exit 129' HUP
         printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy" && chmod +x "$policy"
     fi
-    lib_need_packages kamailio
+    lib_need_packages "$@"
 )
+
+# What the subscriber stores are tried against.
+lib_need_stores() {
+    lib_need_packages util-linux python3 && lib_need_servers postgresql redis-server
+}
 
 # The home of who called sudo, else our own.
 lib_home_of_caller() {

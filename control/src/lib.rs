@@ -5,6 +5,7 @@
 //! operator. It never stands in a packet's way.
 
 pub mod api;
+mod backoff;
 pub mod cli;
 pub mod config;
 pub mod engine;
@@ -12,6 +13,7 @@ pub mod kernel;
 pub mod log;
 pub mod metrics;
 pub mod netlink;
+mod percent;
 pub mod privileges;
 mod service;
 pub mod start;

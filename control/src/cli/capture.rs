@@ -17,7 +17,6 @@ use pcap_file::pcap::PcapParser;
 
 use super::Failure;
 use super::client::ClientError;
-use super::client::encode;
 use super::client::open;
 use super::ladder::Frame;
 use super::ladder::Ladder;
@@ -26,6 +25,7 @@ use crate::api::capture::MIB;
 use crate::api::capture::MIB_MAX;
 use crate::api::capture::SECONDS;
 use crate::api::capture::SECONDS_MAX;
+use crate::percent::encode;
 
 /// What to capture, and where to.
 #[derive(Debug, Args)]

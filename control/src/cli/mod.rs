@@ -26,7 +26,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::client::ClientError;
-use self::client::encode;
 use self::client::get;
 use self::client::put;
 pub use self::tables::Paper;
@@ -35,6 +34,7 @@ use crate::config;
 use crate::config::Config;
 use crate::config::ConfigError;
 use crate::metrics::reference;
+use crate::percent::encode;
 
 /// Shows what trunklined does.
 #[derive(Debug, Parser)]

@@ -3,6 +3,16 @@
 //! A worker knows nothing of stores. It asks ([`trunkline_dataplane::mailbox::Report::Ask`]), goes on
 //! with other work, and is told ([`trunkline_dataplane::mailbox::Mail::Said`]), or not in time.
 
+pub mod forget;
+pub mod guarded;
+mod ha1s;
+pub mod http;
+mod pattern;
+pub mod postgres;
+pub mod redis;
+pub mod remote;
+pub mod sharded;
+
 use futures_util::future::BoxFuture;
 use trunkline_dataplane::sip::digest::cache::Known;
 

@@ -296,8 +296,8 @@ impl<'m> Message<'m> {
         let others = self
             .headers()
             .filter(|header| header.kind == HeaderName::Other);
-        let named = others
-            .filter(move |header| header.name(bytes).of(bytes).eq_ignore_ascii_case(name));
+        let named =
+            others.filter(move |header| header.name(bytes).of(bytes).eq_ignore_ascii_case(name));
         named.map(|header| header.value)
     }
 

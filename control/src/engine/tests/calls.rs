@@ -6,9 +6,12 @@ use super::*;
 async fn a_call_is_found_by_any_call_id_with_its_flows_summed_over_the_workers() {
     let found: types::Call = Stage::new()
         .run(honest, async |path, _| {
-            client::get(&path, &format!("/v1/calls/{}", client::encode(CALL_ID)))
-                .await
-                .unwrap()
+            client::get(
+                &path,
+                &format!("/v1/calls/{}", crate::percent::encode(CALL_ID)),
+            )
+            .await
+            .unwrap()
         })
         .await;
     assert_eq!((found.id.as_str(), found.worker), (CALL_ID, 1));

@@ -1,0 +1,120 @@
+//! The subscriber stores against real servers, which these tests start, stop and kill on loopback.
+//!
+//! `perf/e2e/stores.sh` runs them, where the servers' packages are and nothing outlives a test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by it"
+)]
+
+mod http;
+mod notices;
+mod postgres;
+mod redis;
+mod servers;
+
+use std::time::Duration;
+use std::time::Instant;
+
+use trunkline_control::subscribers::Store;
+use trunkline_control::subscribers::Unavailable;
+use trunkline_dataplane::sip::digest::Algorithm;
+use trunkline_dataplane::sip::digest::cache::Known;
+
+/// The longest wait for an answer, in these tests.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// What is over at once: it waits for nobody.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+const MD5: &str = "939e7578ed9e3c518a452acee763bce9";
+const SHA256: &str = "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232";
+const SHA512T256: &str = "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5";
+
+/// Names that mean something to one server or another, and nothing here.
+fn strange_names() -> Vec<String> {
+    let plain = [
+        "o'brien",
+        "'; DROP TABLE subscriber; --",
+        "\"bob\"",
+        "%",
+        "al_ce",
+        "a\\b",
+        "$1",
+        "../../etc/passwd",
+        "a:b",
+        "{user}",
+        "*",
+        "+49 30 1234567",
+    ];
+    let longest = "ü".repeat(31);
+    assert_eq!(longest.len(), 62);
+    plain
+        .map(str::to_owned)
+        .into_iter()
+        .chain([longest])
+        .collect()
+}
+
+/// Names that nobody has; no server is to see them.
+const NOBODYS: [&[u8]; 5] = [
+    b"alice\0",
+    b"alice\nbob",
+    b"alice\r\nDEL sub:example.com:bob\r\n",
+    b"\xc3",
+    b"\x1b",
+];
+
+async fn find(store: &impl Store, user: &str) -> Result<Known, Unavailable> {
+    store.find("example.com", user.as_bytes()).await
+}
+
+/// The HA1s, as digits, in the order of [`Algorithm::ALL`]; `None` where there is no such user.
+async fn ha1s(store: &impl Store, user: &str) -> Option<[Option<String>; 3]> {
+    match find(store, user).await.unwrap() {
+        Known::Nobody => None,
+        Known::Subscriber(ha1s) => Some(Algorithm::ALL.map(|algorithm| {
+            let hash = ha1s.get(algorithm)?;
+            let mut digits = [0; trunkline_dataplane::sip::digest::HEX_LEN_MAX];
+            Some(String::from_utf8(hash.hex(&mut digits).to_vec()).unwrap())
+        })),
+    }
+}
+
+fn only_md5() -> Option<[Option<String>; 3]> {
+    Some([Some(MD5.to_owned()), None, None])
+}
+
+fn all() -> Option<[Option<String>; 3]> {
+    Some([MD5, SHA256, SHA512T256].map(|digits| Some(digits.to_owned())))
+}
+
+/// The reason why there is no answer, and how long it took.
+async fn failure(store: &impl Store, user: &str) -> (String, Duration) {
+    let began = Instant::now();
+    let error = find(store, user).await.unwrap_err();
+    (error.reason, began.elapsed())
+}
+
+/// Waits until there is no answer at once: the server is known to be dead.
+async fn until_known_to_be_dead(store: &impl Store, user: &str) {
+    let began = Instant::now();
+    while failure(store, user).await.1 >= AT_ONCE {
+        assert!(began.elapsed() < Duration::from_secs(5), "users still wait");
+    }
+    // And it stays so.
+    for _ in 0..20 {
+        let (reason, took) = failure(store, user).await;
+        assert!(took < AT_ONCE, "{took:?}: {reason}");
+    }
+}
+
+/// Waits until there is an answer again.
+async fn until_back(store: &impl Store, user: &str) {
+    let began = Instant::now();
+    while let Err(error) = find(store, user).await {
+        assert!(began.elapsed() < Duration::from_secs(15), "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
