@@ -28,6 +28,7 @@ use crate::settings::Authentication;
 use crate::settings::Capacity;
 use crate::settings::Choice;
 use crate::settings::DialRoute;
+use crate::settings::Domain;
 use crate::settings::Failover;
 use crate::settings::InterfaceSettings;
 use crate::settings::Listen;
@@ -36,6 +37,7 @@ use crate::settings::Secrets;
 use crate::settings::SessionTimer;
 use crate::settings::Settings;
 use crate::settings::Trunk;
+use crate::sip::digest::Algorithm;
 use crate::wire::VlanStack;
 
 /// The box's address and SIP listen on each interface; media uses the same address.
@@ -313,6 +315,37 @@ pub fn route(from: u16, prefix: Option<&str>, to: &[(u16, u16)]) -> DialRoute {
         to: to.iter().map(choice).collect(),
         stateless: false,
     }
+}
+
+/// The domain of [`add_domain`].
+pub const DOMAIN: &str = "example.com";
+
+/// Adds a domain of subscribers on the access side, whose calls go to the last trunk; MD5 is the
+/// second choice of its algorithms.
+#[allow(clippy::cast_possible_truncation, reason = "few trunks")]
+pub fn add_domain(settings: &mut Settings) {
+    let trunk = TrunkIndex(settings.trunks.len() as u16);
+    let last = trunk.0.saturating_sub(1);
+    // Of the networks only the peers are trunks.
+    let sources = settings
+        .trunks
+        .iter_mut()
+        .flat_map(|trunk| &mut trunk.sources);
+    sources.for_each(|(peer, len)| *len = if peer.is_ipv4() { 32 } else { 128 });
+    settings.trunks.push(Trunk {
+        name: DOMAIN.to_owned(),
+        sources: Vec::new(),
+        targets: Vec::new(),
+        failover: Failover::default(),
+        listen: ListenIndex(0),
+        media: MediaIndex(0),
+    });
+    settings.domains.push(Domain {
+        name: DOMAIN.to_owned(),
+        trunk,
+        algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+    });
+    settings.routes.push(route(trunk.0, None, &[(last, 1000)]));
 }
 
 /// The settings of the plain lab for so many workers, with small tables.

@@ -38,6 +38,9 @@ pub const SLOTS_PER_TURN: usize = 64;
 /// Timers that fire in one turn; the rest fire in the next, a few microseconds later.
 pub const TIMERS_PER_TURN: usize = 64;
 
+/// Requests that go on in one turn of those that waited for something outside; the rest in the next.
+pub const RESUMED_PER_TURN: usize = 16;
+
 /// Nanoseconds between two visits of housekeeping: counters are published then.
 pub const HOUSEKEEPING_NS: u64 = 50_000_000;
 
@@ -108,6 +111,10 @@ pub const SENDS_PER_INPUT: usize = TARGETS_MAX + 4;
 /// Flow changes that one input can cause: for each target a call's streams, two sides, RTP and
 /// RTCP, opened and, where the message can then not be sent, closed again.
 pub const FLOWS_PER_INPUT: usize = TARGETS_MAX * STREAMS_MAX * 4 * 2;
+
+/// Questions that one input can cause: a request has something asked again in the background, and
+/// waits for something else.
+pub const QUESTIONS_PER_INPUT: usize = 2;
 
 /// Bytes of text that are kept of one dialog: Call-ID, URIs, tags, targets and route sets.
 pub const DIALOG_LEN_MAX: usize = 2048;

@@ -22,6 +22,8 @@ use crate::route::Network;
 use crate::samples::Samples;
 use crate::sip::CallReport;
 use crate::sip::Id;
+use crate::sip::digest::window::Use;
+use crate::sip::effects::NonceUse;
 use crate::sip::subscriber::Said;
 use crate::sip::subscriber::Subscriber;
 use crate::sip::undelivered::Undelivered;
@@ -60,12 +62,25 @@ pub enum Mail {
     /// The answer to a [`Report::Ask`], from control.
     Said {
         /// The question's.
-        question: Id,
+        question: Option<Id>,
+        /// Who was asked about.
+        who: Subscriber,
         /// The answer.
         said: Said,
     },
     /// What is known of a subscriber is not true any more, from control.
     Forget(Subscriber),
+    /// What is known of any subscriber may not be true any more, from control.
+    Doubt,
+    /// A client that knows the password has used a nonce of this worker's, from another worker.
+    NonceUse(NonceUse),
+    /// What that was, in answer.
+    NonceUsed {
+        /// The asker's ticket.
+        ticket: Id,
+        /// What the use was.
+        used: Use,
+    },
     /// End: from control. The worker leaves its loop.
     Stop,
 }
@@ -137,8 +152,8 @@ pub enum Report {
     /// What does the store say of this subscriber? Answered by [`Mail::Said`], or not at all: the
     /// worker has deadlines of its own.
     Ask {
-        /// Names the answer.
-        question: Id,
+        /// Names the answer; `None` where nobody waits for it.
+        question: Option<Id>,
         /// Who is asked about.
         who: Subscriber,
     },
@@ -235,7 +250,13 @@ impl Sender {
     /// Posts what ICMP said, which comes from outside as SIP does; false where there is no room.
     #[must_use]
     pub fn post_undelivered(&mut self, undelivered: Undelivered) -> bool {
-        self.mail.slots() > self.reserved && self.post(Mail::Undelivered(undelivered)).is_ok()
+        self.post_from_outside(Mail::Undelivered(undelivered))
+    }
+
+    /// Posts what somebody outside has caused; false where there is no room but for flow changes.
+    #[must_use]
+    pub fn post_from_outside(&mut self, mail: Mail) -> bool {
+        self.mail.slots() > self.reserved && self.post(mail).is_ok()
     }
 
     /// True where a mail would find no room.

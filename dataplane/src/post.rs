@@ -226,6 +226,14 @@ impl Outbox {
         posted
     }
 
+    /// Posts a question of a request from outside, or its answer; false where there is no room.
+    #[must_use]
+    pub fn post_question(&mut self, mail: Mail) -> bool {
+        let posted = self.sender.post_from_outside(mail);
+        self.posted |= posted;
+        posted
+    }
+
     /// Posts a flow change; one that finds no room waits here. False where even that is full
     /// and the change is lost: the worker has not turned for as long as it takes to fill it.
     #[must_use]

@@ -23,6 +23,7 @@ use crate::limits::BATCH;
 use crate::limits::DATAGRAM_LEN_MAX;
 use crate::limits::HOUSEKEEPING_NS;
 use crate::limits::PORT_QUARANTINE_MS;
+use crate::limits::RESUMED_PER_TURN;
 use crate::limits::SLEEP_NS_MAX;
 use crate::limits::SPIN_NS;
 use crate::limits::TIMERS_PER_TURN;
@@ -194,6 +195,7 @@ impl<R: Rings> Worker<R> {
             self.take_up(received, now);
         }
         self.batch = batch;
+        worked |= self.resume(now);
         worked |= self.fire_timers(now);
         worked |= self.answer_operator();
         worked |= self.post.tap.is_on() && self.seek_captured_calls();
@@ -398,7 +400,15 @@ impl<R: Rings> Worker<R> {
                     Mail::CaptureEnd { id } => self.end_capture(id),
                     Mail::CaptureCall { order, call } => self.post.tap.learn(order, call),
                     Mail::Samples(empty) => self.hand_over_samples(empty),
-                    Mail::Said { .. } | Mail::Forget(_) => {}
+                    Mail::Said {
+                        question,
+                        who,
+                        said,
+                    } => self.proxy.said(question, &who, said, now),
+                    Mail::Forget(who) => self.proxy.forget_subscriber(&who),
+                    Mail::Doubt => self.proxy.doubt_subscribers(now),
+                    Mail::NonceUse(of) => self.note_use(&of),
+                    Mail::NonceUsed { ticket, used } => self.proxy.used(ticket, used),
                     Mail::Stop => self.stopped = true,
                 }
             }
@@ -447,6 +457,22 @@ impl<R: Rings> Worker<R> {
         };
         self.proxy.undelivered(what, &mut step);
         self.carry_out(now);
+    }
+
+    /// Has requests go on that have waited for what is known now, a bounded number a turn.
+    fn resume(&mut self, now: Tick) -> bool {
+        for resumed in 0..RESUMED_PER_TURN {
+            let mut step = Step {
+                now,
+                effects: &mut self.effects,
+                counters: &mut self.counters,
+            };
+            if !self.proxy.resume(&mut step) {
+                return resumed > 0;
+            }
+            self.carry_out(now);
+        }
+        true
     }
 
     /// Fires the timers that are due, a bounded number a turn.

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+use crate::ids::DomainIndex;
 use crate::ids::TrunkIndex;
 use crate::ids::TrunkTag;
 use crate::settings::DialRoute;
+use crate::settings::Domain;
 use crate::settings::Trunk;
 
 /// The trunks and the routes between them.
@@ -19,6 +21,10 @@ pub struct Dial {
     /// Every source network, the longest prefix first, and last the targets, which may call
     /// as well.
     sources: Vec<Source>,
+    /// By [`DomainIndex`]: their names and trunks.
+    domains: Vec<(String, TrunkIndex)>,
+    /// By [`TrunkIndex`]: whose subscribers it stands for.
+    domain_of: Vec<Option<DomainIndex>>,
 }
 
 /// A network that a trunk calls from.
@@ -51,7 +57,7 @@ impl Dial {
     /// Takes the trunks and routes as configured.
     #[must_use]
     #[allow(clippy::cast_possible_truncation)] // Control refuses more trunks than an index counts.
-    pub fn new(trunks: Vec<Trunk>, routes: Vec<DialRoute>) -> Dial {
+    pub fn new(trunks: Vec<Trunk>, routes: Vec<DialRoute>, domains: &[Domain]) -> Dial {
         let tags = tags(&trunks);
         let mut sources: Vec<_> = trunks
             .iter()
@@ -80,12 +86,41 @@ impl Dial {
                 tag: tags[usize::from(index)],
             })
             .collect();
+        let mut domain_of = vec![None; trunks.len()];
+        for (domain, at) in domains.iter().zip(0..) {
+            domain_of[usize::from(domain.trunk.0)] = Some(DomainIndex(at));
+        }
+        let domains = domains.iter();
         Dial {
             trunks,
             routes,
             tags,
             sources,
+            domains: domains
+                .map(|domain| (domain.name.clone(), domain.trunk))
+                .collect(),
+            domain_of,
         }
+    }
+
+    /// The trunk that stands for the subscribers of the domain of this name, in any case.
+    #[must_use]
+    pub fn trunk_named(&self, domain: &[u8]) -> Option<TrunkIndex> {
+        let is = |(name, _): &&(String, TrunkIndex)| name.as_bytes().eq_ignore_ascii_case(domain);
+        self.domains.iter().find(is).map(|&(_, trunk)| trunk)
+    }
+
+    /// The domain whose subscribers a trunk stands for, if it does.
+    #[must_use]
+    pub fn domain_of(&self, trunk: TrunkIndex) -> Option<DomainIndex> {
+        *self.domain_of.get(usize::from(trunk.0))?
+    }
+
+    /// The trunk of this tag, if it stands for the subscribers of a domain.
+    #[must_use]
+    pub fn domain_with(&self, tag: TrunkTag) -> Option<TrunkIndex> {
+        let mut trunks = self.domains.iter().map(|&(_, trunk)| trunk);
+        trunks.find(|&trunk| self.tag(trunk) == tag)
     }
 
     /// The trunk that `source` belongs to: the one that names it most exactly.
@@ -193,12 +228,13 @@ mod tests {
                 trunk(&[([10, 1, 0, 0], 16), ([0, 0, 0, 0], 0)]),
             ],
             vec![],
+            &[],
         );
         let of = |ip: [u8; 4]| dial.trunk_of(IpAddr::from(ip)).map(|trunk| trunk.0);
         assert_eq!(of([10, 2, 0, 1]), Some(0));
         assert_eq!(of([10, 1, 0, 1]), Some(1));
         assert_eq!(of([192, 0, 2, 1]), Some(1));
-        let closed = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)])], vec![]);
+        let closed = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)])], vec![], &[]);
         assert_eq!(closed.trunk_of(IpAddr::from([10, 0, 0, 2])), None);
     }
 
@@ -211,7 +247,7 @@ mod tests {
         let names = ["carrier-111", "other", "carrier-185"];
         let [first, other, second] = names.map(TrunkTag::of);
         assert_eq!(first, second);
-        let dial = Dial::new(names.map(named).to_vec(), vec![]);
+        let dial = Dial::new(names.map(named).to_vec(), vec![], &[]);
         let tags = [0, 1, 2].map(|index| dial.tag(TrunkIndex(index)));
         assert_eq!(tags, [first, other, TrunkTag(second.0 + 1)]);
     }
@@ -222,7 +258,11 @@ mod tests {
         let mut second = trunk(&[]);
         second.name = "second".to_owned();
         second.targets = vec![SocketAddr::new(carrier, 5070)];
-        let dial = Dial::new(vec![trunk(&[([10, 0, 0, 1], 32)]), second.clone()], vec![]);
+        let dial = Dial::new(
+            vec![trunk(&[([10, 0, 0, 1], 32)]), second.clone()],
+            vec![],
+            &[],
+        );
         assert_eq!(dial.trunk_of(carrier), Some(TrunkIndex(0)));
         let [first, tag] = [0, 1].map(|index| dial.tag(TrunkIndex(index)));
         assert_eq!(dial.trunk_with(tag, carrier), Some(TrunkIndex(1)));
@@ -230,7 +270,7 @@ mod tests {
         assert_eq!(dial.first_target(first), None);
         assert_eq!(dial.first_target(tag), Some(SocketAddr::new(carrier, 5070)));
         // A tag outlives a change of the configuration.
-        let alone = Dial::new(vec![second], vec![]);
+        let alone = Dial::new(vec![second], vec![], &[]);
         assert_eq!(alone.trunk_of(carrier), Some(TrunkIndex(0)));
         assert_eq!(alone.trunk_with(tag, carrier), Some(TrunkIndex(0)));
         assert_eq!(alone.trunk_with(tag, IpAddr::from([10, 0, 0, 2])), None);
@@ -244,7 +284,7 @@ mod tests {
             route(None, Some("+4"), 2),
             route(Some(0), None, 3),
         ];
-        let dial = Dial::new(vec![], routes);
+        let dial = Dial::new(vec![], routes, &[]);
         let to = |from, called: &str| {
             dial.route(TrunkIndex(from), called.as_bytes())
                 .map(|route| route.to[0].trunk.0)

@@ -1,4 +1,4 @@
-//! What one input to the SIP core causes: messages to send and flows to change.
+//! What one input to the SIP core causes: messages to send, flows to change, questions to ask.
 //!
 //! The caller owns the buffer. The contract: give one input, carry out all effects,
 //! clear, then give the next.
@@ -7,10 +7,15 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::ids::ListenIndex;
+use crate::ids::WorkerId;
 use crate::limits::FLOWS_PER_INPUT;
+use crate::limits::QUESTIONS_PER_INPUT;
 use crate::limits::SENDS_PER_INPUT;
 use crate::limits::SIP_LEN_MAX;
 use crate::media::FlowChange;
+use crate::sip::digest::nonce::Nonce;
+use crate::sip::slab::Id;
+use crate::sip::subscriber::Subscriber;
 
 /// A message to send.
 #[derive(Clone, Debug)]
@@ -25,6 +30,40 @@ pub struct Send {
     at: Range<usize>,
 }
 
+/// A question whose answer comes by mail, or not in time.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    /// What does the store say of a subscriber?
+    Store {
+        /// Names the answer; `None` where nobody waits for it.
+        question: Option<Id>,
+        /// Who is asked about.
+        who: Subscriber,
+    },
+    /// Has a nonce of another worker been used so often already?
+    Nonce {
+        /// The worker that made it.
+        maker: WorkerId,
+        /// The use.
+        of: NonceUse,
+    },
+}
+
+/// A use of a nonce by a client that knows the password, told to the worker that made it.
+#[derive(Clone, Copy, Debug)]
+pub struct NonceUse {
+    /// Who is to be told what it was.
+    pub asker: WorkerId,
+    /// The asker's ticket.
+    pub ticket: Id,
+    /// The nonce.
+    pub nonce: Nonce,
+    /// Its count.
+    pub nc: u32,
+    /// By which the request is known from others.
+    pub transaction: u64,
+}
+
 /// The effects of one input.
 #[derive(Debug)]
 pub struct Effects {
@@ -32,6 +71,7 @@ pub struct Effects {
     used: usize,
     sends: Vec<Send>,
     flows: Vec<FlowChange>,
+    questions: Vec<Question>,
 }
 
 impl Default for Effects {
@@ -41,6 +81,7 @@ impl Default for Effects {
             used: 0,
             sends: Vec::with_capacity(SENDS_PER_INPUT),
             flows: Vec::with_capacity(FLOWS_PER_INPUT),
+            questions: Vec::with_capacity(QUESTIONS_PER_INPUT),
         }
     }
 }
@@ -103,6 +144,24 @@ impl Effects {
         self.flows.push(change);
     }
 
+    /// Asks something.
+    ///
+    /// # Panics
+    /// If one input asks more than `QUESTIONS_PER_INPUT` things: a bug of ours.
+    pub fn ask(&mut self, question: Question) {
+        assert!(
+            self.questions.len() < QUESTIONS_PER_INPUT,
+            "one input asks too many things"
+        );
+        self.questions.push(question);
+    }
+
+    /// The questions to ask.
+    #[must_use]
+    pub fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
     /// The messages to send, in order.
     #[must_use]
     pub fn sends(&self) -> &[Send] {
@@ -126,11 +185,12 @@ impl Effects {
         self.used = 0;
         self.sends.clear();
         self.flows.clear();
+        self.questions.clear();
     }
 
     /// True where there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sends.is_empty() && self.flows.is_empty()
+        self.sends.is_empty() && self.flows.is_empty() && self.questions.is_empty()
     }
 }

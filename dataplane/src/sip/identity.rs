@@ -158,6 +158,8 @@ pub enum What {
     Tag,
     /// A 2xx that nobody upstream waits for.
     LateAnswer,
+    /// A user of a domain.
+    Subscriber,
     /// All of a nonce but its MAC, and its realm.
     Nonce,
     /// The address of who is challenged.

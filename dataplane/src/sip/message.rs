@@ -290,15 +290,18 @@ impl<'m> Message<'m> {
         }
     }
 
-    /// The values of a header field that the scan does not note, in order. It has no compact form.
-    pub fn values_of<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = Span> + use<'m, 'n> {
+    /// The lines of a header field that the scan does not note, in order. It has no compact form.
+    pub fn lines_named(&self, name: &'static [u8]) -> impl Iterator<Item = scan::Header> + use<'m> {
         let bytes = self.bytes;
-        let others = self
-            .headers()
-            .filter(|header| header.kind == HeaderName::Other);
-        let named =
-            others.filter(move |header| header.name(bytes).of(bytes).eq_ignore_ascii_case(name));
-        named.map(|header| header.value)
+        let others = self.headers();
+        others
+            .filter(|header| header.kind == HeaderName::Other)
+            .filter(move |header| header.name(bytes).of(bytes).eq_ignore_ascii_case(name))
+    }
+
+    /// Their values.
+    pub fn values_of(&self, name: &'static [u8]) -> impl Iterator<Item = Span> + use<'m> {
+        self.lines_named(name).map(|header| header.value)
     }
 
     /// Whether Proxy-Require is there (RFC 3261 §16.3, step 5).

@@ -79,28 +79,33 @@ impl<T> Tickets<T> {
         }
     }
 
-    /// A ticket for `holder`, of the question behind `key`; `None` where there is none left.
-    pub fn take(&mut self, key: u64, holder: T) -> Option<Taken> {
-        if self.tickets.is_full() {
-            return None;
-        }
+    /// A ticket for `holder`, of the question behind `key`.
+    ///
+    /// # Errors
+    /// The holder, where there is no ticket left.
+    pub fn take(&mut self, key: u64, holder: T) -> Result<Taken, T> {
         let known = self.index.get(key);
-        let question = match known {
-            Some(question) => question,
+        let (Some(ticket), Some(question)) = (
+            self.tickets.vacant(),
+            known.or_else(|| self.questions.vacant()),
+        ) else {
+            return Err(holder);
+        };
+        if known.is_none() {
             // There are as many places for questions as for tickets, and each has a ticket.
-            None => self.questions.insert(Question {
+            self.questions.insert(Question {
                 key,
                 first: None,
                 last: None,
-            })?,
-        };
-        let last = self.questions.get(question)?.last;
-        let ticket = self.tickets.insert(Ticket {
+            });
+        }
+        let last = self.questions.get(question).and_then(|of| of.last);
+        self.tickets.insert(Ticket {
             holder,
             question,
             next: None,
             previous: last,
-        })?;
+        });
         match last.and_then(|last| self.tickets.get_mut(last)) {
             Some(last) => last.next = Some(ticket),
             None => {
@@ -112,7 +117,7 @@ impl<T> Tickets<T> {
         if let Some(question) = self.questions.get_mut(question) {
             question.last = Some(ticket);
         }
-        Some(match known {
+        Ok(match known {
             Some(_) => Taken::Joined { ticket },
             None => {
                 self.index.insert(key, question);
@@ -121,11 +126,42 @@ impl<T> Tickets<T> {
         })
     }
 
-    /// The eldest ticket of a question that was answered, given back; `None` where none is left: then
-    /// the question is forgotten, and asked anew by the next.
-    pub fn serve(&mut self, question: Id) -> Option<T> {
+    /// The eldest ticket of a question that was answered, given back, and who held it; `None` where
+    /// none is left: then the question is forgotten, and asked anew by the next.
+    pub fn serve(&mut self, question: Id) -> Option<(Id, T)> {
         let first = self.questions.get(question)?.first?;
-        self.give_back(first)
+        Some((first, self.give_back(first)?))
+    }
+
+    /// Who holds a ticket.
+    #[must_use]
+    pub fn get(&self, ticket: Id) -> Option<&T> {
+        Some(&self.tickets.get(ticket)?.holder)
+    }
+
+    /// The ticket that stands in a slot.
+    #[must_use]
+    pub fn tenant(&self, slot: u32) -> Option<Id> {
+        self.tickets.tenant(slot)
+    }
+
+    /// Everybody who waits.
+    pub fn holders(&self) -> impl Iterator<Item = (Id, &T)> {
+        self.tickets
+            .tenants()
+            .map(|(id, ticket)| (id, &ticket.holder))
+    }
+
+    /// True where there is no ticket left.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.tickets.is_full()
+    }
+
+    /// How many tickets there are.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.tickets.capacity()
     }
 
     /// Gives a ticket back, and who held it. With the last one of a question the question ends.
@@ -181,32 +217,31 @@ mod tests {
     #[test]
     fn a_thousand_who_wait_for_one_answer_ask_once() {
         let mut tickets = Tickets::new(1_000);
-        let Some(Taken::Ask { question, .. }) = tickets.take(7, 0) else {
+        let Ok(Taken::Ask { question, .. }) = tickets.take(7, 0) else {
             panic!("the first one asks");
         };
         for holder in 1..1_000 {
-            assert!(matches!(
-                tickets.take(7, holder),
-                Some(Taken::Joined { .. })
-            ));
+            assert!(matches!(tickets.take(7, holder), Ok(Taken::Joined { .. })));
         }
-        assert_eq!(tickets.take(8, 1_000), None, "there are no more");
-        let served: Vec<_> = std::iter::from_fn(|| tickets.serve(question)).collect();
+        assert_eq!(tickets.take(8, 1_000), Err(1_000), "there are no more");
+        let served: Vec<_> = std::iter::from_fn(|| tickets.serve(question))
+            .map(|(_, holder)| holder)
+            .collect();
         assert_eq!(served, (0..1_000).collect::<Vec<_>>());
         assert_eq!((tickets.count(), tickets.question_count()), (0, 0));
-        assert!(matches!(tickets.take(7, 0), Some(Taken::Ask { .. })));
+        assert!(matches!(tickets.take(7, 0), Ok(Taken::Ask { .. })));
     }
 
     #[test]
     fn the_answer_to_a_question_that_ended_serves_nobody() {
         let mut tickets = Tickets::new(2);
-        let Some(Taken::Ask { ticket, question }) = tickets.take(7, 'a') else {
+        let Ok(Taken::Ask { ticket, question }) = tickets.take(7, 'a') else {
             panic!("the first one asks");
         };
         assert_eq!(tickets.give_back(ticket), Some('a'));
         assert_eq!(tickets.give_back(ticket), None);
         // Its slot is another's by now.
-        assert!(matches!(tickets.take(9, 'b'), Some(Taken::Ask { .. })));
+        assert!(matches!(tickets.take(9, 'b'), Ok(Taken::Ask { .. })));
         assert_eq!(tickets.serve(question), None);
         assert_eq!(tickets.count(), 1);
     }
@@ -223,17 +258,17 @@ mod tests {
                 let waiting = naive.values().map(|(_, queue)| queue.len()).sum::<usize>();
                 match what {
                     0 | 1 => match tickets.take(key << 60, holder) {
-                        Some(Taken::Ask { ticket, question }) => {
+                        Ok(Taken::Ask { ticket, question }) => {
                             let queue = VecDeque::from([(ticket, holder)]);
                             prop_assert!(naive.insert(key, (question, queue)).is_none());
                         }
-                        Some(Taken::Joined { ticket }) => {
+                        Ok(Taken::Joined { ticket }) => {
                             naive.get_mut(&key).unwrap().1.push_back((ticket, holder));
                         }
-                        None => prop_assert_eq!(waiting, 12),
+                        Err(_) => prop_assert_eq!(waiting, 12),
                     },
                     2 => if let Some((question, queue)) = naive.get_mut(&key) {
-                        let expected = queue.pop_front().map(|(_, holder)| holder);
+                        let expected = queue.pop_front();
                         prop_assert_eq!(tickets.serve(*question), expected);
                     },
                     _ => if let Some((_, queue)) = naive.get_mut(&key) {

@@ -9,13 +9,17 @@ use crate::counters::Counter;
 use crate::frame::FRAME_LEN_MAX;
 use crate::ids::InterfaceIndex;
 use crate::ids::Lane;
+use crate::ids::WorkerId;
 use crate::interfaces::Row;
+use crate::mailbox::Mail;
 use crate::mailbox::Report;
 use crate::media::FlowChange;
 use crate::media::Opened;
 use crate::ring::Rings;
 use crate::route::Network;
 use crate::route::Unresolved;
+use crate::sip::effects::NonceUse;
+use crate::sip::effects::Question;
 use crate::sip::effects::Send;
 use crate::tick::Tick;
 use crate::wire;
@@ -49,7 +53,42 @@ impl<R: Rings> Worker<R> {
             let outcome = self.deliver(&send, now);
             self.counters.count(outcome);
         }
+        for at in 0..self.effects.questions().len() {
+            let question = self.effects.questions()[at];
+            self.ask(question);
+        }
         self.effects.clear();
+    }
+
+    /// Asks control or another worker. A question that finds no room is lost: whoever waits for its
+    /// answer has a deadline.
+    fn ask(&mut self, question: Question) {
+        match question {
+            Question::Store { question, who } => {
+                let report = Report::Ask { question, who };
+                if self.post.reports.send(report).is_err() {
+                    self.counters.count(Counter::ReportsLost);
+                }
+            }
+            Question::Nonce { maker, of } => self.mail(maker, Mail::NonceUse(of)),
+        }
+    }
+
+    /// Answers another worker that asks of a nonce of ours.
+    pub(super) fn note_use(&mut self, of: &NonceUse) {
+        let used = self.proxy.note_use(of);
+        let ticket = of.ticket;
+        self.mail(of.asker, Mail::NonceUsed { ticket, used });
+    }
+
+    fn mail(&mut self, to: WorkerId, mail: Mail) {
+        let outbox = self.post.outboxes.get_mut(usize::from(to.0));
+        if !outbox
+            .and_then(Option::as_mut)
+            .is_some_and(|outbox| outbox.post_question(mail))
+        {
+            self.counters.count(Counter::QuestionMailsLost);
+        }
     }
 
     /// Opens, changes or closes a flow in this worker's table.

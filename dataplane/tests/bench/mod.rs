@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod carriers;
+pub mod phone;
 pub mod talk;
 
 use std::collections::VecDeque;
@@ -294,6 +295,7 @@ impl Bench {
             Counter::ContextsNow,
             Counter::FlowsNow,
             Counter::KeptNow,
+            Counter::TicketsNow,
         ] {
             assert_eq!(self.count(gauge), 0, "{}", gauge.info().name);
         }

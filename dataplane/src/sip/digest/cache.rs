@@ -71,9 +71,12 @@ pub struct Found {
 struct Entry {
     key: u64,
     known: Known,
+    kept: Tick,
     expires: Tick,
     /// From here on it is asked for again when it is used.
     ask_from: Tick,
+    /// That has been done.
+    is_asked: bool,
     /// Used since the hand passed.
     is_used: bool,
 }
@@ -89,6 +92,8 @@ pub struct Cache {
     /// Where the next place is looked for.
     hand: usize,
     lifetimes: Lifetimes,
+    /// What was kept before may not be true any more.
+    doubted: Tick,
 }
 
 impl Cache {
@@ -104,6 +109,7 @@ impl Cache {
             index: Index::new(capacity),
             hand: 0,
             lifetimes,
+            doubted: Tick(0),
         }
     }
 
@@ -111,14 +117,14 @@ impl Cache {
     pub fn find(&mut self, key: u64, now: Tick) -> Option<Found> {
         let id = self.index.get(key)?;
         let entry = self.entries[id.slot as usize].as_mut()?;
-        if entry.expires <= now {
+        let is_doubted = entry.kept < self.doubted;
+        let is_over = is_doubted && self.doubted.plus_ms(self.lifetimes.unknown_ms) <= now;
+        if entry.expires <= now || is_over {
             return None;
         }
         entry.is_used = true;
-        let ask_again = entry.ask_from <= now;
-        if ask_again {
-            entry.ask_from = Tick::NEVER;
-        }
+        let ask_again = !entry.is_asked && (is_doubted || entry.ask_from <= now);
+        entry.is_asked |= ask_again;
         Some(Found {
             known: entry.known,
             ask_again,
@@ -134,12 +140,14 @@ impl Cache {
         let entry = Entry {
             key,
             known,
+            kept: now,
             expires: now.plus_ms(lifetime_ms),
             ask_from: match known {
                 Known::Subscriber(_) => now.plus_ms(lifetime_ms / 4 * 3),
                 // It costs one look-up a lifetime, and nobody who is nobody is in a hurry.
                 Known::Nobody => Tick::NEVER,
             },
+            is_asked: false,
             is_used: false,
         };
         let slot = match self.index.get(key) {
@@ -157,6 +165,14 @@ impl Cache {
             self.entries[id.slot as usize] = None;
             self.index.remove(key, id);
         }
+    }
+
+    /// What is known of any subscriber may not be true any more: each is asked for again when it is
+    /// used, and believed meanwhile, or nobody would be known for a while and the store be asked for
+    /// all of them at once. What nobody has confirmed is believed no longer than that somebody is
+    /// unknown.
+    pub fn doubt(&mut self, now: Tick) {
+        self.doubted = now;
     }
 
     /// A place for a new entry: a free one, or that of one that was not used since the hand last
@@ -223,6 +239,26 @@ mod tests {
         assert_eq!(md5_of(cache.find(1 << 60, Tick::ms(5_000))), Some(8));
         cache.forget(1 << 60);
         assert!(cache.find(1 << 60, Tick::ms(5_000)).is_none());
+    }
+
+    #[test]
+    fn what_is_doubted_is_asked_for_again_and_not_believed_for_long() {
+        let mut cache = Cache::new(4, LIFETIMES);
+        for key in [1, 2] {
+            cache.keep(key << 60, subscriber(7), Tick::ms(0));
+        }
+        cache.doubt(Tick::ms(100));
+        let mut ask = |key: u64, ms| {
+            cache
+                .find(key << 60, Tick::ms(ms))
+                .map(|found| found.ask_again)
+        };
+        assert_eq!(ask(1, 100), Some(true));
+        assert_eq!(ask(1, 101), Some(false));
+        assert_eq!(ask(2, 1_099), Some(true));
+        assert_eq!(ask(2, 1_100), None);
+        cache.keep(1 << 60, subscriber(8), Tick::ms(1_100));
+        assert_eq!(md5_of(cache.find(1 << 60, Tick::ms(1_200))), Some(8));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 
 use super::Algorithm;
 use super::nonce;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::scan::Header;
 use crate::text::Text;
 
 /// Who asks.
@@ -15,6 +18,24 @@ pub enum Asker {
 }
 
 impl Asker {
+    /// Who asks for the credentials of a request: a registrar those of a REGISTER, else a proxy
+    /// (RFC 3261 §22.1).
+    #[must_use]
+    pub const fn of(method: Method) -> Asker {
+        match method {
+            Method::Register => Asker::Registrar,
+            _ => Asker::Proxy,
+        }
+    }
+
+    /// The header fields of a request that answer it (RFC 3261 §22.2, §22.3).
+    pub fn answers<'m>(self, request: &Message<'m>) -> impl Iterator<Item = Header> + use<'m> {
+        request.lines_named(match self {
+            Asker::Registrar => b"Authorization",
+            Asker::Proxy => b"Proxy-Authorization",
+        })
+    }
+
     /// The status of its challenge.
     #[must_use]
     pub const fn status(self) -> u16 {

@@ -1,6 +1,9 @@
 //! Which counts of a nonce have been used (RFC 7616 §3.4.5, `nc`): a request that is replayed
 //! authenticates nobody.
 //!
+//! A repetition of the request that has used the highest count is no replay: it may have been answered
+//! without a transaction, and is answered the same again.
+//!
 //! A window begins with the first right answer to a nonce and remembers the highest count and the 64
 //! below it: over UDP they overtake each other. There are so many windows and no more; the eldest gives
 //! way. A nonce that is as old as one whose window gave way has no window any more or never had one, and
@@ -19,6 +22,8 @@ struct Window {
     key: u64,
     time_s: u32,
     highest: u32,
+    /// The transaction of who has used that.
+    transaction: u64,
     /// Bit n: the count n below the highest has been used.
     used: u64,
 }
@@ -60,12 +65,13 @@ impl Windows {
         }
     }
 
-    /// Takes note of a use of `nonce` by a client that knows the password.
-    pub fn note(&mut self, nonce: &Nonce, nc: u32) -> Use {
+    /// Takes note of a use of `nonce` by a client that knows the password, in a request that is
+    /// known from others by `transaction`.
+    pub fn note(&mut self, nonce: &Nonce, nc: u32, transaction: u64) -> Use {
         if let Some(id) = self.index.get(nonce.key)
             && let Some(window) = &mut self.windows[id.slot as usize]
         {
-            return window.note(nc);
+            return window.note(nc, transaction);
         }
         if self
             .horizon_s
@@ -73,17 +79,18 @@ impl Windows {
         {
             return Use::Forgotten;
         }
-        self.open(nonce, nc);
+        self.open(nonce, nc, transaction);
         Use::First
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "less than the capacity")]
-    fn open(&mut self, nonce: &Nonce, nc: u32) {
+    fn open(&mut self, nonce: &Nonce, nc: u32, transaction: u64) {
         let id = Id::new(self.next as u32, 0);
         let window = Window {
             key: nonce.key,
             time_s: nonce.time_s,
             highest: nc,
+            transaction,
             used: 1,
         };
         if let Some(eldest) = self.windows[self.next].replace(window) {
@@ -96,10 +103,14 @@ impl Windows {
 }
 
 impl Window {
-    fn note(&mut self, nc: u32) -> Use {
+    fn note(&mut self, nc: u32, transaction: u64) -> Use {
         if let Some(ahead) = nc.checked_sub(self.highest).filter(|&ahead| ahead > 0) {
             self.used = self.used.checked_shl(ahead).unwrap_or(0) | 1;
             self.highest = nc;
+            self.transaction = transaction;
+            return Use::First;
+        }
+        if nc == self.highest && transaction == self.transaction {
             return Use::First;
         }
         let behind = self.highest - nc;
@@ -131,7 +142,7 @@ mod tests {
     fn counts_may_overtake_each_other_and_come_once() {
         let mut windows = Windows::new(4);
         let nonce = nonce(1, 10);
-        for (nc, expected) in [
+        for (transaction, (nc, expected)) in (0..).zip([
             (1, Use::First),
             (1, Use::Replayed),
             (3, Use::First),
@@ -142,21 +153,37 @@ mod tests {
             (137, Use::First),
             (u32::MAX, Use::First),
             (0, Use::Replayed),
+        ]) {
+            assert_eq!(windows.note(&nonce, nc, transaction), expected, "{nc}");
+        }
+    }
+
+    #[test]
+    fn a_repetition_is_no_replay() {
+        let mut windows = Windows::new(4);
+        let nonce = nonce(1, 10);
+        for (nc, transaction, expected) in [
+            (1, 7, Use::First),
+            (1, 7, Use::First),
+            (1, 8, Use::Replayed),
+            (2, 8, Use::First),
+            (2, 8, Use::First),
+            (1, 7, Use::Replayed),
         ] {
-            assert_eq!(windows.note(&nonce, nc), expected, "{nc}");
+            assert_eq!(windows.note(&nonce, nc, transaction), expected);
         }
     }
 
     #[test]
     fn a_window_that_gave_way_lets_no_replay_through() {
         let mut windows = Windows::new(2);
-        assert_eq!(windows.note(&nonce(1, 10), 1), Use::First);
-        assert_eq!(windows.note(&nonce(2, 20), 1), Use::First);
-        assert_eq!(windows.note(&nonce(3, 30), 1), Use::First);
-        assert_eq!(windows.note(&nonce(1, 10), 1), Use::Forgotten);
-        assert_eq!(windows.note(&nonce(4, 9), 1), Use::Forgotten);
-        assert_eq!(windows.note(&nonce(2, 20), 1), Use::Replayed);
-        assert_eq!(windows.note(&nonce(5, 11), 1), Use::First);
+        assert_eq!(windows.note(&nonce(1, 10), 1, 10), Use::First);
+        assert_eq!(windows.note(&nonce(2, 20), 1, 20), Use::First);
+        assert_eq!(windows.note(&nonce(3, 30), 1, 30), Use::First);
+        assert_eq!(windows.note(&nonce(1, 10), 1, 0), Use::Forgotten);
+        assert_eq!(windows.note(&nonce(4, 9), 1, 9), Use::Forgotten);
+        assert_eq!(windows.note(&nonce(2, 20), 1, 0), Use::Replayed);
+        assert_eq!(windows.note(&nonce(5, 11), 1, 11), Use::First);
     }
 
     proptest! {
@@ -166,9 +193,9 @@ mod tests {
         ) {
             let mut windows = Windows::new(3);
             let mut accepted = HashSet::new();
-            for (key, nc) in uses {
+            for (transaction, (key, nc)) in (0..).zip(uses) {
                 let time_s = u32::try_from(key).unwrap();
-                if windows.note(&nonce(key, time_s), nc) == Use::First {
+                if windows.note(&nonce(key, time_s), nc, transaction) == Use::First {
                     prop_assert!(accepted.insert((key, nc)), "{key} {nc}");
                 }
             }

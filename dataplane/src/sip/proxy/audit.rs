@@ -87,6 +87,7 @@ impl Proxy {
                 Timer::Client(slot) => self.clients.tenant(slot),
                 Timer::Server(slot) => self.servers.tenant(slot),
                 Timer::Call(slot) => self.calls.tenant(slot),
+                Timer::Ticket(slot) => self.tickets.tenant(slot),
             };
             if tenant.is_none() {
                 return Err(format!("armed for nobody: {:?}", self.timer(timer)));
@@ -102,6 +103,8 @@ impl Proxy {
         match server.branches {
             Branches::None => false,
             Branches::One(id) => is_pending(id),
+            // A ticket has a timer of its own.
+            Branches::Parked(ticket) => self.tickets.get(ticket).is_some(),
             Branches::Context(id) => {
                 let context = self.contexts.get(id);
                 let clients = context.map(|context| context.targets.clients());
@@ -168,7 +171,10 @@ impl Proxy {
             [Some(&context.request), best, context.challenges.as_ref()]
         });
         let of_transactions = requests.chain(responses).map(Option::as_ref);
-        let held: Vec<&Kept> = of_transactions.chain(of_contexts).flatten().collect();
+        let parked = self.tickets.holders();
+        let parked = parked.map(|(_, parked)| Some(&parked.request));
+        let held = of_transactions.chain(of_contexts).chain(parked);
+        let held: Vec<&Kept> = held.flatten().collect();
         let bytes: usize = held.iter().map(|kept| kept.room()).sum();
         let held = (held.len() as u64, bytes as u64);
         let used = self.kept.occupancy();

@@ -79,7 +79,8 @@ impl Proxy {
         parties[dialog.from as usize] = arrival.source;
         let trunks = [Party::Caller, Party::Callee].map(|party| {
             let tag = dialog.sides.trunks[party as usize];
-            self.dial.trunk_with(tag, parties[party as usize].ip())
+            let trunk = self.dial.trunk_with(tag, parties[party as usize].ip());
+            trunk.or_else(|| self.dial.domain_with(tag))
         });
         let call = Call {
             parties: parties.map(|party| Some(party.into())),

@@ -46,8 +46,12 @@ pub(super) struct InDialog {
     pub sides: Sides,
     /// Who sent the request.
     pub from: Party,
-    /// True where it came from an address of its sender's own trunk.
+    /// True where it came from an address of its sender's own trunk, or from where a subscriber
+    /// has been in this call.
     pub at_home: bool,
+    /// True where the address says who sent it. A subscriber's may have changed, and after a restart
+    /// nobody knows it: then it must authenticate.
+    pub is_proved: bool,
     /// How many of the topmost Route values are ours.
     pub routes: usize,
     /// Of the index of dialogs: [`Proxy::dialog_of`].
@@ -82,8 +86,12 @@ impl Proxy {
         let routes = if second == Some(cookie) { 2 } else { 1 };
         let key = self.dialog_of(message, from, sides);
         let trunk = sides.trunks[from as usize];
-        let at_home = self.dial.trunk_with(trunk, source).is_some();
-        if !at_home {
+        let of_subscriber = self.dial.domain_with(trunk).is_some();
+        let at_home = match of_subscriber {
+            true => self.has_been_at(key, from, source),
+            false => self.dial.trunk_with(trunk, source).is_some(),
+        };
+        if !at_home && !of_subscriber {
             let call = self.calls.get(self.dialogs.get(key)?)?;
             self.has_given(message, call, from, source).then_some(())?;
         }
@@ -95,9 +103,17 @@ impl Proxy {
             sides,
             from,
             at_home,
+            is_proved: at_home || !of_subscriber,
             routes,
             key,
         })
+    }
+
+    /// True where the messages of a party of a known call have come from this address.
+    fn has_been_at(&self, key: u64, party: Party, source: IpAddr) -> bool {
+        let call = self.dialogs.get(key).and_then(|id| self.calls.get(id));
+        let known = call.and_then(|call| call.parties[party as usize]);
+        known.is_some_and(|known| known.addr().ip() == source)
     }
 
     /// The sides of the dialog that a request makes on its way between these listens and trunks. It

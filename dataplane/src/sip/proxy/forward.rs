@@ -171,6 +171,10 @@ impl Proxy {
         sender: Option<Sender>,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
+        // One that was parked has it already.
+        if let Some(id) = self.transactions.get(key) {
+            return Ok(id);
+        }
         let invite = message.method() == Method::Invite;
         let reply_to = self.reply_to(message, arrival.source).into();
         let server = Server::new(key, invite, reply_to, arrival.listen, step.now);
@@ -257,7 +261,9 @@ impl Proxy {
         server: Id,
         step: &mut Step<'_>,
     ) {
-        if message.method() != Method::Invite {
+        // One that was parked has had it.
+        let has_had = |server: &Server| server.response.is_some();
+        if message.method() != Method::Invite || self.servers.get(server).is_some_and(has_had) {
             return;
         }
         let response = build::Response {

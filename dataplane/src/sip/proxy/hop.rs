@@ -33,7 +33,9 @@ impl Proxy {
         } else if self.refusals.status_of(key, step.now).is_some() || self.is_ours(message) {
             return Counter::SipAbsorbed;
         }
-        let Some(dialog) = self.in_dialog(message, arrival.source.ip()) else {
+        // An ACK cannot be challenged.
+        let dialog = self.in_dialog(message, arrival.source.ip());
+        let Some(dialog) = dialog.filter(|dialog| dialog.is_proved) else {
             let followed = self.follow_stateless(message, arrival, trunk, step);
             return followed.unwrap_or(Counter::SipStrayAck);
         };
@@ -109,6 +111,7 @@ impl Proxy {
                 Branches::None => {}
                 Branches::One(client) => self.cancel_client(client, step),
                 Branches::Context(id) => self.cancel_targets(id, step),
+                Branches::Parked(ticket) => self.cancel_parked(ticket, step),
             }
         }
         outcome

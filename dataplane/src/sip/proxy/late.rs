@@ -154,7 +154,7 @@ impl Proxy {
         let uri = Uri::read(uri, Span::new(0, uri.len())).ok();
         let named = uri.and_then(|uri| self.named_hop(&uri, listen));
         let trunk = self.dial.trunk_of(hop.ip());
-        let named = named.filter(|to| self.dial.trunk_of(to.ip()) == trunk);
+        let named = named.filter(|to| trunk.is_some() && self.dial.trunk_of(to.ip()) == trunk);
         let to = named.unwrap_or(hop);
         let len = request.write(dialog, step.effects.room()).ok()?;
         step.effects.send(len, to, listen);

@@ -3,6 +3,8 @@
 use super::context::Context;
 use super::contexts;
 use super::merged::Merged;
+use super::parked::Answer;
+use super::parked::Parked;
 use super::refusal::Refusals;
 use crate::frame::KeptSlab;
 use crate::ids::WorkerId;
@@ -12,15 +14,18 @@ use crate::media::ports;
 use crate::settings::Settings;
 use crate::sip::anchors::Anchors;
 use crate::sip::call::Call;
+use crate::sip::digest::cache::Cache;
+use crate::sip::digest::window::Windows;
 use crate::sip::edit::Splices;
 use crate::sip::slab::Slab;
+use crate::sip::ticket::Tickets;
 use crate::sip::transaction::CLIENT_LEN;
 use crate::sip::transaction::SERVER_LEN;
 use crate::timer::Wheel;
 
 /// What there is once: messages being made and taken up again, the refusals, the wheel.
 const BUFFERS_LEN: usize =
-    size_of::<Splices>() + 3 * SIP_LEN_MAX + Refusals::LEN + Wheel::BUCKETS_LEN;
+    size_of::<Splices>() + 4 * SIP_LEN_MAX + Refusals::LEN + Wheel::BUCKETS_LEN;
 
 /// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ impl Table {
 
 /// The tables of one worker.
 #[must_use]
-pub fn tables(settings: &Settings) -> [Table; 8] {
+pub fn tables(settings: &Settings) -> [Table; 11] {
     let capacity = settings.capacity;
     let ranges = settings.media.iter();
     // The first worker's slice; the others' differ by a pair.
@@ -93,6 +98,24 @@ pub fn tables(settings: &Settings) -> [Table; 8] {
             pairs,
             Ports::PAIR_LEN,
             "Pairs of relay ports, of all media ranges.",
+        ),
+        table(
+            "subscribers",
+            capacity.subscribers,
+            Cache::ENTRY_LEN,
+            "What the store said of subscribers, so that few requests wait for it.",
+        ),
+        table(
+            "nonces",
+            capacity.nonces,
+            Windows::WINDOW_LEN,
+            "Which counts of a nonce have been used.",
+        ),
+        table(
+            "tickets",
+            capacity.tickets,
+            Tickets::<Parked>::TICKET_LEN + Wheel::TIMER_LEN + size_of::<Answer>(),
+            "Requests that wait for something outside.",
         ),
         table(
             "kept messages",

@@ -6,6 +6,8 @@
 //!
 //! - `preprocess`: what a request is made before it is looked at
 //! - `request`: validation and routing
+//! - `auth`: whether a subscriber is who it says it is
+//! - `parked`: requests that wait for something outside
 //! - `stateless`: forwarding without state
 //! - `dialog`: what belongs to a dialog, and where it goes
 //! - `fork`, `targets`: to whom it goes: one, several at once, one after the other
@@ -36,6 +38,7 @@
 
 mod answer;
 mod audit;
+mod auth;
 mod best;
 mod bye;
 mod calls;
@@ -52,6 +55,7 @@ mod media;
 pub mod memory;
 mod merged;
 mod negotiate;
+mod parked;
 mod preprocess;
 mod refusal;
 mod remember;
@@ -66,15 +70,20 @@ mod transactions;
 mod undelivered;
 mod write;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 pub use self::audit::Audit;
 use self::context::Context;
 use self::merged::Merged;
+use self::parked::Answer;
+use self::parked::Parked;
 use self::refusal::Refusals;
 use self::write::Advertised;
 use super::anchors::Anchors;
 use super::call::Call;
+use super::digest::cache::Cache;
+use super::digest::window::Windows;
 use super::edit::Splices;
 use super::effects::Effects;
 use super::identity::Identity;
@@ -85,6 +94,7 @@ use super::message::Message;
 use super::method::Method;
 use super::slab::Slab;
 use super::texts::TextStore;
+use super::ticket::Tickets;
 use super::transaction::Client;
 use super::transaction::Server;
 use crate::counters::Counter;
@@ -97,6 +107,8 @@ use crate::limits::DIALOG_BLOCKS_PER_CALL;
 use crate::limits::SIP_LEN_MAX;
 use crate::media::Ports;
 use crate::route::Dial;
+use crate::settings::Authentication;
+use crate::settings::Domain;
 use crate::settings::Listen;
 use crate::settings::MediaRange;
 use crate::settings::SessionTimer;
@@ -135,12 +147,14 @@ pub enum Owner {
     Nobody(Counter),
 }
 
-/// What a timer belongs to. Timers are numbered clients first, then servers, then calls.
+/// What a timer belongs to. Timers are numbered clients first, then servers, then calls,
+/// then tickets.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     Client(u32),
     Server(u32),
     Call(u32),
+    Ticket(u32),
 }
 
 /// The proxy core of one worker.
@@ -174,6 +188,19 @@ pub struct Proxy {
     refusals: Refusals,
     trunks: TrunkCounters,
     wheel: Wheel,
+    domains: Vec<Domain>,
+    authentication: Authentication,
+    /// What the store said of subscribers.
+    subscribers: Cache,
+    /// Of the nonces that this worker made.
+    windows: Windows,
+    /// Of the last nonce.
+    nonce_serial: u32,
+    tickets: Tickets<Parked>,
+    /// Those of requests whose failure is yet to be told.
+    failures_waiting: u32,
+    /// What has come of questions, for those who still wait for it.
+    answers: VecDeque<Answer>,
     splices: Box<Splices>,
     /// A message being made of another that we made.
     scratch: Box<[u8]>,
@@ -181,6 +208,8 @@ pub struct Proxy {
     request: Box<[u8]>,
     /// A request as preprocessing has it.
     changed: Box<[u8]>,
+    /// A request without the credentials that it came with.
+    admitted: Box<[u8]>,
 }
 
 impl Proxy {
@@ -197,7 +226,11 @@ impl Proxy {
             worker,
             workers: settings.workers,
             identity: Identity::new(worker, settings.boot, &settings.secrets, &advertised),
-            dial: Dial::new(settings.trunks.clone(), settings.routes.clone()),
+            dial: Dial::new(
+                settings.trunks.clone(),
+                settings.routes.clone(),
+                &settings.domains,
+            ),
             listens: settings.listens.clone(),
             advertised: advertised.into_iter().map(Advertised::new).collect(),
             media: settings.media.clone(),
@@ -216,20 +249,29 @@ impl Proxy {
             ports: media::pools(worker, settings),
             refusals: Refusals::default(),
             trunks: TrunkCounters::new(settings.trunks.len()),
-            wheel: Wheel::new(capacity.transactions * 2 + capacity.calls),
+            wheel: Wheel::new(capacity.transactions * 2 + capacity.calls + capacity.tickets),
+            domains: settings.domains.clone(),
+            authentication: settings.authentication,
+            subscribers: Cache::new(capacity.subscribers, settings.authentication.lifetimes),
+            windows: Windows::new(capacity.nonces),
+            nonce_serial: 0,
+            tickets: Tickets::new(capacity.tickets),
+            failures_waiting: 0,
+            answers: VecDeque::with_capacity(capacity.tickets as usize),
             splices: Box::default(),
             scratch: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             request: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             changed: vec![0; SIP_LEN_MAX].into_boxed_slice(),
+            admitted: vec![0; SIP_LEN_MAX].into_boxed_slice(),
         }
     }
 
-    /// Who owns the call or transaction of `message`. A request from an address of no trunk
-    /// is nobody's: it costs no mail.
+    /// Who owns the call or transaction of `message`. A request of no trunk and of no domain is
+    /// nobody's: it costs no mail.
     #[must_use]
     pub fn owner(&self, message: &Message<'_>, arrival: Arrival) -> Owner {
         let owner = if message.is_request() {
-            if self.dial.trunk_of(arrival.source.ip()).is_none() {
+            if self.sender_of(message, arrival).is_none() {
                 return Owner::Nobody(Counter::SipSourceUnknown);
             }
             if self.is_stateless(message, arrival) {
@@ -277,7 +319,7 @@ impl Proxy {
 
     /// Takes up a request, preprocessed.
     fn take(&mut self, message: &Message<'_>, arrival: Arrival, step: &mut Step<'_>) -> Counter {
-        let Some(trunk) = self.dial.trunk_of(arrival.source.ip()) else {
+        let Some(trunk) = self.sender_of(message, arrival) else {
             return Counter::SipSourceUnknown;
         };
         match message.method() {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::Arrival;
 use super::Proxy;
 use super::Step;
+use super::dialog::InDialog;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
@@ -45,7 +46,7 @@ impl Proxy {
             Ok(outcome) => outcome,
             Err(status) => {
                 self.trunks.count(trunk, TrunkCounter::Rejected);
-                self.refuse(message, arrival, key, status, step)
+                self.refuse(message, arrival, key, trunk, status, step)
             }
         }
     }
@@ -71,7 +72,26 @@ impl Proxy {
         if self.is_loop(message, arrival) {
             return Err(482);
         }
-        match self.in_dialog(message, arrival.source.ip()) {
+        let dialog = self.in_dialog(message, arrival.source.ip());
+        if let Some(domain) = self.dial.domain_of(trunk)
+            && !dialog.is_some_and(|dialog| dialog.is_proved)
+        {
+            return self.admit(message, arrival, key, (trunk, domain), step);
+        }
+        self.send_up(message, arrival, key, trunk, dialog, step)
+    }
+
+    /// Sends a request on of which it is known who sent it.
+    pub(super) fn send_up(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        trunk: TrunkIndex,
+        dialog: Option<InDialog>,
+        step: &mut Step<'_>,
+    ) -> Result<Counter, u16> {
+        match dialog {
             Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
             None if let Some(way) = self.stateless_way(message, arrival, trunk)? => {
                 return Ok(self.forward_stateless(message, arrival, way, step));
@@ -90,13 +110,16 @@ impl Proxy {
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
+        trunk: TrunkIndex,
         status: u16,
         step: &mut Step<'_>,
     ) -> Counter {
         let foreign_tag = message.method() == Method::Invite && message.to_tag().is_some();
         // The call that was in the way, or whose media could not be anchored, may be forgotten
-        // before this request is repeated no more.
-        if matches!(status, 482 | 488 | 503) || foreign_tag {
+        // before this request is repeated no more. What a subscriber has authenticated is a replay
+        // when it comes again.
+        let of_subscriber = self.dial.domain_of(trunk).is_some();
+        if matches!(status, 482 | 488 | 503) || foreign_tag || of_subscriber {
             self.refusals.remember(key, status, step.now);
         }
         let mut lines = [0; 512];

@@ -21,7 +21,7 @@ fn dial(trunks: &[&[u16]]) -> Dial {
         listen: ListenIndex(0),
         media: MediaIndex(0),
     };
-    Dial::new(trunks.iter().map(trunk).collect(), vec![])
+    Dial::new(trunks.iter().map(trunk).collect(), vec![], &[])
 }
 
 /// A route to trunks 0, 1 and so on, with these q values.

@@ -25,6 +25,9 @@ impl Proxy {
     /// When a timer may be due next; `Tick::NEVER` where none is armed.
     #[must_use]
     pub fn next_due(&self) -> Tick {
+        if !self.answers.is_empty() {
+            return Tick(0);
+        }
         self.wheel.next_due()
     }
 
@@ -54,6 +57,11 @@ impl Proxy {
                     self.fire_call(id, step);
                 }
             }
+            Timer::Ticket(slot) => {
+                if let Some(ticket) = self.tickets.tenant(slot) {
+                    self.fire_ticket(ticket, step);
+                }
+            }
         }
         true
     }
@@ -64,8 +72,10 @@ impl Proxy {
             Timer::Client(number)
         } else if number < clients + servers {
             Timer::Server(number - clients)
-        } else {
+        } else if number < clients + servers + self.calls.capacity() {
             Timer::Call(number - clients - servers)
+        } else {
+            Timer::Ticket(number - clients - servers - self.calls.capacity())
         }
     }
 
@@ -262,6 +272,7 @@ impl Proxy {
                         self.answer_upstream(client, id, 100, step);
                     }
                     Some(Branches::Context(context)) => self.still_trying(context, id, step),
+                    Some(Branches::Parked(ticket)) => self.still_parked(ticket, step),
                     Some(Branches::None) | None => {}
                 }
                 self.arm_server(id);

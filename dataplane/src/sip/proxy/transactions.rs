@@ -104,8 +104,10 @@ impl Proxy {
         if let Some(server) = self.servers.remove(id) {
             self.wheel.disarm(self.clients.capacity() + id.slot);
             self.transactions.remove(server.key, id);
-            if let Branches::Context(context) = server.branches {
-                self.discard_context(context);
+            match server.branches {
+                Branches::Context(context) => self.discard_context(context),
+                Branches::Parked(ticket) => self.discard_ticket(ticket),
+                Branches::None | Branches::One(_) => {}
             }
             self.release(server.response);
         }

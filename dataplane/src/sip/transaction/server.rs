@@ -50,6 +50,8 @@ pub enum Branches {
     One(Id),
     /// Several, or one that another may follow: those of a response context.
     Context(Id),
+    /// None yet: the request waits for something outside, with this ticket.
+    Parked(Id),
 }
 
 /// A request that was received, and what became of it.

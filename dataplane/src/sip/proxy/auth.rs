@@ -1,0 +1,356 @@
+//! Whether a subscriber is who it says it is (RFC 3261 §22, RFC 7616): requests from where no trunk
+//! is, that name a domain of ours.
+//!
+//! ```text
+//!   no credentials ────────────► challenge                                without state
+//!   a nonce that is no good ───► challenge, stale                         without state
+//!   nothing known of the user ─► waits, the store is asked ──────┐
+//!   wrong ─────────────────────► waits for the grid ► challenge ◄┤
+//!   right, a nonce of another worker ► waits, that one is asked ◄┤
+//!   right ─────────────────────► goes on ◄───────────────────────┘
+//! ```
+//!
+//! Nothing is looked up of whom the request is for before it is known who asks. A user that does
+//! not exist and a wrong password read alike, and are told at the same moments.
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use super::parked::Wait;
+use crate::counters::Counter;
+use crate::ids::DomainIndex;
+use crate::ids::TrunkIndex;
+use crate::sip::digest;
+use crate::sip::digest::Algorithm;
+use crate::sip::digest::cache::Known;
+use crate::sip::digest::challenge;
+use crate::sip::digest::challenge::Asker;
+use crate::sip::digest::credentials::Credentials;
+use crate::sip::digest::nonce;
+use crate::sip::digest::nonce::Nonce;
+use crate::sip::digest::window::Use;
+use crate::sip::effects::NonceUse;
+use crate::sip::effects::Question;
+use crate::sip::header::BadValue;
+use crate::sip::identity::What;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::slab::Id;
+use crate::sip::subscriber::Subscriber;
+use crate::sip::subscriber::User;
+use crate::sip::uri::Uri;
+use crate::span::Span;
+use crate::text::Text;
+use crate::tick::Tick;
+
+/// Room for the header fields of a challenge: one for each algorithm, with a realm as long as a
+/// name in DNS may be.
+pub(super) const CHALLENGE_LEN_MAX: usize = 3 * 400;
+
+/// What a request says of who sent it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim<'m> {
+    credentials: Credentials<'m>,
+    nonce: Nonce,
+    who: Subscriber,
+}
+
+/// Why a request claims nothing that could be looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unclaimed {
+    /// It is challenged.
+    Challenge {
+        /// The password was not the matter.
+        stale: bool,
+    },
+    /// It is answered so.
+    Refuse(u16),
+}
+
+/// How far the judgement of a claim has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Progress {
+    /// It begins.
+    Begins,
+    /// The store has said this of the user.
+    Said(Known),
+    /// The password is right, and the maker of the nonce says what this use of it is.
+    Used(Use),
+}
+
+/// What a claim comes to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Judgement {
+    /// It is true.
+    True,
+    /// Something must be known first.
+    Waits(Wait),
+    /// The nonce is not good for one more use: the password was not the matter.
+    Stale,
+    /// It is not.
+    False,
+}
+
+impl Proxy {
+    /// The trunk that stands for whoever sent a request: of its source, else of the domain that it
+    /// says it is of.
+    pub(super) fn sender_of(&self, message: &Message<'_>, arrival: Arrival) -> Option<TrunkIndex> {
+        let trunk = self.dial.trunk_of(arrival.source.ip());
+        trunk.or_else(|| {
+            let uri = Uri::read(message.bytes(), identity_uri(message)).ok()?;
+            self.dial.trunk_named(message.text(uri.host_text))
+        })
+    }
+
+    /// Takes up a request of a subscriber, of which nothing is known yet; the error is the status of
+    /// the answer.
+    pub(super) fn admit(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        (trunk, domain): (TrunkIndex, DomainIndex),
+        step: &mut Step<'_>,
+    ) -> Result<Counter, u16> {
+        let claim = match self.claim(message, arrival, domain, step.now) {
+            Ok(claim) => claim,
+            Err(Unclaimed::Challenge { stale }) => {
+                let mut room = [0; CHALLENGE_LEN_MAX];
+                let lines =
+                    self.challenge(message.method(), arrival, domain, stale, &mut room, step);
+                let status = Asker::of(message.method()).status();
+                return Ok(self.answer(message, arrival, status, lines, step));
+            }
+            Err(Unclaimed::Refuse(status)) => return Err(status),
+        };
+        match self.judge(message, key, &claim, Progress::Begins, step) {
+            Judgement::True => self.admitted(message, arrival, key, trunk, step),
+            Judgement::Waits(wait) => self.park(message, arrival, key, trunk, wait, step),
+            Judgement::False => self.park(message, arrival, key, trunk, Wait::Grid, step),
+            Judgement::Stale => {
+                let mut room = [0; CHALLENGE_LEN_MAX];
+                let lines =
+                    self.challenge(message.method(), arrival, domain, true, &mut room, step);
+                let status = Asker::of(message.method()).status();
+                Ok(self.answer(message, arrival, status, lines, step))
+            }
+        }
+    }
+
+    /// Reads what a request claims; `asked_at` is when it came.
+    pub(super) fn claim<'m>(
+        &self,
+        message: &Message<'m>,
+        arrival: Arrival,
+        domain: DomainIndex,
+        asked_at: Tick,
+    ) -> Result<Claim<'m>, Unclaimed> {
+        let rules = &self.domains[usize::from(domain.0)];
+        let realm = rules.name.as_bytes();
+        let found = credentials_for(message, realm, &rules.algorithms);
+        let credentials = found
+            .map_err(|BadValue| Unclaimed::Refuse(400))?
+            .ok_or(Unclaimed::Challenge { stale: false })?;
+        let (source, lifetime_s) = (arrival.source.ip(), self.authentication.nonce_s);
+        let text = credentials.nonce;
+        let nonce = match nonce::read(&self.identity, text, realm, source, lifetime_s, asked_at) {
+            nonce::Verdict::Good(nonce) => nonce,
+            nonce::Verdict::Stale => return Err(Unclaimed::Challenge { stale: true }),
+            nonce::Verdict::Forged => return Err(Unclaimed::Challenge { stale: false }),
+        };
+        // Nobody speaks for another. What the user part of a URI escapes no username needs.
+        let uri = Uri::read(message.bytes(), identity_uri(message)).ok();
+        let user = uri.and_then(|uri| uri.user).map(|user| message.text(user));
+        if user != Some(credentials.username) {
+            return Err(Unclaimed::Refuse(403));
+        }
+        let user = User::new(credentials.username).ok_or(Unclaimed::Refuse(403))?;
+        Ok(Claim {
+            credentials,
+            nonce,
+            who: Subscriber { domain, user },
+        })
+    }
+
+    /// Judges a claim as far as it can be judged now.
+    pub(super) fn judge(
+        &mut self,
+        message: &Message<'_>,
+        key: u64,
+        claim: &Claim<'_>,
+        progress: Progress,
+        step: &mut Step<'_>,
+    ) -> Judgement {
+        let Claim {
+            credentials,
+            nonce,
+            who,
+        } = claim;
+        let known = match progress {
+            Progress::Begins => {
+                let key = self.subscriber_key(who);
+                let Some(found) = self.subscribers.find(key, step.now) else {
+                    return Judgement::Waits(Wait::Store(*who));
+                };
+                if found.ask_again {
+                    self.ask_store(None, *who, step);
+                }
+                found.known
+            }
+            Progress::Said(known) => known,
+            Progress::Used(used) => return judge_use(used, step),
+        };
+        let ha1 = match known {
+            Known::Subscriber(ha1s) => ha1s.get(credentials.algorithm),
+            Known::Nobody => None,
+        };
+        let (_, method, _) = message.cseq();
+        if !ha1.is_some_and(|ha1| digest::is_right(credentials, &ha1, method)) {
+            step.counters.count(Counter::AuthFailures);
+            return Judgement::False;
+        }
+        if nonce.worker == self.worker {
+            return judge_use(self.windows.note(nonce, credentials.nc, key), step);
+        }
+        Judgement::Waits(Wait::Use {
+            nonce: *nonce,
+            nc: credentials.nc,
+        })
+    }
+
+    /// Sends on a request whose sender has proved who it is, without the credentials, which are
+    /// nobody else's business (RFC 3261 §22.3).
+    pub(super) fn admitted(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        trunk: TrunkIndex,
+        step: &mut Step<'_>,
+    ) -> Result<Counter, u16> {
+        step.counters.count(Counter::AuthGranted);
+        self.splices.clear();
+        let domain = self.dial.domain_of(trunk).ok_or(500_u16)?;
+        for header in Asker::of(message.method()).answers(message) {
+            let realm = self.domains[usize::from(domain.0)].name.as_bytes();
+            if realm_of(message, header.value) == Some(realm) {
+                self.splices.remove(header.line).map_err(|_| 513_u16)?;
+            }
+        }
+        let mut room = std::mem::take(&mut self.admitted);
+        let len = self.splices.write(message.bytes(), &mut room);
+        self.splices.clear();
+        let changed = len.ok().and_then(|len| Message::scan(&room[..len]).ok());
+        let sent = match changed {
+            Some(changed) => {
+                let dialog = self.in_dialog(&changed, arrival.source.ip());
+                self.send_up(&changed, arrival, key, trunk, dialog, step)
+            }
+            None => Err(513),
+        };
+        self.admitted = room;
+        sent
+    }
+
+    /// Writes the header fields of a new challenge.
+    pub(super) fn challenge<'r>(
+        &mut self,
+        method: Method,
+        arrival: Arrival,
+        domain: DomainIndex,
+        stale: bool,
+        room: &'r mut [u8; CHALLENGE_LEN_MAX],
+        step: &mut Step<'_>,
+    ) -> &'r [u8] {
+        step.counters.count(Counter::AuthChallenges);
+        if stale {
+            step.counters.count(Counter::AuthStale);
+        }
+        self.nonce_serial = self.nonce_serial.wrapping_add(1);
+        let rules = &self.domains[usize::from(domain.0)];
+        let realm = rules.name.as_bytes();
+        let (source, serial) = (arrival.source.ip(), self.nonce_serial);
+        let nonce = nonce::make(&self.identity, realm, source, serial, step.now);
+        let algorithms = rules.algorithms.iter().copied();
+        let mut text = Text::new(room);
+        challenge::write(
+            &mut text,
+            Asker::of(method),
+            realm,
+            &nonce,
+            algorithms,
+            stale,
+        );
+        let len = text.finish().unwrap_or(0);
+        &room[..len]
+    }
+
+    /// Under which a subscriber is known here.
+    pub(super) fn subscriber_key(&self, who: &Subscriber) -> u64 {
+        let hash = self.identity.hash().text(who.user.name());
+        hash.finish(What::Subscriber.with(who.domain.0.into()))
+    }
+
+    /// Has the store be asked.
+    pub(super) fn ask_store(&mut self, question: Option<Id>, who: Subscriber, step: &mut Step<'_>) {
+        step.counters.count(Counter::AuthQuestions);
+        step.effects.ask(Question::Store { question, who });
+    }
+
+    /// What is known of a subscriber is not true any more.
+    pub fn forget_subscriber(&mut self, who: &Subscriber) {
+        self.subscribers.forget(self.subscriber_key(who));
+    }
+
+    /// The same of any of them, perhaps.
+    pub fn doubt_subscribers(&mut self, now: Tick) {
+        self.subscribers.doubt(now);
+    }
+
+    /// What a use of a nonce that this worker made is, of which another asks.
+    pub fn note_use(&mut self, of: &NonceUse) -> Use {
+        self.windows.note(&of.nonce, of.nc, of.transaction)
+    }
+}
+
+fn judge_use(used: Use, step: &mut Step<'_>) -> Judgement {
+    match used {
+        Use::First => Judgement::True,
+        Use::Replayed => {
+            step.counters.count(Counter::AuthReplays);
+            Judgement::Stale
+        }
+        Use::Forgotten => Judgement::Stale,
+    }
+}
+
+/// The URI of whom a request says it is from: a REGISTER is for who stands in To (RFC 3261 §10.2).
+fn identity_uri(message: &Message<'_>) -> Span {
+    match message.method() {
+        Method::Register => message.to().uri,
+        _ => message.from().uri,
+    }
+}
+
+/// The first credentials for this realm by one of these algorithms.
+fn credentials_for<'m>(
+    message: &Message<'m>,
+    realm: &[u8],
+    algorithms: &[Algorithm],
+) -> Result<Option<Credentials<'m>>, BadValue> {
+    for header in Asker::of(message.method()).answers(message) {
+        let read = Credentials::read(message.bytes(), header.value)?;
+        let is_ours =
+            |read: &Credentials<'_>| read.realm == realm && algorithms.contains(&read.algorithm);
+        if let Some(credentials) = read.filter(is_ours) {
+            return Ok(Some(credentials));
+        }
+    }
+    Ok(None)
+}
+
+/// The realm of credentials, whatever else is in them.
+fn realm_of<'m>(message: &Message<'m>, value: Span) -> Option<&'m [u8]> {
+    let read = Credentials::read(message.bytes(), value).ok()?;
+    read.map(|credentials| credentials.realm)
+}

@@ -1,0 +1,447 @@
+//! Requests that wait for something outside: parked in their server transaction, so that their
+//! repetitions end there, each with a ticket and a deadline.
+//!
+//! Who asks for the same thing holds a ticket of the same question, and the answer serves them one
+//! after the other, one an input. An answer that comes too late serves nobody, but is
+//! remembered by the cache.
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use super::auth::CHALLENGE_LEN_MAX;
+use super::auth::Judgement;
+use super::auth::Progress;
+use crate::counters::Counter;
+use crate::frame::Kept;
+use crate::ids::ListenIndex;
+use crate::ids::TrunkIndex;
+use crate::sip::build;
+use crate::sip::digest::challenge::Asker;
+use crate::sip::digest::nonce::Nonce;
+use crate::sip::digest::window::Use;
+use crate::sip::effects::NonceUse;
+use crate::sip::effects::Question;
+use crate::sip::endpoint::Endpoint;
+use crate::sip::message::Message;
+use crate::sip::slab::Id;
+use crate::sip::subscriber::Said;
+use crate::sip::subscriber::Subscriber;
+use crate::sip::ticket::Taken;
+use crate::sip::transaction::Branches;
+use crate::sip::transaction::ServerState;
+use crate::tick::Tick;
+
+/// RFC 3261 §21.5.5: what was asked gave no answer in time.
+const NO_ANSWER: u16 = 504;
+/// RFC 3261 §21.5.4: what was asked cannot be asked now.
+const UNAVAILABLE: u16 = 503;
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    /// What the store says of this subscriber.
+    Store(Subscriber),
+    /// What the maker of a nonce says of a use of it.
+    Use {
+        /// The nonce.
+        nonce: Nonce,
+        /// Its count.
+        nc: u32,
+    },
+    /// The next moment at which failures are told.
+    Grid,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Parked {
+    server: Id,
+    pub(super) request: Kept,
+    source: Endpoint,
+    listen: ListenIndex,
+    trunk: TrunkIndex,
+    /// When it came.
+    began: Tick,
+    pub(super) due: Tick,
+    wait: Wait,
+}
+
+/// What has come of a question.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    /// The store has said this, for all who hold a ticket of the question.
+    Said(Id, Said),
+    /// The use of a nonce was this, for who holds the ticket.
+    Used(Id, Use),
+}
+
+impl Proxy {
+    /// Has a request wait that came just now; the error is the status of the answer.
+    pub(super) fn park(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        trunk: TrunkIndex,
+        wait: Wait,
+        step: &mut Step<'_>,
+    ) -> Result<Counter, u16> {
+        if matches!(wait, Wait::Grid) && self.is_flooded() {
+            // Whoever tries so many passwords is not owed an answer.
+            return Ok(Counter::SipAuthFlood);
+        }
+        if self.tickets.is_full() {
+            step.counters.count(Counter::TicketsRefused);
+            return Err(UNAVAILABLE);
+        }
+        let server = self.open_server(message, arrival, key, None, step)?;
+        let Some(request) = self.kept.put(message.bytes()) else {
+            step.counters.count(Counter::KeptExhausted);
+            self.end_server(server);
+            return Err(UNAVAILABLE);
+        };
+        self.try_100(message, arrival, server, step);
+        let parked = Parked {
+            server,
+            request,
+            source: arrival.source.into(),
+            listen: arrival.listen,
+            trunk,
+            began: step.now,
+            due: self.deadline(wait, step.now, step.now),
+            wait,
+        };
+        self.wait(parked, key, step);
+        Ok(Counter::SipParked)
+    }
+
+    /// True where so many failures wait to be told that what waits for answers needs the rest.
+    fn is_flooded(&self) -> bool {
+        self.failures_waiting >= self.tickets.capacity() / 2
+    }
+
+    /// Until when a request that came at `began` waits for this.
+    fn deadline(&self, wait: Wait, began: Tick, now: Tick) -> Tick {
+        match wait {
+            Wait::Store(_) | Wait::Use { .. } => began.plus_ms(self.authentication.deadline_ms),
+            Wait::Grid => {
+                let grid_ns = self.authentication.failure_grid_ms.max(1) * 1_000_000;
+                Tick((now.0 / grid_ns + 1) * grid_ns)
+            }
+        }
+    }
+
+    /// Gives a ticket to a request with a server transaction, and asks what nobody has asked yet. It
+    /// was seen before that there is one left.
+    fn wait(&mut self, parked: Parked, key: u64, step: &mut Step<'_>) {
+        let (server, wait, due) = (parked.server, parked.wait, parked.due);
+        let of = match wait {
+            Wait::Store(who) => self.subscriber_key(&who),
+            // Nobody else waits for the same.
+            Wait::Use { .. } | Wait::Grid => key,
+        };
+        let taken = match self.tickets.take(of, parked) {
+            Ok(taken) => taken,
+            Err(parked) => {
+                self.kept.release(parked.request);
+                self.end_server(server);
+                return;
+            }
+        };
+        let ticket = taken.ticket();
+        if let Some(server) = self.servers.get_mut(server) {
+            server.branches = Branches::Parked(ticket);
+        }
+        self.wheel.arm(self.ticket_timer(ticket.slot), due);
+        match (wait, taken) {
+            (Wait::Store(who), Taken::Ask { question, .. }) => {
+                self.ask_store(Some(question), who, step);
+            }
+            (Wait::Store(_), Taken::Joined { .. }) => {}
+            (Wait::Use { nonce, nc }, _) => step.effects.ask(Question::Nonce {
+                maker: nonce.worker,
+                of: NonceUse {
+                    asker: self.worker,
+                    ticket,
+                    nonce,
+                    nc,
+                    transaction: key,
+                },
+            }),
+            (Wait::Grid, _) => self.failures_waiting += 1,
+        }
+    }
+
+    /// Takes a ticket back.
+    fn take_ticket(&mut self, ticket: Id) -> Option<Parked> {
+        let parked = self.tickets.give_back(ticket)?;
+        self.ticket_taken(ticket, &parked);
+        Some(parked)
+    }
+
+    fn ticket_taken(&mut self, ticket: Id, parked: &Parked) {
+        self.wheel.disarm(self.ticket_timer(ticket.slot));
+        if matches!(parked.wait, Wait::Grid) {
+            self.failures_waiting -= 1;
+        }
+    }
+
+    /// The request of a ticket waits no more: its transaction ends.
+    pub(super) fn discard_ticket(&mut self, ticket: Id) {
+        if let Some(parked) = self.take_ticket(ticket) {
+            self.kept.release(parked.request);
+        }
+    }
+
+    /// The store has answered. Who waited for it goes on by [`Proxy::resume`].
+    pub fn said(&mut self, question: Option<Id>, who: &Subscriber, said: Said, now: Tick) {
+        if let Said::Known(known) = said {
+            self.subscribers.keep(self.subscriber_key(who), known, now);
+        }
+        if let Some(question) = question {
+            self.note_answer(Answer::Said(question, said));
+        }
+    }
+
+    /// The maker of a nonce has answered. Who waited for it goes on by [`Proxy::resume`].
+    pub fn used(&mut self, ticket: Id, used: Use) {
+        self.note_answer(Answer::Used(ticket, used));
+    }
+
+    /// No more than there are tickets can be of use: those beyond meet their deadline.
+    fn note_answer(&mut self, answer: Answer) {
+        if self.answers.len() < self.answers.capacity() {
+            self.answers.push_back(answer);
+        }
+    }
+
+    /// One request that waited goes on; false where none can.
+    pub fn resume(&mut self, step: &mut Step<'_>) -> bool {
+        while let Some(&answer) = self.answers.front() {
+            match answer {
+                Answer::Said(question, said) => {
+                    if let Some((ticket, parked)) = self.tickets.serve(question) {
+                        self.ticket_taken(ticket, &parked);
+                        self.carry_on_with(parked, said, step);
+                        return true;
+                    }
+                    self.answers.pop_front();
+                }
+                Answer::Used(ticket, used) => {
+                    self.answers.pop_front();
+                    if let Some(parked) = self.take_ticket(ticket) {
+                        self.carry_on(parked, Progress::Used(used), step);
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn carry_on_with(&mut self, parked: Parked, said: Said, step: &mut Step<'_>) {
+        match said {
+            Said::Known(known) => self.carry_on(parked, Progress::Said(known), step),
+            Said::Unavailable => {
+                step.counters.count(Counter::AuthUnavailable);
+                self.answer_parked(parked, Reply::Status(UNAVAILABLE), step);
+            }
+        }
+    }
+
+    /// A ticket's time is up.
+    pub(super) fn fire_ticket(&mut self, ticket: Id, step: &mut Step<'_>) {
+        let Some(parked) = self.take_ticket(ticket) else {
+            return;
+        };
+        let reply = match parked.wait {
+            Wait::Grid => Reply::Challenge { stale: false },
+            Wait::Store(_) | Wait::Use { .. } => {
+                step.counters.count(Counter::TicketsLate);
+                Reply::Status(NO_ANSWER)
+            }
+        };
+        self.answer_parked(parked, reply, step);
+    }
+
+    /// A CANCEL has come for a request that waits (RFC 3261 §16.10, §9.2).
+    pub(super) fn cancel_parked(&mut self, ticket: Id, step: &mut Step<'_>) {
+        if let Some(parked) = self.take_ticket(ticket) {
+            self.answer_parked(parked, Reply::Status(487), step);
+        }
+    }
+
+    /// RFC 4320 §4.1: a 100 to a request that waits for long.
+    pub(super) fn still_parked(&mut self, ticket: Id, step: &mut Step<'_>) {
+        let Some(parked) = self.tickets.get(ticket) else {
+            return;
+        };
+        let (server, source) = (parked.server, parked.source.addr());
+        let Ok(message) = Message::scan(self.kept.bytes(&parked.request)) else {
+            return;
+        };
+        let response = build::Response {
+            source: Some(source),
+            ..build::Response::new(100)
+        };
+        let Ok(len) = build::response(&message, &response, step.effects.room()) else {
+            return;
+        };
+        let Some(entry) = self.servers.get(server) else {
+            return;
+        };
+        step.effects.send(len, entry.reply_to.addr(), entry.listen);
+    }
+
+    /// A request that waited is judged once more, with what is known now.
+    fn carry_on(&mut self, parked: Parked, progress: Progress, step: &mut Step<'_>) {
+        self.with_parked(parked, step, |proxy, message, key, parked, step| {
+            let arrival = parked.arrival();
+            let Some(domain) = proxy.dial.domain_of(parked.trunk) else {
+                return Next::Reply(Reply::Status(500));
+            };
+            // As of when it came: its nonce was good then.
+            let claim = match proxy.claim(message, arrival, domain, parked.began) {
+                Ok(claim) => claim,
+                Err(_) => return Next::Reply(Reply::Challenge { stale: true }),
+            };
+            match proxy.judge(message, key, &claim, progress, step) {
+                Judgement::True => {
+                    match proxy.admitted(message, arrival, key, parked.trunk, step) {
+                        Ok(_) => Next::Nothing,
+                        Err(status) => Next::Reply(Reply::Status(status)),
+                    }
+                }
+                Judgement::Waits(wait) => Next::Wait(wait),
+                Judgement::False => Next::Wait(Wait::Grid),
+                Judgement::Stale => Next::Reply(Reply::Challenge { stale: true }),
+            }
+        });
+    }
+
+    fn answer_parked(&mut self, parked: Parked, reply: Reply, step: &mut Step<'_>) {
+        self.with_parked(parked, step, |_, _, _, _, _| Next::Reply(reply));
+    }
+
+    /// Reads a request that waited once more, has `judge` say what is next, and does that.
+    fn with_parked(
+        &mut self,
+        mut parked: Parked,
+        step: &mut Step<'_>,
+        judge: impl FnOnce(&mut Proxy, &Message<'_>, u64, &Parked, &mut Step<'_>) -> Next,
+    ) {
+        self.splices.clear();
+        let mut room = std::mem::take(&mut self.request);
+        let bytes = self.kept.bytes(&parked.request);
+        let len = bytes.len();
+        room[..len].copy_from_slice(bytes);
+        let Some(key) = self.servers.get(parked.server).map(|server| server.key) else {
+            self.kept.release(parked.request);
+            self.request = room;
+            return;
+        };
+        // It was scanned when it came.
+        if let Ok(message) = Message::scan(&room[..len]) {
+            let next = judge(self, &message, key, &parked, step);
+            match next {
+                Next::Nothing => {
+                    let entry = self.servers.get(parked.server);
+                    if entry.is_some_and(|entry| matches!(entry.branches, Branches::Parked(_))) {
+                        // It went on without state.
+                        self.end_server(parked.server);
+                    }
+                    self.kept.release(parked.request);
+                }
+                Next::Reply(reply) => {
+                    self.reply(&message, key, &parked, reply, step);
+                    self.kept.release(parked.request);
+                }
+                Next::Wait(Wait::Grid) if self.is_flooded() => {
+                    self.reply(&message, key, &parked, Reply::Status(UNAVAILABLE), step);
+                    self.kept.release(parked.request);
+                }
+                Next::Wait(wait) => {
+                    parked.due = self.deadline(wait, parked.began, step.now);
+                    parked.wait = wait;
+                    self.wait(parked, key, step);
+                }
+            }
+        }
+        self.request = room;
+    }
+
+    /// Answers a request that waited, by a transaction: it has had a 100, so that it is not
+    /// repeated.
+    fn reply(
+        &mut self,
+        message: &Message<'_>,
+        key: u64,
+        parked: &Parked,
+        reply: Reply,
+        step: &mut Step<'_>,
+    ) {
+        let arrival = parked.arrival();
+        let mut room = [0; CHALLENGE_LEN_MAX];
+        let (status, lines) = match (reply, self.dial.domain_of(parked.trunk)) {
+            (Reply::Challenge { stale }, Some(domain)) => {
+                let method = message.method();
+                let lines = self.challenge(method, arrival, domain, stale, &mut room, step);
+                (Asker::of(method).status(), lines)
+            }
+            (Reply::Challenge { .. }, None) => (403, &[][..]),
+            (Reply::Status(status), _) => (status, &[][..]),
+        };
+        // Where it went on and could not be sent its transaction has ended.
+        let server = match self.open_server(message, arrival, key, None, step) {
+            Ok(server) => server,
+            Err(_) => {
+                self.refusals.remember(key, status, step.now);
+                self.answer(message, arrival, status, lines, step);
+                return;
+            }
+        };
+        self.answer(message, arrival, status, lines, step);
+        let sent = step.effects.last().and_then(|bytes| self.kept.put(bytes));
+        let Some(entry) = self.servers.get_mut(server) else {
+            return;
+        };
+        entry.branches = Branches::None;
+        // RFC 3261 §17.2.1: Timer G and H, or J.
+        if entry.state == ServerState::Proceeding && entry.respond(status, step.now) {
+            let old = std::mem::replace(&mut entry.response, sent);
+            self.release(old);
+        } else {
+            self.release(sent);
+        }
+        self.arm_server(server);
+    }
+
+    fn ticket_timer(&self, slot: u32) -> u32 {
+        self.clients.capacity() + self.servers.capacity() + self.calls.capacity() + slot
+    }
+}
+
+impl Parked {
+    const fn arrival(&self) -> Arrival {
+        Arrival {
+            source: self.source.addr(),
+            listen: self.listen,
+        }
+    }
+}
+
+/// What a request that waited is told.
+#[derive(Clone, Copy, Debug)]
+enum Reply {
+    Challenge { stale: bool },
+    Status(u16),
+}
+
+/// What becomes of a request that waited.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// It went on.
+    Nothing,
+    Reply(Reply),
+    Wait(Wait),
+}
