@@ -26,8 +26,8 @@ use trunkline_dataplane::wire::MacAddress;
 /// How long a neighbour may take to say its station address.
 const NEIGHBOUR_WAIT: Duration = Duration::from_secs(5);
 
-/// Entries of a ring: a burst of several milliseconds at the highest rates.
-const RING_LEN: u32 = 4_096;
+/// Entries of a ring: a stall of 80 ms at the highest rates, when the machine gives the core to others.
+const RING_LEN: u32 = 16_384;
 
 /// An interface.
 #[derive(Clone, Debug)]
