@@ -1,0 +1,336 @@
+//! Changes of bindings on their way to the store, behind the answers that the devices have had.
+//!
+//! ```text
+//! put ──► waiting: the last change of each binding, the longest waiting first
+//!            ▲  │ a batch: BATCH changes, or what there is after LINGER
+//!   failed   │  ▼
+//!            └─ write ──► the store
+//! ```
+//!
+//! A change waits until the store has it, however long that takes. Several of one binding become the
+//! last of them, so no more can wait than there are bindings; beyond [`Options::waiting_max`] those of
+//! new ones are lost, and counted: the device's next refresh brings them again.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::record::Change;
+use super::record::Key;
+use super::store::Batch;
+use super::store::Store;
+use super::store::Unavailable;
+use super::store::Written;
+use crate::backoff::Backoff;
+
+/// Changes of a batch at most: SQLite writes so many in some 50 ms, and Redis answers so many in as
+/// long.
+const BATCH: usize = 2048;
+
+/// So long a change waits for others to be written with. A store has the rest of the second within
+/// which each is to be there; half of it would leave a slow disk none, and a tenth would sync it
+/// for a few changes.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Bindings whose changes may wait; twice as many as there are leaves room for those that
+    /// come and go.
+    pub waiting_max: usize,
+}
+
+/// How it stands with the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Changes that wait, those that are just being written among them.
+    pub waiting: usize,
+    /// For how long the oldest of them has waited.
+    pub oldest: Duration,
+    /// Changes that the store has taken.
+    pub written: u64,
+    /// Changes that a later one of the same binding overtook while they waited.
+    pub overtaken: u64,
+    /// Changes that were older than what the store had of another box.
+    pub stale: u64,
+    /// Changes that the store will never take.
+    pub refused: u64,
+    /// Changes that found no room to wait.
+    pub lost: u64,
+    /// Batches that the store did not take.
+    pub failures: u64,
+    /// Why it did not take the last one; none when it has taken one since.
+    pub gone: Option<String>,
+}
+
+/// The way to a store. It is written to as long as this lives.
+#[derive(Debug)]
+pub struct WriteBehind {
+    shared: Arc<Shared>,
+    writer: JoinHandle<()>,
+}
+
+impl WriteBehind {
+    /// Begins to write to `store`, as a task of the runtime that it is called in.
+    #[must_use]
+    pub fn start(store: Arc<dyn Store>, options: Options) -> WriteBehind {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::new(Waiting::new(options.waiting_max)),
+            changed: Notify::new(),
+        });
+        let writer = tokio::spawn(write(store, Arc::clone(&shared)));
+        WriteBehind { shared, writer }
+    }
+
+    /// Takes a change. It neither waits nor fails.
+    pub fn put(&self, change: Change) {
+        let mut waiting = self.shared.waiting();
+        let before = waiting.queue.len();
+        waiting.put(Arc::new(change), Instant::now());
+        // The writer sleeps without a change, and until a batch is full.
+        if before == 0 || waiting.queue.len() >= BATCH {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// How it stands with the store.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let waiting = self.shared.waiting();
+        let now = Instant::now();
+        Figures {
+            waiting: waiting.queue.len() + waiting.being_written,
+            oldest: waiting.oldest().map_or(Duration::ZERO, |since| now - since),
+            ..waiting.figures.clone()
+        }
+    }
+
+    /// Writes what waits, for no longer than `within`. What is left then is lost with us, and stands
+    /// in the figures.
+    pub async fn stop(mut self, within: Duration) -> Figures {
+        self.shared.waiting().stopping = true;
+        self.shared.changed.notify_one();
+        // It fails only by its end, and what it has not written the figures say.
+        let _ = tokio::time::timeout(within, &mut self.writer).await;
+        self.figures()
+    }
+}
+
+impl Drop for WriteBehind {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+impl Shared {
+    /// Held for a look at a map, by control's thread alone.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A change's place in the queue: changes are numbered as they come.
+type Number = u64;
+
+/// Names a binding.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Name {
+    domain: Box<str>,
+    user: Box<[u8]>,
+    key: Key,
+}
+
+#[derive(Debug)]
+struct Place {
+    change: Arc<Change>,
+    name: Arc<Name>,
+    /// When the first change of this binding came that is not written.
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    queue: BTreeMap<Number, Place>,
+    places: HashMap<Arc<Name>, Number>,
+    last: Number,
+    /// Changes of the batch that is being written, and since when the oldest of them has waited.
+    being_written: usize,
+    being_written_since: Option<Instant>,
+    max: usize,
+    stopping: bool,
+    figures: Figures,
+}
+
+impl Waiting {
+    fn new(max: usize) -> Waiting {
+        Waiting {
+            queue: BTreeMap::new(),
+            places: HashMap::new(),
+            last: 0,
+            being_written: 0,
+            being_written_since: None,
+            max,
+            stopping: false,
+            figures: Figures::default(),
+        }
+    }
+
+    fn put(&mut self, change: Arc<Change>, now: Instant) {
+        let name = Name {
+            domain: change.domain().into(),
+            user: change.user().into(),
+            key: change.key().clone(),
+        };
+        let place = self.places.get(&name);
+        if let Some(place) = place.and_then(|number| self.queue.get_mut(number)) {
+            place.change = change;
+            self.figures.overtaken += 1;
+        } else if self.queue.len() + self.being_written >= self.max {
+            self.figures.lost += 1;
+        } else {
+            self.last += 1;
+            let name = Arc::new(name);
+            self.places.insert(Arc::clone(&name), self.last);
+            let since = now;
+            let place = Place {
+                change,
+                name,
+                since,
+            };
+            self.queue.insert(self.last, place);
+        }
+    }
+
+    /// Since when the change has waited that has waited longest.
+    fn oldest(&self) -> Option<Instant> {
+        let first = self.queue.first_key_value();
+        let first = first.map(|(_, place)| place.since);
+        // What is being written came before what waits.
+        self.being_written_since.or(first)
+    }
+
+    /// Takes the next batch; none before `full`, or the time of its first change.
+    fn take(&mut self, now: Instant) -> Option<Vec<(Number, Place)>> {
+        let oldest = self.oldest()?;
+        let due = self.stopping || self.queue.len() >= BATCH || now >= oldest + LINGER;
+        if !due || self.queue.is_empty() {
+            return None;
+        }
+        let places = std::iter::from_fn(|| self.queue.pop_first());
+        let batch: Vec<_> = places.take(BATCH).collect();
+        for (_, place) in &batch {
+            self.places.remove(&place.name);
+        }
+        self.being_written = batch.len();
+        self.being_written_since = Some(oldest);
+        Some(batch)
+    }
+
+    fn written(&mut self, written: Written) {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let not_taken = written.stale + written.refused;
+        let taken = self.being_written.saturating_sub(not_taken);
+        self.figures.written += count(taken);
+        self.figures.stale += count(written.stale);
+        self.figures.refused += count(written.refused);
+        self.being_written = 0;
+        self.being_written_since = None;
+    }
+
+    /// Puts a batch back where it was, but for changes that a later one has overtaken.
+    fn put_back(&mut self, batch: Vec<(Number, Place)>) {
+        for (number, mut place) in batch {
+            let later = self.places.insert(Arc::clone(&place.name), number);
+            if let Some(later) = later.and_then(|number| self.queue.remove(&number)) {
+                place.change = later.change;
+                self.figures.overtaken += 1;
+            }
+            self.queue.insert(number, place);
+        }
+        self.being_written = 0;
+        self.being_written_since = None;
+    }
+
+    fn failed(&mut self, unavailable: &Unavailable) {
+        self.figures.failures += 1;
+        if self.figures.gone.is_none() {
+            tracing::error!("{unavailable}. Registrations are kept in memory until it is back");
+        }
+        self.figures.gone = Some(unavailable.to_string());
+    }
+
+    fn back(&mut self) {
+        if self.figures.gone.take().is_some() {
+            let waiting = self.queue.len();
+            tracing::info!("the location store is back; {waiting} changes are still to be written");
+        }
+    }
+}
+
+/// Writes to the store what waits, until all is written and no more is to come.
+async fn write(store: Arc<dyn Store>, shared: Arc<Shared>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let taken = shared.waiting().take(Instant::now());
+        let Some(places) = taken else {
+            if !wait(&shared).await {
+                return;
+            }
+            continue;
+        };
+        let batch: Batch = places
+            .iter()
+            .map(|(_, place)| Arc::clone(&place.change))
+            .collect();
+        match store.write(batch).await {
+            Ok(written) => {
+                backoff = Backoff::default();
+                let mut waiting = shared.waiting();
+                waiting.written(written);
+                waiting.back();
+            }
+            Err(unavailable) => {
+                {
+                    let mut waiting = shared.waiting();
+                    waiting.put_back(places);
+                    waiting.failed(&unavailable);
+                }
+                tokio::time::sleep(backoff.wait()).await;
+            }
+        }
+    }
+}
+
+/// Waits until there may be a batch; false where there will be none.
+async fn wait(shared: &Shared) -> bool {
+    let (oldest, stopping) = {
+        let waiting = shared.waiting();
+        (waiting.oldest(), waiting.stopping)
+    };
+    match oldest {
+        None if stopping => return false,
+        None => shared.changed.notified().await,
+        Some(oldest) => {
+            // Or a full batch, or the end.
+            let _ = tokio::time::timeout_at(oldest + LINGER, shared.changed.notified()).await;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;
