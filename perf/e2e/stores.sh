@@ -1,7 +1,7 @@
 #!/bin/bash
-# The subscriber stores against PostgreSQL, Redis and Python's HTTP server, on the loopback of a network
-# namespace. They run in a process namespace as well, so that none outlives the test, and keep their data in
-# memory.
+# The stores of subscribers and of bindings against PostgreSQL, Redis and Python's HTTP server, on the loopback
+# of a network namespace. They run in a process namespace as well, so that none outlives the test, and keep
+# their data in memory.
 set -uo pipefail
 E2E_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=scripts/lib.sh

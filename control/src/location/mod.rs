@@ -12,6 +12,7 @@
 
 pub mod load;
 pub mod record;
+pub mod redis;
 pub mod sqlite;
 pub mod store;
 pub mod write_behind;

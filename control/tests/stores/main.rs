@@ -1,4 +1,5 @@
-//! The subscriber stores against real servers, which these tests start, stop and kill on loopback.
+//! The stores of subscribers and of bindings against real servers, which these tests start, stop and kill on
+//! loopback.
 //!
 //! `perf/e2e/stores.sh` runs them, where the servers' packages are and nothing outlives a test.
 
@@ -9,6 +10,7 @@
 )]
 
 mod http;
+mod location;
 mod notices;
 mod postgres;
 mod redis;

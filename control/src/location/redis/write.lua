@@ -1,0 +1,56 @@
+-- Writes changes of one user's bindings, as Redis runs a script: nothing comes between.
+--
+-- KEYS[1]  the user's hash: a field a binding, values as value.rs lays them out
+-- ARGV     now (Unix ms), how long what has ended is kept, how many removals are remembered, the channel,
+--          our name on it; then a field and its value for each change
+-- Gives how many of them were older than what is there.
+local user = KEYS[1]
+local now, slack, removals = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local channel, origin = ARGV[4], ARGV[5]
+
+local function front(value)
+    local whole, kind, granted, till, cseq, call = pcall(struct.unpack, '>c1I8I8I4c8', value)
+    if whole and (kind == 'P' or kind == 'R') then
+        return { kind = kind, granted = granted, till = till, cseq = cseq, call = call }
+    end
+end
+
+-- RFC 3261 §10.3: within a Call-ID the CSeq says which is later; otherwise the boxes' clocks do.
+local function is_older(new, old)
+    if old.till <= now then return false end
+    if new.call ~= old.call then return new.granted < old.granted end
+    if new.cseq >= old.cseq then return false end
+    -- After a removal there is no binding to compare with: a device may begin its CSeq anew. What
+    -- was granted before the removal, as far as two clocks agree, is older all the same.
+    return old.kind == 'P' or new.granted < old.granted + 2000
+end
+
+local stale = 0
+for i = 6, #ARGV, 2 do
+    local field, value = ARGV[i], ARGV[i + 1]
+    local new, there = front(value), redis.call('HGET', user, field)
+    local old = there and front(there)
+    if old and is_older(new, old) then
+        stale = stale + 1
+    else
+        redis.call('HSET', user, field, value)
+        redis.call('PUBLISH', channel, struct.pack('>c8I2c0I2c0', origin, #user, user, #field, field) .. value)
+    end
+end
+
+-- Fields have no lifetime of their own before Redis 7.4: the last to end gives the user's.
+local last, removed = 0, {}
+local fields = redis.call('HGETALL', user)
+for i = 1, #fields, 2 do
+    local field, of = fields[i], front(fields[i + 1])
+    if not of or of.till + slack <= now then
+        redis.call('HDEL', user, field)
+    else
+        last = math.max(last, of.till)
+        if of.kind == 'R' then table.insert(removed, { field = field, granted = of.granted }) end
+    end
+end
+table.sort(removed, function(a, b) return a.granted > b.granted end)
+for i = removals + 1, #removed do redis.call('HDEL', user, removed[i].field) end
+if last > 0 then redis.call('PEXPIRE', user, string.format('%.0f', last + slack - now)) end
+return stale

@@ -1,0 +1,183 @@
+//! Several boxes at one store.
+
+use super::*;
+
+/// What a box knows of alice's bindings, from what it hears.
+#[derive(Debug, Default)]
+struct Copy {
+    bindings: BTreeMap<Vec<u8>, Record>,
+    gaps: u32,
+}
+
+impl Copy {
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Gap => self.gaps += 1,
+            Heard::Changed(change) => match *change {
+                Change::Put(record) => {
+                    self.bindings.insert(record.contact.clone(), record);
+                }
+                Change::Remove(removal) => {
+                    self.bindings.remove(removal.key.bytes());
+                }
+            },
+        }
+    }
+
+    /// Hears until there is nothing for a while.
+    async fn hear_all(&mut self, from: &mut BoxStream<'static, Heard>) {
+        let quiet = Duration::from_millis(300);
+        while let Ok(Some(heard)) = tokio::time::timeout(quiet, from.next()).await {
+            self.hear(heard);
+        }
+    }
+}
+
+async fn gap(from: &mut BoxStream<'static, Heard>) {
+    let heard = tokio::time::timeout(Duration::from_secs(30), from.next()).await;
+    assert_eq!(heard.unwrap(), Some(Heard::Gap));
+}
+
+/// The next change that is heard.
+async fn change(from: &mut BoxStream<'static, Heard>) -> Change {
+    let heard = tokio::time::timeout(Duration::from_secs(30), from.next()).await;
+    match heard.unwrap() {
+        Some(Heard::Changed(change)) => *change,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn a_box_hears_what_another_has_written_and_not_itself() {
+    let server = servers::Redis::new(false);
+    let (ours, others) = (store(&server), store(&server));
+    let mut heard = ours.watch();
+    gap(&mut heard).await;
+    let record = registered(1, 0);
+    let end = removal(&record);
+    write(&ours, [Change::Put(registered(1, 0))]).await;
+    write(&others, [Change::Put(registered(2, 0))]).await;
+    write(&others, [Change::Put(registered(1, 0))]).await;
+    let end = Removal { cseq: 3, ..end };
+    write(&others, [Change::Remove(end.clone())]).await;
+    assert!(matches!(change(&mut heard).await, Change::Put(record) if record.cseq == 2));
+    let next = change(&mut heard).await;
+    assert_eq!(next, Change::Remove(end), "the older one was not written");
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn writers_that_race_leave_the_last_of_each_and_all_hear_it() {
+    const BOXES: usize = 3;
+    const CONTACTS: u32 = 8;
+    const REGISTERS: u32 = 300;
+    let server = servers::Redis::new(false);
+    let boxes = [(); BOXES].map(|()| store(&server));
+    let listener = store(&server);
+    let mut heard = listener.watch();
+    gap(&mut heard).await;
+    // Each REGISTER comes to one of the boxes. Each box writes its own backwards, so that all but its
+    // first are old.
+    let of_box = |which: usize| {
+        let cseqs = (1..=REGISTERS)
+            .rev()
+            .filter(move |&cseq| cseq as usize % BOXES == which);
+        cseqs.flat_map(move |cseq| {
+            (0..CONTACTS).map(move |contact| {
+                let record = binding(&format!("sip:{contact}@b"));
+                let granted_ms = *BEGIN + u64::from(cseq);
+                let record = Record {
+                    cseq,
+                    granted_ms,
+                    ..record
+                };
+                // The last of an odd contact ends it.
+                let ends = contact % 2 == 1 && cseq == REGISTERS;
+                if ends {
+                    let cseq = cseq - 1;
+                    Change::Remove(removal(&Record { cseq, ..record }))
+                } else {
+                    Change::Put(record)
+                }
+            })
+        })
+    };
+    let races = boxes.iter().enumerate().map(async |(which, store)| {
+        let mut stale = 0;
+        for change in of_box(which) {
+            stale += write(store, [change]).await;
+        }
+        stale
+    });
+    let stale: usize = join_all(races).await.into_iter().sum();
+    let all = (REGISTERS * CONTACTS) as usize;
+    assert!(stale > all / 2 && stale < all, "{stale} of {all}");
+    let mut left = alice(&listener).await;
+    left.sort_by(|one, other| one.contact.cmp(&other.contact));
+    let contacts: Vec<_> = left.iter().map(|record| &record.contact[..]).collect();
+    assert_eq!(contacts, [b"sip:0@b", b"sip:2@b", b"sip:4@b", b"sip:6@b"]);
+    assert!(
+        left.iter().all(|record| record.cseq == REGISTERS),
+        "{left:?}"
+    );
+    let mut copy = Copy::default();
+    copy.hear_all(&mut heard).await;
+    assert_eq!(copy.gaps, 0);
+    assert_eq!(copy.bindings.into_values().collect::<Vec<_>>(), left);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn a_subscription_that_broke_is_made_anew_and_says_that_something_was_missed() {
+    let mut server = servers::Redis::new(false);
+    let (ours, others) = (store(&server), store(&server));
+    let mut heard = ours.watch();
+    gap(&mut heard).await;
+    server.end();
+    server.start();
+    gap(&mut heard).await;
+    let record = registered(1, 0);
+    // The connection of before is dead, which the first write finds out.
+    let _ = others.write(batch([Change::Put(record.clone())])).await;
+    write(&others, [Change::Put(record.clone())]).await;
+    assert_eq!(change(&mut heard).await, Change::Put(record));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn a_cluster_is_one_store() {
+    let nodes = servers::redis_cluster();
+    let (ours, others) = (open(&nodes[0], true), open(&nodes[2], true));
+    let mut heard = ours.watch();
+    gap(&mut heard).await;
+    let records: Vec<_> = (0..1000u32)
+        .map(|number| Record {
+            user: number.to_string().into_bytes(),
+            ..binding(CONTACT)
+        })
+        .collect();
+    assert_eq!(
+        write(&others, records.iter().cloned().map(Change::Put)).await,
+        0
+    );
+    for node in &nodes {
+        let keys: usize = node.run(&["DBSIZE"]).trim().parse().unwrap();
+        assert!((200..=500).contains(&keys), "each has its share: {keys}");
+    }
+    let of_seven = ours.find("example.net", b"7").await.unwrap();
+    assert_eq!(of_seven, [records[7].clone()]);
+    let by_user = |mut records: Vec<Record>| {
+        records.sort_by(|one, other| one.user.cmp(&other.user));
+        records
+    };
+    assert_eq!(by_user(super::all(&ours).await), by_user(records.clone()));
+    let mut told = Vec::new();
+    while told.len() < records.len() {
+        match change(&mut heard).await {
+            Change::Put(record) => told.push(record),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(by_user(told), by_user(records));
+}
