@@ -164,6 +164,8 @@ pub enum What {
     Nonce,
     /// The address of who is challenged.
     Source,
+    /// The user and the host of an address of record.
+    AddressOfRecord,
 }
 
 impl What {

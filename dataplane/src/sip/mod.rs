@@ -24,6 +24,7 @@ pub mod malformed;
 pub mod message;
 pub mod method;
 pub mod proxy;
+pub mod registrar;
 mod report;
 pub mod scan;
 mod session;
