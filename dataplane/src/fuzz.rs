@@ -2,8 +2,10 @@
 //! as ordinary tests by a stable compiler.
 
 mod frame;
+mod register;
 
 pub use frame::frame;
+pub use register::register;
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;

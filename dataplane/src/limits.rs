@@ -129,6 +129,17 @@ pub const ROUTE_SET_MAX: usize = 16;
 /// sets of 300 bytes is 550 bytes. Calls with less lend to calls with more.
 pub const DIALOG_BLOCKS_PER_CALL: u32 = 5;
 
+/// Contacts that an address of record may have at once, whatever is configured: several phones of one
+/// user, each by several flows (RFC 5626 §4.2.1), and few enough to be compared one with another.
+pub const CONTACTS_MAX: usize = 16;
+
+/// Bytes of a Contact that are kept: its URI and its parameters. Phones send 80 to 250.
+pub const CONTACT_LEN_MAX: usize = 512;
+
+/// REGISTERs of which it is remembered that a later one has undone them, for as long as they might be
+/// repeated: those of 32 s in which 128 contacts a second are removed or change hands.
+pub const REGISTERS_UNDONE: usize = 4096;
+
 /// The highest number of a request (RFC 3261 §8.1.1.5).
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;
 
@@ -176,5 +187,6 @@ const _: () = assert!(KERNEL_BYTES >= 16 * SIP_LEN_MAX && OWN_BYTES >= 16 * SIP_
 const _: () = assert!(DATAGRAM_LEN_MAX >= SIP_LEN_MAX);
 const _: () = assert!(TIMER_C_MS > 180_000);
 const _: () = assert!(BRANCHES_MAX <= TARGETS_MAX && TARGETS_MAX < u8::MAX as usize);
+const _: () = assert!(CONTACTS_MAX <= u8::MAX as usize);
 const _: () = assert!(OWN_MAILS > SENDS_PER_INPUT);
 const _: () = assert!(REPORTS > SLOTS_PER_TURN);

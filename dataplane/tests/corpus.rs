@@ -37,6 +37,12 @@ fn the_torture_messages_hold() {
 }
 
 #[test]
+fn the_registrars_corpus_holds() {
+    replay("../fuzz/corpus/register", fuzz::register);
+    replay("tests/torture/rfc4475", fuzz::register);
+}
+
+#[test]
 fn the_sdp_corpus_holds() {
     replay("../fuzz/corpus/sdp", fuzz::sdp);
 }

@@ -14,18 +14,27 @@ use bench::answer;
 use bench::request;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
+use trunkline_dataplane::ids::DomainIndex;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::limits::IN_PROGRESS_PART;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::sip::effects::Effects;
+use trunkline_dataplane::sip::identity::Identity;
 use trunkline_dataplane::sip::message::Message;
 use trunkline_dataplane::sip::proxy::Arrival;
 use trunkline_dataplane::sip::proxy::Proxy;
 use trunkline_dataplane::sip::proxy::Step;
 use trunkline_dataplane::sip::proxy::memory;
+use trunkline_dataplane::sip::registrar::Register;
+use trunkline_dataplane::sip::registrar::Registrar;
+use trunkline_dataplane::sip::registrar::Rules;
+use trunkline_dataplane::sip::registrar::aor::AddressOfRecord;
+use trunkline_dataplane::sip::uri::Uri;
+use trunkline_dataplane::text::Text;
 use trunkline_dataplane::tick::Tick;
+use trunkline_dataplane::timer::Wheel;
 
 thread_local! {
     static BYTES: Cell<u64> = const { Cell::new(0) };
@@ -216,4 +225,76 @@ fn a_hundred_thousand_established_calls_have_a_kibibyte_each() {
             .count(),
         byes
     );
+}
+
+/// The bindings of phones with a contact of 80 bytes and no path: 400 bytes each, all told.
+#[test]
+fn a_hundred_thousand_bindings_cost_what_is_stated_and_registering_takes_no_more() {
+    const BINDINGS: u32 = 100_000;
+    let settings = settings(1, 1);
+    let identity = Identity::new(WorkerId(0), 1, &settings.secrets, &[]);
+    let rules = Rules {
+        min_s: 60,
+        max_s: 7_200,
+        default_s: 3_600,
+        contacts_max: 10,
+        service_route: String::new(),
+    };
+    let before = BYTES.with(Cell::get);
+    let mut registrar = Registrar::new(BINDINGS, rules, identity.hash());
+    let taken = BYTES.with(Cell::get) - before;
+    // The timers are the proxy's.
+    let each = (Registrar::BINDING_LEN - Wheel::TIMER_LEN) as u64;
+    let stated = u64::from(BINDINGS) * each + Registrar::ONCE_LEN as u64;
+    assert!(
+        taken.abs_diff(stated) < 256,
+        "{taken} taken, {stated} stated"
+    );
+    let with_timers = taken + u64::from(BINDINGS) * Wheel::TIMER_LEN as u64;
+    assert!(with_timers - Registrar::ONCE_LEN as u64 <= 400 * u64::from(BINDINGS));
+    let mut text = String::with_capacity(1_000);
+    let mut room = [0; 1_000];
+    let before = BYTES.with(Cell::get);
+    for pass in 1..=2 {
+        for n in 0..BINDINGS {
+            register(&mut text, n, pass);
+            let message = Message::scan(text.as_bytes()).unwrap();
+            let uri = Uri::read(message.bytes(), message.to().uri).unwrap();
+            let hash = identity.hash();
+            let request = Register {
+                message: &message,
+                aor: &AddressOfRecord::of(message.bytes(), &uri, hash).unwrap(),
+                domain: DomainIndex(0),
+                received: CALLER,
+                listen: ListenIndex(0),
+                transaction: u64::from(pass),
+            };
+            let mut changes = 0;
+            let registered = registrar
+                .register(&request, Tick(0), |_| changes += 1)
+                .unwrap();
+            assert_eq!(changes, 1);
+            let mut answer = Text::new(&mut room);
+            registrar.answer(&request, registered, Tick(0), &mut answer);
+            assert!(answer.finish().is_ok_and(|len| len > 80));
+        }
+    }
+    assert_eq!(registrar.count(), BINDINGS as usize);
+    assert_eq!(BYTES.with(Cell::get), before, "registering has allocated");
+}
+
+/// Writes the REGISTER of a phone, without allocating where there is room.
+fn register(text: &mut String, n: u32, cseq: u32) {
+    use std::fmt::Write as _;
+    text.clear();
+    let user = 4_989_000_000_u64 + u64::from(n);
+    let contact = "192.168.178.21:49152;transport=udp;ob;line=0123456789abcd";
+    let wrote = write!(
+        text,
+        "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.168.178.21;branch=z9hG4bK{n}-{cseq}\r\n\
+         From: <sip:{user}@example.com>;tag=1\r\nTo: <sip:{user}@example.com>\r\n\
+         Call-ID: {n}@phone\r\nCSeq: {cseq} REGISTER\r\nMax-Forwards: 70\r\n\
+         Contact: <sip:{user}x1@{contact}>\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n"
+    );
+    wrote.unwrap();
 }

@@ -27,7 +27,6 @@ pub enum HeaderName {
     Cseq,
     Contact,
     MaxForwards,
-    MaxBreadth,
     ContentLength,
     ContentType,
     ContentEncoding,
@@ -35,16 +34,20 @@ pub enum HeaderName {
     Require,
     ProxyRequire,
     Supported,
+    Expires,
     SessionExpires,
     MinSe,
     Timestamp,
-    // The last one, see `HeaderName::COUNT`.
+    // Of these, which hardly ever come, a message knows only whether there are any, see
+    // `HeaderName::PLACES`.
+    MaxBreadth,
+    Path,
     Other,
 }
 
 impl HeaderName {
-    /// How many there are.
-    pub(crate) const COUNT: usize = HeaderName::Other as usize + 1;
+    /// Of how many of them, from the first on, a message knows the place.
+    pub(crate) const PLACES: usize = HeaderName::MaxBreadth as usize;
     /// How many of them, from the first on, are lists whose lines a proxy walks through.
     pub(crate) const LISTS: usize = HeaderName::RecordRoute as usize + 1;
 
@@ -76,11 +79,13 @@ impl HeaderName {
             3 if is(b"Via") => HeaderName::Via,
             4 if is(b"From") => HeaderName::From,
             4 if is(b"CSeq") => HeaderName::Cseq,
+            4 if is(b"Path") => HeaderName::Path,
             5 if is(b"Route") => HeaderName::Route,
             6 if is(b"Min-SE") => HeaderName::MinSe,
             7 if is(b"Call-ID") => HeaderName::CallId,
             7 if is(b"Contact") => HeaderName::Contact,
             7 if is(b"Require") => HeaderName::Require,
+            7 if is(b"Expires") => HeaderName::Expires,
             9 if is(b"Supported") => HeaderName::Supported,
             9 if is(b"Timestamp") => HeaderName::Timestamp,
             11 if is(b"Max-Breadth") => HeaderName::MaxBreadth,
@@ -114,6 +119,7 @@ impl HeaderName {
             b'C' if line.starts_with(b"Contact:") => (HeaderName::Contact, 7),
             b'C' if line.starts_with(b"Content-Length:") => (HeaderName::ContentLength, 14),
             b'C' if line.starts_with(b"Content-Type:") => (HeaderName::ContentType, 12),
+            b'E' if line.starts_with(b"Expires:") => (HeaderName::Expires, 7),
             b'U' if line.starts_with(b"User-Agent:") => (HeaderName::Other, 10),
             b'A' if line.starts_with(b"Allow:") => (HeaderName::Other, 5),
             b'S' if line.starts_with(b"Supported:") => (HeaderName::Supported, 9),
@@ -148,6 +154,16 @@ pub struct Field {
     pub line: Span,
     /// The value.
     pub value: Span,
+}
+
+/// The option tags of a Supported or Require header field (RFC 3261 §20.32, §20.37).
+pub(crate) fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether the option tags of `value` have this one among them, in any case.
+pub(crate) fn lists(value: &[u8], option: &[u8]) -> bool {
+    options(value).any(|tag| tag.eq_ignore_ascii_case(option))
 }
 
 /// A value that does not follow its grammar.

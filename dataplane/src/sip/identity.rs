@@ -166,6 +166,8 @@ pub enum What {
     Source,
     /// The user and the host of an address of record.
     AddressOfRecord,
+    /// The instance of a user agent.
+    Instance,
 }
 
 impl What {

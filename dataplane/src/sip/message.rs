@@ -16,6 +16,7 @@ use self::list::Lines;
 pub use self::list::List;
 pub use self::list::ListValue;
 use self::list::list_value;
+use super::header;
 use super::header::Address;
 pub use super::header::Field;
 use super::header::HeaderName;
@@ -244,7 +245,7 @@ impl<'m> Message<'m> {
     /// Where Max-Breadth stands.
     #[must_use]
     pub fn max_breadth_field(&self) -> Option<Field> {
-        self.field(HeaderName::MaxBreadth)
+        self.all_of(HeaderName::MaxBreadth).next()
     }
 
     /// Where Content-Length stands. What it says is the length of [`Message::body`].
@@ -332,8 +333,8 @@ impl<'m> Message<'m> {
         Headers::new(self.bytes, Span { start: at, end })
     }
 
-    /// The first header field of that name, which the scan has noted; none of
-    /// [`HeaderName::Other`].
+    /// The first header field of that name, whose place the scan has noted; none of the names from
+    /// [`HeaderName::MaxBreadth`] on.
     #[must_use]
     #[inline]
     pub fn field(&self, kind: HeaderName) -> Option<Field> {
@@ -351,6 +352,12 @@ impl<'m> Message<'m> {
         self.fields.lines_of(self.bytes, list)
     }
 
+    /// The header fields of any other name. There is a pass over them only where there are more than
+    /// the scan has noted the place of.
+    pub(crate) fn all_of(&self, kind: HeaderName) -> Lines<'m> {
+        self.fields.all_of(self.bytes, kind, self.headers)
+    }
+
     /// The values of Route in order, across lines and commas.
     #[must_use]
     #[inline]
@@ -363,6 +370,25 @@ impl<'m> Message<'m> {
     #[must_use]
     pub fn record_routes(&self) -> List<'m> {
         List::new(self.lines_of(HeaderName::RecordRoute), &[])
+    }
+
+    /// The values of Contact in order, across lines and commas. `*` is none that can be read.
+    #[must_use]
+    pub fn contacts(&self) -> List<'m> {
+        List::new(self.all_of(HeaderName::Contact), &[])
+    }
+
+    /// The values of Path (RFC 3327 §4) in order, across lines and commas.
+    #[must_use]
+    pub fn paths(&self) -> List<'m> {
+        List::new(self.all_of(HeaderName::Path), &[])
+    }
+
+    /// Whether Supported lists this option tag (RFC 3261 §20.37).
+    #[must_use]
+    pub fn supports(&self, option: &[u8]) -> bool {
+        let mut lines = self.all_of(HeaderName::Supported);
+        lines.any(|line| header::lists(self.text(line.value), option))
     }
 }
 

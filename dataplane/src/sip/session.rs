@@ -3,11 +3,11 @@
 
 use super::edit::Refused;
 use super::edit::Splices;
+use super::header;
 use super::header::Field;
 use super::header::HeaderName;
 use super::message::Message;
 use super::scan;
-use super::scan::Header;
 use crate::limits::SESSION_MIN_S;
 use crate::settings::SessionTimer;
 use crate::span::Span;
@@ -50,25 +50,13 @@ impl Said {
     fn read(message: &Message<'_>) -> Said {
         let bytes = message.bytes();
         let seconds = |kind| message.field(kind).map(|field| Seconds::read(bytes, field));
-        // There may be several of this one.
-        let supported = message.field(HeaderName::Supported);
-        let supported = supported.map(|first| message.headers_from(first.line.start));
-        let lists = |header: Header| {
-            header.kind == HeaderName::Supported && lists_timer(header.value.of(bytes))
-        };
         Said {
             expires: seconds(HeaderName::SessionExpires),
             min: seconds(HeaderName::MinSe),
             require: message.field(HeaderName::Require),
-            supports: supported.is_some_and(|mut headers| headers.any(lists)),
+            supports: message.supports(TIMER),
         }
     }
-}
-
-/// True where the list of option tags has `timer` in it.
-fn lists_timer(tags: &[u8]) -> bool {
-    let mut tags = tags.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    tags.any(|tag| tag.eq_ignore_ascii_case(TIMER))
 }
 
 /// What the proxy must remember of a session refresh request for the duration of its
@@ -194,7 +182,7 @@ pub fn agree(
         out.push(b";refresher=uac\r\n");
     })?;
     match said.require {
-        Some(require) if lists_timer(message.text(require.value)) => {}
+        Some(require) if header::lists(message.text(require.value), TIMER) => {}
         Some(require) => splices.insert(require.value.end, b", timer")?,
         None => splices.insert(end.start, b"Require: timer\r\n")?,
     }

@@ -32,43 +32,65 @@ pub(super) struct Cseq {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields {
     /// The first one of each name; an empty line where there is none.
-    first: [Field; HeaderName::COUNT],
+    first: [Field; HeaderName::PLACES],
     /// The second one of each list, the same way.
     second: [Field; HeaderName::LISTS],
     /// Where the last one of each list ends.
     lists_end: [u16; HeaderName::LISTS],
+    /// A bit for each name of which there are more than have a place.
+    more: u32,
 }
+
+const _: () = assert!((HeaderName::Other as u32) < u32::BITS);
 
 impl Fields {
     /// Takes note of a header field.
     #[inline(always)]
     pub(super) fn note(&mut self, header: Header) -> Result<(), Malformed> {
         let at = header.kind as usize;
-        let is_first = match self.first.get_mut(at) {
-            Some(place) if place.line.is_empty() => {
-                *place = header.field();
-                true
-            }
-            _ => false,
-        };
+        match self.first.get_mut(at) {
+            Some(place) if place.line.is_empty() => *place = header.field(),
+            Some(_) => self.note_another(header)?,
+            None => self.note_more(header.kind)?,
+        }
         if let Some(end) = self.lists_end.get_mut(at) {
             *end = header.line.end;
-            match self.second.get_mut(at) {
-                Some(place) if !is_first && place.line.is_empty() => *place = header.field(),
-                _ => {}
-            }
-        } else if !is_first && header.kind.is_single() {
-            return Err(Malformed::Duplicate);
         }
         Ok(())
+    }
+
+    /// Takes note of one that is not the first of its name.
+    #[inline]
+    fn note_another(&mut self, header: Header) -> Result<(), Malformed> {
+        match self.second.get_mut(header.kind as usize) {
+            Some(place) if place.line.is_empty() => *place = header.field(),
+            Some(_) => {}
+            None if header.kind.is_single() => return Err(Malformed::Duplicate),
+            None => self.more |= 1 << header.kind as u32,
+        }
+        Ok(())
+    }
+
+    /// Takes note that there is one of a name that has no place.
+    #[inline]
+    fn note_more(&mut self, kind: HeaderName) -> Result<(), Malformed> {
+        if kind.is_single() && self.has_more(kind) {
+            return Err(Malformed::Duplicate);
+        }
+        self.more |= 1 << kind as u32;
+        Ok(())
+    }
+
+    /// Whether there are more of a name than have a place.
+    fn has_more(&self, kind: HeaderName) -> bool {
+        self.more & 1 << kind as u32 != 0
     }
 
     /// The first of that name, if there is one.
     #[inline]
     pub(super) fn get(&self, kind: HeaderName) -> Option<Field> {
         let field = self.first.get(kind as usize)?;
-        let found = !field.line.is_empty() && kind != HeaderName::Other;
-        found.then_some(*field)
+        (!field.line.is_empty()).then_some(*field)
     }
 
     /// The first of a name; an empty line where there is none.
@@ -156,6 +178,14 @@ impl Fields {
     pub(super) fn lines_of<'m>(&self, bytes: &'m [u8], list: HeaderName) -> Lines<'m> {
         let first = [self.first(list), self.second(list)];
         Lines::new(bytes, list, first, self.list_end(list))
+    }
+
+    /// The header fields of another name, in a message that has these.
+    pub(super) fn all_of<'m>(&self, bytes: &'m [u8], kind: HeaderName, all: Span) -> Lines<'m> {
+        let first = self.get(kind);
+        let start = first.map_or(all.start, |first| first.line.end);
+        let end = if self.has_more(kind) { all.end } else { start };
+        Lines::of_one(bytes, kind, first, Span { start, end })
     }
 
     fn max_forwards(&self, bytes: &[u8]) -> Result<Option<u8>, Malformed> {

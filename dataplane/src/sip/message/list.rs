@@ -65,7 +65,7 @@ impl ListValue {
     }
 }
 
-/// The header fields of one name that is a list's: Via, Route or Record-Route.
+/// The header fields of one name.
 #[derive(Clone, Debug)]
 pub(crate) struct Lines<'m> {
     kind: HeaderName,
@@ -91,6 +91,21 @@ impl<'m> Lines<'m> {
             first,
             given: 0,
             headers: Headers::new(bytes, Span { start, end }),
+        }
+    }
+
+    /// Those of a name of which at most the first has been noted. The others stand in `rest`.
+    pub(super) fn of_one(
+        bytes: &'m [u8],
+        kind: HeaderName,
+        first: Option<Field>,
+        rest: Span,
+    ) -> Lines<'m> {
+        Lines {
+            kind,
+            first: [Field::default(), first.unwrap_or_default()],
+            given: if first.is_some() { 1 } else { 2 },
+            headers: Headers::new(bytes, rest),
         }
     }
 }

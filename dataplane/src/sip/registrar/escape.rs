@@ -87,7 +87,10 @@ mod tests {
         );
         assert_eq!(spelled("%2"), [(b'%', false), (b'2', false)]);
         assert_eq!(spelled("%Ff"), [(0xff, true)]);
-        assert_eq!(spelled("%+5"), [(b'%', false), (b'+', false), (b'5', false)]);
+        assert_eq!(
+            spelled("%+5"),
+            [(b'%', false), (b'+', false), (b'5', false)]
+        );
     }
 
     #[test]

@@ -1,7 +1,234 @@
 //! The registrar of a worker (RFC 3261 §10.3): which contacts an address of record has.
 //!
+//! ```text
+//!   REGISTER ─► contacts ─► plan ─► changes, one by one ─► answer
+//!               what it     what comes     told to the      all that is bound now
+//!               asks for    of each        caller
+//! ```
+//!
 //! - [`aor`]: addresses of record in their canonical form
-//! - [`escape`]: characters of URIs, escaped or not
+//! - `contacts`: what a REGISTER asks for
+//! - `equal`, `escape`: whether two URIs are the same
+//! - `binding`, `bindings`: what is kept, and the table that keeps it
+//! - `order`: which REGISTER counts, where several come in any order
+//! - `plan`, `register`: a REGISTER is applied, all or nothing
+//! - `answer`, `refusal`, `require`: what its sender is told
+//!
+//! Time is an argument, and all memory is taken at the start. Who may register what has been found
+//! out before (RFC 3261 §10.3 step 1, and from step 3 to 5). Each change to a binding is told while it is made:
+//! the caller has the timers, and whoever keeps the bindings elsewhere.
 
+mod answer;
 pub mod aor;
+mod binding;
+mod bindings;
+mod contacts;
+mod equal;
 mod escape;
+mod order;
+mod plan;
+mod refusal;
+mod register;
+mod require;
+
+pub use self::binding::Record;
+pub use self::refusal::Refusal;
+pub use self::register::Change;
+pub use self::register::Happened;
+pub use self::register::Register;
+pub use self::register::Registered;
+
+use self::binding::Binding;
+use self::binding::Lens;
+use self::bindings::Bindings;
+use self::bindings::Ids;
+use self::order::Last;
+use super::identity::What;
+use super::recent::Recent;
+use super::siphash::SipHash;
+use super::slab::Id;
+use super::subscriber::USER_LEN_MAX;
+use crate::limits::CONTACT_LEN_MAX;
+use crate::limits::CONTACTS_MAX;
+use crate::limits::REGISTERS_UNDONE;
+use crate::tick::Tick;
+
+/// Changes that one REGISTER can cause: each binding there is may have ended, and each contact that
+/// it names may be removed and added anew.
+pub const CHANGES_MAX: usize = 3 * CONTACTS_MAX;
+
+/// What the registrar grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The least interval, in seconds: less than that is refused, if it is less than an hour too.
+    pub min_s: u32,
+    /// The longest one: more is cut down to it.
+    pub max_s: u32,
+    /// The interval of who names none.
+    pub default_s: u32,
+    /// Contacts of an address of record; at most [`CONTACTS_MAX`].
+    pub contacts_max: u8,
+    /// The value of Service-Route (RFC 3608); empty: none.
+    pub service_route: String,
+}
+
+/// The registrar.
+#[derive(Debug)]
+pub struct Registrar {
+    rules: Rules,
+    hash: SipHash,
+    bindings: Bindings,
+    /// The last REGISTER of a Call-ID whose bindings are not its own any more.
+    undone: Recent<Last>,
+    /// A contact as it will be kept.
+    room: Box<[u8; USER_LEN_MAX + CONTACT_LEN_MAX]>,
+}
+
+impl Registrar {
+    /// Bytes that a binding costs, with its texts, its place in the index and its timer.
+    pub const BINDING_LEN: usize = Bindings::BINDING_LEN;
+    /// Bytes of what there is once.
+    pub const ONCE_LEN: usize = REGISTERS_UNDONE * Recent::<Last>::CELL_LEN
+        + size_of::<[u8; USER_LEN_MAX + CONTACT_LEN_MAX]>()
+        + size_of::<[u8; bindings::TEXTS_LEN_MAX]>();
+
+    /// Room for so many bindings. `hash` is the beginning of a keyed hash, the same over restarts for
+    /// as long as what a store keeps is to be known again.
+    #[must_use]
+    pub fn new(capacity: u32, rules: Rules, hash: SipHash) -> Registrar {
+        Registrar {
+            rules,
+            hash,
+            bindings: Bindings::new(capacity),
+            undone: Recent::new(REGISTERS_UNDONE),
+            room: Box::new([0; USER_LEN_MAX + CONTACT_LEN_MAX]),
+        }
+    }
+
+    /// When the binding in a slot ends; `None` where there is none.
+    #[must_use]
+    pub fn due(&self, slot: u32) -> Option<Tick> {
+        let id = self.bindings.slab.tenant(slot)?;
+        self.bindings.slab.get(id).map(|binding| binding.expires)
+    }
+
+    /// Takes out the binding in a slot if its time is over, and tells so; else says when it will be.
+    pub fn expire(
+        &mut self,
+        slot: u32,
+        now: Tick,
+        mut tell: impl FnMut(Change<'_>),
+    ) -> Option<Tick> {
+        let due = self.due(slot)?;
+        if due > now {
+            return Some(due);
+        }
+        let id = self.bindings.slab.tenant(slot)?;
+        self.forget(id, now);
+        self.tell(id, Happened::Expired, &mut tell);
+        self.bindings.remove(id);
+        None
+    }
+
+    /// Gives every target that a request to an address of record may be sent to, the best first.
+    ///
+    /// RFC 5626 §7: of several of one instance only the one that was registered last.
+    pub fn targets(&mut self, aor: u64, now: Tick, mut each: impl FnMut(Id, Record<'_>)) {
+        let ids = self.bindings.of(aor);
+        for (at, id) in ids.all().enumerate() {
+            if self.is_target(&ids, at, id, now)
+                && let Some(record) = self.bindings.record(id)
+            {
+                each(id, record);
+            }
+        }
+    }
+
+    fn is_target(&self, ids: &Ids, at: usize, id: Id, now: Tick) -> bool {
+        let live = |id| self.bindings.slab.get(id).filter(|it| it.expires > now);
+        let Some(binding) = live(id) else {
+            return false;
+        };
+        let is_better = |(other_at, other): (usize, Id)| {
+            let same = live(other).filter(|other| other.instance == binding.instance);
+            same.is_some_and(|other| {
+                other.taken > binding.taken || other.taken == binding.taken && other_at < at
+            })
+        };
+        binding.instance == 0 || !ids.all().enumerate().any(is_better)
+    }
+
+    /// A binding, if it is still there.
+    pub fn record(&mut self, id: Id) -> Option<Record<'_>> {
+        self.bindings.record(id)
+    }
+
+    /// Whoever is in a slot: to look through all of them, a few at a time.
+    pub fn tenant(&mut self, slot: u32) -> Option<Record<'_>> {
+        let id = self.bindings.slab.tenant(slot)?;
+        self.bindings.record(id)
+    }
+
+    /// Puts in a binding that a store has kept; its timer is to be armed. `None` where it has ended,
+    /// where there is no room for it, and where the same contact is there and was registered later.
+    pub fn restore(&mut self, record: &Record<'_>, now: Tick) -> Option<Id> {
+        let lens = Lens {
+            user: u8::try_from(record.user.len()).ok()?,
+            uri: u16::try_from(record.uri.len()).ok()?,
+            params: u16::try_from(record.params.len()).ok()?,
+            path: u16::try_from(record.path.len()).ok()?,
+        };
+        let parts = [record.user, record.uri, record.params, record.path];
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if record.expires <= now || len > bindings::TEXTS_LEN_MAX {
+            return None;
+        }
+        let ids = self.bindings.of(record.aor);
+        let instance = record.instance().map_or(0, |text| self.instance(text));
+        let found = ids.all().find(|&id| match record.reg_id {
+            Some(reg_id) => self.bindings.is_flow(id, instance, reg_id),
+            None => self.bindings.has_uri(id, record.uri),
+        });
+        let there = found.and_then(|id| self.bindings.slab.get(id));
+        if there.is_some_and(|there| there.expires > now && there.taken >= record.taken) {
+            return None;
+        }
+        if found.is_none() && (ids.count() == CONTACTS_MAX || self.bindings.free_count() == 0) {
+            return None;
+        }
+        let text = self.bindings.texts.put(&parts)?;
+        let id = self
+            .bindings
+            .put(found, Binding::of(record, instance, text, lens))?;
+        self.bindings.sort(record.aor);
+        Some(id)
+    }
+
+    /// How many bindings there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.bindings.slab.count()
+    }
+
+    /// Blocks of text that they take, and how many there are.
+    #[must_use]
+    pub fn blocks(&self) -> (u32, usize) {
+        let texts = &self.bindings.texts;
+        (texts.used_count(), texts.block_count())
+    }
+
+    /// How many there can be.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.bindings.slab.capacity()
+    }
+
+    /// An instance as bindings know it; never 0.
+    fn instance(&self, instance: &[u8]) -> u64 {
+        let hash = self.hash.text(instance);
+        hash.finish(What::Instance.with(0)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

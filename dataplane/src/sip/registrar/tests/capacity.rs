@@ -1,0 +1,120 @@
+//! What is full refuses what is new and loses nothing.
+
+use super::*;
+
+#[test]
+fn a_full_table_refuses_whole_registers_and_keeps_every_binding() {
+    let mut bench = Bench::with(5, rules());
+    bench
+        .send(1, "Contact: <sip:a@h>, <sip:b@h>, <sip:c@h>")
+        .unwrap();
+    let bob = |cseq, lines| Sent::new(cseq, lines).of("bob").by("bob");
+    bench.take(&bob(1, "Contact: <sip:x@h>")).unwrap();
+    let two = bob(2, "Contact: <sip:y@h>, <sip:z@h>");
+    assert_eq!(bench.take(&two), Err(Refusal::Full));
+    assert_eq!(bench.changes, []);
+    assert_eq!((bench.uris("bob").len(), bench.uris("alice").len()), (1, 3));
+    bench.take(&bob(3, "Contact: <sip:y@h>")).unwrap();
+    assert_eq!(
+        bench.take(&bob(4, "Contact: <sip:z@h>")),
+        Err(Refusal::Full)
+    );
+    // Those that are there are refreshed, and one gives way to another of the same REGISTER.
+    bench.send(2, "Contact: <sip:a@h>, <sip:b@h>").unwrap();
+    let swap = bob(5, "Contact: <sip:z@h>, <sip:y@h>;expires=0, <sip:x@h>");
+    assert_eq!(bench.take(&swap).unwrap().len(), 2);
+    assert_eq!(bench.uris("bob"), ["sip:z@h", "sip:x@h"]);
+    assert_eq!(bench.registrar.count(), 5);
+}
+
+#[test]
+fn without_room_for_texts_a_register_is_refused_whole() {
+    let mut bench = Bench::with(4, rules());
+    assert_eq!(bench.registrar.blocks(), (0, 7));
+    let long = "u".repeat(300);
+    bench.send(1, &format!("Contact: <sip:{long}@h>")).unwrap();
+    bench
+        .take(&Sent::new(1, &format!("Contact: <sip:{long}@h>")).by("bob"))
+        .unwrap();
+    assert_eq!(bench.registrar.blocks().0, 6);
+    let both = Sent::new(1, &format!("Contact: <sip:a@h>, <sip:{long}@h>")).by("carol");
+    assert_eq!(bench.take(&both), Err(Refusal::Full));
+    assert_eq!(bench.registrar.blocks().0, 6);
+    assert_eq!(bench.uris("carol"), [""; 0]);
+    bench
+        .take(&Sent::new(2, "Contact: <sip:a@h>").by("carol"))
+        .unwrap();
+    assert_eq!(bench.registrar.blocks().0, 7);
+    assert_eq!(bench.uris("alice").len(), 1);
+}
+
+#[test]
+fn a_user_has_as_many_contacts_as_one_may_have() {
+    let mut bench = Bench::new();
+    bench
+        .send(1, "Contact: <sip:a@h>, <sip:b@h>, <sip:c@h>")
+        .unwrap();
+    let two = bench.send(2, "Contact: <sip:d@h>, <sip:e@h>");
+    assert_eq!(two, Err(Refusal::TooManyContacts));
+    let swap = "Contact: <sip:d@h>, <sip:e@h>, <sip:a@h>;expires=0";
+    assert_eq!(bench.send(3, swap).unwrap().len(), 4);
+    assert_eq!(
+        bench.send(4, "Contact: <sip:f@h>"),
+        Err(Refusal::TooManyContacts)
+    );
+    assert_eq!(bench.send(5, "Contact: <sip:b@h>;q=0.3").unwrap().len(), 4);
+    bench.pass_s(601);
+    assert_eq!(bench.send(6, "Contact: <sip:f@h>").unwrap().len(), 1);
+}
+
+/// Whatever is configured.
+#[test]
+fn sixteen_contacts_are_the_most_and_all_are_told() {
+    let mut bench = Bench::with(
+        64,
+        Rules {
+            contacts_max: 255,
+            ..rules()
+        },
+    );
+    let contacts = |from: usize, to: usize| {
+        let all = (from..to).map(|n| format!("<sip:{n}@h>;q=0.{n:03}"));
+        format!("Contact: {}", all.collect::<Vec<_>>().join(", "))
+    };
+    let answer = bench.send(1, &contacts(0, 16)).unwrap();
+    assert_eq!(answer.len(), 16);
+    assert_eq!(answer[0], "Contact: <sip:15@h>;q=0.015;expires=600");
+    assert_eq!(
+        bench.send(2, &contacts(16, 17)),
+        Err(Refusal::TooManyContacts)
+    );
+    assert_eq!(
+        bench.send(3, &contacts(0, 17)),
+        Err(Refusal::TooManyContacts)
+    );
+    assert_eq!(
+        bench.send(4, &contacts(0, 60)),
+        Err(Refusal::TooManyContacts)
+    );
+    assert_eq!(bench.uris("alice").len(), 16);
+    assert_eq!(bench.send(5, "Contact: *|Expires: 0"), OK);
+    assert_eq!(bench.changes.len(), 16);
+}
+
+/// The contact of a telephone that is known by 80 bytes, with a user of 10.
+#[test]
+fn a_table_takes_as_many_typical_bindings_as_it_has_room_for_in_400_bytes_each() {
+    const { assert!(Registrar::BINDING_LEN <= 400) };
+    let mut bench = Bench::with(200, rules());
+    for n in 0..200 {
+        let contact = format!(
+            "<sip:49891{n:05}@192.168.178.21:49152;transport=udp;ob;line=0123456789abcdefghij>"
+        );
+        assert_eq!(contact.len(), 80);
+        let sent = Sent::new(1, &format!("Contact: {contact}")).by(&format!("49891{n:05}"));
+        bench.take(&sent).unwrap();
+    }
+    assert_eq!(bench.registrar.count(), 200);
+    let (used, all) = bench.registrar.blocks();
+    assert_eq!((used, all), (200, 350));
+}

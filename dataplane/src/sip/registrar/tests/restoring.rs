@@ -1,0 +1,107 @@
+//! Bindings that a store gives back.
+
+use super::*;
+use crate::sip::registrar::Record;
+
+/// All that is bound, as a store would keep it: each put into a registrar of its own.
+fn moved_to(from: &mut Bench, to: &mut Bench) -> usize {
+    let capacity = from.registrar.capacity();
+    let records = (0..capacity).filter_map(|slot| {
+        let record = from.registrar.tenant(slot)?;
+        to.registrar.restore(&record, to.now)
+    });
+    records.count()
+}
+
+const LINES: &str = "Contact: <sip:a@h;transport=udp>;q=0.3, <sip:b@h>;x=1|\
+    Path: <sip:p1;lr>, <sip:p2;lr>|Supported: path";
+
+#[test]
+fn a_binding_comes_back_as_it_was() {
+    let mut bench = Bench::new();
+    bench.send(5, LINES).unwrap();
+    let flow = "Contact: <sip:c@h>;+sip.instance=\"<urn:1>\";reg-id=3";
+    bench
+        .take(&Sent::new(2, flow).of("flow").from("[2001:db8::9]:5060"))
+        .unwrap();
+    let mut after = Bench::new();
+    assert_eq!(moved_to(&mut bench, &mut after), 3);
+    let all = |bench: &mut Bench| {
+        let mut all = Vec::new();
+        let now = bench.now;
+        let each = |_, record: Record<'_>| all.push(format!("{record:?}"));
+        bench.registrar.targets(key("alice"), now, each);
+        all
+    };
+    let known = all(&mut bench);
+    assert_eq!(known.len(), 3);
+    let mut restored = all(&mut after);
+    restored.sort();
+    let mut sorted = known.clone();
+    sorted.sort();
+    assert_eq!(restored, sorted);
+    // The best is first here as there, a repetition is known, and so is what is late.
+    assert_eq!(after.uris("alice").last().unwrap(), "sip:a@h;transport=udp");
+    assert_eq!(after.send(5, LINES).unwrap().len(), 4);
+    assert_eq!(after.changes, []);
+    assert_eq!(after.send(4, LINES), Err(Refusal::OutOfOrder));
+    let moved = flow.replace("c@h", "d@h");
+    after.take(&Sent::new(3, &moved).of("flow")).unwrap();
+    assert_eq!(after.changes, [(Happened::Moved, "sip:d@h".to_owned())]);
+}
+
+#[test]
+fn what_is_newer_stays() {
+    let mut old = Bench::new();
+    old.send(1, "Contact: <sip:a@h>;x=old").unwrap();
+    let mut new = Bench::new();
+    new.now = old.now.plus_ms(1);
+    new.send(2, "Contact: <sip:a@h>;x=new").unwrap();
+    assert_eq!(moved_to(&mut old, &mut new), 0);
+    assert_eq!(
+        new.send(3, "").unwrap(),
+        ["Contact: <sip:a@h>;x=new;expires=600"]
+    );
+    assert_eq!(moved_to(&mut new, &mut old), 1);
+    assert_eq!(
+        old.send(3, "").unwrap(),
+        ["Contact: <sip:a@h>;x=new;expires=601"]
+    );
+    assert_eq!((old.registrar.count(), old.registrar.blocks().0), (1, 1));
+}
+
+#[test]
+fn what_has_ended_or_finds_no_room_is_not_put_in() {
+    let mut from = Bench::new();
+    from.send(1, "Contact: <sip:a@h>, <sip:b@h>, <sip:c@h>")
+        .unwrap();
+    let mut small = Bench::with(2, rules());
+    assert_eq!(moved_to(&mut from, &mut small), 2);
+    assert_eq!(
+        (small.registrar.count(), small.registrar.blocks().0),
+        (2, 2)
+    );
+    let mut late = Bench::new();
+    late.now = from.now.plus_ms(600_000);
+    assert_eq!(moved_to(&mut from, &mut late), 0);
+    assert_eq!((late.registrar.count(), late.registrar.blocks().0), (0, 0));
+}
+
+#[test]
+fn an_address_of_record_gets_no_more_contacts_back_than_it_may_have() {
+    let mut to = Bench::new();
+    for part in 0..3 {
+        let mut from = Bench::with(
+            64,
+            Rules {
+                contacts_max: 16,
+                ..rules()
+            },
+        );
+        let contacts = (0..8).map(|n| format!("<sip:{part}{n}@h>"));
+        let lines = format!("Contact: {}", contacts.collect::<Vec<_>>().join(","));
+        from.send(1, &lines).unwrap();
+        assert_eq!(moved_to(&mut from, &mut to), if part < 2 { 8 } else { 0 });
+    }
+    assert_eq!(to.uris("alice").len(), 16);
+}
