@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod netlink;
 mod percent;
 pub mod privileges;
+mod redis_link;
 mod service;
 mod sqlite;
 pub mod start;

@@ -25,7 +25,6 @@ use redis::RedisError;
 use redis::RedisResult;
 use redis::Script;
 
-use self::link::Link;
 use self::link::Servers;
 use super::record::Change;
 use super::record::Record;
@@ -37,6 +36,7 @@ use super::store::Heard;
 use super::store::Store;
 use super::store::Unavailable;
 use super::store::Written;
+use crate::redis_link::Link;
 
 /// Commands under way at once: as many as keep a server at work over a round trip.
 const AT_ONCE: usize = 128;

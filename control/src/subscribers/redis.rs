@@ -15,13 +15,10 @@ use futures_util::future::BoxFuture;
 use futures_util::future::select_ok;
 use redis::AsyncConnectionConfig;
 use redis::Client;
-use redis::Cmd;
 use redis::ConnectionAddr;
-use redis::FromRedisValue;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
 use tokio::sync::Mutex;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::cache::Ha1s;
@@ -33,6 +30,7 @@ use super::guarded::reason;
 use super::ha1s;
 use super::pattern::Pattern;
 use super::sharded::Sharded;
+use crate::redis_link::Link;
 
 pub use self::subscribe::Channel;
 
@@ -94,27 +92,12 @@ pub struct Redis {
     /// Where the nodes are of a cluster.
     cluster: Option<ClusterClient>,
     connecting: AsyncConnectionConfig,
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<Link>>,
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.name)
-    }
-}
-
-#[derive(Clone)]
-enum Connection {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
-impl Connection {
-    async fn ask<T: FromRedisValue>(&mut self, what: &Cmd) -> RedisResult<T> {
-        match self {
-            Connection::Single(connection) => what.query_async(connection).await,
-            Connection::Cluster(connection) => what.query_async(connection).await,
-        }
     }
 }
 
@@ -149,7 +132,8 @@ impl Redis {
         let key = self.key.fill(domain, user, encode);
         let mut ask = redis::cmd("HMGET");
         ask.arg(key).arg(&FIELDS);
-        let kept: RedisResult<[Option<Vec<u8>>; 3]> = self.connection().await?.ask(&ask).await;
+        let mut connection = self.connection().await?;
+        let kept: RedisResult<[Option<Vec<u8>>; 3]> = ask.query_async(&mut connection).await;
         let kept = kept.map_err(reason)?;
         if kept.iter().all(Option::is_none) {
             return Ok(Known::Nobody);
@@ -162,7 +146,7 @@ impl Redis {
     }
 
     /// The connection that all share; made where there is none, by one of those who need it.
-    async fn connection(&self) -> Result<Connection, String> {
+    async fn connection(&self) -> Result<Link, String> {
         let mut kept = self.connection.lock().await;
         if let Some(connection) = &*kept {
             return Ok(connection.clone());
@@ -170,9 +154,9 @@ impl Redis {
         let made = match &self.cluster {
             Some(cluster) => {
                 let made = cluster.get_async_connection().await;
-                Connection::Cluster(made.map_err(reason)?)
+                Link::Cluster(made.map_err(reason)?)
             }
-            None => Connection::Single(self.connect(&self.nodes[0]).await?),
+            None => Link::Single(self.connect(&self.nodes[0]).await?),
         };
         *kept = Some(made.clone());
         Ok(made)
@@ -199,7 +183,7 @@ impl Redis {
         let answered: Result<(MultiplexedConnection, _), String> = select_ok(pings).await;
         match (answered, &self.cluster) {
             (Ok((made, _)), None) => {
-                *self.connection.lock().await = Some(Connection::Single(made));
+                *self.connection.lock().await = Some(Link::Single(made));
                 Ok(())
             }
             (Ok(_), Some(_)) => Ok(()),

@@ -1,6 +1,5 @@
 //! The connection: to one server, or to a cluster of them.
 
-use std::io;
 use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
@@ -8,14 +7,9 @@ use redis::Client;
 use redis::Cmd;
 use redis::ErrorKind;
 use redis::IntoConnectionInfo as _;
-use redis::Pipeline;
-use redis::RedisFuture;
 use redis::RedisResult;
 use redis::Value;
-use redis::aio::ConnectionLike;
-use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::MultipleNodeRoutingInfo;
 use redis::cluster_routing::RoutingInfo;
 use redis::cluster_routing::SingleNodeRoutingInfo;
@@ -23,6 +17,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Options;
+use crate::redis_link::Link;
+use crate::redis_link::within;
 
 /// How long a server has to answer. One in the same building does in less than a millisecond; one
 /// that has not by now is as good as gone.
@@ -33,15 +29,6 @@ const RETRIES: u32 = 2;
 
 /// For so long after it could not be reached nobody else tries: each would wait as long.
 const REFUSED: Duration = Duration::from_millis(500);
-
-/// What `asked` gives, if it does in `time`.
-pub(super) async fn within<T>(
-    time: Duration,
-    asked: impl Future<Output = RedisResult<T>>,
-) -> RedisResult<T> {
-    let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
-    tokio::time::timeout(time, asked).await.unwrap_or_else(late)
-}
 
 /// The servers, and the connection to them where there is one.
 pub(super) struct Servers {
@@ -140,7 +127,7 @@ impl Servers {
                 .get_multiplexed_async_connection_with_config(&config)
                 .await
             {
-                Ok(connection) => return Ok(Link::One(connection)),
+                Ok(connection) => return Ok(Link::Single(connection)),
                 Err(error) => refused = Some(error),
             }
         }
@@ -157,13 +144,6 @@ impl Servers {
         }
         result
     }
-}
-
-/// A connection that many may use at once.
-#[derive(Clone)]
-pub(super) enum Link {
-    One(MultiplexedConnection),
-    Cluster(ClusterConnection),
 }
 
 impl Link {
@@ -208,34 +188,6 @@ impl Link {
                     .await
             }
             (link, _) => command.query_async(link).await,
-        }
-    }
-}
-
-impl ConnectionLike for Link {
-    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Link::One(connection) => connection.req_packed_command(command),
-            Link::Cluster(connection) => connection.req_packed_command(command),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        commands: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Link::One(connection) => connection.req_packed_commands(commands, offset, count),
-            Link::Cluster(connection) => connection.req_packed_commands(commands, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Link::One(connection) => connection.get_db(),
-            Link::Cluster(connection) => connection.get_db(),
         }
     }
 }

@@ -1,32 +1,23 @@
 //! What other boxes publish: a subscription that is made anew whenever it breaks.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use redis::Client;
-use redis::ErrorKind;
 use redis::RedisResult;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::time::MissedTickBehavior;
 
 use super::Names;
 use super::link::ANSWER;
 use super::link::Servers;
-use super::link::within;
 use super::value;
 use super::value::Reader;
 use crate::backoff::Backoff;
 use crate::location::record::Change;
 use crate::location::store::Heard;
+use crate::redis_link::Subscription;
 
 /// What may wait for the reader: two seconds of a storm.
 const WAITING: usize = 4096;
-
-/// How often the server is asked whether it is still there: a subscription that is dead looks like
-/// one on which nobody speaks.
-const PING: Duration = Duration::from_secs(5);
 
 /// Begins to listen; what is heard comes out of the other end, and when that is dropped it ends.
 pub(super) fn start(servers: Arc<Servers>, names: Names) -> mpsc::Receiver<Heard> {
@@ -65,26 +56,17 @@ impl Listener {
     }
 
     async fn subscribe(&mut self, client: &Client, backoff: &mut Backoff) -> RedisResult<()> {
-        let mut subscription = within(ANSWER, client.get_async_pubsub()).await?;
-        within(ANSWER, subscription.subscribe(self.names.channel())).await?;
+        let mut subscription = Subscription::open(client, self.names.channel(), ANSWER).await?;
         // From here on nothing is missed.
         *backoff = Backoff::default();
-        self.tell(None);
-        let (mut asking, mut messages) = subscription.split();
-        let mut ping = tokio::time::interval(PING);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sender = self.sender.clone();
         loop {
             tokio::select! {
-                message = messages.next() => {
-                    let Some(message) = message else {
-                        return Err((ErrorKind::Io, "the server has closed it").into());
-                    };
-                    self.hear(message.get_payload_bytes());
-                }
-                _ = ping.tick() => {
-                    within(ANSWER, asking.ping::<redis::Value>()).await?;
-                    self.tell(None);
-                }
+                message = subscription.next() => self.hear(message?.get_payload_bytes()),
+                room = sender.reserve(), if self.missed => if let Ok(room) = room {
+                    room.send(Heard::Gap);
+                    self.missed = false;
+                },
             }
         }
     }
@@ -94,7 +76,7 @@ impl Listener {
             return;
         }
         match published(&self.names, message) {
-            Some(change) => self.tell(Some(Heard::Changed(Box::new(change)))),
+            Some(change) => self.tell(Heard::Changed(Box::new(change))),
             None => tracing::debug!(
                 "{}: nothing of ours was published there",
                 self.names.channel()
@@ -102,18 +84,9 @@ impl Listener {
         }
     }
 
-    /// Passes on what is still to be told, and `heard`. What finds no room is a gap.
-    fn tell(&mut self, heard: Option<Heard>) {
-        let gap = self.missed.then_some(Heard::Gap);
-        for heard in gap.into_iter().chain(heard) {
-            match self.sender.try_send(heard) {
-                Ok(()) => self.missed = false,
-                Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
-                    self.missed = true;
-                    return;
-                }
-            }
-        }
+    /// Passes it on; what finds no room, and what comes after it, is a gap.
+    fn tell(&mut self, heard: Heard) {
+        self.missed = self.missed || self.sender.try_send(heard).is_err();
     }
 }
 
@@ -175,30 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_slow_is_told_of_a_gap() {
+    fn what_a_slow_reader_has_no_room_for_is_a_gap() {
         let (mut listener, mut receiver) = listener(2);
+        let record = binding("sip:a@192.0.2.1");
         let change = |cseq| {
-            let record = binding("sip:a@192.0.2.1");
+            let record = record.clone();
             Heard::Changed(Box::new(Change::Put(Record { cseq, ..record })))
         };
         for cseq in 1..=3 {
-            listener.tell(Some(change(cseq)));
+            listener.tell(change(cseq));
         }
-        let cseq = |heard: &Heard| match heard {
-            Heard::Changed(change) => match &**change {
-                Change::Put(record) => Some(record.cseq),
-                Change::Remove(_) => None,
-            },
-            Heard::Gap => None,
-        };
-        let heard = all(&mut receiver);
-        assert_eq!(
-            heard.iter().map(cseq).collect::<Vec<_>>(),
-            [Some(1), Some(2)]
-        );
-        listener.tell(Some(change(4)));
-        let heard = all(&mut receiver);
-        assert_eq!(heard[0], Heard::Gap, "the third was missed");
-        assert_eq!(heard[1..].iter().map(cseq).collect::<Vec<_>>(), [Some(4)]);
+        assert_eq!(all(&mut receiver), [change(1), change(2)]);
+        assert!(listener.missed, "the third found no room");
+        // The gap is told first, and stands for it too.
+        listener.tell(change(4));
+        assert_eq!(all(&mut receiver), []);
     }
 }

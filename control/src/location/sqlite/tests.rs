@@ -190,6 +190,31 @@ async fn who_holds_the_file_delays_a_batch_and_does_not_break_it() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_full_keeps_what_it_has_and_takes_the_rest_later() {
+    let (_room, path) = room();
+    let store = open(&path);
+    let puts = |count: u32| {
+        let binding = |number| Change::Put(binding(&format!("sip:{number}@192.0.2.1")));
+        (0..count).map(binding)
+    };
+    write(&store, puts(10)).await;
+    let may_have = async |pages: u32| {
+        let limit = move |database: &mut Database| {
+            let connection = &database.connection;
+            connection.pragma_update(None, "max_page_count", pages)
+        };
+        store.thread.ask(limit).await.unwrap();
+    };
+    may_have(1).await;
+    let error = store.write(batch(puts(5000))).await.unwrap_err();
+    assert!(error.reason.contains("full"), "{error}");
+    assert_eq!(all(&store).await.len(), 10, "nothing by halves");
+    may_have(1 << 30).await;
+    write(&store, puts(5000)).await;
+    assert_eq!(all(&store).await.len(), 5000);
+}
+
+#[tokio::test]
 async fn what_somebody_wrote_by_hand_does_no_harm() {
     let (_room, path) = room();
     let store = open(&path);

@@ -7,18 +7,15 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use redis::Client;
-use redis::Value;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
+use crate::redis_link::Subscription;
 use crate::subscribers::forget;
 use crate::subscribers::forget::Forget;
 use crate::subscribers::forget::Source;
 use crate::subscribers::guarded::reason;
-use crate::subscribers::guarded::within;
 
 /// A channel of a server, or of the nodes of a cluster.
 pub struct Channel {
@@ -59,25 +56,14 @@ impl Channel {
 
     async fn hear(&self, out: &mpsc::Sender<Forget>) -> Result<Infallible, String> {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
-        let subscribe = async {
-            let mut pubsub = self.nodes[next].get_async_pubsub().await.map_err(reason)?;
-            pubsub.subscribe(&self.channel).await.map_err(reason)?;
-            Ok(pubsub.split())
-        };
-        let (mut sink, mut told) = within(self.patience, subscribe).await?;
+        let node = &self.nodes[next];
+        let subscription = Subscription::open(node, &self.channel, self.patience).await;
+        let mut subscription = subscription.map_err(reason)?;
         forget::send(Forget::All, out).await?;
         loop {
-            match timeout(forget::SILENCE, told.next()).await {
-                Ok(Some(told)) => {
-                    let told = String::from_utf8_lossy(told.get_payload_bytes());
-                    forget::tell(self, &told, out).await?;
-                }
-                Ok(None) => return Err("the connection has ended".to_owned()),
-                Err(_) => {
-                    let ping = async { sink.ping::<Value>().await.map_err(reason) };
-                    within(self.patience, ping).await?;
-                }
-            }
+            let told = subscription.next().await.map_err(reason)?;
+            let told = String::from_utf8_lossy(told.get_payload_bytes());
+            forget::tell(self, &told, out).await?;
         }
     }
 }

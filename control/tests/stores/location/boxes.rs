@@ -146,6 +146,32 @@ async fn a_subscription_that_broke_is_made_anew_and_says_that_something_was_miss
 
 #[tokio::test]
 #[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn a_box_that_reads_too_slowly_is_told_that_it_missed_something() {
+    let server = servers::Redis::new(false);
+    let (ours, others) = (store(&server), store(&server));
+    let mut heard = ours.watch();
+    gap(&mut heard).await;
+    // More than wait for a reader.
+    let of_user = |user: u32| Record {
+        user: user.to_string().into_bytes(),
+        ..binding(CONTACT)
+    };
+    let changes = (0..10_000).map(|user| Change::Put(of_user(user)));
+    assert_eq!(write(&others, changes).await, 0);
+    let mut heard_count = 0;
+    while let Some(Heard::Changed(_)) = heard.next().await {
+        heard_count += 1;
+    }
+    // That was the gap, and from there on all is heard again.
+    assert!((1000..10_000).contains(&heard_count), "{heard_count}");
+    let mut copy = Copy::default();
+    copy.hear_all(&mut heard).await;
+    write(&others, [Change::Put(registered(7, 0))]).await;
+    assert_eq!(change(&mut heard).await, Change::Put(registered(7, 0)));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
 async fn a_cluster_is_one_store() {
     let nodes = servers::redis_cluster();
     let (ours, others) = (open(&nodes[0], true), open(&nodes[2], true));
