@@ -13,6 +13,7 @@ use crate::sip::header::HeaderName;
 use crate::sip::header::Params;
 use crate::sip::message::Message;
 use crate::sip::scan::find_control;
+use crate::sip::scan::is_name;
 use crate::sip::scan::number;
 use crate::sip::uri::Uri;
 use crate::span::Span;
@@ -143,7 +144,7 @@ enum Known {
 
 impl Known {
     fn of(name: &[u8]) -> Option<Known> {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        let is = |known: &[u8]| is_name(name, known);
         match name.len() {
             1 if is(b"q") => Some(Known::Q),
             6 if is(b"reg-id") => Some(Known::RegId),

@@ -26,6 +26,7 @@ fn a_binding_comes_back_as_it_was() {
         .unwrap();
     let mut after = Bench::new();
     assert_eq!(moved_to(&mut bench, &mut after), 3);
+    assert_eq!(moved_to(&mut bench, &mut after), 0, "what is there already");
     let all = |bench: &mut Bench| {
         let mut all = Vec::new();
         let now = bench.now;
