@@ -234,7 +234,10 @@ async fn a_removal_is_not_undone_by_what_was_before_it() {
         write(&store, [Change::Remove(removal(&registered(5, 10)))]).await,
         0
     );
-    assert_eq!(write(&store, [Change::Put(registered(5, 10))]).await, 1);
+    for before in [5, 6] {
+        let put = Change::Put(registered(before, 10));
+        assert_eq!(write(&store, [put]).await, 1, "{before}");
+    }
     let other_call = Record {
         call_id: u64::MAX,
         ..registered(9, 10)

@@ -19,10 +19,11 @@ end
 local function is_older(new, old)
     if old.till <= now then return false end
     if new.call ~= old.call then return new.granted < old.granted end
-    if new.cseq >= old.cseq then return false end
+    if new.cseq > old.cseq then return false end
+    if old.kind == 'P' or new.kind == 'R' then return new.cseq < old.cseq end
     -- After a removal there is no binding to compare with: a device may begin its CSeq anew. What
     -- was granted before the removal, as far as two clocks agree, is older all the same.
-    return old.kind == 'P' or new.granted < old.granted + 2000
+    return new.granted < old.granted + 2000
 end
 
 local stale = 0
