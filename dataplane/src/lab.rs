@@ -38,6 +38,7 @@ use crate::settings::SessionTimer;
 use crate::settings::Settings;
 use crate::settings::Trunk;
 use crate::sip::digest::Algorithm;
+use crate::sip::registrar::Rules;
 use crate::wire::VlanStack;
 
 /// The box's address and SIP listen on each interface; media uses the same address.
@@ -233,6 +234,7 @@ impl Place {
             routes: Vec::new(),
             domains: Vec::new(),
             authentication: Authentication::default(),
+            registrar: Rules::default(),
             // Who tests session timers says so.
             session: SessionTimer {
                 expires_s: 0,
@@ -344,6 +346,7 @@ pub fn add_domain(settings: &mut Settings) {
         name: DOMAIN.to_owned(),
         trunk,
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+        registrar: true,
     });
     settings.routes.push(route(trunk.0, None, &[(last, 1000)]));
 }

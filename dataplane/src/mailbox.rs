@@ -23,6 +23,7 @@ use crate::samples::Samples;
 use crate::sip::CallReport;
 use crate::sip::Id;
 use crate::sip::digest::window::Use;
+use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
 use crate::sip::subscriber::Said;
 use crate::sip::subscriber::Subscriber;
@@ -80,6 +81,15 @@ pub enum Mail {
         ticket: Id,
         /// What the use was.
         used: Use,
+    },
+    /// How is a user reached whose contacts this worker keeps? From another worker.
+    Locate(Locate),
+    /// So, in answer: its contacts are in the byte ring.
+    Located {
+        /// The asker's ticket.
+        ticket: Id,
+        /// How many bytes of the byte ring are its own.
+        len: u16,
     },
     /// End: from control. The worker leaves its loop.
     Stop,
@@ -234,17 +244,26 @@ impl Sender {
 
     /// Posts a SIP message; false where the mailbox has no room for all of it.
     #[must_use]
-    pub fn post_sip(&mut self, mut mail: SipMail, message: &[u8]) -> bool {
-        let Ok(len) = u16::try_from(message.len()) else {
+    pub fn post_sip(&mut self, mail: SipMail, message: &[u8]) -> bool {
+        self.post_bytes(message, |len| Mail::Sip(SipMail { len, ..mail }))
+    }
+
+    /// Posts the contacts of a user, in answer to a [`Locate`]; false where there is no room.
+    #[must_use]
+    pub fn post_located(&mut self, ticket: Id, contacts: &[u8]) -> bool {
+        self.post_bytes(contacts, |len| Mail::Located { ticket, len })
+    }
+
+    fn post_bytes(&mut self, bytes: &[u8], mail: impl FnOnce(u16) -> Mail) -> bool {
+        let Ok(len) = u16::try_from(bytes.len()) else {
             return false;
         };
-        mail.len = len;
-        // SIP from outside must not keep a flow change waiting.
-        if self.mail.slots() <= self.reserved || self.bytes.slots() < message.len() {
+        // What comes from outside must not keep a flow change waiting.
+        if self.mail.slots() <= self.reserved || self.bytes.slots() < bytes.len() {
             return false;
         }
-        let copied = self.bytes.push_entire_slice(message).is_ok();
-        copied && self.mail.push(Mail::Sip(mail)).is_ok()
+        let copied = self.bytes.push_entire_slice(bytes).is_ok();
+        copied && self.mail.push(mail(len)).is_ok()
     }
 
     /// Posts what ICMP said, which comes from outside as SIP does; false where there is no room.
@@ -278,10 +297,11 @@ impl Receiver {
         self.mail.pop().ok()
     }
 
-    /// Takes the bytes of the SIP mail just taken into the front of `message`.
+    /// Takes the bytes of the mail just taken, of which it says how many there are, into the front of
+    /// `message`.
     /// Gives how many there are; 0 where they do not fit (they are consumed all the same).
-    pub fn take_bytes(&mut self, mail: &SipMail, message: &mut [u8]) -> usize {
-        take_bytes(&mut self.bytes, usize::from(mail.len), message)
+    pub fn take_bytes(&mut self, len: u16, message: &mut [u8]) -> usize {
+        take_bytes(&mut self.bytes, usize::from(len), message)
     }
 }
 
@@ -328,7 +348,7 @@ mod tests {
                 panic!("no mail")
             };
             let mut room = [0; 512];
-            let len = receiver.take_bytes(&mail, &mut room);
+            let len = receiver.take_bytes(mail.len, &mut room);
             assert_eq!(&room[..len], &message);
         }
     }
@@ -345,7 +365,7 @@ mod tests {
             let Some(Mail::Sip(mail)) = receiver.take() else {
                 panic!("no mail")
             };
-            let len = receiver.take_bytes(&mail, &mut room);
+            let len = receiver.take_bytes(mail.len, &mut room);
             assert!(len > 0 && room[..len].iter().all(|&byte| byte == expected));
         }
         assert!(receiver.take().is_none());

@@ -33,6 +33,7 @@ use crate::mailbox::Sender;
 use crate::mailbox::SipMail;
 use crate::mailbox::mailbox;
 use crate::media::FlowChange;
+use crate::sip::Id;
 use crate::sys::wake::Wake;
 
 /// A worker's ends of all mailboxes.
@@ -230,6 +231,14 @@ impl Outbox {
     #[must_use]
     pub fn post_question(&mut self, mail: Mail) -> bool {
         let posted = self.sender.post_from_outside(mail);
+        self.posted |= posted;
+        posted
+    }
+
+    /// Posts the contacts of a user; false where there is no room.
+    #[must_use]
+    pub fn post_located(&mut self, ticket: Id, contacts: &[u8]) -> bool {
+        let posted = self.sender.post_located(ticket, contacts);
         self.posted |= posted;
         posted
     }

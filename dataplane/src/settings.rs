@@ -12,6 +12,7 @@ use crate::ids::TrunkIndex;
 use crate::media::ChecksumPolicy;
 use crate::sip::digest::Algorithm;
 use crate::sip::digest::cache::Lifetimes;
+use crate::sip::registrar::Rules;
 use crate::wire::VlanStack;
 
 /// Everything that a worker knows from its start; the same for each of them.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub domains: Vec<Domain>,
     /// How subscribers are told from those who only say so.
     pub authentication: Authentication,
+    /// What is granted to who registers.
+    pub registrar: Rules,
     /// How long a session lasts without a refresh.
     pub session: SessionTimer,
     /// The keys that make our identifiers hard to forge.
@@ -111,6 +114,8 @@ pub struct Domain {
     /// The algorithms of a challenge, the preferred one first. For each of them every subscriber of the
     /// domain has an HA1 (RFC 8760 §2.4).
     pub algorithms: Vec<Algorithm>,
+    /// The contacts of its users are kept here (RFC 3261 §10): else a REGISTER goes where a route says.
+    pub registrar: bool,
 }
 
 /// How subscribers are told from those who only say so.
@@ -234,6 +239,8 @@ pub struct Capacity {
     pub nonces: u32,
     /// Requests that wait for something outside at once.
     pub tickets: u32,
+    /// Contacts of users.
+    pub bindings: u32,
 }
 
 impl Capacity {
@@ -245,5 +252,6 @@ impl Capacity {
         subscribers: 1024,
         nonces: 1024,
         tickets: 256,
+        bindings: 1024,
     };
 }

@@ -409,6 +409,12 @@ impl<R: Rings> Worker<R> {
                     Mail::Doubt => self.proxy.doubt_subscribers(now),
                     Mail::NonceUse(of) => self.note_use(&of),
                     Mail::NonceUsed { ticket, used } => self.proxy.used(ticket, used),
+                    Mail::Locate(of) => self.locate(&of, now),
+                    Mail::Located { ticket, len } => {
+                        let len = self.post.inboxes[inbox].take_bytes(len, &mut self.letter);
+                        let found = &self.letter[..len];
+                        self.proxy.located(ticket, found, &mut self.counters);
+                    }
                     Mail::Stop => self.stopped = true,
                 }
             }
@@ -422,7 +428,7 @@ impl<R: Rings> Worker<R> {
             Origin::Kernel => Counter::KernelIn,
             Origin::Own => Counter::OwnIn,
         });
-        let len = self.post.inboxes[inbox].take_bytes(mail, &mut self.letter);
+        let len = self.post.inboxes[inbox].take_bytes(mail.len, &mut self.letter);
         let arrival = Arrival {
             source: mail.source,
             listen: mail.listen,

@@ -38,6 +38,7 @@ use trunkline_dataplane::settings::Secrets;
 use trunkline_dataplane::settings::SessionTimer;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::sip::registrar::Rules;
 use trunkline_dataplane::sys::memory::Hugepages;
 use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::worker::Poll;
@@ -218,6 +219,7 @@ impl Config {
             routes: self.routes.clone(),
             domains: Vec::new(),
             authentication: Authentication::default(),
+            registrar: Rules::default(),
             session: self.session,
             secrets,
             capacity: self.capacity,
@@ -272,6 +274,7 @@ fn resolve(file: file::File) -> Config {
             subscribers: 65_536,
             nonces: 65_536,
             tickets: 4_096,
+            bindings: 65_536,
         },
         interfaces: interfaces(file.interfaces),
         listens: file.listens.into_iter().filter_map(listen).collect(),

@@ -103,11 +103,19 @@ impl Dial {
         }
     }
 
-    /// The trunk that stands for the subscribers of the domain of this name, in any case.
+    /// The domain of this name, in any case.
     #[must_use]
-    pub fn trunk_named(&self, domain: &[u8]) -> Option<TrunkIndex> {
-        let is = |(name, _): &&(String, TrunkIndex)| name.as_bytes().eq_ignore_ascii_case(domain);
-        self.domains.iter().find(is).map(|&(_, trunk)| trunk)
+    pub fn domain_named(&self, name: &[u8]) -> Option<DomainIndex> {
+        let is = |(known, _): &&(String, TrunkIndex)| known.as_bytes().eq_ignore_ascii_case(name);
+        let at = self.domains.iter().position(|domain| is(&domain))?;
+        u8::try_from(at).ok().map(DomainIndex)
+    }
+
+    /// The trunk that stands for the subscribers of a domain.
+    #[must_use]
+    pub fn trunk_of_domain(&self, domain: DomainIndex) -> Option<TrunkIndex> {
+        let (_, trunk) = self.domains.get(usize::from(domain.0))?;
+        Some(*trunk)
     }
 
     /// The domain whose subscribers a trunk stands for, if it does.

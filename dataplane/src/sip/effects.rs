@@ -47,6 +47,24 @@ pub enum Question {
         /// The use.
         of: NonceUse,
     },
+    /// How is a user reached whose contacts another worker keeps?
+    Contacts {
+        /// The worker that keeps them.
+        keeper: WorkerId,
+        /// Who asks, and for whom.
+        of: Locate,
+    },
+}
+
+/// A question for the contacts of a user, told to the worker that keeps them.
+#[derive(Clone, Copy, Debug)]
+pub struct Locate {
+    /// Who is to be told.
+    pub asker: WorkerId,
+    /// The asker's ticket.
+    pub ticket: Id,
+    /// The key of the address of record.
+    pub aor: u64,
 }
 
 /// A use of a nonce by a client that knows the password, told to the worker that made it.

@@ -18,9 +18,11 @@ use crate::media::Opened;
 use crate::ring::Rings;
 use crate::route::Network;
 use crate::route::Unresolved;
+use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::effects::Send;
+use crate::sip::proxy::FOUND_LEN_MAX;
 use crate::tick::Tick;
 use crate::wire;
 use crate::wire::Ethernet;
@@ -71,6 +73,7 @@ impl<R: Rings> Worker<R> {
                 }
             }
             Question::Nonce { maker, of } => self.mail(maker, Mail::NonceUse(of)),
+            Question::Contacts { keeper, of } => self.mail(keeper, Mail::Locate(of)),
         }
     }
 
@@ -79,6 +82,19 @@ impl<R: Rings> Worker<R> {
         let used = self.proxy.note_use(of);
         let ticket = of.ticket;
         self.mail(of.asker, Mail::NonceUsed { ticket, used });
+    }
+
+    /// Answers another worker that asks for the contacts of a user that we keep.
+    pub(super) fn locate(&mut self, of: &Locate, now: Tick) {
+        let mut room = [0; FOUND_LEN_MAX];
+        let len = self.proxy.contacts_of(of.aor, now, &mut room);
+        let outbox = self.post.outboxes.get_mut(usize::from(of.asker.0));
+        let posted = outbox
+            .and_then(Option::as_mut)
+            .is_some_and(|outbox| outbox.post_located(of.ticket, &room[..len]));
+        if !posted {
+            self.counters.count(Counter::QuestionMailsLost);
+        }
     }
 
     fn mail(&mut self, to: WorkerId, mail: Mail) {

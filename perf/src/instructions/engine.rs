@@ -12,7 +12,9 @@ use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::sip::effects::Effects;
+use trunkline_dataplane::sip::effects::Question;
 use trunkline_dataplane::sip::message::Message;
 use trunkline_dataplane::sip::proxy::Arrival;
 use trunkline_dataplane::sip::proxy::Owner;
@@ -21,8 +23,8 @@ use trunkline_dataplane::sip::proxy::Step;
 use trunkline_dataplane::tick::Tick;
 
 /// The caller's side and the callee's, by listen.
-const CALLER: usize = 0;
-const CALLEE: usize = 1;
+pub(super) const CALLER: usize = 0;
+pub(super) const CALLEE: usize = 1;
 
 const OFFER: &str = "v=0\r\no=- 3 3 IN IP4 10.77.1.2\r\ns=-\r\nc=IN IP4 10.77.1.2\r\n\
     t=0 0\r\nm=audio 6000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\n\
@@ -114,12 +116,14 @@ fn prepared_input(
 }
 
 pub(super) struct Engine {
-    proxy: Proxy,
+    pub(super) proxy: Proxy,
     effects: Effects,
     counters: Counters,
     pub(super) now: Tick,
     /// What the last input sent: the listen it left from, and the message.
     sent: Vec<(usize, String)>,
+    /// What the last input asked.
+    pub(super) asked: Vec<Question>,
     /// What is done now is counted, not a preparation.
     pub(super) is_measured: bool,
     /// How long the engine was at what is measured.
@@ -134,12 +138,17 @@ impl Engine {
     pub(super) fn with(capacity: Capacity) -> Engine {
         let mut settings = lab::settings(1);
         settings.capacity = capacity;
+        Engine::of(&settings)
+    }
+
+    pub(super) fn of(settings: &Settings) -> Engine {
         Engine {
-            proxy: Proxy::new(WorkerId(0), &settings),
+            proxy: Proxy::new(WorkerId(0), settings),
             effects: Effects::default(),
             counters: Counters::default(),
             now: Tick::ms(1_000),
             sent: Vec::new(),
+            asked: Vec::new(),
             is_measured: true,
             busy: Duration::ZERO,
         }
@@ -183,9 +192,20 @@ impl Engine {
     }
 
     /// Gives the engine a message from the peer of a listen; it must cause so many.
-    fn hear(&mut self, listen: usize, text: &str, causes: usize) -> anyhow::Result<()> {
+    pub(super) fn hear(&mut self, listen: usize, text: &str, causes: usize) -> anyhow::Result<()> {
+        self.hear_from(lab::PEERS[listen], listen, text, causes)
+    }
+
+    /// The same from anybody on a listen's side.
+    pub(super) fn hear_from(
+        &mut self,
+        source: SocketAddr,
+        listen: usize,
+        text: &str,
+        causes: usize,
+    ) -> anyhow::Result<()> {
         let arrival = Arrival {
-            source: lab::PEERS[listen],
+            source,
             listen: ListenIndex(u8::try_from(listen)?),
         };
         let mut step = Step {
@@ -209,12 +229,24 @@ impl Engine {
         Ok(())
     }
 
+    /// Has one request go on that waited; gives how many messages that sent.
+    pub(super) fn resume(&mut self) -> usize {
+        let mut step = Step {
+            now: self.now,
+            effects: &mut self.effects,
+            counters: &mut self.counters,
+        };
+        self.proxy.resume(&mut step);
+        self.take_sent()
+    }
+
     fn take_sent(&mut self) -> usize {
         let read = |send: &trunkline_dataplane::sip::effects::Send| {
             let text = String::from_utf8_lossy(self.effects.bytes(send)).into_owned();
             (usize::from(send.listen.0), text)
         };
         self.sent = self.effects.sends().iter().map(read).collect();
+        self.asked = self.effects.questions().to_vec();
         match self.is_measured {
             true => measured_drain(&mut self.effects),
             false => self.effects.clear(),
@@ -223,7 +255,7 @@ impl Engine {
     }
 
     /// The one message that the last input sent from a listen.
-    fn sent_from(&self, listen: usize) -> anyhow::Result<String> {
+    pub(super) fn sent_from(&self, listen: usize) -> anyhow::Result<String> {
         let mut found = self.sent.iter().filter(|(from, _)| *from == listen);
         let (_, text) = found.next().context("nothing was sent there")?;
         Ok(text.clone())
@@ -298,7 +330,7 @@ fn lines<'t>(text: &'t str, name: &str) -> impl Iterator<Item = &'t str> {
         .filter(move |line| line.starts_with(&name))
 }
 
-fn response(request: &str, status: &str, body: &str) -> String {
+pub(super) fn response(request: &str, status: &str, body: &str) -> String {
     let mut text = format!("SIP/2.0 {status}\r\n");
     for name in ["Via", "Record-Route", "From"] {
         text.extend(lines(request, name));

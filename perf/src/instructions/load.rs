@@ -19,6 +19,7 @@ use trunkline_dataplane::worker::Worker;
 
 use super::crowd;
 use super::engine;
+use super::subscribers;
 use crate::sim::agent::Agent;
 use crate::sim::agent::Who;
 use crate::sim::frame;
@@ -40,6 +41,12 @@ pub enum Load {
     EngineCall,
     /// Retransmissions of an INVITE.
     Retransmission,
+    /// Challenges to subscribers.
+    Challenge,
+    /// Requests of a known subscriber.
+    LetIn,
+    /// Registrations of a known subscriber.
+    Register,
     /// Calls, from INVITE to the end of their timers.
     Call,
     /// RTP packets, in batches.
@@ -59,10 +66,13 @@ const BATCH: u64 = 32;
 
 impl Load {
     /// All that are gated; a crowd takes minutes.
-    pub const ALL: [Load; 7] = [
+    pub const ALL: [Load; 10] = [
         Load::Scan,
         Load::EngineCall,
         Load::Retransmission,
+        Load::Challenge,
+        Load::LetIn,
+        Load::Register,
         Load::Call,
         Load::Rtp,
         Load::RtpAlone,
@@ -76,6 +86,9 @@ impl Load {
             Load::Scan => "scan",
             Load::EngineCall => "engine_call",
             Load::Retransmission => "retransmission",
+            Load::Challenge => "challenge",
+            Load::LetIn => "let_in",
+            Load::Register => "register",
             Load::Call => "call",
             Load::Rtp => "rtp",
             Load::RtpAlone => "rtp_alone",
@@ -94,6 +107,11 @@ impl Load {
                 "a call through the SIP engine alone: six messages in, seven out, all timers"
             }
             Load::Retransmission => "an INVITE that came again, answered with the 100 again",
+            Load::Challenge => "a REGISTER without credentials, challenged by two algorithms",
+            Load::LetIn => {
+                "a MESSAGE of a known subscriber, verified by SHA-256, sent on, and its 200"
+            }
+            Load::Register => "a contact registered again, verified by SHA-256, and its 200",
             Load::Call => {
                 "a call: INVITE 100 180 200 ACK BYE 200, SDP both ways, 4 flows, all timers"
             }
@@ -113,8 +131,8 @@ impl Load {
     /// The two lengths whose difference is counted.
     pub(crate) const fn lengths(self) -> [u64; 2] {
         match self {
-            Load::Scan | Load::Retransmission => [1_000, 3_000],
-            Load::EngineCall | Load::Call => [400, 600],
+            Load::Scan | Load::Retransmission | Load::Challenge => [1_000, 3_000],
+            Load::EngineCall | Load::Call | Load::LetIn | Load::Register => [400, 600],
             Load::Rtp | Load::RtpAlone => [3_200, 9_600],
             Load::Turn => [1_000, 3_000],
             Load::CrowdFew | Load::CrowdMany => [0, 500],
@@ -135,6 +153,9 @@ pub fn work(name: &str, count: u64) -> anyhow::Result<()> {
         Load::Scan => engine::scan(count),
         Load::EngineCall => engine::calls(count),
         Load::Retransmission => engine::retransmissions(count),
+        Load::Challenge => subscribers::challenges(count),
+        Load::LetIn => subscribers::let_in(count),
+        Load::Register => subscribers::registers(count),
         Load::CrowdFew | Load::CrowdMany => crowd::work(load, count),
         load => on_worker(load, count),
     }
@@ -143,9 +164,14 @@ pub fn work(name: &str, count: u64) -> anyhow::Result<()> {
 fn on_worker(load: Load, count: u64) -> anyhow::Result<()> {
     let mut bench = Bench::new()?;
     match load {
-        Load::Scan | Load::EngineCall | Load::Retransmission | Load::CrowdFew | Load::CrowdMany => {
-            Ok(())
-        }
+        Load::Scan
+        | Load::EngineCall
+        | Load::Retransmission
+        | Load::Challenge
+        | Load::LetIn
+        | Load::Register
+        | Load::CrowdFew
+        | Load::CrowdMany => Ok(()),
         Load::Call => (0..count).try_for_each(|number| bench.call(number)),
         Load::Rtp => bench.media(count, BATCH),
         Load::RtpAlone => bench.media(count, 1),

@@ -17,6 +17,7 @@ pub mod crowd;
 mod engine;
 mod load;
 pub mod stages;
+mod subscribers;
 
 use std::path::Path;
 use std::process::Command;

@@ -55,7 +55,7 @@ async fn a_datagram_of_the_kernels_sockets_is_mailed_whole_to_one_worker() {
             Mail::Sip(mail) => {
                 let mut room = [0; 1000];
                 let last = post.inboxes.len() - 1;
-                let len = post.inboxes[last].take_bytes(&mail, &mut room);
+                let len = post.inboxes[last].take_bytes(mail.len, &mut room);
                 assert_eq!(mail.origin, Origin::Kernel);
                 heard.lock().unwrap().push(room[..len].to_vec());
             }

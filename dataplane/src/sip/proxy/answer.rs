@@ -76,6 +76,18 @@ impl Proxy {
         lines: &[u8],
         step: &mut Step<'_>,
     ) -> Counter {
+        self.answer_as(message, arrival, (status, None), lines, step)
+    }
+
+    /// The same with a reason phrase of its own.
+    pub(super) fn answer_as(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        (status, reason): (u16, Option<&str>),
+        lines: &[u8],
+        step: &mut Step<'_>,
+    ) -> Counter {
         let (cseq, ..) = message.cseq();
         let from_tag = message.from_tag().unwrap_or_default();
         let tag = self.identity.to_tag(message.call_id(), from_tag, cseq);
@@ -83,6 +95,7 @@ impl Proxy {
             to_tag: Some(&tag),
             source: Some(arrival.source),
             lines,
+            reason,
             ..build::Response::new(status)
         };
         match build::response(message, &response, step.effects.room()) {

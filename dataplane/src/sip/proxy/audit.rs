@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use super::Proxy;
 use super::Timer;
 use super::media::call_ref;
+use super::parked::Answer;
 use crate::frame::Kept;
 use crate::media::CallRef;
 use crate::sip::call::Call;
@@ -83,13 +84,14 @@ impl Proxy {
             }
         }
         for timer in self.wheel.armed() {
-            let tenant = match self.timer(timer) {
-                Timer::Client(slot) => self.clients.tenant(slot),
-                Timer::Server(slot) => self.servers.tenant(slot),
-                Timer::Call(slot) => self.calls.tenant(slot),
-                Timer::Ticket(slot) => self.tickets.tenant(slot),
+            let is_somebodys = match self.timer(timer) {
+                Timer::Client(slot) => self.clients.tenant(slot).is_some(),
+                Timer::Server(slot) => self.servers.tenant(slot).is_some(),
+                Timer::Call(slot) => self.calls.tenant(slot).is_some(),
+                Timer::Ticket(slot) => self.tickets.tenant(slot).is_some(),
+                Timer::Binding(slot) => self.registrar.due(slot).is_some(),
             };
-            if tenant.is_none() {
+            if !is_somebodys {
                 return Err(format!("armed for nobody: {:?}", self.timer(timer)));
             }
         }
@@ -168,12 +170,25 @@ impl Proxy {
                 .best
                 .as_ref()
                 .and_then(|best| best.response.as_ref());
-            [Some(&context.request), best, context.challenges.as_ref()]
+            let challenges = context.challenges.as_ref();
+            [
+                Some(&context.request),
+                context.found.as_ref(),
+                best,
+                challenges,
+            ]
         });
         let of_transactions = requests.chain(responses).map(Option::as_ref);
         let parked = self.tickets.holders();
         let parked = parked.map(|(_, parked)| Some(&parked.request));
-        let held = of_transactions.chain(of_contexts).chain(parked);
+        let located = self.answers.iter().map(|answer| match answer {
+            Answer::Located(_, found) => found.as_ref(),
+            Answer::Said(..) | Answer::Used(..) => None,
+        });
+        let held = of_transactions
+            .chain(of_contexts)
+            .chain(parked)
+            .chain(located);
         let held: Vec<&Kept> = held.flatten().collect();
         let bytes: usize = held.iter().map(|kept| kept.room()).sum();
         let held = (held.len() as u64, bytes as u64);

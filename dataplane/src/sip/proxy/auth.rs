@@ -35,9 +35,9 @@ use crate::sip::header::BadValue;
 use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::registrar::aor::AddressOfRecord;
 use crate::sip::slab::Id;
 use crate::sip::subscriber::Subscriber;
-use crate::sip::subscriber::User;
 use crate::sip::uri::Uri;
 use crate::span::Span;
 use crate::text::Text;
@@ -98,7 +98,8 @@ impl Proxy {
         let trunk = self.dial.trunk_of(arrival.source.ip());
         trunk.or_else(|| {
             let uri = Uri::read(message.bytes(), identity_uri(message)).ok()?;
-            self.dial.trunk_named(message.text(uri.host_text))
+            let domain = self.dial.domain_named(message.text(uri.host_text))?;
+            self.dial.trunk_of_domain(domain)
         })
     }
 
@@ -124,9 +125,18 @@ impl Proxy {
             Err(Unclaimed::Refuse(status)) => return Err(status),
         };
         match self.judge(message, key, &claim, Progress::Begins, step) {
-            Judgement::True => self.admitted(message, arrival, key, trunk, step),
-            Judgement::Waits(wait) => self.park(message, arrival, key, trunk, wait, step),
-            Judgement::False => self.park(message, arrival, key, trunk, Wait::Grid, step),
+            Judgement::True => self.admitted(message, arrival, key, (trunk, domain), step),
+            Judgement::Waits(wait) => {
+                self.park(message, arrival, key, (trunk, Some(domain)), wait, step)
+            }
+            Judgement::False => self.park(
+                message,
+                arrival,
+                key,
+                (trunk, Some(domain)),
+                Wait::Grid,
+                step,
+            ),
             Judgement::Stale => {
                 let mut room = [0; CHALLENGE_LEN_MAX];
                 let lines =
@@ -158,13 +168,13 @@ impl Proxy {
             nonce::Verdict::Stale => return Err(Unclaimed::Challenge { stale: true }),
             nonce::Verdict::Forged => return Err(Unclaimed::Challenge { stale: false }),
         };
-        // Nobody speaks for another. What the user part of a URI escapes no username needs.
-        let uri = Uri::read(message.bytes(), identity_uri(message)).ok();
-        let user = uri.and_then(|uri| uri.user).map(|user| message.text(user));
-        if user != Some(credentials.username) {
-            return Err(Unclaimed::Refuse(403));
-        }
-        let user = User::new(credentials.username).ok_or(Unclaimed::Refuse(403))?;
+        // Nobody speaks for another.
+        let (bytes, hash) = (message.bytes(), self.identity.hash());
+        let uri = Uri::read(bytes, identity_uri(message)).ok();
+        let aor = uri.and_then(|uri| AddressOfRecord::of(bytes, &uri, hash));
+        let user = aor.map(|aor| aor.user);
+        let user = user.filter(|user| user.name() == credentials.username);
+        let user = user.ok_or(Unclaimed::Refuse(403))?;
         Ok(Claim {
             credentials,
             nonce,
@@ -225,12 +235,16 @@ impl Proxy {
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
-        trunk: TrunkIndex,
+        (trunk, domain): (TrunkIndex, DomainIndex),
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
         step.counters.count(Counter::AuthGranted);
+        if let Some((domain, aor)) = self.registers(message) {
+            // RFC 3261 §10.3 step 5.
+            let aor = aor.ok_or(404_u16)?;
+            return self.register(message, arrival, key, (domain, aor), step);
+        }
         self.splices.clear();
-        let domain = self.dial.domain_of(trunk).ok_or(500_u16)?;
         for header in Asker::of(message.method()).answers(message) {
             let realm = self.domains[usize::from(domain.0)].name.as_bytes();
             if realm_of(message, header.value) == Some(realm) {

@@ -385,6 +385,7 @@ impl Proxy {
     pub(super) fn close_context(&mut self, id: Id) -> Option<Best> {
         let context = self.contexts.remove(id)?;
         self.kept.release(context.request);
+        self.release(context.found);
         if let Some(server) = self.servers.get_mut(context.server) {
             server.branches = Branches::None;
         }

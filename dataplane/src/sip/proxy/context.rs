@@ -17,6 +17,8 @@ pub(super) struct Context {
     pub server: Id,
     /// The request as it came: every branch is made of it (RFC 3261 §16.6 step 1).
     pub request: Kept,
+    /// The contacts that its targets are, see [`super::found`].
+    pub found: Option<Kept>,
     /// Who sent it.
     pub source: Endpoint,
     /// The trunk that it came from.

@@ -12,6 +12,8 @@ use super::context::Context;
 use super::describe::Described;
 use super::forward::Way;
 use super::forward::max_breadth;
+use super::found::FOUND_LEN_MAX;
+use super::found::Found;
 use super::targets::Target;
 use super::targets::Targets;
 use super::write::unedited_status;
@@ -34,16 +36,16 @@ use crate::span::Span;
 
 /// A target that is tried, and for whom.
 #[derive(Clone, Copy, Debug)]
-struct Attempt {
+pub(super) struct Attempt {
     /// The server transaction.
     server: Id,
     /// The trunk that the request came from.
     caller: TrunkIndex,
     target: Target,
     /// The branch's part of the request's Max-Breadth.
-    breadth: u8,
+    pub breadth: u8,
     /// Of the request.
-    marks: Marks,
+    pub marks: Marks,
 }
 
 impl Proxy {
@@ -59,8 +61,22 @@ impl Proxy {
     ) -> Result<(), u16> {
         // RFC 3261 §16.5: 404 where no route fits, 480 where the route leads nowhere.
         let route = self.route_of(message, caller)?.ok_or(404_u16)?;
+        let targets = Targets::of(&self.dial, route, max_breadth(message));
+        self.forward_to(message, arrival, key, caller, (targets, &[]), step)
+    }
+
+    /// Sends a request outside of a dialog to these targets. Where they are contacts of a user, `found`
+    /// has them, see [`super::found`].
+    pub(super) fn forward_to(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        caller: TrunkIndex,
+        (targets, found): (Targets, &[u8]),
+        step: &mut Step<'_>,
+    ) -> Result<(), u16> {
         let breadth = max_breadth(message);
-        let targets = Targets::of(&self.dial, route, breadth);
         if targets.count() == 0 {
             return Err(480);
         }
@@ -90,7 +106,7 @@ impl Proxy {
             self.call_came_in(Some(caller), step);
         }
         let sent = if forks {
-            let sent = self.fork(message, arrival, server, caller, targets, step);
+            let sent = self.fork(message, arrival, server, caller, (targets, found), step);
             sent.map(Branches::Context)
         } else {
             let attempt = Attempt {
@@ -100,7 +116,7 @@ impl Proxy {
                 breadth: targets.share(),
                 marks,
             };
-            let sent = self.branch(message, arrival, attempt, step);
+            let sent = self.branch(message, arrival, attempt, found, step);
             sent.map(Branches::One)
         };
         if sent.is_err() && invite {
@@ -128,7 +144,7 @@ impl Proxy {
         arrival: Arrival,
         server: Id,
         caller: TrunkIndex,
-        targets: Targets,
+        (targets, found): (Targets, &[u8]),
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
         if self.contexts.is_full() {
@@ -140,9 +156,21 @@ impl Proxy {
             step.counters.count(Counter::KeptExhausted);
             return Err(503);
         };
+        let found = match found {
+            [] => None,
+            found => match self.kept.put(found) {
+                Some(found) => Some(found),
+                None => {
+                    step.counters.count(Counter::KeptExhausted);
+                    self.kept.release(request);
+                    return Err(503);
+                }
+            },
+        };
         let context = Context {
             server,
             request,
+            found,
             source: arrival.source.into(),
             caller,
             targets,
@@ -171,6 +199,14 @@ impl Proxy {
         step: &mut Step<'_>,
     ) {
         let marks = self.marks(message, arrival);
+        let mut room = [0; FOUND_LEN_MAX];
+        let found = self
+            .contexts
+            .get(id)
+            .and_then(|context| context.found.as_ref());
+        let found = found.map_or(&[][..], |found| self.kept.bytes(found));
+        let len = found.len().min(FOUND_LEN_MAX);
+        room[..len].copy_from_slice(&found[..len]);
         // Each round tries one of them, or gives it up.
         for _ in 0..TARGETS_MAX {
             let Some(context) = self.contexts.get(id) else {
@@ -186,7 +222,7 @@ impl Proxy {
                 breadth: context.targets.share(),
                 marks,
             };
-            let sent = self.branch(message, arrival, attempt, step);
+            let sent = self.branch(message, arrival, attempt, &room[..len], step);
             let Some(context) = self.contexts.get_mut(id) else {
                 return;
             };
@@ -212,6 +248,29 @@ impl Proxy {
         message: &Message<'_>,
         arrival: Arrival,
         attempt: Attempt,
+        found: &[u8],
+        step: &mut Step<'_>,
+    ) -> Result<Id, u16> {
+        if !self.has_room_for_new_work(self.clients.count()) {
+            step.counters.count(Counter::TransactionsRefused);
+            return Err(503);
+        }
+        match Found(found).contacts().nth(attempt.target.number.into()) {
+            Some(contact) => self.branch_to_contact(message, arrival, attempt, &contact, step),
+            None => {
+                let way = self.way_to(message, attempt)?;
+                self.branch_by(message, arrival, attempt, way, step)
+            }
+        }
+    }
+
+    /// The same by a way that is known. There is room.
+    pub(super) fn branch_by(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        attempt: Attempt,
+        way: Way,
         step: &mut Step<'_>,
     ) -> Result<Id, u16> {
         let Attempt {
@@ -220,12 +279,7 @@ impl Proxy {
             target,
             ..
         } = attempt;
-        if !self.has_room_for_new_work(self.clients.count()) {
-            step.counters.count(Counter::TransactionsRefused);
-            return Err(503);
-        }
         self.splices.clear();
-        let way = self.way_to(message, attempt)?;
         if makes_dialogs(message.method()) {
             let trunks = [caller, target.trunk];
             let sides = self.sides_of(message, [arrival.listen, way.listen], trunks);

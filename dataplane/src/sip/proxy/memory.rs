@@ -17,6 +17,7 @@ use crate::sip::call::Call;
 use crate::sip::digest::cache::Cache;
 use crate::sip::digest::window::Windows;
 use crate::sip::edit::Splices;
+use crate::sip::registrar::Registrar;
 use crate::sip::slab::Slab;
 use crate::sip::ticket::Tickets;
 use crate::sip::transaction::CLIENT_LEN;
@@ -24,8 +25,11 @@ use crate::sip::transaction::SERVER_LEN;
 use crate::timer::Wheel;
 
 /// What there is once: messages being made and taken up again, the refusals, the wheel.
-const BUFFERS_LEN: usize =
-    size_of::<Splices>() + 4 * SIP_LEN_MAX + Refusals::LEN + Wheel::BUCKETS_LEN;
+const BUFFERS_LEN: usize = size_of::<Splices>()
+    + 5 * SIP_LEN_MAX
+    + Refusals::LEN
+    + Registrar::ONCE_LEN
+    + Wheel::BUCKETS_LEN;
 
 /// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,7 @@ impl Table {
 
 /// The tables of one worker.
 #[must_use]
-pub fn tables(settings: &Settings) -> [Table; 11] {
+pub fn tables(settings: &Settings) -> [Table; 12] {
     let capacity = settings.capacity;
     let ranges = settings.media.iter();
     // The first worker's slice; the others' differ by a pair.
@@ -116,6 +120,12 @@ pub fn tables(settings: &Settings) -> [Table; 11] {
             capacity.tickets,
             Tickets::<Parked>::TICKET_LEN + Wheel::TIMER_LEN + size_of::<Answer>(),
             "Requests that wait for something outside.",
+        ),
+        table(
+            "bindings",
+            capacity.bindings,
+            Registrar::BINDING_LEN,
+            "Contacts that users have registered, each with its texts.",
         ),
         table(
             "kept messages",

@@ -8,6 +8,8 @@
 //! - `request`: validation and routing
 //! - `auth`: whether a subscriber is who it says it is
 //! - `parked`: requests that wait for something outside
+//! - `register`: REGISTER, answered from memory
+//! - `located`, `found`: requests to users of ours
 //! - `stateless`: forwarding without state
 //! - `dialog`: what belongs to a dialog, and where it goes
 //! - `fork`, `targets`: to whom it goes: one, several at once, one after the other
@@ -48,9 +50,11 @@ mod dialog;
 mod failover;
 mod fork;
 mod forward;
+mod found;
 mod hop;
 mod late;
 mod levels;
+mod located;
 mod media;
 pub mod memory;
 mod merged;
@@ -58,6 +62,7 @@ mod negotiate;
 mod parked;
 mod preprocess;
 mod refusal;
+mod register;
 mod remember;
 mod request;
 mod response;
@@ -75,6 +80,7 @@ use std::net::SocketAddr;
 
 pub use self::audit::Audit;
 use self::context::Context;
+pub(crate) use self::found::FOUND_LEN_MAX;
 use self::merged::Merged;
 use self::parked::Answer;
 use self::parked::Parked;
@@ -92,6 +98,7 @@ use super::identity::NotOurs;
 use super::index::Index;
 use super::message::Message;
 use super::method::Method;
+use super::registrar::Registrar;
 use super::slab::Slab;
 use super::texts::TextStore;
 use super::ticket::Tickets;
@@ -148,13 +155,14 @@ pub enum Owner {
 }
 
 /// What a timer belongs to. Timers are numbered clients first, then servers, then calls,
-/// then tickets.
+/// then tickets, then bindings.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     Client(u32),
     Server(u32),
     Call(u32),
     Ticket(u32),
+    Binding(u32),
 }
 
 /// The proxy core of one worker.
@@ -199,6 +207,7 @@ pub struct Proxy {
     tickets: Tickets<Parked>,
     /// Those of requests whose failure is yet to be told.
     failures_waiting: u32,
+    registrar: Registrar,
     /// What has come of questions, for those who still wait for it.
     answers: VecDeque<Answer>,
     splices: Box<Splices>,
@@ -210,6 +219,8 @@ pub struct Proxy {
     changed: Box<[u8]>,
     /// A request without the credentials that it came with.
     admitted: Box<[u8]>,
+    /// A request made one to a contact.
+    retargeted: Box<[u8]>,
 }
 
 impl Proxy {
@@ -222,10 +233,16 @@ impl Proxy {
             .iter()
             .map(|listen| listen.advertised)
             .collect();
+        let identity = Identity::new(worker, settings.boot, &settings.secrets, &advertised);
         Proxy {
             worker,
             workers: settings.workers,
-            identity: Identity::new(worker, settings.boot, &settings.secrets, &advertised),
+            registrar: Registrar::new(
+                capacity.bindings,
+                settings.registrar.clone(),
+                identity.hash(),
+            ),
+            identity,
             dial: Dial::new(
                 settings.trunks.clone(),
                 settings.routes.clone(),
@@ -249,7 +266,9 @@ impl Proxy {
             ports: media::pools(worker, settings),
             refusals: Refusals::default(),
             trunks: TrunkCounters::new(settings.trunks.len()),
-            wheel: Wheel::new(capacity.transactions * 2 + capacity.calls + capacity.tickets),
+            wheel: Wheel::new(
+                capacity.transactions * 2 + capacity.calls + capacity.tickets + capacity.bindings,
+            ),
             domains: settings.domains.clone(),
             authentication: settings.authentication,
             subscribers: Cache::new(capacity.subscribers, settings.authentication.lifetimes),
@@ -263,6 +282,7 @@ impl Proxy {
             request: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             changed: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             admitted: vec![0; SIP_LEN_MAX].into_boxed_slice(),
+            retargeted: vec![0; SIP_LEN_MAX].into_boxed_slice(),
         }
     }
 
@@ -273,6 +293,9 @@ impl Proxy {
         let owner = if message.is_request() {
             if self.sender_of(message, arrival).is_none() {
                 return Owner::Nobody(Counter::SipSourceUnknown);
+            }
+            if let Some((_, Some(aor))) = self.registers(message) {
+                return self.owned_by(aor.owner(self.workers));
             }
             if self.is_stateless(message, arrival) {
                 return Owner::Mine;
@@ -291,6 +314,10 @@ impl Proxy {
                 Err(NotOurs::Forged) => return Owner::Nobody(Counter::SipBranchForged),
             }
         };
+        self.owned_by(owner)
+    }
+
+    fn owned_by(&self, owner: WorkerId) -> Owner {
         if owner == self.worker {
             Owner::Mine
         } else {

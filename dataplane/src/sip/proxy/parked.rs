@@ -11,14 +11,18 @@ use super::Step;
 use super::auth::CHALLENGE_LEN_MAX;
 use super::auth::Judgement;
 use super::auth::Progress;
+use super::found::FOUND_LEN_MAX;
 use crate::counters::Counter;
 use crate::frame::Kept;
+use crate::ids::DomainIndex;
 use crate::ids::ListenIndex;
 use crate::ids::TrunkIndex;
+use crate::ids::WorkerId;
 use crate::sip::build;
 use crate::sip::digest::challenge::Asker;
 use crate::sip::digest::nonce::Nonce;
 use crate::sip::digest::window::Use;
+use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::endpoint::Endpoint;
@@ -48,6 +52,15 @@ pub(super) enum Wait {
         /// Its count.
         nc: u32,
     },
+    /// Where a user of a domain is reached, of which the keeper is asked.
+    Contacts {
+        /// The worker that keeps them.
+        keeper: WorkerId,
+        /// The key of the address of record.
+        aor: u64,
+        /// The domain.
+        called: DomainIndex,
+    },
     /// The next moment at which failures are told.
     Grid,
 }
@@ -60,6 +73,8 @@ pub(super) struct Parked {
     source: Endpoint,
     listen: ListenIndex,
     trunk: TrunkIndex,
+    /// Whose subscriber its sender says it is.
+    domain: Option<DomainIndex>,
     /// When it came.
     began: Tick,
     pub(super) due: Tick,
@@ -67,12 +82,14 @@ pub(super) struct Parked {
 }
 
 /// What has come of a question.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Answer {
     /// The store has said this, for all who hold a ticket of the question.
     Said(Id, Said),
     /// The use of a nonce was this, for who holds the ticket.
     Used(Id, Use),
+    /// The user is reached so, see [`super::found`]; or not at all.
+    Located(Id, Option<Kept>),
 }
 
 impl Proxy {
@@ -82,7 +99,7 @@ impl Proxy {
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
-        trunk: TrunkIndex,
+        (trunk, domain): (TrunkIndex, Option<DomainIndex>),
         wait: Wait,
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
@@ -107,6 +124,7 @@ impl Proxy {
             source: arrival.source.into(),
             listen: arrival.listen,
             trunk,
+            domain,
             began: step.now,
             due: self.deadline(wait, step.now, step.now),
             wait,
@@ -123,7 +141,9 @@ impl Proxy {
     /// Until when a request that came at `began` waits for this.
     fn deadline(&self, wait: Wait, began: Tick, now: Tick) -> Tick {
         match wait {
-            Wait::Store(_) | Wait::Use { .. } => began.plus_ms(self.authentication.deadline_ms),
+            Wait::Store(_) | Wait::Use { .. } | Wait::Contacts { .. } => {
+                began.plus_ms(self.authentication.deadline_ms)
+            }
             Wait::Grid => {
                 let grid_ns = self.authentication.failure_grid_ms.max(1) * 1_000_000;
                 Tick((now.0 / grid_ns + 1) * grid_ns)
@@ -138,7 +158,7 @@ impl Proxy {
         let of = match wait {
             Wait::Store(who) => self.subscriber_key(&who),
             // Nobody else waits for the same.
-            Wait::Use { .. } | Wait::Grid => key,
+            Wait::Use { .. } | Wait::Contacts { .. } | Wait::Grid => key,
         };
         let taken = match self.tickets.take(of, parked) {
             Ok(taken) => taken,
@@ -168,6 +188,11 @@ impl Proxy {
                     transaction: key,
                 },
             }),
+            (Wait::Contacts { keeper, aor, .. }, _) => {
+                let asker = self.worker;
+                let of = Locate { asker, ticket, aor };
+                step.effects.ask(Question::Contacts { keeper, of });
+            }
             (Wait::Grid, _) => self.failures_waiting += 1,
         }
     }
@@ -199,44 +224,75 @@ impl Proxy {
             self.subscribers.keep(self.subscriber_key(who), known, now);
         }
         if let Some(question) = question {
-            self.note_answer(Answer::Said(question, said));
+            let _ = self.note_answer(Answer::Said(question, said));
         }
     }
 
     /// The maker of a nonce has answered. Who waited for it goes on by [`Proxy::resume`].
     pub fn used(&mut self, ticket: Id, used: Use) {
-        self.note_answer(Answer::Used(ticket, used));
+        let _ = self.note_answer(Answer::Used(ticket, used));
     }
 
     /// No more than there are tickets can be of use: those beyond meet their deadline.
-    fn note_answer(&mut self, answer: Answer) {
-        if self.answers.len() < self.answers.capacity() {
-            self.answers.push_back(answer);
+    pub(super) fn note_answer(&mut self, answer: Answer) -> Result<(), Answer> {
+        if self.answers.len() == self.answers.capacity() {
+            return Err(answer);
         }
+        self.answers.push_back(answer);
+        Ok(())
     }
 
     /// One request that waited goes on; false where none can.
     pub fn resume(&mut self, step: &mut Step<'_>) -> bool {
-        while let Some(&answer) = self.answers.front() {
+        while let Some(answer) = self.answers.pop_front() {
             match answer {
                 Answer::Said(question, said) => {
                     if let Some((ticket, parked)) = self.tickets.serve(question) {
+                        // There may be others.
+                        self.answers.push_front(answer);
                         self.ticket_taken(ticket, &parked);
                         self.carry_on_with(parked, said, step);
                         return true;
                     }
-                    self.answers.pop_front();
                 }
                 Answer::Used(ticket, used) => {
-                    self.answers.pop_front();
                     if let Some(parked) = self.take_ticket(ticket) {
                         self.carry_on(parked, Progress::Used(used), step);
+                        return true;
+                    }
+                }
+                Answer::Located(ticket, found) => {
+                    let parked = self.take_ticket(ticket);
+                    let goes_on = parked.is_some();
+                    if let Some(parked) = parked {
+                        self.carry_on_to(parked, found.as_ref(), step);
+                    }
+                    self.release(found);
+                    if goes_on {
                         return true;
                     }
                 }
             }
         }
         false
+    }
+
+    /// A request goes on to a user whose contacts are known now.
+    fn carry_on_to(&mut self, parked: Parked, found: Option<&Kept>, step: &mut Step<'_>) {
+        let mut room = [0; FOUND_LEN_MAX];
+        let bytes = found.map_or(&[][..], |found| self.kept.bytes(found));
+        let len = bytes.len().min(FOUND_LEN_MAX);
+        room[..len].copy_from_slice(&bytes[..len]);
+        self.with_parked(parked, step, |proxy, message, key, parked, step| {
+            let Wait::Contacts { called, .. } = parked.wait else {
+                return Next::Reply(Reply::Status(500));
+            };
+            let (arrival, from) = (parked.arrival(), (parked.trunk, called));
+            match proxy.forward_found(message, arrival, key, from, &room[..len], step) {
+                Ok(()) => Next::Nothing,
+                Err(status) => Next::Reply(Reply::Status(status)),
+            }
+        });
     }
 
     fn carry_on_with(&mut self, parked: Parked, said: Said, step: &mut Step<'_>) {
@@ -256,7 +312,7 @@ impl Proxy {
         };
         let reply = match parked.wait {
             Wait::Grid => Reply::Challenge { stale: false },
-            Wait::Store(_) | Wait::Use { .. } => {
+            Wait::Store(_) | Wait::Use { .. } | Wait::Contacts { .. } => {
                 step.counters.count(Counter::TicketsLate);
                 Reply::Status(NO_ANSWER)
             }
@@ -297,7 +353,7 @@ impl Proxy {
     fn carry_on(&mut self, parked: Parked, progress: Progress, step: &mut Step<'_>) {
         self.with_parked(parked, step, |proxy, message, key, parked, step| {
             let arrival = parked.arrival();
-            let Some(domain) = proxy.dial.domain_of(parked.trunk) else {
+            let Some(domain) = parked.domain else {
                 return Next::Reply(Reply::Status(500));
             };
             // As of when it came: its nonce was good then.
@@ -307,7 +363,7 @@ impl Proxy {
             };
             match proxy.judge(message, key, &claim, progress, step) {
                 Judgement::True => {
-                    match proxy.admitted(message, arrival, key, parked.trunk, step) {
+                    match proxy.admitted(message, arrival, key, (parked.trunk, domain), step) {
                         Ok(_) => Next::Nothing,
                         Err(status) => Next::Reply(Reply::Status(status)),
                     }
@@ -345,9 +401,11 @@ impl Proxy {
             let next = judge(self, &message, key, &parked, step);
             match next {
                 Next::Nothing => {
-                    let entry = self.servers.get(parked.server);
-                    if entry.is_some_and(|entry| matches!(entry.branches, Branches::Parked(_))) {
-                        // It went on without state.
+                    // Answered or sent on without state, and not waiting for something else.
+                    let of = self.servers.get(parked.server).map(|entry| entry.branches);
+                    if let Some(Branches::Parked(ticket)) = of
+                        && self.tickets.get(ticket).is_none()
+                    {
                         self.end_server(parked.server);
                     }
                     self.kept.release(parked.request);
@@ -382,7 +440,7 @@ impl Proxy {
     ) {
         let arrival = parked.arrival();
         let mut room = [0; CHALLENGE_LEN_MAX];
-        let (status, lines) = match (reply, self.dial.domain_of(parked.trunk)) {
+        let (status, lines) = match (reply, parked.domain) {
             (Reply::Challenge { stale }, Some(domain)) => {
                 let method = message.method();
                 let lines = self.challenge(method, arrival, domain, stale, &mut room, step);

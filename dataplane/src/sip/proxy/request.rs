@@ -72,6 +72,10 @@ impl Proxy {
         if self.is_loop(message, arrival) {
             return Err(482);
         }
+        if let Some((domain, _)) = self.registers(message) {
+            // Who registers says so by a password, whichever proxy it comes by.
+            return self.admit(message, arrival, key, (trunk, domain), step);
+        }
         let dialog = self.in_dialog(message, arrival.source.ip());
         if let Some(domain) = self.dial.domain_of(trunk)
             && !dialog.is_some_and(|dialog| dialog.is_proved)
@@ -93,6 +97,12 @@ impl Proxy {
     ) -> Result<Counter, u16> {
         match dialog {
             Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
+            None if let Some((domain, aor)) = self.called(message)
+                && message.to_tag().is_none() =>
+            {
+                let aor = aor.ok_or(404_u16)?;
+                return self.locate(message, arrival, key, trunk, (domain, aor), step);
+            }
             None if let Some(way) = self.stateless_way(message, arrival, trunk)? => {
                 return Ok(self.forward_stateless(message, arrival, way, step));
             }

@@ -33,6 +33,16 @@ pub(super) struct Target {
     state: State,
 }
 
+/// In a place that holds none.
+const NOBODY: Target = Target {
+    trunk: TrunkIndex(0),
+    number: 0,
+    group: 0,
+    lane: 0,
+    breadth: 0,
+    state: State::Over,
+};
+
 /// How far a target has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -58,14 +68,6 @@ impl Targets {
     /// The targets of a route, for a request with this Max-Breadth. What is in it twice is
     /// tried once (RFC 3261 §16.5); what is more than `TARGETS_MAX` is not tried.
     pub fn of(dial: &Dial, route: &DialRoute, max_breadth: u8) -> Targets {
-        const NOBODY: Target = Target {
-            trunk: TrunkIndex(0),
-            number: 0,
-            group: 0,
-            lane: 0,
-            breadth: 0,
-            state: State::Over,
-        };
         let mut targets = Targets {
             list: [NOBODY; TARGETS_MAX],
             count: 0,
@@ -92,6 +94,36 @@ impl Targets {
                     },
                 );
             }
+        }
+        targets
+    }
+
+    /// The contacts of a user, the best first, for a request with this Max-Breadth: `trunk` stands for
+    /// the users of its domain, `qs` says how much each contact is preferred. Those of equal q are
+    /// called at once (RFC 3261 §16.6).
+    pub fn of_contacts(
+        trunk: TrunkIndex,
+        qs: impl Iterator<Item = u16>,
+        max_breadth: u8,
+    ) -> Targets {
+        let mut targets = Targets {
+            list: [NOBODY; TARGETS_MAX],
+            count: 0,
+            breadth: max_breadth,
+        };
+        let (mut group, mut last) = (0, None);
+        for ((number, q), place) in (0..).zip(qs).zip(&mut targets.list) {
+            group += u8::from(last.is_some_and(|last| last != q));
+            last = Some(q);
+            *place = Target {
+                trunk,
+                number,
+                group,
+                lane: number,
+                breadth: 0,
+                state: State::Waiting,
+            };
+            targets.count += 1;
         }
         targets
     }

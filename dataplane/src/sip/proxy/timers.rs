@@ -62,21 +62,27 @@ impl Proxy {
                     self.fire_ticket(ticket, step);
                 }
             }
+            Timer::Binding(slot) => self.fire_binding(slot, step),
         }
         true
     }
 
     pub(super) fn timer(&self, number: u32) -> Timer {
-        let (clients, servers) = (self.clients.capacity(), self.servers.capacity());
-        if number < clients {
-            Timer::Client(number)
-        } else if number < clients + servers {
-            Timer::Server(number - clients)
-        } else if number < clients + servers + self.calls.capacity() {
-            Timer::Call(number - clients - servers)
-        } else {
-            Timer::Ticket(number - clients - servers - self.calls.capacity())
+        type Kind = fn(u32) -> Timer;
+        let kinds: [(u32, Kind); 4] = [
+            (self.clients.capacity(), Timer::Client),
+            (self.servers.capacity(), Timer::Server),
+            (self.calls.capacity(), Timer::Call),
+            (self.tickets.capacity(), Timer::Ticket),
+        ];
+        let mut slot = number;
+        for (count, kind) in kinds {
+            if slot < count {
+                return kind(slot);
+            }
+            slot -= count;
         }
+        Timer::Binding(slot)
     }
 
     /// Arms the timer of a client transaction anew.

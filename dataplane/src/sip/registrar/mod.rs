@@ -72,6 +72,18 @@ pub struct Rules {
     pub service_route: String,
 }
 
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            min_s: 60,
+            max_s: 7_200,
+            default_s: 3_600,
+            contacts_max: 10,
+            service_route: String::new(),
+        }
+    }
+}
+
 /// The registrar.
 #[derive(Debug)]
 pub struct Registrar {

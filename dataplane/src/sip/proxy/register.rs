@@ -1,0 +1,132 @@
+//! REGISTER (RFC 3261 §10): answered from memory, on the worker that keeps the contacts of its address
+//! of record.
+//!
+//! None has a transaction but one that has waited. A repetition finds its binding as it has made
+//! it, changes nothing, and is answered the same.
+
+use super::Arrival;
+use super::Proxy;
+use super::Step;
+use crate::counters::Counter;
+use crate::ids::DomainIndex;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::registrar::Change;
+use crate::sip::registrar::Happened;
+use crate::sip::registrar::Refusal;
+use crate::sip::registrar::Register;
+use crate::sip::registrar::aor::AddressOfRecord;
+use crate::sip::uri::Uri;
+use crate::text::Text;
+
+impl Proxy {
+    /// The address of record that a REGISTER is for, and its domain, where its contacts are kept here.
+    /// `None` for an address that nobody can have.
+    pub(super) fn registers(
+        &self,
+        message: &Message<'_>,
+    ) -> Option<(DomainIndex, Option<AddressOfRecord>)> {
+        if message.method() != Method::Register {
+            return None;
+        }
+        let uri = Uri::read(message.bytes(), message.to().uri).ok()?;
+        let domain = self.dial.domain_named(message.text(uri.host_text))?;
+        let keeps = self.domains[usize::from(domain.0)].registrar;
+        keeps.then(|| {
+            let aor = AddressOfRecord::of(message.bytes(), &uri, self.identity.hash());
+            (domain, aor)
+        })
+    }
+
+    /// Does what a REGISTER asks for, of whose sender it is known who it is.
+    pub(super) fn register(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        (domain, aor): (DomainIndex, AddressOfRecord),
+        step: &mut Step<'_>,
+    ) -> Result<Counter, u16> {
+        let request = Register {
+            message,
+            aor: &aor,
+            domain,
+            received: arrival.source,
+            listen: arrival.listen,
+            transaction: key,
+        };
+        let first = self.first_binding_timer();
+        let (wheel, counters) = (&mut self.wheel, &mut *step.counters);
+        let registered = self.registrar.register(&request, step.now, |change| {
+            let Change {
+                happened,
+                id,
+                record,
+            } = change;
+            counters.count(counter_of(happened));
+            match happened {
+                Happened::Added | Happened::Refreshed | Happened::Moved => {
+                    wheel.arm(first + id.slot, record.expires);
+                }
+                Happened::Removed | Happened::Expired => wheel.disarm(first + id.slot),
+            }
+        });
+        let mut room = std::mem::take(&mut self.scratch);
+        let mut text = Text::new(&mut room);
+        let (status, reason) = match registered {
+            Ok(registered) => {
+                self.registrar
+                    .answer(&request, registered, step.now, &mut text);
+                (200, None)
+            }
+            Err(refusal) => {
+                step.counters.count(Counter::RegistrationsRefused);
+                if matches!(refusal.status(), 403 | 503) {
+                    // Its repetition could else be done, when there is room.
+                    self.refusals.remember(key, refusal.status(), step.now);
+                }
+                refusal.write(message, &mut text);
+                (refusal.status(), refusal.reason())
+            }
+        };
+        let len = text.finish();
+        let outcome = match len {
+            Ok(len) => self.answer_as(message, arrival, (status, reason), &room[..len], step),
+            Err(_) => Counter::SipTooLong,
+        };
+        self.scratch = room;
+        if matches!(registered, Err(Refusal::Full)) {
+            step.counters.count(Counter::BindingsRefused);
+        }
+        Ok(outcome)
+    }
+
+    /// The time of a binding is over, or was when its timer was set.
+    pub(super) fn fire_binding(&mut self, slot: u32, step: &mut Step<'_>) {
+        let first = self.first_binding_timer();
+        let counters = &mut *step.counters;
+        let due = self.registrar.expire(slot, step.now, |change| {
+            counters.count(counter_of(change.happened));
+        });
+        if let Some(due) = due {
+            self.wheel.arm(first + slot, due);
+        }
+    }
+
+    fn first_binding_timer(&self) -> u32 {
+        self.clients.capacity()
+            + self.servers.capacity()
+            + self.calls.capacity()
+            + self.tickets.capacity()
+    }
+}
+
+const fn counter_of(happened: Happened) -> Counter {
+    match happened {
+        Happened::Added => Counter::BindingsAdded,
+        Happened::Refreshed => Counter::BindingsRefreshed,
+        Happened::Moved => Counter::BindingsMoved,
+        Happened::Removed => Counter::BindingsRemoved,
+        Happened::Expired => Counter::BindingsExpired,
+    }
+}
