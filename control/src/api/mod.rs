@@ -10,6 +10,7 @@ mod health;
 mod log;
 pub mod peer;
 pub mod socket;
+pub mod subscribers;
 pub mod types;
 
 use axum::Json;
@@ -21,6 +22,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONNECTION;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use axum::routing::delete;
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
@@ -66,6 +68,16 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/latency", get(latency))
         .route("/v1/talkers", get(talkers))
         .route("/v1/capture", get(capture::capture))
+        .route("/v1/domains", get(subscribers::domains))
+        .route(
+            "/v1/subscribers",
+            get(subscribers::list)
+                .put(subscribers::put)
+                .layer(DefaultBodyLimit::max(subscribers::BODY_LEN_MAX)),
+        )
+        .route("/v1/subscribers/{address}", delete(subscribers::remove))
+        .route("/v1/auth", delete(subscribers::doubt))
+        .route("/v1/auth/{address}", delete(subscribers::forget))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
@@ -223,7 +235,7 @@ async fn ask_large<T: serde::Serialize + Send + 'static>(
 async fn no_such_path() -> Response {
     let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/interfaces, /v1/workers, /v1/frames, /v1/trunks, \
          /v1/routes, /v1/routes/{address}, /v1/neighbours, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/latency, \
-         /v1/talkers, /v1/capture, /v1/log, /metrics, /healthz, /readyz";
+         /v1/talkers, /v1/capture, /v1/domains, /v1/subscribers, /v1/subscribers/{address}, /v1/auth, /v1/auth/{address}, /v1/log, /metrics, /healthz, /readyz";
     let refusal = Refusal {
         error: format!("no such path; there are {paths}"),
         no_such_path: true,

@@ -4,6 +4,7 @@
 
 mod control;
 mod network;
+mod subscribers;
 mod trunks;
 mod workers;
 
@@ -11,6 +12,7 @@ pub use control::ControlRow;
 pub use network::*;
 use serde::Deserialize;
 use serde::Serialize;
+pub use subscribers::*;
 pub use trunks::*;
 pub use workers::*;
 
@@ -333,6 +335,9 @@ pub struct OperatorStats {
     /// Tasks of control that met a bug.
     #[serde(default)]
     pub tasks_failed: u64,
+    /// What the workers ask of the subscribers' store.
+    #[serde(default)]
+    pub store: StoreStats,
     /// What is counted at the kernel's sockets of the listens, each under its own name.
     #[serde(flatten)]
     pub kernel: Counts,

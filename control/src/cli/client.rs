@@ -98,6 +98,15 @@ pub async fn put<W: Serialize, T: DeserializeOwned>(
     exchange(socket, request).await
 }
 
+/// Has the daemon take away what is at `path` and reads its answer.
+///
+/// # Errors
+/// Why there is none, and what to do about it.
+pub async fn delete<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
+    let request = hyper::Request::delete(path).body(Full::default());
+    exchange(socket, request).await
+}
+
 async fn exchange<T: DeserializeOwned>(
     socket: &Path,
     request: Result<hyper::Request<Full<Bytes>>, hyper::http::Error>,

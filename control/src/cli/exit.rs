@@ -9,7 +9,7 @@ pub const CODES: [(u8, &str); 6] = [
     (0, "it is done, or the answer is yes"),
     (
         1,
-        "the answer is no: there is no such call, no way to that address, a configuration with errors, a box that is not ready",
+        "the answer is no: there is no such call or subscriber, no way to that address, a configuration with errors, a box that is not ready",
     ),
     (2, "the command line is wrong"),
     (

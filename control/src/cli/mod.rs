@@ -8,6 +8,7 @@ mod ladder;
 mod media;
 mod pages;
 pub(crate) mod rates;
+mod subscriber;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -114,6 +115,16 @@ enum Command {
     },
     /// The neighbours whose link-layer address the workers know
     Neighbours,
+    /// The subscribers: who is known by a password
+    Subscriber {
+        #[command(subcommand)]
+        command: subscriber::SubscriberCommand,
+    },
+    /// What the workers know of subscribers
+    Auth {
+        #[command(subcommand)]
+        command: subscriber::AuthCommand,
+    },
     /// The configuration file
     Config {
         #[command(subcommand)]
@@ -340,6 +351,10 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
         Command::Neighbours => {
             show(socket, "/v1/neighbours", json, |all| paper.neighbours(all)).await
         }
+        Command::Subscriber { command } => {
+            subscriber::subscriber(socket, command, json, paper).await
+        }
+        Command::Auth { command } => subscriber::auth(socket, command, json).await,
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(file, json),

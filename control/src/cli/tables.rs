@@ -6,6 +6,7 @@ mod reference;
 mod samples;
 mod stats;
 mod status;
+mod subscribers;
 mod trunks;
 mod workers;
 

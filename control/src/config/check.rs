@@ -2,6 +2,7 @@
 //! that must not be taken twice.
 
 mod dial;
+mod subscribers;
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -32,6 +33,9 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     check.listens(file);
     check.media(file);
     check.trunks(file);
+    check.domains(file);
+    check.authentication(file);
+    check.subscribers(file);
     check.routes(file);
     check.session(file);
 }
@@ -407,19 +411,20 @@ impl Check<'_> {
             return;
         }
         let all: Vec<_> = names.iter().map(|name| name.0.as_str()).collect();
-        let kind = if matches!(key, "from" | "to") {
-            "trunk"
-        } else {
-            key
-        };
-        let help = match nearest(&name.get_ref().0, &all) {
+        let kind = if key == "to" { "trunk" } else { key };
+        self.unknown(&format!("[[{kind}]]"), name, &all);
+    }
+
+    /// A name that is none of `all`, which are of this kind.
+    fn unknown(&mut self, kind: &str, name: &Spanned<Name>, all: &[&str]) {
+        let help = match nearest(&name.get_ref().0, all) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None if all.is_empty() => format!("add a [[{kind}]] of that name"),
+            None if all.is_empty() => format!("add a {kind} of that name"),
             None => format!("there are: {}", all.join(", ")),
         };
         self.wrong(
             name.span(),
-            format!("no [[{kind}]] is called \"{}\"", name.get_ref().0),
+            format!("no {kind} is called \"{}\"", name.get_ref().0),
             help,
         );
     }

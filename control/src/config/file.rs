@@ -3,6 +3,8 @@
 //! `config/default.toml` describes each of them for people; a test holds the two
 //! together.
 
+pub(super) mod subscribers;
+
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -19,6 +21,7 @@ use trunkline_bpf::VIDS;
 use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::media::ChecksumPolicy;
 use trunkline_dataplane::ring::ModeWish as ZeroCopy;
+use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::sys::memory::Hugepages;
 use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::wire::vlan::TAGS_MAX;
@@ -30,6 +33,8 @@ use super::BusyPollWish;
 use super::problem::Problem;
 use super::section::Section;
 use crate::privileges::Wish;
+use subscribers::Domain;
+use subscribers::Subscribers;
 
 /// Most workers. Each has a mailbox from each other, so the memory for mail grows with
 /// the square of this.
@@ -60,10 +65,16 @@ pub(super) struct File {
     pub transactions: u32,
     pub calls: Spanned<u32>,
     pub kept: KeptConfig,
+    pub subscribers_capacity: u32,
+    pub nonces: u32,
+    pub tickets: u32,
     pub interfaces: Vec<Interface>,
     pub listens: Vec<Listen>,
     pub media: Vec<Media>,
     pub trunks: Vec<Trunk>,
+    pub domains: Vec<Domain>,
+    pub authentication: Spanned<Authentication>,
+    pub subscribers: Subscribers,
     pub routes: Vec<Route>,
     pub session_expires: Spanned<u32>,
     pub session_min: Spanned<u32>,
@@ -292,6 +303,19 @@ fn canonical_socket(address: &Spanned<SocketAddr>) -> Spanned<SocketAddr> {
 }
 
 impl File {
+    /// Whom a name means: the trunks are counted first, and then the domains.
+    pub fn party(&self, name: &Name) -> Option<usize> {
+        let trunk = self
+            .trunks
+            .iter()
+            .position(|trunk| trunk.name.get_ref() == name);
+        trunk.or_else(|| {
+            let is = |domain: &Domain| domain.name.get_ref().is(&name.0);
+            let at = self.domains.iter().position(is)?;
+            Some(self.trunks.len() + at)
+        })
+    }
+
     /// Reads every key of `table`; what is wrong is added to `problems`.
     pub fn read(table: &DeTable<'_>, problems: &mut Vec<Problem>) -> File {
         let mut top = Section::new("the file", table, 0..0, problems);
@@ -317,16 +341,23 @@ impl File {
             transactions: 131_072,
             calls: Spanned::new(0..0, 32_768),
             kept: KeptConfig::new(16_384, 64),
+            subscribers_capacity: 65_536,
+            nonces: 65_536,
+            tickets: 4_096,
             interfaces: Vec::new(),
             listens: Vec::new(),
             media: Vec::new(),
             trunks: Vec::new(),
+            domains: Vec::new(),
+            authentication: Spanned::new(0..0, Authentication::default()),
+            subscribers: Subscribers::default(),
             routes: Vec::new(),
             session_expires: Spanned::new(0..0, 1800),
             session_min: Spanned::new(0..0, 90),
             top: top.span(),
         };
         file.read_sizes(&mut top);
+        file.read_subscribers(&mut top);
         top.tables("interface", "[[interface]]", |s| {
             file.interfaces.extend(interface(s))
         });
@@ -369,6 +400,13 @@ impl File {
                 .integer("transactions", 16..=1 << 22, self.transactions)
                 .get_ref();
             self.calls = capacity.integer("calls", 16..=1 << 20, 32_768);
+            for (key, count, most) in [
+                ("subscribers", &mut self.subscribers_capacity, 1 << 22),
+                ("nonces", &mut self.nonces, 1 << 22),
+                ("tickets", &mut self.tickets, 1 << 20),
+            ] {
+                *count = *capacity.integer(key, 16..=most, *count).get_ref();
+            }
             let KeptConfig {
                 page_count,
                 large_count,
@@ -478,7 +516,7 @@ fn trunk(section: &mut Section<'_>) -> Option<Trunk> {
 
 fn route(section: &mut Section<'_>) -> Route {
     Route {
-        from: section.parsed("from", "the name of a [[trunk]]"),
+        from: section.parsed("from", "the name of a [[trunk]] or a [[domain]]"),
         prefix: section.parsed(
             "prefix",
             "the beginning of a Request-URI without its scheme, as in \"+44\"",

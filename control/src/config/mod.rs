@@ -30,6 +30,7 @@ use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::settings::Capacity;
 use trunkline_dataplane::settings::Choice;
 use trunkline_dataplane::settings::DialRoute;
+use trunkline_dataplane::settings::Domain;
 use trunkline_dataplane::settings::Failover;
 use trunkline_dataplane::settings::InterfaceSettings;
 use trunkline_dataplane::settings::Listen;
@@ -38,12 +39,14 @@ use trunkline_dataplane::settings::Secrets;
 use trunkline_dataplane::settings::SessionTimer;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::registrar::Rules;
 use trunkline_dataplane::sys::memory::Hugepages;
 use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::worker::Poll;
 
 use crate::privileges::Wish;
+use file::subscribers::StoreKind;
 
 /// The commented default configuration: the reference of every key.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
@@ -86,8 +89,14 @@ pub struct Config {
     pub listens: Vec<Listen>,
     /// The media ranges.
     pub media: Vec<MediaRange>,
-    /// The trunks.
+    /// The trunks, and after them a trunk for each domain.
     pub trunks: Vec<Trunk>,
+    /// The domains.
+    pub domains: Vec<Domain>,
+    /// How their users are told from those who only say so.
+    pub authentication: Authentication,
+    /// Where their users are kept.
+    pub store: StoreConfig,
     /// The routes, in the order in which they are tried.
     pub routes: Vec<DialRoute>,
     /// How long a session lasts without a refresh.
@@ -113,6 +122,16 @@ pub struct Interface {
     pub busy_poll: BusyPollWish,
     /// How the UDP checksum of a relayed packet is mended.
     pub checksum: ChecksumPolicy,
+}
+
+/// Where subscribers are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// In a file of SQLite's.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Whether a worker has the driver take frames off the NIC, instead of the interrupt.
@@ -217,12 +236,22 @@ impl Config {
             media: self.media.clone(),
             trunks: self.trunks.clone(),
             routes: self.routes.clone(),
-            domains: Vec::new(),
-            authentication: Authentication::default(),
+            domains: self.domains.clone(),
+            authentication: self.authentication,
             registrar: Rules::default(),
             session: self.session,
             secrets,
-            capacity: self.capacity,
+            capacity: match self.domains.is_empty() {
+                false => self.capacity,
+                // Nobody authenticates: nothing is to be known of anybody.
+                true => Capacity {
+                    subscribers: 1,
+                    nonces: 1,
+                    tickets: 1,
+                    bindings: 1,
+                    ..self.capacity
+                },
+            },
         }
     }
 }
@@ -240,14 +269,21 @@ fn resolve(file: file::File) -> Config {
         .iter()
         .map(|m| m.name.get_ref().clone())
         .collect();
-    let trunk_names: Vec<_> = file
-        .trunks
-        .iter()
-        .map(|t| t.name.get_ref().clone())
-        .collect();
+    let routes = file.routes.iter();
+    let routes = routes.filter_map(|entry| route(&file, entry)).collect();
+    let algorithms: Vec<_> = file.domains.iter().map(algorithms).collect();
+    let domains = file.domains.iter().zip(algorithms).enumerate();
+    let domains = domains.map(|(at, (domain, algorithms))| Domain {
+        name: domain.name.get_ref().0.clone(),
+        trunk: trunk_index(file.trunks.len() + at),
+        algorithms,
+        registrar: domain.registrar,
+    });
+    let domains = domains.collect();
     let path = |path: Option<toml::Spanned<PathBuf>>, default: &str| {
         path.map_or_else(|| PathBuf::from(default), toml::Spanned::into_inner)
     };
+    let state = path(file.state, "/var/lib/trunkline");
     Config {
         workers: narrow(*file.workers.get_ref() as usize),
         poll: file.poll,
@@ -261,7 +297,15 @@ fn resolve(file: file::File) -> Config {
         }),
         socket: path(file.socket, SOCKET),
         group: file.group.map(|group| group.into_inner().0),
-        state: path(file.state, "/var/lib/trunkline"),
+        store: match file.subscribers.store {
+            StoreKind::Sqlite => StoreConfig::Sqlite {
+                path: file
+                    .subscribers
+                    .path
+                    .map_or_else(|| state.join("subscribers.db"), toml::Spanned::into_inner),
+            },
+        },
+        state,
         metrics: file.metrics.map(toml::Spanned::into_inner),
         umem_frames: Some(*file.umem_frames.get_ref()).filter(|frames| *frames > 0),
         hugepages: file.hugepages,
@@ -271,9 +315,9 @@ fn resolve(file: file::File) -> Config {
             transactions: file.transactions,
             calls: *file.calls.get_ref(),
             kept: file.kept,
-            subscribers: 65_536,
-            nonces: 65_536,
-            tickets: 4_096,
+            subscribers: file.subscribers_capacity,
+            nonces: file.nonces,
+            tickets: file.tickets,
             bindings: 65_536,
         },
         interfaces: interfaces(file.interfaces),
@@ -283,16 +327,19 @@ fn resolve(file: file::File) -> Config {
             .trunks
             .into_iter()
             .filter_map(|entry| trunk(entry, &listen_names, &media_names))
+            .chain(
+                file.domains
+                    .into_iter()
+                    .filter_map(|entry| subscribers_of(entry, &listen_names, &media_names)),
+            )
             .collect(),
+        domains,
+        authentication: file.authentication.into_inner(),
         session: SessionTimer {
             expires_s: file.session_expires.into_inner(),
             min_s: file.session_min.into_inner(),
         },
-        routes: file
-            .routes
-            .into_iter()
-            .filter_map(|entry| route(entry, &trunk_names))
-            .collect(),
+        routes,
     }
 }
 
@@ -374,11 +421,35 @@ fn trunk(entry: file::Trunk, listens: &[file::Name], media: &[file::Name]) -> Op
     })
 }
 
-fn route(entry: file::Route, trunks: &[file::Name]) -> Option<DialRoute> {
-    let index = |name: &toml::Spanned<file::Name>| {
-        let at = position(trunks, name.get_ref())?;
-        Some(TrunkIndex(u16::try_from(at).unwrap_or(u16::MAX)))
-    };
+/// The users of a domain as a party to calls: they come from anywhere, and where each of them is
+/// called nobody can write into a file.
+fn subscribers_of(
+    entry: file::subscribers::Domain,
+    listens: &[file::Name],
+    media: &[file::Name],
+) -> Option<Trunk> {
+    Some(Trunk {
+        name: entry.name.into_inner().0,
+        sources: Vec::new(),
+        targets: Vec::new(),
+        failover: Failover::default(),
+        listen: ListenIndex(narrow(position(listens, entry.listen?.get_ref())?)),
+        media: MediaIndex(narrow(position(media, entry.media?.get_ref())?)),
+    })
+}
+
+/// Those of the challenge, in the order in which they are preferred (RFC 8760 §2.3). MD5 is broken: it
+/// is there only for whoever names it.
+fn algorithms(entry: &file::subscribers::Domain) -> Vec<Algorithm> {
+    if entry.algorithms.is_empty() {
+        return vec![Algorithm::Sha256];
+    }
+    let named = entry.algorithms.iter();
+    named.map(|offered| offered.get_ref().0).collect()
+}
+
+fn route(file: &file::File, entry: &file::Route) -> Option<DialRoute> {
+    let index = |name: &toml::Spanned<file::Name>| Some(trunk_index(file.party(name.get_ref())?));
     let choice = |choice: &file::Choice| {
         let (trunk, q) = (index(&choice.trunk)?, choice.q);
         Some(Choice { trunk, q })
@@ -388,7 +459,7 @@ fn route(entry: file::Route, trunks: &[file::Name]) -> Option<DialRoute> {
     to.sort_by_key(|choice| std::cmp::Reverse(choice.q));
     Some(DialRoute {
         from: entry.from.as_ref().and_then(index),
-        prefix: entry.prefix.map(toml::Spanned::into_inner),
+        prefix: entry.prefix.as_ref().map(|prefix| prefix.get_ref().clone()),
         to,
         stateless: entry.stateless,
     })
@@ -399,6 +470,11 @@ fn position(names: &[file::Name], wanted: &file::Name) -> Option<usize> {
 }
 
 /// The checks keep every count within the index's type.
+fn trunk_index(at: usize) -> TrunkIndex {
+    TrunkIndex(u16::try_from(at).unwrap_or(u16::MAX))
+}
+
+/// The same.
 fn narrow(count: usize) -> u8 {
     u8::try_from(count).unwrap_or(u8::MAX)
 }

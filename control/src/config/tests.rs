@@ -7,6 +7,8 @@ use trunkline_dataplane::wire::vlan::TPID_8021Q;
 
 use super::*;
 
+mod subscribers;
+
 const GOOD: &str = r#"
 [[interface]]
 name = "access"
@@ -102,6 +104,24 @@ fn what_the_default_configuration_says_of_a_default_is_so() {
     assert_eq!(full.session, sparse.session);
     assert_eq!(full.listens[0].stateless, sparse.listens[0].stateless);
     assert_eq!(full.routes[0].stateless, sparse.routes[0].stateless);
+    assert_eq!(full.domains[0].algorithms, [Algorithm::Sha256]);
+    assert_eq!(full.store, sparse.store);
+    assert_eq!(
+        format!("{:?}", full.authentication),
+        format!("{:?}", sparse.authentication)
+    );
+    assert_eq!(
+        [
+            full.capacity.subscribers,
+            full.capacity.nonces,
+            full.capacity.tickets
+        ],
+        [
+            sparse.capacity.subscribers,
+            sparse.capacity.nonces,
+            sparse.capacity.tickets
+        ]
+    );
     let metrics = full.metrics.map(|address| address.to_string());
     assert_eq!(metrics.as_deref(), Some("127.0.0.1:9470"));
 }
@@ -116,10 +136,18 @@ fn is_key(line: &str) -> bool {
 fn every_key_of_the_code_stands_in_the_default_configuration() {
     // An unknown key in each table makes the reader name the keys that it knows.
     let mut probe = String::from("zzzzzzzzzz = 1\n");
-    for table in ["[umem]", "[metrics]", "[rings]", "[capacity]", "[session]"] {
+    for table in [
+        "[umem]",
+        "[metrics]",
+        "[rings]",
+        "[capacity]",
+        "[session]",
+        "[authentication]",
+        "[subscribers]",
+    ] {
         probe += &format!("{table}\nzzzzzzzzzz = 1\n");
     }
-    for table in ["interface", "listen", "media", "trunk", "route"] {
+    for table in ["interface", "listen", "media", "trunk", "domain", "route"] {
         probe += &format!("[[{table}]]\nzzzzzzzzzz = 1\n");
     }
     let refusal = refusal(&probe);
@@ -144,7 +172,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        17 + 2 + 1 + 2 + 2 + 4 + 8 + 4 + 4 + 7 + 4,
+        20 + 2 + 1 + 2 + 2 + 7 + 5 + 2 + 8 + 4 + 4 + 7 + 5 + 4,
         "a table was not probed:\n{refusal}"
     );
 }

@@ -28,6 +28,7 @@ use super::Mirrored;
 use super::Request;
 use super::Turning;
 use super::Workers;
+use super::asking::Asking;
 use super::captures::Capturing;
 use super::pace::Paces;
 use super::queries::Answers;
@@ -38,6 +39,7 @@ use crate::api::types;
 use crate::api::types::OperatorStats;
 use crate::metrics::scrape::Scrape;
 use crate::netlink::Tables;
+use crate::subscribers::Directory;
 
 /// How often reports are looked for even where no worker has rung, and how often
 /// what found a full mailbox is tried again.
@@ -57,6 +59,7 @@ pub struct Desk {
     /// By interface; none in a test without a kernel.
     pub(super) programs: Vec<Program>,
     pub(super) queries: Queries,
+    pub(super) asking: Asking,
     capturing: Capturing,
     pub(super) sampling: Sampling,
     pub(super) operator: OperatorStats,
@@ -117,6 +120,7 @@ impl Desk {
             workers,
             programs,
             queries: Queries::default(),
+            asking: Asking::new(count),
             capturing: Capturing::default(),
             sampling: Sampling::new(count),
             operator: OperatorStats::default(),
@@ -153,6 +157,13 @@ impl Desk {
         Desk { kernel, ..self }
     }
 
+    /// With the domains and the store of their subscribers, which may take so long to answer.
+    #[must_use]
+    pub fn with_subscribers(self, directory: Arc<Directory>, deadline: Duration) -> Desk {
+        let asking = self.asking.with(directory, deadline);
+        Desk { asking, ..self }
+    }
+
     /// What does not change, and the warnings so far.
     #[must_use]
     pub fn facts(&self) -> &Facts {
@@ -182,6 +193,9 @@ impl Desk {
                     Some(request) => self.take(request),
                     None => return Ok(()),
                 },
+                Some(answer) = self.asking.next() => {
+                    self.asking.answered(answer, &mut self.workers.posts);
+                }
                 ready = bell.readable() => {
                     ready?;
                     // Read before the reports are: whoever rings after this is heard again.
@@ -204,6 +218,7 @@ impl Desk {
         self.read_reports();
         self.queries.expire(now, &mut self.workers.posts);
         self.tell_network();
+        self.asking.tick(&mut self.workers.posts);
         let posts = self.workers.posts.iter();
         let turns = posts.map(|post| post.published.read().get(Counter::Turns));
         self.turning.look(turns, now);
@@ -301,6 +316,13 @@ impl Desk {
             Request::Talkers(reply) => {
                 let _ = reply.send(self.sampling.talkers());
             }
+            Request::Directory(reply) => drop(reply.send(self.asking.directory())),
+            Request::Forget(subscribers) => {
+                for who in subscribers {
+                    self.asking.forget(who, &mut self.workers.posts);
+                }
+            }
+            Request::Doubt => self.asking.doubt(&mut self.workers.posts),
             Request::Visitor { admitted: true } => self.operator.connections += 1,
             Request::Visitor { admitted: false } => self.operator.refused += 1,
             Request::Mirror(mirrored) => self.mirror(mirrored),
@@ -373,6 +395,11 @@ impl Desk {
                     }
                     Report::Samples(samples) => self.sampling.take(worker, samples),
                     Report::Solicit { interface, address } => self.want(interface, address),
+                    Report::Ask { question, who } => {
+                        let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
+                        let posts = &mut self.workers.posts;
+                        self.asking.ask((id, question), who, posts);
+                    }
                     other => {
                         let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
                         self.queries.report(id, &other, &mut self.workers.posts);

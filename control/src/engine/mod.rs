@@ -5,6 +5,7 @@
 //! socket, the netlink mirror and the kernel's sockets are tasks beside it that speak
 //! to it over bounded channels. So nothing here is locked.
 
+mod asking;
 mod captures;
 mod desk;
 mod devices;
@@ -20,6 +21,7 @@ mod workers;
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub use captures::Packet;
 pub use captures::TooMany;
@@ -36,6 +38,7 @@ use tokio::sync::oneshot;
 use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::sip::proxy::memory::Table;
+use trunkline_dataplane::sip::subscriber::Subscriber;
 use trunkline_dataplane::wire::VlanStack;
 pub use workers::WorkerError;
 pub use workers::Workers;
@@ -46,6 +49,7 @@ use crate::kernel::socket::IcmpError;
 use crate::metrics::scrape::Scrape;
 use crate::netlink::Tables;
 use crate::privileges::Thread;
+use crate::subscribers::Directory;
 
 /// What does not change while the engine runs.
 #[derive(Clone, Debug, Default)]
@@ -187,6 +191,12 @@ pub enum Request {
     Latency(oneshot::Sender<types::Latency>),
     /// `GET /v1/talkers`
     Talkers(oneshot::Sender<types::Talkers>),
+    /// The domains and their store, for who changes subscribers.
+    Directory(oneshot::Sender<Arc<Directory>>),
+    /// These subscribers were changed, or are to be asked for anew.
+    Forget(Vec<Subscriber>),
+    /// Any subscriber may have been changed.
+    Doubt,
     /// Someone came to the operator's socket.
     Visitor {
         /// True where it may use it.

@@ -7,6 +7,7 @@ mod health;
 mod inputs;
 mod lists;
 mod scrapers;
+mod subscribers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::counters::trunks::TrunkCounter;
 use trunkline_dataplane::counters::trunks::TrunkCounters;
 use trunkline_dataplane::ids::DeviceIndex;
+use trunkline_dataplane::ids::DomainIndex;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::TrunkIndex;

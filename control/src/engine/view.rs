@@ -90,6 +90,7 @@ impl Snapshot {
                 .collect(),
             operator: OperatorStats {
                 kernel: desk.kernel.counts(),
+                store: desk.asking.counts(),
                 ..desk.operator
             },
             latency: desk.sampling.latency(),

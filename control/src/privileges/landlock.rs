@@ -42,8 +42,8 @@ const READABLE: [&str; 11] = [
 /// The directories in which something is to be done.
 #[derive(Clone, Debug)]
 pub struct Places<'a> {
-    /// Of the state file: written, replaced.
-    pub state: &'a Path,
+    /// Of the state file and of the subscribers: files are made, written, replaced.
+    pub writes: &'a [&'a Path],
     /// The operator's socket, removed at the end.
     pub socket: &'a Path,
 }
@@ -61,7 +61,7 @@ pub fn confine(places: &Places<'_>) -> Result<String, RulesetError> {
         .handle_access(AccessFs::from_all(NEWEST))?
         .create()?
         .add_rules(path_beneath_rules(READABLE, read))?
-        .add_rules(path_beneath_rules([places.state], state))?
+        .add_rules(path_beneath_rules(places.writes, state))?
         .add_rules(path_beneath_rules(socket_directory, AccessFs::RemoveFile))?
         .restrict_self()?;
     Ok(match status.landlock {
@@ -90,7 +90,7 @@ mod tests {
     fn files_outside_are_closed_and_those_inside_open() {
         let room = tempfile::tempdir().unwrap();
         let in_room = |name: &str| room.path().join(name);
-        for name in ["state", "run"] {
+        for name in ["state", "users", "run"] {
             fs::create_dir(in_room(name)).unwrap();
         }
         fs::write(in_room("other"), "not yours").unwrap();
@@ -99,7 +99,7 @@ mod tests {
         let confined = std::thread::scope(|scope| {
             let confined = scope.spawn(|| {
                 let places = Places {
-                    state: &in_room("state"),
+                    writes: &[&in_room("state"), &in_room("users")],
                     socket: &in_room("run/control.sock"),
                 };
                 let said = confine(&places).unwrap();
@@ -108,6 +108,7 @@ mod tests {
                 };
                 fs::write(in_room("state/new"), "1").unwrap();
                 fs::rename(in_room("state/new"), in_room("state/old")).unwrap();
+                fs::write(in_room("users/db"), "1").unwrap();
                 fs::read("/proc/self/status").unwrap();
                 fs::read("/etc/passwd").unwrap();
                 fs::remove_file(in_room("run/control.sock")).unwrap();

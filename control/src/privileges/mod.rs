@@ -104,16 +104,20 @@ impl WorkerConfinement {
     }
 }
 
-/// Confines control's thread, and with it those that it starts from now on. Gives what
-/// became of the files.
+/// Confines control's thread, and with it those that it starts from now on, to writing in the
+/// directories `writes`. Gives what became of the files.
 ///
 /// # Errors
 /// What the kernel does not do.
-pub fn confine_control(wish: Wish, state: &Path, socket: &Path) -> Result<String, ConfineError> {
+pub fn confine_control(
+    wish: Wish,
+    writes: &[&Path],
+    socket: &Path,
+) -> Result<String, ConfineError> {
     capabilities::keep(&capabilities::needed_to_serve())?;
     nix::sys::prctl::set_no_new_privs().map_err(std::io::Error::from)?;
     let files = match wish {
-        Wish::On => landlock::confine(&landlock::Places { state, socket })?,
+        Wish::On => landlock::confine(&landlock::Places { writes, socket })?,
         Wish::Log | Wish::Off => "open: by configuration".to_owned(),
     };
     if let Some(refusal) = refusal(wish) {

@@ -13,6 +13,7 @@ pub mod ports;
 mod rings;
 pub mod sockets;
 pub mod state;
+mod subscribers;
 
 use std::collections::HashMap;
 use std::fs;
@@ -58,6 +59,7 @@ use crate::privileges::diagnosis::Operation;
 use crate::privileges::needed;
 use crate::privileges::needed::MissingPrivileges;
 use crate::service::Service;
+use crate::subscribers::sqlite::SqliteError;
 pub use engine::EngineError;
 use interfaces::Device;
 use mirror::Mirror;
@@ -98,6 +100,8 @@ pub enum StartError {
     Lock(#[from] lock::LockError),
     #[error(transparent)]
     State(#[from] state::StateError),
+    #[error(transparent)]
+    Subscribers(#[from] SqliteError),
     #[error(transparent)]
     Operator(#[from] crate::api::socket::SocketError),
     #[error(transparent)]
@@ -154,6 +158,7 @@ impl Started {
             .map(|interface| lock::take(&interface.device));
         let locks = locks.collect::<Result<Vec<_>, _>>()?;
         let (boot, secrets) = state::load(&config.state)?;
+        let prepared = subscribers::prepare(config)?;
         let operator = OperatorSocket::bind(&config.socket, config.group.as_deref())?;
         let metrics = config.metrics.map(MetricsSocket::bind).transpose()?;
         // Subscribed before the first look, so that no change falls between.
@@ -181,8 +186,10 @@ impl Started {
             .extend(without_next_hops(Path::new(NEXTHOP_COMPAT)));
         // All that takes privileges has been done; nothing has been read from a stranger.
         let wish = config.confinement;
-        let files = privileges::confine_control(wish, &config.state, &config.socket)?;
+        let files =
+            privileges::confine_control(wish, &subscribers::writes(config), &config.socket)?;
         engine.facts.confinement = privileges::in_force(wish, &files);
+        let directory = prepared.serve(config).map_err(StartError::Runtime)?;
         let (fixed, fixed_seen) = watch::channel(dump.fixed());
         let mirror = Mirror {
             watch,
@@ -202,7 +209,11 @@ impl Started {
             network,
             solicit,
         )
-        .with_kernel(Kernel::new(kernel_sockets.clone(), &settings));
+        .with_kernel(Kernel::new(kernel_sockets.clone(), &settings))
+        .with_subscribers(
+            Arc::new(directory),
+            Duration::from_millis(config.authentication.deadline_ms),
+        );
         Ok(Started {
             desk,
             requests,

@@ -2,6 +2,7 @@
 
 use super::OperatorStats;
 use super::SocketStats;
+use super::StoreStats;
 use crate::kernel::counts;
 
 /// One of control's own counts.
@@ -15,13 +16,34 @@ pub struct ControlRow {
     pub help: &'static str,
 }
 
+impl StoreStats {
+    /// Every count.
+    #[rustfmt::skip]
+    fn rows(&self) -> [ControlRow; 8] {
+        let StoreStats {
+            asked, looked_up, answered, failed, refused, forgotten, doubted, untold,
+        } = *self;
+        let row = |name, count, help| ControlRow { name, count, help };
+        [
+            row("subscribers_asked", asked, "Workers' questions about subscribers: answered + failed + refused + those that wait."),
+            row("subscribers_looked_up", looked_up, "Look-ups at the subscribers' store that have ended: who is asked about by several workers at once is looked up once."),
+            row("subscribers_answered", answered, "Questions that the subscribers' store has answered."),
+            row("subscribers_failed", failed, "Questions that it did not answer in time, or could not."),
+            row("subscribers_refused", refused, "Questions that it was not asked, since too many were under way."),
+            row("subscribers_forgotten", forgotten, "Subscribers who were changed, or forgotten by `trunkctl auth forget`."),
+            row("subscribers_doubted", doubted, "Times that the workers were told to doubt all that they know of subscribers: they ask anew for whom they need, and go on meanwhile."),
+            row("subscribers_untold", untold, "Answers and changes that a stuck worker had no room for."),
+        ]
+    }
+}
+
 impl OperatorStats {
     /// Every count. One that is added to the structure does not compile until it has a row.
     #[must_use]
     #[rustfmt::skip]
     pub fn rows(&self) -> Vec<ControlRow> {
         let OperatorStats {
-            connections, refused, scrapes, scrapes_refused, captures_lost, networks, tasks_failed, kernel,
+            connections, refused, scrapes, scrapes_refused, captures_lost, networks, tasks_failed, store, kernel,
         } = *self;
         let row = |name, count, help| ControlRow { name, count, help };
         let mut rows = vec![
@@ -33,6 +55,7 @@ impl OperatorStats {
             row("networks", networks, "Changes of links, routes and neighbours handed to the workers."),
             row("tasks_failed", tasks_failed, "Tasks of control that met a bug."),
         ];
+        rows.extend(store.rows());
         rows.extend(counts::TABLE.iter().map(|info| row(info.name, kernel.get(info.count), info.help)));
         rows
     }

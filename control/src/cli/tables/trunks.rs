@@ -22,7 +22,11 @@ impl Paper {
         let rows = trunks.trunks.iter().map(|trunk| {
             vec![
                 trunk.name.clone(),
-                trunk.sources.join(", "),
+                match trunk.sources.is_empty() {
+                    // A domain: they prove that they are of it.
+                    true => "its subscribers".to_owned(),
+                    false => trunk.sources.join(", "),
+                },
                 known(
                     Some(trunk.targets.join(", "))
                         .filter(|targets| !targets.is_empty())

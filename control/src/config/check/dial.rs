@@ -74,7 +74,15 @@ impl Check<'_> {
             .map(|trunk| trunk.name.get_ref())
             .collect();
         for route in &file.routes {
-            self.known("from", route.from.as_ref(), &trunks);
+            if let Some(from) = route.from.as_ref()
+                && file.party(from.get_ref()).is_none()
+            {
+                let domains = file.domains.iter();
+                let domains = domains.map(|domain| domain.name.get_ref().0.as_str());
+                let trunks = trunks.iter().map(|name| name.0.as_str());
+                let all: Vec<_> = trunks.chain(domains).collect();
+                self.unknown("[[trunk]] or [[domain]]", from, &all);
+            }
             if let Some(prefix) = &route.prefix {
                 if prefix.get_ref().is_empty() {
                     self.wrong(
@@ -145,6 +153,13 @@ impl Check<'_> {
     fn choices(&mut self, file: &File, route: &Route, trunks: &[&Name]) {
         for choice in &route.to {
             let to = &choice.trunk;
+            let mut domains = file.domains.iter();
+            if domains.any(|domain| domain.name.get_ref().is(&to.get_ref().0)) {
+                let message = format!("\"{}\" is a domain", to.get_ref().0);
+                let help = "requests cannot be sent to the users of a domain yet: name a [[trunk]] with a target";
+                self.wrong(to.span(), message, help);
+                continue;
+            }
             self.known("to", Some(to), trunks);
             let trunk = file
                 .trunks

@@ -2,10 +2,17 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
+use trunkline_dataplane::sip::digest::cache::Ha1s;
+
 use super::*;
 use crate::privileges::Wish;
 use crate::privileges::WorkerConfinement;
 use crate::privileges::confine_control;
+use crate::subscribers::Entry;
+use crate::subscribers::Page;
+use crate::subscribers::Writable as _;
+use crate::subscribers::name::Address;
+use crate::subscribers::sqlite::Opened;
 
 #[test]
 fn every_call_stands_once_in_its_table_with_a_reason() {
@@ -70,7 +77,7 @@ fn attempt(what: &str) {
         if is_worker {
             worker.apply().unwrap();
         } else {
-            confine_control(Wish::On, &room, &room.join("control.sock")).unwrap();
+            confine_control(Wish::On, &[&room], &room.join("control.sock")).unwrap();
         }
         let said = match what.as_str() {
             "nothing" => "fine".to_owned(),
@@ -93,11 +100,35 @@ fn attempt(what: &str) {
                 )
                 .map(drop)
             ),
+            "sqlite" => subscribers(&room).to_string(),
             other => panic!("what is {other}?"),
         };
         eprintln!("said {said}");
     };
     let _ = confined.spawn(run).unwrap().join();
+}
+
+/// How many subscribers a store says it has that was opened and filled under confinement: its file,
+/// its log and the log's index are made, grown and removed.
+fn subscribers(room: &std::path::Path) -> usize {
+    let path = room.join("subscribers.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        for batch in 0..20 {
+            let store = Opened::open(&path).unwrap().serve().unwrap();
+            let entry = |n| Entry {
+                who: Address::new(&format!("user{batch}-{n}"), "example.org").unwrap(),
+                ha1s: Ha1s::default(),
+            };
+            store.put((0..1000).map(entry).collect()).await.unwrap();
+        }
+        let store = Opened::open(&path).unwrap().serve().unwrap();
+        let page = Page {
+            limit: u32::MAX,
+            ..Page::default()
+        };
+        store.list(page).await.unwrap().len()
+    })
 }
 
 /// The child's end: its signal, and what it said on standard error.
@@ -128,6 +159,7 @@ fn a_confined_thread() {
         ("control nothing", "said fine"),
         ("control thread", "said 7"),
         ("control socket", "said true"),
+        ("control sqlite", "said 20000"),
         ("control raw", "said Err(ENOSYS)"),
     ] {
         let (signal, error) = child(what);

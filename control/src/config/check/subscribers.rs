@@ -1,0 +1,110 @@
+//! What must be true of domains and of what is known of their users.
+
+use toml::Spanned;
+
+use super::Check;
+use crate::config::file::File;
+use crate::config::file::subscribers::Domain;
+
+/// Milliseconds after which a client has given a request up that is no INVITE (RFC 3261 §17.1.2.2:
+/// Timer F).
+const TIMER_F_MS: u64 = 32_000;
+
+/// A [`trunkline_dataplane::ids::DomainIndex`] numbers so many.
+const DOMAINS_MAX: usize = 256;
+
+impl Check<'_> {
+    pub(super) fn domains(&mut self, file: &File) {
+        self.count(
+            "domain",
+            file.domains.len(),
+            file.domains
+                .get(DOMAINS_MAX)
+                .map(|domain| domain.name.span()),
+        );
+        self.unique(
+            "domain",
+            file.domains
+                .iter()
+                .map(|domain| (domain.name.span(), domain.name.get_ref().0.clone())),
+        );
+        let listens: Vec<_> = file
+            .listens
+            .iter()
+            .map(|listen| listen.name.get_ref())
+            .collect();
+        let media: Vec<_> = file
+            .media
+            .iter()
+            .map(|range| range.name.get_ref())
+            .collect();
+        for domain in &file.domains {
+            self.known("listen", domain.listen.as_ref(), &listens);
+            self.known("media", domain.media.as_ref(), &media);
+            // RFC 8760 §2.3: each challenge of a realm has another algorithm.
+            self.unique(
+                "algorithm",
+                domain.algorithms.iter().map(|algorithm| {
+                    let name = algorithm.get_ref().0.name().to_owned();
+                    (algorithm.span(), name)
+                }),
+            );
+            self.apart_from_trunks(file, domain);
+            self.with_state(file, domain);
+        }
+    }
+
+    /// A name means one party: routes, counts and calls are told by it.
+    fn apart_from_trunks(&mut self, file: &File, domain: &Domain) {
+        let host = domain.name.get_ref();
+        let mut trunks = file.trunks.iter();
+        if trunks.any(|trunk| host.is(&trunk.name.get_ref().0)) {
+            self.wrong(
+                domain.name.span(),
+                format!("a [[trunk]] is called \"{}\" as well", host.0),
+                "a name means a trunk or a domain: call the trunk something else",
+            );
+        }
+    }
+
+    /// Whoever waits for the store has a transaction.
+    fn with_state(&mut self, file: &File, domain: &Domain) {
+        let Some(name) = &domain.listen else { return };
+        let is = |listen: &&crate::config::file::Listen| listen.name.get_ref() == name.get_ref();
+        if file
+            .listens
+            .iter()
+            .find(is)
+            .is_some_and(|listen| listen.stateless)
+        {
+            self.wrong(
+                name.span(),
+                format!("the listen \"{}\" is stateless", name.get_ref().0),
+                "who authenticates waits for the store, and nobody can wait without state",
+            );
+        }
+    }
+
+    pub(super) fn authentication(&mut self, file: &File) {
+        let authentication = file.authentication.get_ref();
+        let latest_ms = authentication.deadline_ms + authentication.failure_grid_ms;
+        if latest_ms >= TIMER_F_MS {
+            let message = format!("an answer could come after {latest_ms} ms");
+            let help = format!(
+                "clients give up after {TIMER_F_MS} ms: `deadline_ms` and `failure_grid_ms` together must be less"
+            );
+            self.wrong(file.authentication.span(), message, help);
+        }
+    }
+
+    pub(super) fn subscribers(&mut self, file: &File) {
+        let relative = |path: &&Spanned<std::path::PathBuf>| !path.get_ref().is_absolute();
+        if let Some(path) = file.subscribers.path.as_ref().filter(relative) {
+            self.wrong(
+                path.span(),
+                "`path` is not an absolute path",
+                "begin it with /",
+            );
+        }
+    }
+}

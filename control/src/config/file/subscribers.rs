@@ -1,0 +1,151 @@
+//! The keys that say who is known by a password, and where that is kept.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use toml::Spanned;
+use trunkline_dataplane::settings::Authentication;
+use trunkline_dataplane::sip::digest::Algorithm;
+use trunkline_dataplane::sip::digest::cache::Lifetimes;
+
+use super::File;
+use super::Name;
+use crate::config::section::Section;
+
+/// `[[domain]]`
+#[derive(Debug)]
+pub(in crate::config) struct Domain {
+    pub name: Spanned<Host>,
+    pub listen: Option<Spanned<Name>>,
+    pub media: Option<Spanned<Name>>,
+    /// In the order of preference.
+    pub algorithms: Vec<Spanned<Offered>>,
+    pub registrar: bool,
+}
+
+/// `[subscribers]`
+#[derive(Debug, Default)]
+pub(in crate::config) struct Subscribers {
+    pub store: StoreKind,
+    pub path: Option<Spanned<PathBuf>>,
+}
+
+/// Where subscribers are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::config) enum StoreKind {
+    /// In a file of this box.
+    #[default]
+    Sqlite,
+}
+
+/// The host of its users' addresses, in lower case. Like a trunk it is a party to calls, and its name
+/// is no longer than a trunk's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct Host(pub String);
+
+impl Host {
+    /// Whether `name` means this host: case does not count (RFC 3261 §19.1.4).
+    pub fn is(&self, name: &str) -> bool {
+        self.0.eq_ignore_ascii_case(name)
+    }
+}
+
+impl FromStr for Host {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Host, ()> {
+        // RFC 3261 §25.1: hostname, or an IPv4 address, which is made of the same.
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.chars().all(plain)
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let fits = text.len() <= 64 && text.split('.').all(label);
+        fits.then(|| Host(text.to_ascii_lowercase())).ok_or(())
+    }
+}
+
+/// An algorithm that is offered in a challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) struct Offered(pub Algorithm);
+
+impl FromStr for Offered {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Offered, ()> {
+        Algorithm::of(text.as_bytes()).map(Offered).ok_or(())
+    }
+}
+
+impl File {
+    pub(super) fn read_subscribers(&mut self, top: &mut Section<'_>) {
+        top.tables("domain", "[[domain]]", |s| self.domains.extend(domain(s)));
+        if let Some(mut section) = top.table("authentication", "[authentication]") {
+            self.authentication = authentication(&mut section);
+            section.finish();
+        }
+        if let Some(mut section) = top.table("subscribers", "[subscribers]") {
+            let stores = [("sqlite", StoreKind::Sqlite)];
+            self.subscribers = Subscribers {
+                store: *section
+                    .choice("store", &stores, StoreKind::Sqlite)
+                    .get_ref(),
+                path: section.parsed("path", "the path of a file"),
+            };
+            section.finish();
+        }
+    }
+}
+
+fn domain(section: &mut Section<'_>) -> Option<Domain> {
+    let name = section.required(
+        "name",
+        "the host in its users' addresses: letters, digits, - and ., 64 at most, as in \"example.org\"",
+    );
+    let listen = section.required("listen", "the name of a [[listen]]");
+    let media = section.required("media", "the name of a [[media]] range");
+    let algorithms = section.one_or_list("algorithms", "\"SHA-512-256\", \"SHA-256\" or \"MD5\"");
+    let registrar = section.flag("registrar");
+    Some(Domain {
+        name: name?,
+        listen,
+        media,
+        algorithms,
+        registrar,
+    })
+}
+
+fn authentication(section: &mut Section<'_>) -> Spanned<Authentication> {
+    let default = Authentication::default();
+    let seconds = |ms: u64| u32::try_from(ms / 1000).unwrap_or(u32::MAX);
+    let milliseconds = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+    let Lifetimes {
+        known_ms,
+        unknown_ms,
+    } = default.lifetimes;
+    let nonce_s = section.integer("nonce_s", 30..=86_400, default.nonce_s);
+    let known_s = section.integer("known_s", 1..=86_400, seconds(known_ms));
+    let unknown_s = section.integer("unknown_s", 1..=86_400, seconds(unknown_ms));
+    let deadline_ms = section.integer(
+        "deadline_ms",
+        100..=31_000,
+        milliseconds(default.deadline_ms),
+    );
+    let grid_ms = section.integer(
+        "failure_grid_ms",
+        10..=5_000,
+        milliseconds(default.failure_grid_ms),
+    );
+    let read = Authentication {
+        nonce_s: nonce_s.into_inner(),
+        lifetimes: Lifetimes {
+            known_ms: u64::from(known_s.into_inner()) * 1000,
+            unknown_ms: u64::from(unknown_s.into_inner()) * 1000,
+        },
+        deadline_ms: u64::from(*deadline_ms.get_ref()),
+        failure_grid_ms: u64::from(grid_ms.into_inner()),
+    };
+    Spanned::new(deadline_ms.span(), read)
+}

@@ -1,0 +1,115 @@
+//! Domains, and what is known of their users.
+
+use super::*;
+
+const DOMAIN: &str = r#"
+[[domain]]
+name = "Example.ORG"
+listen = "access"
+media = "access"
+"#;
+
+#[test]
+fn a_domain_is_a_party_after_the_trunks() {
+    let source = GOOD.replace("to = \"caller\"", "from = \"example.org\"\nto = \"caller\"");
+    let config =
+        parse(&format!("{source}{DOMAIN}")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.domains[0].name, "example.org");
+    assert_eq!(config.domains[0].trunk, TrunkIndex(1));
+    assert_eq!(config.domains[0].algorithms, [Algorithm::Sha256]);
+    let party = &config.trunks[1];
+    assert_eq!(party.name, "example.org");
+    assert!(party.sources.is_empty() && party.targets.is_empty());
+    assert_eq!(config.routes[0].from, Some(TrunkIndex(1)));
+    let secrets = Secrets {
+        branch: [1; 16],
+        cookie: [[2; 16]; 2],
+        hash: [3; 16],
+    };
+    let settings = config.settings(1, secrets.clone());
+    assert_eq!(settings.domains[0].trunk, TrunkIndex(1));
+    assert_eq!(settings.trunks.len(), 2);
+    assert_eq!(settings.capacity.tickets, 4096);
+    // Where nobody authenticates no memory is taken for it.
+    let without = parse(GOOD).expect("good").settings(1, secrets).capacity;
+    assert_eq!(
+        (without.subscribers, without.nonces, without.tickets),
+        (1, 1, 1)
+    );
+}
+
+#[test]
+fn what_is_said_of_authentication_is_heard() {
+    let config = parse(&format!(
+        "state = \"/srv/box\"\n[authentication]\nnonce_s = 60\nknown_s = 5\nunknown_s = 7\ndeadline_ms = 31000\n\
+         failure_grid_ms = 999\n[capacity]\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\nregistrar = true\n"
+    ));
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    let authentication = config.authentication;
+    assert_eq!(authentication.nonce_s, 60);
+    let lifetimes = authentication.lifetimes;
+    assert_eq!((lifetimes.known_ms, lifetimes.unknown_ms), (5_000, 7_000));
+    assert_eq!(authentication.deadline_ms, 31_000);
+    assert_eq!(authentication.failure_grid_ms, 999);
+    assert_eq!(config.capacity.subscribers, 20);
+    assert_eq!((config.capacity.nonces, config.capacity.tickets), (30, 40));
+    assert!(config.domains[0].registrar);
+    let preferred = [Algorithm::Sha512T256, Algorithm::Md5];
+    assert_eq!(config.domains[0].algorithms, preferred);
+    // Beside the state, wherever that is.
+    let path = PathBuf::from("/srv/box/subscribers.db");
+    assert_eq!(config.store, StoreConfig::Sqlite { path });
+    let elsewhere =
+        parse(&format!("[subscribers]\npath = \"/srv/users.db\"\n{GOOD}")).expect("good");
+    let path = PathBuf::from("/srv/users.db");
+    assert_eq!(elsewhere.store, StoreConfig::Sqlite { path });
+}
+
+#[test]
+fn domains_that_cannot_be() {
+    let mut refusals = String::new();
+    for (from, to) in [
+        ("Example.ORG", "-example.org"),
+        ("Example.ORG", "sip:example.org"),
+        ("Example.ORG", "Caller"),
+        ("listen = \"access\"", "listen = \"acess\""),
+        ("media = \"access\"", ""),
+        (
+            "media = \"access\"",
+            "media = \"access\"\nalgorithms = [\"SHA-256\", \"SHA1\"]",
+        ),
+        (
+            "media = \"access\"",
+            "media = \"access\"\nalgorithms = [\"MD5\", \"md5\"]",
+        ),
+        ("media = \"access\"", "media = \"access\"\nalgorithms = []"),
+    ] {
+        refusals += &refusal(&format!("{GOOD}{}", DOMAIN.replacen(from, to, 1)));
+        refusals += "\n\n";
+    }
+    let stateless = GOOD.replace(
+        "5060\"\n\n[[media]]",
+        "5060\"\nstateless = true\n\n[[media]]",
+    );
+    refusals += &refusal(&format!("{stateless}{DOMAIN}{DOMAIN}"));
+    insta::assert_snapshot!(refusals);
+}
+
+#[test]
+fn a_route_to_a_domain_is_refused_and_one_from_an_unknown_one_too() {
+    let to = GOOD.replace("to = \"caller\"", "to = \"example.org\"");
+    let from = GOOD.replace("to = \"caller\"", "from = \"example.com\"\nto = \"caller\"");
+    insta::assert_snapshot!(format!(
+        "{}\n\n{}",
+        refusal(&format!("{to}{DOMAIN}")),
+        refusal(&format!("{from}{DOMAIN}"))
+    ));
+}
+
+#[test]
+fn lifetimes_and_stores_that_cannot_be() {
+    insta::assert_snapshot!(refusal(&format!(
+        "[authentication]\nnonce_s = 0\ndeadline_ms = 30000\nfailure_grid_ms = 2000\n[subscribers]\nstore = \"sqllite\"\n\
+         path = \"users.db\"\n[capacity]\ntickets = 1\n{GOOD}"
+    )));
+}

@@ -1,0 +1,271 @@
+//! What the workers ask of the subscribers' store, until it has answered or the time is over.
+//!
+//! A subscriber is asked about once, whichever workers want to know. Each question has a task beside
+//! the desk, there are so many and no more, and each ends by the deadline: a store that hangs keeps
+//! nothing but these.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use tokio::task::JoinSet;
+use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::post::ControlPost;
+use trunkline_dataplane::sip::Id;
+use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::subscriber::Said;
+use trunkline_dataplane::sip::subscriber::Subscriber;
+
+use crate::api::types::StoreStats;
+use crate::subscribers::Directory;
+use crate::subscribers::Unavailable;
+
+/// Subscribers who are asked about at once. A store that hangs for the default deadline of 5 s under
+/// 1,000 new names a second takes 5,000; each costs a task of some hundred bytes. More are refused: they
+/// would wait behind these.
+const UNDER_WAY_MAX: usize = 8192;
+
+/// Workers' questions about one subscriber: each worker has one, and another one if its first has lost
+/// all who waited.
+const ASKERS_MAX: usize = 64;
+
+/// Mails that wait for room in a worker's mailbox. Only a worker that is stuck has as many.
+const UNTOLD_MAX: usize = 65_536;
+
+/// A store that gives no answer is logged so often: of a thousand questions a second each may fail, and of
+/// several servers one alone may.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+
+/// The questions under way, and the answers that no mailbox had room for.
+#[derive(Debug)]
+pub(super) struct Asking {
+    directory: Arc<Directory>,
+    deadline: Duration,
+    under_way: HashMap<Subscriber, Question>,
+    tasks: JoinSet<Answer>,
+    /// By worker.
+    untold: Vec<VecDeque<Mail>>,
+    counts: StoreStats,
+    /// When it was last logged that the store gives no answer.
+    complained: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Question {
+    askers: Vec<Asker>,
+    /// The subscriber was changed since the store was asked.
+    is_stale: bool,
+}
+
+/// A worker, and what it calls its question; nothing where it only wants to know.
+type Asker = (WorkerId, Option<Id>);
+
+/// What came of a question.
+#[derive(Debug)]
+pub(super) struct Answer {
+    who: Subscriber,
+    said: Result<Known, Unavailable>,
+}
+
+impl Asking {
+    pub fn new(workers: usize) -> Asking {
+        Asking {
+            directory: Arc::default(),
+            deadline: Duration::ZERO,
+            under_way: HashMap::new(),
+            tasks: JoinSet::new(),
+            untold: (0..workers).map(|_| VecDeque::new()).collect(),
+            counts: StoreStats::default(),
+            complained: None,
+        }
+    }
+
+    /// With a store to ask, which may take so long.
+    pub fn with(self, directory: Arc<Directory>, deadline: Duration) -> Asking {
+        Asking {
+            directory,
+            deadline,
+            ..self
+        }
+    }
+
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
+    pub const fn counts(&self) -> StoreStats {
+        self.counts
+    }
+
+    /// Asks the store for a worker.
+    pub fn ask(&mut self, asker: Asker, who: Subscriber, posts: &mut [ControlPost]) {
+        self.counts.asked += 1;
+        let is_known = self.under_way.contains_key(&who);
+        if !is_known && self.under_way.len() >= UNDER_WAY_MAX {
+            self.counts.refused += 1;
+            return self.say(asker, who, Said::Unavailable, posts);
+        }
+        let open = self.under_way.entry(who).or_default();
+        if open.askers.len() >= ASKERS_MAX {
+            self.counts.refused += 1;
+            return self.say(asker, who, Said::Unavailable, posts);
+        }
+        open.askers.push(asker);
+        if !is_known {
+            self.begin(who);
+        }
+    }
+
+    fn begin(&mut self, who: Subscriber) {
+        let (directory, deadline) = (Arc::clone(&self.directory), self.deadline);
+        self.tasks.spawn(async move {
+            let found = tokio::time::timeout(deadline, find(&directory, &who));
+            let said = AssertUnwindSafe(found).catch_unwind().await;
+            let said = match said {
+                Ok(Ok(said)) => said,
+                Ok(Err(_)) => Err(no_answer("nothing was heard in time")),
+                Err(_) => Err(no_answer("it met a bug: see above")),
+            };
+            Answer { who, said }
+        });
+    }
+
+    /// The next answer, once there is one; `None` where nothing is under way.
+    pub async fn next(&mut self) -> Option<Answer> {
+        // A task panics nowhere but in the store, which is caught.
+        self.tasks.join_next().await?.ok()
+    }
+
+    /// Tells an answer to whoever asked.
+    pub fn answered(&mut self, answer: Answer, posts: &mut [ControlPost]) {
+        let Answer { who, said: outcome } = answer;
+        let Some(open) = self.under_way.get_mut(&who) else {
+            return;
+        };
+        self.counts.looked_up += 1;
+        if std::mem::take(&mut open.is_stale) && outcome.is_ok() {
+            // What was read may be what it was before the change.
+            return self.begin(who);
+        }
+        let askers = std::mem::take(&mut open.askers);
+        self.under_way.remove(&who);
+        let told = match outcome {
+            Ok(known) => {
+                self.counts.answered += askers.len() as u64;
+                Said::Known(known)
+            }
+            Err(error) => {
+                self.counts.failed += askers.len() as u64;
+                let now = Instant::now();
+                let is_silent = |last| now.duration_since(last) < COMPLAINT_PAUSE;
+                if !self.complained.is_some_and(is_silent) {
+                    self.complained = Some(now);
+                    tracing::warn!(
+                        "{error}; subscribers whom a worker does not know are told to try later"
+                    );
+                }
+                Said::Unavailable
+            }
+        };
+        for asker in askers {
+            self.say(asker, who, told, posts);
+        }
+    }
+
+    /// Has every worker forget what it knows of somebody, and what it is about to be told.
+    pub fn forget(&mut self, who: Subscriber, posts: &mut [ControlPost]) {
+        self.counts.forgotten += 1;
+        if let Some(open) = self.under_way.get_mut(&who) {
+            open.is_stale = true;
+        }
+        for worker in (0..).take(self.untold.len()) {
+            self.tell(WorkerId(worker), Mail::Forget(who), posts);
+        }
+    }
+
+    /// Has every worker doubt all that it knows, and what it is about to be told.
+    pub fn doubt(&mut self, posts: &mut [ControlPost]) {
+        self.counts.doubted += 1;
+        for open in self.under_way.values_mut() {
+            open.is_stale = true;
+        }
+        for worker in (0..).take(self.untold.len()) {
+            self.tell(WorkerId(worker), Mail::Doubt, posts);
+        }
+    }
+
+    fn say(
+        &mut self,
+        (worker, question): Asker,
+        who: Subscriber,
+        said: Said,
+        posts: &mut [ControlPost],
+    ) {
+        let mail = Mail::Said {
+            question,
+            who,
+            said,
+        };
+        self.tell(worker, mail, posts);
+    }
+
+    /// Sends behind what waits already, so that what is forgotten is not told afterwards.
+    fn tell(&mut self, worker: WorkerId, mail: Mail, posts: &mut [ControlPost]) {
+        let Some(untold) = self.untold.get_mut(usize::from(worker.0)) else {
+            return;
+        };
+        if untold.len() < UNTOLD_MAX {
+            untold.push_back(mail);
+        } else {
+            self.counts.untold += 1;
+        }
+        self.send(worker, posts);
+    }
+
+    /// Tries again what found a full mailbox.
+    pub fn tick(&mut self, posts: &mut [ControlPost]) {
+        for worker in (0..).take(self.untold.len()) {
+            self.send(WorkerId(worker), posts);
+        }
+    }
+
+    fn send(&mut self, worker: WorkerId, posts: &mut [ControlPost]) {
+        let at = usize::from(worker.0);
+        let (Some(untold), Some(post)) = (self.untold.get_mut(at), posts.get_mut(at)) else {
+            return;
+        };
+        let waited = untold.len();
+        while let Some(mail) = untold.pop_front() {
+            if let Err(mail) = post.mail.post(mail) {
+                untold.push_front(mail);
+                break;
+            }
+        }
+        if untold.len() < waited {
+            post.wake.ring();
+        }
+    }
+}
+
+async fn find(directory: &Directory, who: &Subscriber) -> Result<Known, Unavailable> {
+    let domain = directory.domains.get(usize::from(who.domain.0));
+    match (domain, &directory.store) {
+        (Some(domain), Some(store)) => store.find(&domain.name, who.user.name()).await,
+        _ => Err(no_answer("there is none")),
+    }
+}
+
+fn no_answer(reason: &str) -> Unavailable {
+    Unavailable {
+        store: "the subscribers' store".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
