@@ -3,6 +3,7 @@
 //! `config/default.toml` describes each of them for people; a test holds the two
 //! together.
 
+pub(super) mod remote;
 pub(super) mod subscribers;
 
 use std::net::IpAddr;

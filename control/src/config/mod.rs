@@ -46,7 +46,7 @@ use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::worker::Poll;
 
 use crate::privileges::Wish;
-use file::subscribers::StoreKind;
+use crate::subscribers::remote::Remote;
 
 /// The commented default configuration: the reference of every key.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
@@ -132,6 +132,8 @@ pub enum StoreConfig {
         /// The file.
         path: PathBuf,
     },
+    /// On servers elsewhere.
+    Remote(Remote),
 }
 
 /// Whether a worker has the driver take frames off the NIC, instead of the interrupt.
@@ -297,8 +299,9 @@ fn resolve(file: file::File) -> Config {
         }),
         socket: path(file.socket, SOCKET),
         group: file.group.map(|group| group.into_inner().0),
-        store: match file.subscribers.store {
-            StoreKind::Sqlite => StoreConfig::Sqlite {
+        store: match file.subscribers.elsewhere() {
+            Some(elsewhere) => StoreConfig::Remote(elsewhere.remote()),
+            None => StoreConfig::Sqlite {
                 path: file
                     .subscribers
                     .path

@@ -7,6 +7,7 @@ use trunkline_dataplane::wire::vlan::TPID_8021Q;
 
 use super::*;
 
+mod remote;
 mod subscribers;
 
 const GOOD: &str = r#"
@@ -144,6 +145,9 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
         "[session]",
         "[authentication]",
         "[subscribers]",
+        "[subscribers.postgres]",
+        "[subscribers.redis]",
+        "[subscribers.http]",
     ] {
         probe += &format!("{table}\nzzzzzzzzzz = 1\n");
     }
@@ -162,6 +166,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
                 let line = line.trim_start_matches('#');
                 line.starts_with(&format!("{key} = "))
                     || line == format!("[{key}]")
+                    || line == format!("[subscribers.{key}]")
                     || line == format!("[[{key}]]")
             };
             assert!(
@@ -172,7 +177,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        20 + 2 + 1 + 2 + 2 + 7 + 5 + 2 + 8 + 4 + 4 + 7 + 5 + 4,
+        20 + 2 + 1 + 2 + 2 + 7 + 5 + (5 + 5 + 5 + 3) + 8 + 4 + 4 + 7 + 5 + 4,
         "a table was not probed:\n{refusal}"
     );
 }

@@ -23,7 +23,7 @@ const NEWEST: ABI = ABI::V5;
 
 /// What may be read and looked through: what a person's membership of a group may be found
 /// in, and what the kernel says of itself.
-const READABLE: [&str; 11] = [
+const READABLE: [&str; 14] = [
     "/proc",
     "/sys",
     // The user database: its files, its modules, its caches, and where they find each other.
@@ -35,6 +35,10 @@ const READABLE: [&str; 11] = [
     "/run/nscd",
     "/var/lib/sss",
     "/var/lib/extrausers",
+    // Where names of hosts are looked up; what stands in /etc often leads there.
+    "/run/systemd/resolve",
+    "/run/NetworkManager",
+    "/run/resolvconf",
     // Libraries that randomise themselves.
     "/dev/urandom",
 ];

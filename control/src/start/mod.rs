@@ -59,7 +59,6 @@ use crate::privileges::diagnosis::Operation;
 use crate::privileges::needed;
 use crate::privileges::needed::MissingPrivileges;
 use crate::service::Service;
-use crate::subscribers::sqlite::SqliteError;
 pub use engine::EngineError;
 use interfaces::Device;
 use mirror::Mirror;
@@ -101,7 +100,7 @@ pub enum StartError {
     #[error(transparent)]
     State(#[from] state::StateError),
     #[error(transparent)]
-    Subscribers(#[from] SqliteError),
+    Subscribers(#[from] subscribers::StoreError),
     #[error(transparent)]
     Operator(#[from] crate::api::socket::SocketError),
     #[error(transparent)]
@@ -131,6 +130,7 @@ pub struct Started {
     metrics: Option<MetricsSocket>,
     neighbours: Neighbours,
     solicits: mpsc::Receiver<(u32, IpAddr)>,
+    changes: subscribers::Changes,
     mirror: Mirror,
     devices: Vec<Device>,
     kernel_sockets: Vec<Arc<ListenSocket>>,
@@ -189,7 +189,7 @@ impl Started {
         let files =
             privileges::confine_control(wish, &subscribers::writes(config), &config.socket)?;
         engine.facts.confinement = privileges::in_force(wish, &files);
-        let directory = prepared.serve(config).map_err(StartError::Runtime)?;
+        let (directory, changes) = prepared.serve(config).map_err(StartError::Runtime)?;
         let (fixed, fixed_seen) = watch::channel(dump.fixed());
         let mirror = Mirror {
             watch,
@@ -211,7 +211,7 @@ impl Started {
         )
         .with_kernel(Kernel::new(kernel_sockets.clone(), &settings))
         .with_subscribers(
-            Arc::new(directory),
+            directory,
             Duration::from_millis(config.authentication.deadline_ms),
         );
         Ok(Started {
@@ -222,6 +222,7 @@ impl Started {
             metrics,
             neighbours: Neighbours::new(handle, fixed_seen),
             solicits,
+            changes,
             mirror,
             devices,
             kernel_sockets,
@@ -297,6 +298,7 @@ impl Started {
         if let Some(metrics) = metrics {
             tasks.spawn("metrics", metrics.serve(requests_in.clone()));
         }
+        tasks.spawn("subscribers", self.changes.run(requests_in.clone()));
         tasks.spawn("mirror", self.mirror.run(requests_in.clone()));
         tasks.spawn("queues", watch_queues(self.devices, requests_in.clone()));
         let service = self.service;

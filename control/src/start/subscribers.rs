@@ -4,41 +4,117 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
 use crate::config::Config;
 use crate::config::StoreConfig;
+use crate::engine::Request;
 use crate::subscribers::Directory;
 use crate::subscribers::Store;
+use crate::subscribers::forget::Forget;
+use crate::subscribers::name::Address;
+use crate::subscribers::remote::Source;
 use crate::subscribers::sqlite::Opened;
 use crate::subscribers::sqlite::SqliteError;
 
+/// Changes that were told and not yet passed on. A server that tells more of them waits.
+const CHANGES: usize = 64;
+
+/// Why there is no store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The embedded one.
+    #[error(transparent)]
+    Sqlite(#[from] SqliteError),
+    /// One on servers elsewhere.
+    #[error("[subscribers]: {0}")]
+    Remote(String),
+}
+
 /// What was opened; nothing where there is no domain.
 #[derive(Debug)]
-pub(super) struct Prepared(Option<Opened>);
+pub(super) enum Prepared {
+    Nothing,
+    Sqlite(Opened),
+    Remote(Arc<dyn Store>, Vec<Source>),
+}
 
 /// Opens what `config` names.
-pub(super) fn prepare(config: &Config) -> Result<Prepared, SqliteError> {
+pub(super) fn prepare(config: &Config) -> Result<Prepared, StoreError> {
     if config.domains.is_empty() {
-        return Ok(Prepared(None));
+        return Ok(Prepared::Nothing);
     }
-    let StoreConfig::Sqlite { path } = &config.store;
-    Opened::open(path).map(Some).map(Prepared)
+    Ok(match &config.store {
+        StoreConfig::Sqlite { path } => Prepared::Sqlite(Opened::open(path)?),
+        StoreConfig::Remote(remote) => Prepared::Remote(
+            remote.open().map_err(StoreError::Remote)?,
+            remote.sources().map_err(StoreError::Remote)?,
+        ),
+    })
 }
 
 impl Prepared {
     /// Starts the store's thread, which is confined as the calling one is.
-    pub fn serve(self, config: &Config) -> io::Result<Directory> {
-        let store = self.0.map(Opened::serve).transpose()?;
-        Ok(Directory {
+    pub fn serve(self, config: &Config) -> io::Result<(Arc<Directory>, Changes)> {
+        let (store, sources) = match self {
+            Prepared::Nothing => (None, Vec::new()),
+            Prepared::Sqlite(opened) => {
+                let store: Arc<dyn Store> = Arc::new(opened.serve()?);
+                (Some(store), Vec::new())
+            }
+            Prepared::Remote(store, sources) => (Some(store), sources),
+        };
+        let directory = Arc::new(Directory {
             domains: config.domains.clone(),
-            store: store.map(|store| Arc::new(store) as Arc<dyn Store>),
-        })
+            store,
+        });
+        let changes = Changes {
+            sources,
+            directory: Arc::clone(&directory),
+        };
+        Ok((directory, changes))
+    }
+}
+
+/// What the store's servers tell of changes.
+#[derive(Debug)]
+pub(super) struct Changes {
+    sources: Vec<Source>,
+    directory: Arc<Directory>,
+}
+
+impl Changes {
+    /// Has the desk tell the workers.
+    pub async fn run(self, desk: mpsc::Sender<Request>) {
+        let (out, mut changes) = mpsc::channel(CHANGES);
+        let mut listening = JoinSet::new();
+        for source in self.sources {
+            listening.spawn(source.follow(out.clone()));
+        }
+        drop(out);
+        while let Some(forget) = changes.recv().await {
+            let request = match forget {
+                Forget::All => Request::Doubt,
+                Forget::One { domain, user } => {
+                    // Servers may have other domains as well.
+                    let who = self.directory.subscriber(&Address { domain, user });
+                    Request::Forget(who.into_iter().collect())
+                }
+            };
+            if desk.send(request).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
 /// The directories in which control writes: SQLite has a log beside its file.
 pub(super) fn writes(config: &Config) -> Vec<&Path> {
-    let StoreConfig::Sqlite { path } = &config.store;
-    let store = path.parent().filter(|_| !config.domains.is_empty());
+    let store = match &config.store {
+        StoreConfig::Sqlite { path } => path.parent().filter(|_| !config.domains.is_empty()),
+        StoreConfig::Remote(_) => None,
+    };
     [Some(config.state.as_path()), store]
         .into_iter()
         .flatten()

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::Store;
@@ -47,8 +45,24 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// A source of changes that waits to be listened to; it ends when nobody listens any more.
-pub type Source = Box<dyn FnOnce(mpsc::Sender<Forget>) -> BoxFuture<'static, ()> + Send>;
+/// Where servers tell of changes.
+#[derive(Debug)]
+pub enum Source {
+    /// A channel of PostgreSQL's.
+    Postgres(Box<postgres::Channel>),
+    /// A channel of Redis'.
+    Redis(redis::Channel),
+}
+
+impl Source {
+    /// Tells `out` what to forget, for as long as someone listens to it.
+    pub async fn follow(self, out: mpsc::Sender<Forget>) {
+        match self {
+            Source::Postgres(channel) => channel.follow(out).await,
+            Source::Redis(channel) => channel.follow(out).await,
+        }
+    }
+}
 
 impl Remote {
     /// The store. Nothing is connected before it is asked for.
@@ -73,18 +87,16 @@ impl Remote {
         };
         match &self.protocol {
             Protocol::Postgres(options) => {
-                let source = |url: &String| {
-                    let channel = postgres::Channel::new(url, channel, options.patience)?;
-                    Ok(Box::new(|out| channel.follow(out).boxed()) as Source)
-                };
-                self.servers.iter().map(source).collect()
+                let channel = |url| postgres::Channel::new(url, channel, options.patience);
+                let channels = self.servers.iter().map(|url| channel(url));
+                channels
+                    .map(|c| Ok(Source::Postgres(Box::new(c?))))
+                    .collect()
             }
             Protocol::Redis(options) => {
-                let source = |urls: &[String]| {
-                    let channel = redis::Channel::new(urls, channel, options.patience)?;
-                    Ok(Box::new(|out| channel.follow(out).boxed()) as Source)
-                };
-                redis::apart(&self.servers, options).map(source).collect()
+                let channel = |urls| redis::Channel::new(urls, channel, options.patience);
+                let channels = redis::apart(&self.servers, options).map(channel);
+                channels.map(|c| c.map(Source::Redis)).collect()
             }
             Protocol::Http(_) => Err("an HTTP endpoint tells of no changes".to_owned()),
         }

@@ -4,7 +4,12 @@ use toml::Spanned;
 
 use super::Check;
 use crate::config::file::File;
+use crate::config::file::remote::Elsewhere;
 use crate::config::file::subscribers::Domain;
+use crate::config::file::subscribers::STORES;
+use crate::config::file::subscribers::StoreKind;
+use crate::config::file::subscribers::Subscribers;
+use crate::subscribers::remote::Remote;
 
 /// Milliseconds after which a client has given a request up that is no INVITE (RFC 3261 §17.1.2.2:
 /// Timer F).
@@ -105,6 +110,47 @@ impl Check<'_> {
                 "`path` is not an absolute path",
                 "begin it with /",
             );
+        }
+        let Subscribers {
+            postgres,
+            redis,
+            http,
+            ..
+        } = &file.subscribers;
+        for elsewhere in [postgres, redis, http].into_iter().flatten() {
+            self.elsewhere(elsewhere);
+        }
+        let store = file.subscribers.store;
+        if store != StoreKind::Sqlite && file.subscribers.elsewhere().is_none() {
+            let is = |&&(_, kind): &&(&str, StoreKind)| kind == store;
+            let name = STORES.iter().find(is).map_or("", |(name, _)| name);
+            self.wrong(
+                file.subscribers.store_at.clone(),
+                format!("there is no [subscribers.{name}]"),
+                "add the table and its `servers`",
+            );
+        }
+    }
+
+    /// What the stores themselves make of it.
+    fn elsewhere(&mut self, elsewhere: &Elsewhere) {
+        let remote = elsewhere.remote();
+        for server in &elsewhere.servers {
+            let alone = Remote {
+                servers: vec![server.get_ref().clone()],
+                ..remote.clone()
+            };
+            if let Err(error) = alone.open() {
+                let help = "write it as in `trunklined --print-default-config`";
+                self.wrong(
+                    server.span(),
+                    format!("this server cannot be asked: {error}"),
+                    help,
+                );
+            } else if let (Err(error), Some(channel)) = (alone.sources(), &elsewhere.channel) {
+                let help = "name a channel, or \"\" for none";
+                return self.wrong(channel.span(), error, help);
+            }
         }
     }
 }

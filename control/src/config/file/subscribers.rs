@@ -1,5 +1,6 @@
 //! The keys that say who is known by a password, and where that is kept.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,6 +11,8 @@ use trunkline_dataplane::sip::digest::cache::Lifetimes;
 
 use super::File;
 use super::Name;
+use super::remote;
+use super::remote::Elsewhere;
 use crate::config::section::Section;
 
 /// `[[domain]]`
@@ -27,7 +30,24 @@ pub(in crate::config) struct Domain {
 #[derive(Debug, Default)]
 pub(in crate::config) struct Subscribers {
     pub store: StoreKind,
+    /// Where that stands.
+    pub store_at: Range<usize>,
     pub path: Option<Spanned<PathBuf>>,
+    pub postgres: Option<Elsewhere>,
+    pub redis: Option<Elsewhere>,
+    pub http: Option<Elsewhere>,
+}
+
+impl Subscribers {
+    /// The table of the store that is asked, where it has one.
+    pub const fn elsewhere(&self) -> Option<&Elsewhere> {
+        match self.store {
+            StoreKind::Sqlite => None,
+            StoreKind::Postgres => self.postgres.as_ref(),
+            StoreKind::Redis => self.redis.as_ref(),
+            StoreKind::Http => self.http.as_ref(),
+        }
+    }
 }
 
 /// Where subscribers are kept.
@@ -36,7 +56,19 @@ pub(in crate::config) enum StoreKind {
     /// In a file of this box.
     #[default]
     Sqlite,
+    /// On the servers of the table of its name.
+    Postgres,
+    Redis,
+    Http,
 }
+
+/// The words for them.
+pub(in crate::config) const STORES: [(&str, StoreKind); 4] = [
+    ("sqlite", StoreKind::Sqlite),
+    ("postgres", StoreKind::Postgres),
+    ("redis", StoreKind::Redis),
+    ("http", StoreKind::Http),
+];
 
 /// The host of its users' addresses, in lower case. Like a trunk it is a party to calls, and its name
 /// is no longer than a trunk's.
@@ -87,12 +119,20 @@ impl File {
             section.finish();
         }
         if let Some(mut section) = top.table("subscribers", "[subscribers]") {
-            let stores = [("sqlite", StoreKind::Sqlite)];
+            let store = section.choice("store", &STORES, StoreKind::Sqlite);
             self.subscribers = Subscribers {
-                store: *section
-                    .choice("store", &stores, StoreKind::Sqlite)
-                    .get_ref(),
+                store_at: store.span(),
+                store: store.into_inner(),
                 path: section.parsed("path", "the path of a file"),
+                postgres: section
+                    .table("postgres", "[subscribers.postgres]")
+                    .map(remote::postgres),
+                redis: section
+                    .table("redis", "[subscribers.redis]")
+                    .map(remote::redis),
+                http: section
+                    .table("http", "[subscribers.http]")
+                    .map(remote::http),
             };
             section.finish();
         }
