@@ -117,7 +117,9 @@ impl Opened {
             .create_new(true)
             .mode(0o600)
             .open(path);
-        match made {
+        // Closed before SQLite opens it: a close takes all of a process's locks off the file, and whoever
+        // looks into it then would take its log away.
+        match made.map(drop) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(failed("make")(error));
             }

@@ -155,6 +155,17 @@ fn the_file_is_its_owners_alone_and_one_that_is_not_is_refused() {
 }
 
 #[test]
+fn a_file_that_was_just_made_is_locked_as_any_other() {
+    let (_room, path) = room();
+    let _opened = Opened::open(&path).unwrap();
+    let inode = fs::metadata(&path).unwrap().ino();
+    let ours = format!(" {} ", std::process::id());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let is_ours = |lock: &str| lock.contains(&ours) && lock.contains(&format!(":{inode} "));
+    assert!(locks.lines().any(is_ours), "{inode}: {locks}");
+}
+
+#[test]
 fn files_that_are_not_ours_are_refused_by_name() {
     let (room, path) = room();
     fs::write(&path, "x".repeat(4096)).unwrap();
