@@ -35,6 +35,7 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     check.trunks(file);
     check.domains(file);
     check.authentication(file);
+    check.registrar(file);
     check.subscribers(file);
     check.routes(file);
     check.session(file);

@@ -23,6 +23,7 @@ use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::media::ChecksumPolicy;
 use trunkline_dataplane::ring::ModeWish as ZeroCopy;
 use trunkline_dataplane::settings::Authentication;
+use trunkline_dataplane::sip::registrar::Rules;
 use trunkline_dataplane::sys::memory::Hugepages;
 use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::wire::vlan::TAGS_MAX;
@@ -69,12 +70,14 @@ pub(super) struct File {
     pub subscribers_capacity: u32,
     pub nonces: u32,
     pub tickets: u32,
+    pub bindings: u32,
     pub interfaces: Vec<Interface>,
     pub listens: Vec<Listen>,
     pub media: Vec<Media>,
     pub trunks: Vec<Trunk>,
     pub domains: Vec<Domain>,
     pub authentication: Spanned<Authentication>,
+    pub registrar: Spanned<Rules>,
     pub subscribers: Subscribers,
     pub routes: Vec<Route>,
     pub session_expires: Spanned<u32>,
@@ -345,12 +348,14 @@ impl File {
             subscribers_capacity: 65_536,
             nonces: 65_536,
             tickets: 4_096,
+            bindings: 65_536,
             interfaces: Vec::new(),
             listens: Vec::new(),
             media: Vec::new(),
             trunks: Vec::new(),
             domains: Vec::new(),
             authentication: Spanned::new(0..0, Authentication::default()),
+            registrar: Spanned::new(0..0, Rules::default()),
             subscribers: Subscribers::default(),
             routes: Vec::new(),
             session_expires: Spanned::new(0..0, 1800),
@@ -405,6 +410,7 @@ impl File {
                 ("subscribers", &mut self.subscribers_capacity, 1 << 22),
                 ("nonces", &mut self.nonces, 1 << 22),
                 ("tickets", &mut self.tickets, 1 << 20),
+                ("bindings", &mut self.bindings, 1 << 22),
             ] {
                 *count = *capacity.integer(key, 16..=most, *count).get_ref();
             }

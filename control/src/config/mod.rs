@@ -95,6 +95,8 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// How their users are told from those who only say so.
     pub authentication: Authentication,
+    /// What is granted to who registers.
+    pub registrar: Rules,
     /// Where their users are kept.
     pub store: StoreConfig,
     /// The routes, in the order in which they are tried.
@@ -240,7 +242,7 @@ impl Config {
             routes: self.routes.clone(),
             domains: self.domains.clone(),
             authentication: self.authentication,
-            registrar: Rules::default(),
+            registrar: self.registrar.clone(),
             session: self.session,
             secrets,
             capacity: match self.domains.is_empty() {
@@ -321,7 +323,7 @@ fn resolve(file: file::File) -> Config {
             subscribers: file.subscribers_capacity,
             nonces: file.nonces,
             tickets: file.tickets,
-            bindings: 65_536,
+            bindings: file.bindings,
         },
         interfaces: interfaces(file.interfaces),
         listens: file.listens.into_iter().filter_map(listen).collect(),
@@ -338,6 +340,7 @@ fn resolve(file: file::File) -> Config {
             .collect(),
         domains,
         authentication: file.authentication.into_inner(),
+        registrar: file.registrar.into_inner(),
         session: SessionTimer {
             expires_s: file.session_expires.into_inner(),
             min_s: file.session_min.into_inner(),

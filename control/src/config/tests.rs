@@ -144,6 +144,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
         "[capacity]",
         "[session]",
         "[authentication]",
+        "[registrar]",
         "[subscribers]",
         "[subscribers.postgres]",
         "[subscribers.redis]",
@@ -177,7 +178,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        20 + 2 + 1 + 2 + 2 + 7 + 5 + (5 + 5 + 5 + 3) + 8 + 4 + 4 + 7 + 5 + 4,
+        21 + 2 + 1 + 2 + 2 + 8 + 5 + 5 + (5 + 5 + 5 + 3) + 8 + 4 + 4 + 7 + 5 + 4,
         "a table was not probed:\n{refusal}"
     );
 }

@@ -102,6 +102,18 @@ impl Check<'_> {
         }
     }
 
+    pub(super) fn registrar(&mut self, file: &File) {
+        let rules = file.registrar.get_ref();
+        if !(rules.min_s..=rules.max_s).contains(&rules.default_s) {
+            let message = format!("contacts cannot expire after {} s", rules.default_s);
+            let help = format!(
+                "`default_expires` must be from `min_expires`, {} s, to `max_expires`, {} s",
+                rules.min_s, rules.max_s
+            );
+            self.wrong(file.registrar.span(), message, help);
+        }
+    }
+
     pub(super) fn subscribers(&mut self, file: &File) {
         let relative = |path: &&Spanned<std::path::PathBuf>| !path.get_ref().is_absolute();
         if let Some(path) = file.subscribers.path.as_ref().filter(relative) {

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use toml::Spanned;
+use trunkline_dataplane::limits::CONTACTS_MAX;
 use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::cache::Lifetimes;
+use trunkline_dataplane::sip::registrar::Rules;
 
 use super::File;
 use super::Name;
@@ -118,6 +120,10 @@ impl File {
             self.authentication = authentication(&mut section);
             section.finish();
         }
+        if let Some(mut section) = top.table("registrar", "[registrar]") {
+            self.registrar = registrar(&mut section);
+            section.finish();
+        }
         if let Some(mut section) = top.table("subscribers", "[subscribers]") {
             let store = section.choice("store", &STORES, StoreKind::Sqlite);
             self.subscribers = Subscribers {
@@ -155,6 +161,44 @@ fn domain(section: &mut Section<'_>) -> Option<Domain> {
         algorithms,
         registrar,
     })
+}
+
+fn registrar(section: &mut Section<'_>) -> Spanned<Rules> {
+    let default = Rules::default();
+    let contacts_max = u32::try_from(CONTACTS_MAX).unwrap_or(u32::MAX);
+    let min = section.integer("min_expires", 10..=86_400, default.min_s);
+    let max = section.integer("max_expires", 60..=604_800, default.max_s);
+    let unnamed = section.integer("default_expires", 10..=604_800, default.default_s);
+    let contacts = section.integer("contacts", 1..=contacts_max, default.contacts_max.into());
+    let route: Option<Spanned<ServiceRoute>> = section.parsed(
+        "service_route",
+        "a URI in brackets, as in \"<sip:edge.example.org;lr>\"",
+    );
+    let rules = Rules {
+        min_s: min.into_inner(),
+        max_s: max.into_inner(),
+        default_s: *unnamed.get_ref(),
+        contacts_max: u8::try_from(contacts.into_inner()).unwrap_or(u8::MAX),
+        service_route: route.map_or_else(String::new, |route| route.into_inner().0),
+    };
+    Spanned::new(unnamed.span(), rules)
+}
+
+/// What is told in Service-Route (RFC 3608).
+#[derive(Clone, Debug)]
+struct ServiceRoute(String);
+
+impl FromStr for ServiceRoute {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<ServiceRoute, ()> {
+        let uri = text
+            .strip_prefix("<sip:")
+            .and_then(|rest| rest.strip_suffix('>'));
+        let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"');
+        let fits = uri.is_some_and(|uri| (1..=200).contains(&uri.len()) && !uri.contains(odd));
+        fits.then(|| ServiceRoute(text.to_owned())).ok_or(())
+    }
 }
 
 fn authentication(section: &mut Section<'_>) -> Spanned<Authentication> {

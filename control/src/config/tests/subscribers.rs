@@ -1,6 +1,7 @@
 //! Domains, and what is known of their users.
 
 use super::*;
+use trunkline_dataplane::sip::registrar::Rules;
 
 const DOMAIN: &str = r#"
 [[domain]]
@@ -42,7 +43,8 @@ fn a_domain_is_a_party_after_the_trunks() {
 fn what_is_said_of_authentication_is_heard() {
     let config = parse(&format!(
         "state = \"/srv/box\"\n[authentication]\nnonce_s = 60\nknown_s = 5\nunknown_s = 7\ndeadline_ms = 31000\n\
-         failure_grid_ms = 999\n[capacity]\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\nregistrar = true\n"
+         failure_grid_ms = 999\n[registrar]\nmin_expires = 61\nmax_expires = 62\ndefault_expires = 62\n\
+         contacts = 3\nservice_route = \"<sip:edge;lr>\"\n[capacity]\nbindings = 50\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\nregistrar = true\n"
     ));
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let authentication = config.authentication;
@@ -54,6 +56,14 @@ fn what_is_said_of_authentication_is_heard() {
     assert_eq!(config.capacity.subscribers, 20);
     assert_eq!((config.capacity.nonces, config.capacity.tickets), (30, 40));
     assert!(config.domains[0].registrar);
+    let rules = Rules {
+        min_s: 61,
+        max_s: 62,
+        default_s: 62,
+        contacts_max: 3,
+        service_route: "<sip:edge;lr>".to_owned(),
+    };
+    assert_eq!((config.registrar, config.capacity.bindings), (rules, 50));
     let preferred = [Algorithm::Sha512T256, Algorithm::Md5];
     assert_eq!(config.domains[0].algorithms, preferred);
     // Beside the state, wherever that is.
