@@ -156,7 +156,7 @@ impl Check<'_> {
             let mut domains = file.domains.iter();
             if domains.any(|domain| domain.name.get_ref().is(&to.get_ref().0)) {
                 let message = format!("\"{}\" is a domain", to.get_ref().0);
-                let help = "requests cannot be sent to the users of a domain yet: name a [[trunk]] with a target";
+                let help = "with registrar = true its users are called where they have registered, without a route: name a [[trunk]] with a target";
                 self.wrong(to.span(), message, help);
                 continue;
             }
