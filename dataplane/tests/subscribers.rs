@@ -199,6 +199,50 @@ fn a_call_from_elsewhere_must_authenticate_within_its_dialog_too() {
 }
 
 #[test]
+fn credentials_end_here_though_nobody_has_asked_for_them() {
+    let (mut bench, challenge) = with_alice(1);
+    let of = |method, cseq, nc, more: &str| {
+        let line = credentials(&challenge, SHA256, ALICE, method, nc);
+        request(method, "alice", "within", cseq, &format!("{line}{more}"))
+    };
+    let sent = to_callee(&bench.phone(0, &of("INVITE", 1, 2, "")));
+    let ok = bench.callee(0, &answer(&sent, "200 OK", CONTACT, ""));
+    let ok = ok.iter().find(|left| left.destination == PHONE).unwrap();
+    let within = within(&ok.text());
+    // RFC 3261 §22.1: an ACK repeats those of its INVITE. Those of others go on.
+    let others = "Proxy-Authorization: Digest username=\"u\", realm=\"elsewhere\", nonce=\"n\"\r\n";
+    for (method, cseq) in [("ACK", 1), ("BYE", 2)] {
+        let said = of(method, cseq, cseq + 2, &format!("{others}{within}"));
+        let left = to_callee(&bench.phone(0, &said));
+        assert!(left.starts_with(method), "{left}");
+        assert!(!left.contains("alice\","), "{left}");
+        assert!(left.contains(others), "{left}");
+    }
+}
+
+#[test]
+fn the_ack_to_a_challenge_within_a_dialog_ends_here() {
+    let (mut bench, challenge) = with_alice(1);
+    let sent = to_callee(&bench.phone(0, &authorized("INVITE", "again", 1, &challenge, 2)));
+    let ok = bench.callee(0, &answer(&sent, "200 OK", CONTACT, ""));
+    let ok = ok.iter().find(|left| left.destination == PHONE).unwrap();
+    let within = within(&ok.text());
+    bench.phone(0, &request("ACK", "alice", "again", 1, &within));
+    let elsewhere = SocketAddr::new("10.77.1.67".parse().unwrap(), 5060);
+    let invite = request("INVITE", "alice", "again", 2, &within);
+    let challenges = bench.count(Counter::AuthChallenges);
+    for repetition in 1..=2 {
+        bench.say(0, elsewhere, ACCESS, &invite);
+        let count = bench.count(Counter::AuthChallenges);
+        assert_eq!(count, challenges + repetition, "each is challenged anew");
+    }
+    let absorbed = bench.count(Counter::SipAbsorbed);
+    let ack = request("ACK", "alice", "again", 2, &within).replace("againACK2", "againINVITE2");
+    assert!(bench.say(0, elsewhere, ACCESS, &ack).is_empty());
+    assert_eq!(bench.count(Counter::SipAbsorbed), absorbed + 1);
+}
+
+#[test]
 fn a_wrong_password_and_nobody_read_alike_and_are_told_on_the_grid() {
     let (mut bench, challenge) = with_alice(1);
     let mut told = Vec::new();

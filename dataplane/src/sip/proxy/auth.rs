@@ -29,6 +29,7 @@ use crate::sip::digest::credentials::Credentials;
 use crate::sip::digest::nonce;
 use crate::sip::digest::nonce::Nonce;
 use crate::sip::digest::window::Use;
+use crate::sip::edit;
 use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::header::BadValue;
@@ -116,16 +117,12 @@ impl Proxy {
         let claim = match self.claim(message, arrival, domain, step.now) {
             Ok(claim) => claim,
             Err(Unclaimed::Challenge { stale }) => {
-                let mut room = [0; CHALLENGE_LEN_MAX];
-                let lines =
-                    self.challenge(message.method(), arrival, domain, stale, &mut room, step);
-                let status = Asker::of(message.method()).status();
-                return Ok(self.answer(message, arrival, status, lines, step));
+                return Ok(self.challenge_at_once(message, arrival, key, domain, stale, step));
             }
             Err(Unclaimed::Refuse(status)) => return Err(status),
         };
         match self.judge(message, key, &claim, Progress::Begins, step) {
-            Judgement::True => self.admitted(message, arrival, key, (trunk, domain), step),
+            Judgement::True => self.admitted(message, arrival, key, trunk, step),
             Judgement::Waits(wait) => {
                 self.park(message, arrival, key, (trunk, Some(domain)), wait, step)
             }
@@ -138,13 +135,29 @@ impl Proxy {
                 step,
             ),
             Judgement::Stale => {
-                let mut room = [0; CHALLENGE_LEN_MAX];
-                let lines =
-                    self.challenge(message.method(), arrival, domain, true, &mut room, step);
-                let status = Asker::of(message.method()).status();
-                Ok(self.answer(message, arrival, status, lines, step))
+                Ok(self.challenge_at_once(message, arrival, key, domain, true, step))
             }
         }
+    }
+
+    /// Challenges a request without state, and each repetition of it anew.
+    fn challenge_at_once(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        domain: DomainIndex,
+        stale: bool,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        let (method, mut room) = (message.method(), [0; CHALLENGE_LEN_MAX]);
+        let lines = self.challenge(method, arrival, domain, stale, &mut room, step);
+        let status = Asker::of(method).status();
+        if method == Method::Invite && message.to_tag().is_some() {
+            // Its ACK has no To tag of ours to be known by.
+            self.refusals.remember(key, status, step.now);
+        }
+        self.answer(message, arrival, status, lines, step)
     }
 
     /// Reads what a request claims; `asked_at` is when it came.
@@ -228,14 +241,13 @@ impl Proxy {
         })
     }
 
-    /// Sends on a request whose sender has proved who it is, without the credentials, which are
-    /// nobody else's business (RFC 3261 §22.3).
+    /// Sends on a request whose sender has proved who it is.
     pub(super) fn admitted(
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
-        (trunk, domain): (TrunkIndex, DomainIndex),
+        trunk: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
         step.counters.count(Counter::AuthGranted);
@@ -244,26 +256,31 @@ impl Proxy {
             let aor = aor.ok_or(404_u16)?;
             return self.register(message, arrival, key, (domain, aor), step);
         }
-        self.splices.clear();
+        let dialog = self.in_dialog(message, arrival.source.ip());
+        self.send_up(message, arrival, key, trunk, dialog, step)
+    }
+
+    /// Takes the credentials for our domain off a subscriber's request: they are nobody else's
+    /// business, whether they were asked for or not.
+    pub(super) fn remove_credentials(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+    ) -> Result<(), edit::Refused> {
+        if self.domains.is_empty() {
+            return Ok(());
+        }
+        let sender = self.sender_of(message, arrival);
+        let Some(domain) = sender.and_then(|trunk| self.dial.domain_of(trunk)) else {
+            return Ok(());
+        };
         for header in Asker::of(message.method()).answers(message) {
             let realm = self.domains[usize::from(domain.0)].name.as_bytes();
             if realm_of(message, header.value) == Some(realm) {
-                self.splices.remove(header.line).map_err(|_| 513_u16)?;
+                self.splices.remove(header.line)?;
             }
         }
-        let mut room = std::mem::take(&mut self.admitted);
-        let len = self.splices.write(message.bytes(), &mut room);
-        self.splices.clear();
-        let changed = len.ok().and_then(|len| Message::scan(&room[..len]).ok());
-        let sent = match changed {
-            Some(changed) => {
-                let dialog = self.in_dialog(&changed, arrival.source.ip());
-                self.send_up(&changed, arrival, key, trunk, dialog, step)
-            }
-            None => Err(513),
-        };
-        self.admitted = room;
-        sent
+        Ok(())
     }
 
     /// Writes the header fields of a new challenge.

@@ -112,7 +112,7 @@ impl Proxy {
     }
 
     /// The edits that every forwarded request gets (RFC 3261 §16.6): the source in its top
-    /// Via, our Via above it, one hop less, our Route values gone.
+    /// Via, our Via above it, one hop less, our Route values and what was meant for us gone.
     fn edit_request(
         &mut self,
         message: &Message<'_>,
@@ -120,6 +120,7 @@ impl Proxy {
         way: Way,
         branch: &[u8],
     ) -> Result<(), edit::Refused> {
+        self.remove_credentials(message, arrival)?;
         let ours = self.advertised[usize::from(way.listen.0)].sent_by();
         let splices = &mut self.splices;
         edit::stamp_via(message, splices, arrival.source)?;

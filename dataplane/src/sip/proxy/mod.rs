@@ -217,8 +217,6 @@ pub struct Proxy {
     request: Box<[u8]>,
     /// A request as preprocessing has it.
     changed: Box<[u8]>,
-    /// A request without the credentials that it came with.
-    admitted: Box<[u8]>,
     /// A request made one to a contact.
     retargeted: Box<[u8]>,
 }
@@ -281,7 +279,6 @@ impl Proxy {
             scratch: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             request: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             changed: vec![0; SIP_LEN_MAX].into_boxed_slice(),
-            admitted: vec![0; SIP_LEN_MAX].into_boxed_slice(),
             retargeted: vec![0; SIP_LEN_MAX].into_boxed_slice(),
         }
     }

@@ -37,12 +37,14 @@ impl Proxy {
         if let Some(id) = self.transactions.get(key) {
             return self.repetition(id, step);
         }
-        if let Some(status) = self.refusals.status_of(key, step.now) {
+        let refused = self.refusals.status_of(key, step.now);
+        let was_challenged = matches!(refused, Some(401 | 407));
+        if let Some(status) = refused.filter(|_| !was_challenged) {
             step.counters.count(Counter::RetransmissionsAbsorbed);
             return self.answer(message, arrival, status, &[], step);
         }
         self.trunks.count(trunk, TrunkCounter::RequestsIn);
-        match self.take_up(message, arrival, key, trunk, step) {
+        match self.take_up(message, arrival, key, trunk, was_challenged, step) {
             Ok(outcome) => outcome,
             Err(status) => {
                 self.trunks.count(trunk, TrunkCounter::Rejected);
@@ -58,6 +60,7 @@ impl Proxy {
         arrival: Arrival,
         key: u64,
         trunk: TrunkIndex,
+        was_challenged: bool,
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
         self.validate(message)?;
@@ -78,7 +81,7 @@ impl Proxy {
         }
         let dialog = self.in_dialog(message, arrival.source.ip());
         if let Some(domain) = self.dial.domain_of(trunk)
-            && !dialog.is_some_and(|dialog| dialog.is_proved)
+            && (was_challenged || !dialog.is_some_and(|dialog| dialog.is_proved))
         {
             return self.admit(message, arrival, key, (trunk, domain), step);
         }
