@@ -131,6 +131,10 @@ struct SimArgs {
     /// Small tables: calls may end with 503.
     #[arg(long)]
     crowded: bool,
+    /// Subscribers alone: half of them known to the workers, half not, while the store answers late
+    /// and then not at all. It wants --calls 16400 --rate 400.
+    #[arg(long, conflicts_with_all = ["boxes", "restarts", "crowded"])]
+    storm: bool,
     /// Scenarios that are not to be drawn.
     #[arg(long, value_enum, value_delimiter = ',')]
     without: Vec<Scenario>,
@@ -152,6 +156,8 @@ enum Scenario {
     Sessions,
     /// What few parties do, and what harms only where the box is wrong.
     Tricks,
+    /// Callers of no trunk, who prove who they are.
+    Subscribers,
 }
 
 /// How bad the network is.
@@ -245,6 +251,7 @@ fn simulate(args: &SimArgs) -> ExitCode {
         restarts: args.restarts,
         mtu: args.mtu,
         crowded: args.crowded,
+        storm: args.storm,
         follow: args.follow,
         scenarios: Scenarios {
             forks: !args.without.contains(&Scenario::Forks),
@@ -252,6 +259,7 @@ fn simulate(args: &SimArgs) -> ExitCode {
             offers: !args.without.contains(&Scenario::Offers),
             sessions: !args.without.contains(&Scenario::Sessions),
             tricks: !args.without.contains(&Scenario::Tricks),
+            subscribers: !args.without.contains(&Scenario::Subscribers),
         },
         ..Options::default()
     };

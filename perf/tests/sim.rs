@@ -95,6 +95,42 @@ fn full_tables_refuse_what_is_new_and_let_every_bye_pass() {
 }
 
 #[test]
+fn subscribers_prove_who_they_are_and_wait_no_longer_than_they_must() {
+    let total = hold(51..=60, Options::default());
+    let count = |counter| total.counters.get(counter);
+    for (counter, least) in [
+        (Counter::AuthGranted, 100),
+        (Counter::AuthChallenges, 200),
+        (Counter::AuthStale, 20),
+        (Counter::AuthReplays, 5),
+        (Counter::AuthFailures, 20),
+        (Counter::AuthUnavailable, 5),
+        (Counter::TicketsLate, 5),
+    ] {
+        let name = counter.info().name;
+        assert!(count(counter) > least, "{name} is {}", count(counter));
+    }
+    assert_eq!(count(Counter::TicketsRefused), 0);
+}
+
+#[test]
+fn who_is_known_waits_for_nobody_while_the_store_says_nothing() {
+    let options = Options {
+        calls: 1_640,
+        spread_ms: 41_000,
+        storm: true,
+        ..Options::default()
+    };
+    let total = hold(61..=62, options);
+    let count = |counter| total.counters.get(counter);
+    assert!(count(Counter::TicketsLate) > 600, "in 33 s of 41");
+    assert!(
+        count(Counter::CallsAnswered) > 1_600,
+        "of those who are known"
+    );
+}
+
+#[test]
 fn a_seed_replays() {
     let options = Options {
         seed: 77,

@@ -78,16 +78,19 @@ pub fn answer(
                 () => return None,
             };
             let challenge = std::str::from_utf8(message.text(header.value)).ok()?;
-            let value = answer_to(challenge, credentials, (method, uri), cnonce)?;
+            let value = answer_to(challenge, credentials, (method, uri), (1, cnonce))?;
             Some(format!("{answer_name}: {value}\r\n"))
         })
 }
 
-fn answer_to(
+/// The value that answers one challenge, whose nonce is used for the `count`th time. `None` where it
+/// is of another scheme or algorithm.
+#[must_use]
+pub fn answer_to(
     challenge: &str,
     Credentials { user, password }: &Credentials,
     (method, uri): (&str, &str),
-    cnonce: u32,
+    (count, cnonce): (u32, u32),
 ) -> Option<String> {
     let (scheme, params) = challenge.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("Digest") {
@@ -108,17 +111,33 @@ fn answer_to(
     }
     let qops = param(params, "qop").unwrap_or_default();
     let response = if qops.split(',').any(|qop| qop.trim() == "auth") {
-        let cnonce = format!("{cnonce:08x}");
-        value += &format!(",qop=auth,nc=00000001,cnonce=\"{cnonce}\"");
-        algorithm.hash(&[&ha1, nonce, "00000001", &cnonce, "auth", &ha2])
+        let (nc, cnonce) = (format!("{count:08x}"), format!("{cnonce:08x}"));
+        value += &format!(",qop=auth,nc={nc},cnonce=\"{cnonce}\"");
+        algorithm.hash(&[&ha1, nonce, &nc, &cnonce, "auth", &ha2])
     } else {
         algorithm.hash(&[&ha1, nonce, &ha2])
     };
     Some(format!("{value},response=\"{response}\""))
 }
 
+/// True where the value of an Authorization or Proxy-Authorization proves that its sender knows the
+/// password.
+#[must_use]
+pub fn proves(value: &str, password: &str, method: &str) -> bool {
+    let get = |name| param(value.strip_prefix("Digest ")?, name);
+    let expected = || {
+        let algorithm = Algorithm::of(get("algorithm")?)?;
+        let ha1 = algorithm.hash(&[get("username")?, get("realm")?, password]);
+        let ha2 = algorithm.hash(&[method, get("uri")?]);
+        let (nonce, nc, cnonce) = (get("nonce")?, get("nc")?, get("cnonce")?);
+        Some(algorithm.hash(&[&ha1, nonce, nc, cnonce, get("qop")?, &ha2]))
+    };
+    expected().is_some_and(|expected| get("response") == Some(&expected))
+}
+
 /// A parameter's value, without its quotes.
-fn param<'c>(mut params: &'c str, wanted: &str) -> Option<&'c str> {
+#[must_use]
+pub fn param<'c>(mut params: &'c str, wanted: &str) -> Option<&'c str> {
     loop {
         let (name, rest) = params.split_once('=')?;
         let rest = rest.trim_start();
@@ -175,7 +194,7 @@ mod tests {
             user: "u".to_owned(),
             password: "p".to_owned(),
         };
-        let answer = |challenge| answer_to(challenge, &credentials, ("REGISTER", "sip:d"), 7);
+        let answer = |challenge| answer_to(challenge, &credentials, ("REGISTER", "sip:d"), (1, 7));
         let full =
             answer("Digest realm=\"r, s\", nonce=\"n\" ,qop=\"auth,auth-int\",algorithm=SHA-256");
         let full = full.unwrap();
@@ -183,6 +202,8 @@ mod tests {
             "Digest username=\"u\",realm=\"r, s\",nonce=\"n\",uri=\"sip:d\",algorithm=SHA-256,\
              qop=auth,nc=00000001,cnonce=\"00000007\",response=\""
         ));
+        assert!(proves(&full, "p", "REGISTER"));
+        assert!(!proves(&full, "q", "REGISTER") && !proves(&full, "p", "INVITE"));
         assert!(
             !answer("Digest realm=\"r\", nonce=\"n\"")
                 .unwrap()

@@ -303,6 +303,7 @@ impl Bench {
                 address: lab::PEERS[at],
                 next: lab::LISTENS[at],
                 plan: plan.clone(),
+                phone: None,
             };
             Agent::new(who, self.now, Random::new(self.random.next()))
         })

@@ -9,6 +9,8 @@ use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::limits::SIP_LEN_MAX;
+use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::media::CallRef;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
@@ -35,6 +37,8 @@ use super::random::Random;
 use super::random::TraceHash;
 use super::sip::Sip;
 use super::site::Site;
+use super::store::Answer;
+use super::store::Question;
 
 /// Turns of all workers in a step, after which they are said to run in circles.
 const ROUNDS_MAX: usize = 64;
@@ -60,6 +64,8 @@ pub struct Boxed {
     rss: u64,
     /// What the workers of earlier starts have counted.
     before: Counters,
+    /// What they have asked the store since somebody looked.
+    pub asked: Vec<Question>,
     /// True where something has come that no turn has seen.
     is_touched: bool,
     room: Vec<u8>,
@@ -79,6 +85,7 @@ impl Boxed {
             boot: 0,
             rss,
             before: Counters::default(),
+            asked: Vec::new(),
             is_touched: false,
             room: vec![0; SIP_LEN_MAX],
         };
@@ -102,6 +109,7 @@ impl Boxed {
         let (posts, ends) = post::connect(workers, settings.trunks.len(), &control)
             .map_err(|error| error.to_string())?;
         self.workers.clear();
+        self.asked.clear();
         self.posts = ends;
         for (id, post) in (0..workers).zip(posts) {
             let config = FakeConfig {
@@ -209,6 +217,20 @@ impl Boxed {
         }
     }
 
+    /// The store answers a worker; false where its mailbox is full.
+    pub fn answer(&mut self, answer: &Answer) -> bool {
+        let Some(post) = self.posts.get_mut(answer.to.worker) else {
+            return true;
+        };
+        let mail = Mail::Said {
+            question: answer.to.question,
+            who: answer.to.who,
+            said: answer.said,
+        };
+        self.is_touched = true;
+        post.mail.post(mail).is_ok()
+    }
+
     /// RSS: by the 5-tuple, so that all signalling between two hosts lands on one worker.
     fn worker_for(&self, source: SocketAddr, destination: SocketAddr) -> usize {
         let mut hash = TraceHash(self.rss);
@@ -290,7 +312,16 @@ impl Boxed {
                 .ok_or("the kernel sends to nowhere")?;
             out.push((side, packet_of(datagram)?));
         }
-        while self.posts[worker].reports.pop().is_ok() {}
+        while let Ok(report) = self.posts[worker].reports.pop() {
+            if let Report::Ask { question, who } = report {
+                trace.word(now.0);
+                self.asked.push(Question {
+                    worker,
+                    question,
+                    who,
+                });
+            }
+        }
         Ok(())
     }
 
@@ -366,6 +397,8 @@ impl Boxed {
                 Counter::CallsNow,
                 Counter::FlowsNow,
                 Counter::KeptNow,
+                Counter::TicketsNow,
+                Counter::ContextsNow,
             ] {
                 let (name, level) = (gauge.info().name, counters.get(gauge));
                 if level != 0 {

@@ -20,6 +20,7 @@
 //!
 //! - [`profile`]: what is drawn for a seed; [`plan`]: what is drawn for a call
 //! - [`site`]: where a box stands, whom it knows, how it routes
+//! - [`phone`], [`store`]: subscribers, and who knows them
 //! - [`network`], [`frame`]: what happens on the wire
 //! - [`batch`]: many seeds
 
@@ -31,11 +32,13 @@ pub mod ladder;
 pub mod media;
 pub mod network;
 pub mod oracle;
+pub mod phone;
 pub mod plan;
 pub mod profile;
 pub mod random;
 pub mod sip;
 pub mod site;
+pub mod store;
 pub mod world;
 
 use std::panic::AssertUnwindSafe;
@@ -69,6 +72,9 @@ pub struct Options {
     pub mtu: u16,
     /// More calls than the tables hold: a call may also end with the box's 503.
     pub crowded: bool,
+    /// Subscribers alone, half of them known to the workers and half not, while the store answers
+    /// late and then not at all.
+    pub storm: bool,
     /// What may be drawn for a call.
     pub scenarios: Scenarios,
     /// Its ladder is shown with a failure that is of no call.
@@ -89,6 +95,7 @@ impl Default for Options {
             restarts: None,
             mtu: 1500,
             crowded: false,
+            storm: false,
             scenarios: Scenarios::ALL,
             follow: None,
             steps_max: 100_000_000,

@@ -1,6 +1,9 @@
 //! What a call is to do: where it goes, what the caller does, what each callee does.
 
+use super::phone;
+use super::phone::Kind;
 use super::random::Random;
+use super::site::PHONES;
 
 /// How the box routes the number called, by its first digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +212,53 @@ impl Callee {
     }
 }
 
+/// What a caller does that is a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// What is so of it.
+    pub kind: Kind,
+    /// Which of its kind it is.
+    pub number: usize,
+    /// The host that it sits on.
+    pub host: u8,
+    /// A NAT gives it another port with every request.
+    pub rebinds: bool,
+    /// It hangs up from another address.
+    pub moves: bool,
+    /// Somebody sends its MESSAGE once more as a new request, with the credentials as they were.
+    pub is_replayed: bool,
+    /// It has credentials for another realm too, which are not the box's.
+    pub has_others: bool,
+}
+
+impl Habits {
+    /// Draws them for a subscriber of that kind.
+    pub fn draw(random: &mut Random, kind: Kind, users: u64) -> Habits {
+        let small = |number: u64| u8::try_from(number).unwrap_or(0);
+        Habits {
+            kind,
+            number: usize::try_from(random.between(0, users - 1)).unwrap_or(0),
+            host: PHONES.start + small(random.between(0, PHONES.count() as u64 / 2 - 1)),
+            rebinds: random.happens(300),
+            moves: random.happens(150),
+            is_replayed: random.happens(100),
+            has_others: random.happens(200),
+        }
+    }
+
+    /// The user's name.
+    #[must_use]
+    pub fn user(&self) -> String {
+        phone::user(self.kind, self.number)
+    }
+
+    /// The host that it moves to.
+    #[must_use]
+    pub fn next_host(&self) -> u8 {
+        self.host + u8::try_from(PHONES.count() / 2).unwrap_or(0)
+    }
+}
+
 /// A call.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -226,6 +276,8 @@ pub struct Plan {
     pub icmp: bool,
     /// The boxes keep no state for it: a listen or the route says so.
     pub stateless: bool,
+    /// The caller is a subscriber.
+    pub subscriber: Option<Habits>,
 }
 
 /// Which of the scenarios may be drawn.
@@ -241,6 +293,8 @@ pub struct Scenarios {
     pub sessions: bool,
     /// What few parties do, and what harms only where the box is wrong.
     pub tricks: bool,
+    /// Callers of no trunk, who prove who they are.
+    pub subscribers: bool,
 }
 
 impl Scenarios {
@@ -251,6 +305,7 @@ impl Scenarios {
         offers: true,
         sessions: true,
         tricks: true,
+        subscribers: true,
     };
 }
 
@@ -264,6 +319,7 @@ impl Plan {
         packets: 0,
         icmp: false,
         stateless: false,
+        subscriber: None,
     };
 
     /// Draws one; `stateless` where the listens keep no state, which try no second target.
@@ -300,7 +356,40 @@ impl Plan {
             },
             icmp: random.happens(400),
             stateless: stateless || route == Route::Stateless,
+            subscriber: None,
         }
+    }
+
+    /// Makes the caller a subscriber, where it calls as one can: from above, and to where the box
+    /// keeps state.
+    pub fn subscribe(&mut self, habits: Habits) {
+        let from_above = !matches!(self.route, Route::Up | Route::Across);
+        if !from_above || self.stateless {
+            return;
+        }
+        self.caller = match self.caller {
+            Caller::Dies
+            | Caller::Leaves
+            | Caller::UpdatesEarly
+            | Caller::TriesAgain
+            | Caller::Bare => Caller::HangsUp,
+            Caller::Asks(Ask::Register | Ask::Forged) => Caller::Asks(Ask::Message),
+            caller => caller,
+        };
+        for callee in &mut self.callees {
+            // The number leads back to the caller's trunk.
+            if *callee == Callee::SendsBack {
+                *callee = Callee::Answers;
+            }
+        }
+        if habits.is_replayed {
+            (self.route, self.caller) = (Route::Plain, Caller::Asks(Ask::Message));
+        }
+        let is_plain = self.route == Route::Plain && self.caller == Caller::HangsUp;
+        self.subscriber = Some(Habits {
+            moves: habits.moves && is_plain,
+            ..habits
+        });
     }
 
     /// What the callee does that is tried first.
@@ -319,6 +408,22 @@ impl Plan {
     /// The final statuses to which the caller's request may come where nothing is lost.
     #[must_use]
     pub fn outcomes(&self) -> Vec<u16> {
+        let mut said = match self.subscriber.map(|habits| habits.kind) {
+            _ if self.caller == Caller::Asks(Ask::Box) => return vec![200],
+            None => return self.outcomes_of_trunk(),
+            Some(Kind::Mistaken | Kind::Nobody) => vec![407, 487],
+            Some(Kind::Known | Kind::Cached) => self.outcomes_of_trunk(),
+        };
+        // When the store says nothing, or nothing of use, is for the oracle to know.
+        said.extend([503, 504]);
+        if matches!(self.caller, Caller::Cancels(_) | Caller::CancelsEarly) {
+            // It was early enough to find the request waiting, or has crossed a challenge.
+            said.extend([407, 487]);
+        }
+        said
+    }
+
+    fn outcomes_of_trunk(&self) -> Vec<u16> {
         match (self.caller, self.route) {
             // Without state no cookie is asked for, and what comes round is told as a loop.
             (Caller::Asks(Ask::Forged), Route::Loop) if self.stateless => return vec![482],

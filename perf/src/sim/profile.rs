@@ -5,7 +5,9 @@ use std::fmt;
 use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::lab::Side;
+use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::sip::digest::cache::Lifetimes;
 use trunkline_dataplane::tick::Tick;
 use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::wire::vlan::TPID_8021AD;
@@ -16,6 +18,7 @@ use super::network::Weather;
 use super::random::Random;
 use super::site::Site;
 use super::site::sites;
+use super::store::Mood;
 
 /// What was drawn for a seed, or asked for.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Profile {
     pub weather: Weather,
     /// When which box restarts, and with how many workers.
     pub restarts: Vec<(Tick, usize, u8)>,
+    /// How the store of subscribers does, and since when.
+    pub moods: Vec<(Tick, Mood)>,
 }
 
 impl Profile {
@@ -44,9 +49,12 @@ impl Profile {
     #[must_use]
     pub fn draw(options: &Options) -> Profile {
         let mut random = Random::part(options.seed, 3);
-        let boxes = options
-            .boxes
-            .unwrap_or(if random.happens(400) { 2 } else { 1 });
+        let drawn = if random.happens(400) { 2 } else { 1 };
+        let boxes = if options.storm {
+            1
+        } else {
+            options.boxes.unwrap_or(drawn)
+        };
         let labs: Vec<Lab> = (0..boxes).map(|_| draw_lab(&mut random)).collect();
         let drawn = random.pick(&[1, 2, 2, 4]);
         let workers = options.workers.unwrap_or(drawn);
@@ -58,6 +66,8 @@ impl Profile {
         let restarts = options
             .restarts
             .unwrap_or_else(|| random.pick(&[0, 0, 1, 3]));
+        // Who was known would have to be learned anew.
+        let restarts = if options.storm { 0 } else { restarts };
         let mut times: Vec<(Tick, usize, u8)> = (0..restarts)
             .map(|_| {
                 let at = Tick::ms(1_000 + random.between(0, options.spread_ms));
@@ -70,16 +80,35 @@ impl Profile {
             true => random.pick(&[0, 0, 90, 1_800]),
             false => 0,
         };
-        let capacity = if options.crowded {
-            SCARCE
-        } else {
-            ample(workers)
+        let capacity = match options {
+            Options { storm: true, .. } => STORM,
+            Options { crowded: true, .. } => SCARCE,
+            _ => ample(workers),
         };
         // Without state there is no Record-Route, and a box in between would have to know all
         // parties.
         let stateless = options.scenarios.stateless && boxes == 1 && random.happens(120);
+        let mut random = Random::part(options.seed, 4);
+        let has_domain = options.scenarios.subscribers && !options.crowded && random.happens(700);
+        let domain = match options.storm {
+            true => Some(Authentication::default()),
+            false => has_domain.then(|| draw_authentication(&mut random)),
+        };
+        // In the worst of weathers so many calls would need more relay ports than the lab has.
+        let weather = match options.storm {
+            true => random.pick(&[Weather::FAIR, Weather::BAD]),
+            false => weather,
+        };
+        let moods = match options.storm {
+            true => STORM_MOODS.to_vec(),
+            false => draw_moods(&mut random, options.spread_ms),
+        };
+        let mut sites = sites(&labs, session_s, stateless && !options.storm, domain);
+        if options.storm {
+            sites.iter_mut().for_each(|site| site.relay = STORM_RELAY);
+        }
         Profile {
-            sites: sites(&labs, session_s, stateless),
+            sites,
             workers,
             make: Make {
                 capacity,
@@ -87,8 +116,71 @@ impl Profile {
             },
             weather: options.weather.unwrap_or(weather),
             restarts: times,
+            moods,
         }
     }
+}
+
+/// The store answers after 2 s, then for 30 s not at all, then as before.
+const STORM_MOODS: [(Tick, Mood); 3] = [
+    (Tick::ms(3_000), Mood::Slow),
+    (Tick::ms(8_000), Mood::Stopped),
+    (Tick::ms(38_000), Mood::Quick),
+];
+
+/// Relay ports for as many calls, those that rest after a call included.
+const STORM_RELAY: [(u16, u16); 2] = [(10_000, 39_999); 2];
+
+/// Tables for 400 calls a second, each with all that lingers of it.
+const STORM: Capacity = Capacity {
+    transactions: 32_768,
+    calls: 16_384,
+    kept: KeptConfig::new(32_768, 4),
+    subscribers: 32_768,
+    nonces: 32_768,
+    tickets: 8_192,
+    ..Capacity::SMALL
+};
+
+/// Half of the domains believe for a short time, so that subscribers are asked for again.
+fn draw_authentication(random: &mut Random) -> Authentication {
+    let common = Authentication::default();
+    match random.happens(500) {
+        true => common,
+        false => Authentication {
+            nonce_s: 20,
+            lifetimes: Lifetimes {
+                known_ms: 8_000,
+                unknown_ms: 3_000,
+            },
+            ..common
+        },
+    }
+}
+
+fn draw_moods(random: &mut Random, spread_ms: u64) -> Vec<(Tick, Mood)> {
+    let quick = Mood::Quick;
+    let mut moods = Vec::new();
+    let mut at_ms = 1_000;
+    while at_ms < 1_000 + spread_ms {
+        let mood = random.pick(&[
+            quick,
+            quick,
+            quick,
+            quick,
+            quick,
+            Mood::Slow,
+            Mood::Stopped,
+            Mood::Unavailable,
+        ]);
+        moods.push((Tick::ms(at_ms), mood));
+        at_ms += match mood {
+            Mood::Stopped => random.between(500, 12_000),
+            _ => random.between(500, 5_000),
+        };
+    }
+    moods.push((Tick::ms(at_ms), quick));
+    moods
 }
 
 /// Tables that a burst of calls fills.
@@ -110,6 +202,8 @@ const fn ample(workers: u8) -> Capacity {
         transactions: share,
         calls: share / 4,
         kept: KeptConfig::new(share, 4),
+        nonces: share,
+        tickets: share / 4,
         ..Capacity::SMALL
     }
 }
@@ -151,10 +245,10 @@ impl fmt::Display for Profile {
             "{boxes} boxes of {workers} workers, {} restarts, per mille {loss} lost {duplicate} \
              twice {reorder} late {damage} damaged, up to {delay_ms_max} ms{}",
             self.restarts.len(),
-            if self.is_stateless() {
-                ", without state"
-            } else {
-                ""
+            match (self.is_stateless(), self.sites[0].domain) {
+                (true, _) => ", without state",
+                (false, Some(_)) => ", with subscribers",
+                (false, None) => "",
             }
         )
     }

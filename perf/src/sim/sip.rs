@@ -271,6 +271,12 @@ impl Draft {
         }
     }
 
+    /// The first line.
+    #[must_use]
+    pub fn start(&self) -> &str {
+        self.text.get(..self.start.end as usize).unwrap_or_default()
+    }
+
     /// Adds a header line at the end.
     pub fn push(&mut self, name: &str, value: impl fmt::Display) {
         let begin = self.text.len();

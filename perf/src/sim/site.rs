@@ -6,22 +6,28 @@
 //! chain   caller .2 ──net 0── .1 A .1 ──net 1── .2 B .1 ──net 2── .2 .. .7 callees
 //! ```
 //!
-//! On the callees' network nobody answers at .9. The first digit of the number called names
+//! Subscribers sit at .100 and above on the callers' network, and are known to no box by their
+//! addresses. On the callees' network nobody answers at .9. The first digit of the number called names
 //! the route, see [`Route`].
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::ops::Range;
 
+use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::lab::Place;
 use trunkline_dataplane::route::Network;
+use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::settings::Capacity;
 use trunkline_dataplane::settings::DialRoute;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::sip::identity;
 use trunkline_dataplane::wire::VlanStack;
 
 use super::plan::Route;
@@ -36,6 +42,14 @@ pub const CALLEES: u8 = 6;
 pub const DEAD: u8 = 9;
 /// Somebody whom no trunk names.
 pub const STRANGER: u8 = 66;
+/// The hosts of subscribers.
+pub const PHONES: Range<u8> = 100..132;
+
+/// The trunks to whom a route leads, by index: several targets, the box itself, and the one that
+/// stands for the subscribers.
+const SEVERAL: u16 = 5;
+const SELF: u16 = 6;
+const SUBSCRIBERS: u16 = 7;
 
 /// A network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +108,10 @@ pub struct Site {
     pub session_s: u32,
     /// Its listens keep no state (RFC 3261 §16.11).
     pub stateless: bool,
+    /// First and last port of its relay, by side.
+    pub relay: [(u16, u16); 2],
+    /// It has a domain, and authenticates its subscribers so.
+    pub domain: Option<Authentication>,
 }
 
 impl Site {
@@ -115,6 +133,8 @@ impl Site {
         is_followed: false,
         session_s: 0,
         stateless: false,
+        relay: lab::MEDIA_PORTS,
+        domain: None,
     };
 
     /// Its address on a side.
@@ -155,7 +175,7 @@ impl Site {
     /// True for one of its relay ports on a side.
     #[must_use]
     pub fn is_relay(&self, side: usize, at: SocketAddr) -> bool {
-        let (first, last) = lab::MEDIA_PORTS[side];
+        let (first, last) = self.relay[side];
         at.ip() == self.address(side) && (first..=last).contains(&at.port())
     }
 
@@ -199,8 +219,6 @@ impl Site {
     }
 
     fn routes(&self) -> Vec<DialRoute> {
-        const SEVERAL: u16 = 5;
-        const SELF: u16 = 6;
         let route = |from, name: Option<Route>, to: &[(u16, u16)]| {
             let digit = name.map(|route| route.digit().to_string());
             DialRoute {
@@ -238,7 +256,31 @@ impl Site {
         }
         routes.push(route(0, None, &[(1, 1000)]));
         routes.extend((1..=SEVERAL).map(|trunk| route(trunk, None, &[(0, 1000)])));
+        // A subscriber may call whom the caller's trunk may.
+        let of_caller = routes
+            .iter()
+            .filter(|route| route.from == Some(TrunkIndex(0)));
+        let of_domain = of_caller.cloned().map(|route| DialRoute {
+            from: Some(TrunkIndex(SUBSCRIBERS)),
+            ..route
+        });
+        let of_domain: Vec<_> = of_domain.collect();
+        routes.extend(of_domain.into_iter().filter(|_| self.domain.is_some()));
         routes
+    }
+
+    /// True for the address of a subscriber's phone.
+    #[must_use]
+    pub fn is_phone(&self, address: IpAddr) -> bool {
+        let mut phones = PHONES.map(|last| self.nets[0].host(last));
+        self.domain.is_some() && phones.any(|phone| phone == address)
+    }
+
+    /// The worker that owns a call, of so many.
+    #[must_use]
+    pub fn owner(&self, call_id: &str, workers: u8) -> WorkerId {
+        let key = self.place().settings(workers).secrets.hash;
+        identity::owner(&key, call_id.as_bytes(), workers)
     }
 
     /// The settings of start number `boot`.
@@ -253,6 +295,13 @@ impl Site {
             listen.stateless = self.stateless;
         }
         settings.trunks = self.trunks();
+        for (range, (first, last)) in settings.media.iter_mut().zip(self.relay) {
+            range.ports = first..=last;
+        }
+        if let Some(authentication) = self.domain {
+            lab::add_domain(&mut settings);
+            settings.authentication = authentication;
+        }
         settings.routes = self.routes();
         settings.session.expires_s = self.session_s;
         settings.capacity = capacity;
@@ -262,7 +311,8 @@ impl Site {
     /// The links and routes, and everybody as a neighbour.
     #[must_use]
     pub fn network(&self, mtu: u16) -> Network {
-        let hosts = (1..=DEAD).chain([STRANGER]);
+        let phones = PHONES.filter(|_| self.domain.is_some());
+        let hosts = (1..=DEAD).chain([STRANGER]).chain(phones);
         let addresses =
             hosts.flat_map(|last| [0, 1].map(|side| (side, self.nets[side].host(last))));
         let others = addresses.filter(|(_, address)| !self.place().addresses.contains(address));
@@ -271,9 +321,14 @@ impl Site {
 }
 
 /// The sites of so many boxes in a row, in `labs` that say what each is like: neighbours
-/// share a network, and so its family.
+/// share a network, and so its family. The first has the domain.
 #[must_use]
-pub fn sites(labs: &[Lab], session_s: u32, stateless: bool) -> Vec<Site> {
+pub fn sites(
+    labs: &[Lab],
+    session_s: u32,
+    stateless: bool,
+    domain: Option<Authentication>,
+) -> Vec<Site> {
     let net = |number: usize| {
         let ipv6 = match labs.get(number) {
             Some(lab) => lab.sides[0].ipv6,
@@ -292,6 +347,8 @@ pub fn sites(labs: &[Lab], session_s: u32, stateless: bool) -> Vec<Site> {
         is_followed: number + 1 < labs.len(),
         session_s,
         stateless,
+        relay: lab::MEDIA_PORTS,
+        domain: domain.filter(|_| number == 0 && !stateless),
     };
     labs.iter().enumerate().map(site).collect()
 }

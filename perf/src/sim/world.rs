@@ -1,7 +1,17 @@
 //! A whole run: the boxes, the network, the agents, and the checks after every step.
+//!
+//! - `cast`: who takes part in a call
+//! - `answers`: what the store tells the workers
+//! - `outcome`: what a call must have come to
 
+mod answers;
+mod cast;
+mod outcome;
+
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -11,7 +21,6 @@ use trunkline_dataplane::tick::Tick;
 
 use super::Options;
 use super::agent::Agent;
-use super::agent::Who;
 use super::boxes::Boxed;
 use super::ladder;
 use super::ladder::Column;
@@ -22,11 +31,8 @@ use super::network::Network;
 use super::network::Packet;
 use super::oracle::Fault;
 use super::oracle::Oracle;
-use super::plan::Ask;
-use super::plan::Callee;
-use super::plan::Caller;
+use super::phone::Phone;
 use super::plan::Plan;
-use super::plan::Route;
 use super::profile::Profile;
 use super::random::Random;
 use super::random::TraceHash;
@@ -35,6 +41,7 @@ use super::site::CALLEE;
 use super::site::CALLEES;
 use super::site::CALLER;
 use super::site::Site;
+use super::store::Store;
 
 /// When the first call may begin.
 const BEGIN: Tick = Tick::ms(1_000);
@@ -79,6 +86,9 @@ pub struct World {
     boxes: Vec<Boxed>,
     oracles: Vec<Oracle>,
     network: Network,
+    store: Store,
+    /// By the user's name.
+    phones: HashMap<String, Rc<RefCell<Phone>>>,
     /// By number; what is over is dropped.
     calls: Vec<Option<Box<Call>>>,
     alive: usize,
@@ -114,13 +124,15 @@ impl World {
                 random.next(),
             )?);
         }
-        let oracle = |site: &Site| Oracle::new(*site, options.crowded);
-        Ok(World {
+        let oracle = |site: &Site| Oracle::new(*site, profile.workers, options.crowded);
+        let mut world = World {
             now: BEGIN,
             steps: 0,
             oracles: profile.sites.iter().map(oracle).collect(),
             boxes,
             network: Network::new(profile.weather, Random::part(options.seed, 2)),
+            store: Store::new(profile.moods.clone(), Random::part(options.seed, 5)),
+            phones: HashMap::new(),
             calls: Vec::with_capacity(options.calls),
             alive: 0,
             agenda: BinaryHeap::new(),
@@ -134,7 +146,9 @@ impl World {
             left: Vec::new(),
             profile,
             options,
-        })
+        };
+        world.warm_up();
+        Ok(world)
     }
 
     /// Steps taken.
@@ -209,6 +223,7 @@ impl World {
         // Nobody is punctual: what comes within a few milliseconds comes as one batch.
         self.now = Tick(self.now.max(due).0 + self.random.between(0, 3_000_000));
         self.restart_boxes()?;
+        self.answer_questions();
         let mut arrived = Vec::new();
         while let Some(packet) = self.network.take(self.now) {
             arrived.push(packet);
@@ -221,6 +236,9 @@ impl World {
         self.begin_calls();
         self.fire_agents()?;
         self.turn_boxes()?;
+        for oracle in &mut self.oracles {
+            oracle.check_waiting(self.now)?;
+        }
         if self.steps.is_multiple_of(AUDIT_EVERY) {
             self.each_box(|boxed| boxed.audit())?;
         }
@@ -246,7 +264,8 @@ impl World {
             .min(self.network.due())
             .min(begin)
             .min(quiet)
-            .min(restart);
+            .min(restart)
+            .min(self.store.due());
         outside.min(boxes.unwrap_or(Tick::NEVER))
     }
 
@@ -255,52 +274,6 @@ impl World {
         let spread_us = self.options.spread_ms * 1_000;
         let (number, calls) = (number as u64, self.options.calls.max(1) as u64);
         Tick(BEGIN.0 + spread_us * number / calls * 1_000)
-    }
-
-    fn begin_calls(&mut self) {
-        while self.calls.len() < self.options.calls && self.begins(self.calls.len()) <= self.now {
-            let number = self.calls.len();
-            let mut random = Random::part(self.options.seed, 1_000 + number as u64);
-            let stateless = self.profile.is_stateless();
-            let plan = Plan::draw(&mut random, self.options.scenarios, stateless);
-            let plan = Rc::new(plan);
-            let first = &self.profile.sites[0];
-            let last = self.profile.sites.last().unwrap_or(first);
-            let who = |number_of: u8, address, next| Who {
-                call: number,
-                number: number_of,
-                address,
-                next,
-                plan: plan.clone(),
-            };
-            let port = |ip: IpAddr| std::net::SocketAddr::new(ip, 5060);
-            let above = (port(first.nets[0].host(CALLER)), first.listen(0));
-            let below = |number| (port(last.nets[1].host(CALLEE + number)), last.listen(1));
-            let (address, next) = match plan.route {
-                Route::Up | Route::Across => below(0),
-                _ => above,
-            };
-            let caller = who(0, address, next);
-            let mut agents = vec![Agent::new(caller, self.now, Random::new(random.next()))];
-            for &callee in plan.route.groups().iter().copied().flatten() {
-                let (address, next) = match plan.route {
-                    Route::Up => above,
-                    _ => below(callee),
-                };
-                let who = who(callee + 1, address, next);
-                agents.push(Agent::new(who, self.now, Random::new(random.next())));
-            }
-            self.agenda.push(Reverse((self.now, number, 0)));
-            self.quiet.push_back((self.now.plus_ms(QUIET_MS), number));
-            self.alive += 1;
-            self.calls.push(Some(Box::new(Call {
-                plan,
-                agents,
-                rungs: Vec::new(),
-                last: self.now,
-                is_cut: false,
-            })));
-        }
     }
 
     fn fire_agents(&mut self) -> Result<(), Fault> {
@@ -467,10 +440,13 @@ impl World {
                 .map_err(Fault::general)?;
             for (at, oracle) in self.oracles.iter_mut().enumerate() {
                 if at == number {
-                    oracle.restarts(self.now);
+                    oracle.restarts(self.now, workers);
                 } else {
                     oracle.neighbour_restarts();
                 }
+            }
+            if number == 0 {
+                self.store.forget();
             }
             self.trace.word(at.0);
             for call in self.calls.iter_mut().flatten() {
@@ -500,6 +476,10 @@ impl World {
             }
             self.left = left;
             turned.map_err(|why| in_box(at, &Fault::general(why)))?;
+            self.take_questions(at)?;
+            self.oracles[at]
+                .check_waiting(self.now)
+                .map_err(|fault| in_box(at, &fault))?;
             self.oracles[at]
                 .settle()
                 .map_err(|fault| in_box(at, &fault))?;
@@ -570,6 +550,7 @@ impl World {
     pub fn finish(&mut self) -> Result<Counters, Fault> {
         let end = self.now.plus_ms(REST_MS);
         while self.now < end {
+            self.answer_questions();
             let due = self.boxes.iter().map(|boxed| boxed.due(self.now)).min();
             self.now = due.unwrap_or(Tick::NEVER).min(end);
             self.turn_boxes()?;
@@ -580,55 +561,6 @@ impl World {
             total.merge(&boxed.counters());
         }
         Ok(total)
-    }
-
-    /// What a call must have come to. Where packets are lost, or a box restarts, some end
-    /// otherwise, and may.
-    fn check_outcome(&self, call: &Call) -> Result<(), String> {
-        let caller = &call.agents[0];
-        if call.agents.iter().any(Agent::is_waiting) {
-            return Err("a request still waits for its end".to_owned());
-        }
-        let outcome = caller.outcome();
-        let plan = &call.plan;
-        let is_fair = self.profile.weather.is_fair() && !call.is_cut;
-        if !is_fair || self.options.crowded || caller.is_dead {
-            return Ok(());
-        }
-        let expected = plan.outcomes();
-        let is_silent = outcome.is_none() && plan.is_silent();
-        if !is_silent && !outcome.is_some_and(|status| expected.contains(&status)) {
-            return Err(format!("ended with {outcome:?}, not {expected:?}"));
-        }
-        if call.agents.iter().any(Agent::lacks_an_ack) {
-            return Err("a callee's failure was never acknowledged".to_owned());
-        }
-        let asks = matches!(plan.caller, Caller::Asks(_));
-        if !asks && call.agents.iter().any(Agent::is_talking) {
-            return Err("not hung up on both sides".to_owned());
-        }
-        let heard = call
-            .agents
-            .iter()
-            .filter(|agent| agent.media_in > 0)
-            .count();
-        let plain = plan.route == Route::Plain
-            && plan.callees[0] == Callee::Answers
-            && plan.caller == Caller::HangsUp;
-        if plain && plan.packets > 0 && !plan.stateless && heard != 2 {
-            return Err("went without media".to_owned());
-        }
-        let forged = plan.caller == Caller::Asks(Ask::Forged) && !plan.stateless;
-        if forged && call.agents.len() > 1 {
-            let reached = call
-                .rungs
-                .iter()
-                .any(|rung| matches!(rung.to, Column::Callee(_)));
-            if reached {
-                return Err("a forged Route has opened the way".to_owned());
-            }
-        }
-        Ok(())
     }
 }
 

@@ -35,15 +35,17 @@ fn base32(bytes: impl AsRef<[u8]>) -> String {
 impl Agent {
     pub(super) fn begin(
         &mut self,
-        draft: Draft,
+        mut draft: Draft,
         body: &str,
         dialog: Option<usize>,
         now: Tick,
         out: &mut Vec<Packet>,
     ) -> Result<(), String> {
+        self.push_proof(&mut draft);
         let request = draft.finish(body)?;
-        self.send(request.clone(), out);
-        self.clients.push(Client::new(request, dialog, now));
+        self.send(request.clone(), self.source(), out);
+        self.clients
+            .push(Client::new(request, dialog, self.source(), now));
         Ok(())
     }
 
@@ -192,6 +194,7 @@ impl Agent {
             return Ok(());
         };
         known.state = State::Ended;
+        self.move_away();
         let cseq = self.next_cseq(dialog);
         let draft = self.draft("BYE", cseq, Some(dialog));
         self.begin(draft, "", Some(dialog), now, out)
@@ -216,8 +219,9 @@ impl Agent {
         }
         invite.cancel(now);
         let cancel = hop_by_hop(&invite.request, "CANCEL", invite.request.get("To"))?;
-        self.send(cancel.clone(), out);
-        self.clients.push(Client::new(cancel, None, now));
+        let source = invite.source;
+        self.send(cancel.clone(), source, out);
+        self.clients.push(Client::new(cancel, None, source, now));
         Ok(())
     }
 
@@ -253,6 +257,9 @@ impl Agent {
         let at = self.clients.iter().position(found);
         let at = at.ok_or_else(|| format!("{} to no request of this party", sip.name()))?;
         let first = self.clients[at].hear(status, now);
+        if first && self.answer_challenge(at, sip, now, out)? {
+            return Ok(());
+        }
         match (method, status) {
             ("INVITE", 101..=199) => self.hear_progress(at, sip, now, out)?,
             ("INVITE", 100) => {}
@@ -267,6 +274,7 @@ impl Agent {
                     self.hang_up(dialog, now, out)?;
                 }
             }
+            ("MESSAGE", 200..=299) if first => self.fear_replay(at, now)?,
             ("BYE", 200..) if first && self.who.plan.packets > 0 => {
                 self.hung_up = now;
                 if let Some(dialog) = self.clients[at].dialog {
@@ -293,7 +301,8 @@ impl Agent {
         if let Some(known) = self.dialogs.iter().position(|dialog| dialog.remote == tag) {
             return Ok(known);
         }
-        let mut dialog = Dialog::new(self.tag.clone(), tag, 1);
+        let cseq = self.clients[at].request.cseq();
+        let mut dialog = Dialog::new(self.tag.clone(), tag, cseq);
         dialog.learn(sip);
         self.dialogs.push(dialog);
         Ok(self.dialogs.len() - 1)
@@ -343,9 +352,10 @@ impl Agent {
         out: &mut Vec<Packet>,
     ) -> Result<(), String> {
         let dialog = self.dialog_of(at, sip)?;
+        let source = self.clients[at].source;
         let known = |ack: &&Rc<Sip>| ack.to_tag() == sip.to_tag();
         if let Some(ack) = self.clients[at].acks.iter().find(known).cloned() {
-            self.send(ack, out);
+            self.send(ack, source, out);
             return Ok(());
         }
         let begins = self.clients[at].dialog.is_none();
@@ -359,13 +369,17 @@ impl Agent {
         }
         let invite = self.clients[at].request.clone();
         let mut draft = self.draft("ACK", invite.cseq(), Some(dialog));
+        // RFC 3261 §22.1: the credentials are those of the INVITE.
+        for credentials in invite.all("Proxy-Authorization") {
+            draft.push("Proxy-Authorization", credentials);
+        }
         let mut body = String::new();
         if invite.body().is_empty() && !self.dialogs[dialog].agreed {
             draft.push("Content-Type", "application/sdp");
             body = self.sdp(Some(dialog), "sendrecv");
         }
         let ack = draft.finish(&body)?;
-        self.send(ack.clone(), out);
+        self.send(ack.clone(), source, out);
         self.clients[at].acks.push(ack);
         if begins && self.dialogs[dialog].state == State::Early {
             self.confirm(at, dialog, now, out)?;
@@ -418,7 +432,7 @@ impl Agent {
     ) -> Result<(), String> {
         // RFC 3261 §17.1.1.3.
         let ack = hop_by_hop(&self.clients[at].request, "ACK", sip.get("To"))?;
-        self.send(ack, out);
+        self.send(ack, self.clients[at].source, out);
         if !first {
             return Ok(());
         }

@@ -6,21 +6,25 @@
 //! - `asks`: its own requests, and the responses to them
 //! - `answers`: the requests of others
 //! - `script`: what it does when its alarms ring
+//! - `proof`: how a subscriber proves who it is
 //! - `speech`: its media
 //! - `tricks`: what few do, and what harms only where the box is wrong
 
 mod answers;
 mod asks;
 pub mod dialog;
+mod proof;
 mod script;
 mod speech;
 pub mod transaction;
 mod tricks;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use trunkline_dataplane::lab::DOMAIN;
 use trunkline_dataplane::tick::Tick;
 
 use self::dialog::Dialog;
@@ -32,6 +36,7 @@ use self::transaction::Server;
 use super::media;
 use super::network::Body;
 use super::network::Packet;
+use super::phone::Phone;
 use super::plan::Callee;
 use super::plan::Caller;
 use super::plan::Plan;
@@ -54,6 +59,8 @@ pub struct Who {
     pub next: SocketAddr,
     /// What the call is to do.
     pub plan: Rc<Plan>,
+    /// The phone of a caller that is a subscriber. It may be in other calls too.
+    pub phone: Option<Rc<RefCell<Phone>>>,
 }
 
 /// A party of a call.
@@ -72,6 +79,8 @@ pub struct Agent {
     /// When the call began.
     start: Tick,
     random: Random,
+    /// The port that a NAT gives it now.
+    port: u16,
     reinvited: bool,
     /// It has made its call once more.
     again: bool,
@@ -98,6 +107,7 @@ impl Agent {
             due: Tick::NEVER,
             start,
             random,
+            port: who.address.port(),
             reinvited: false,
             again: false,
             hung_up: Tick(0),
@@ -195,8 +205,8 @@ impl Agent {
             }
             match self.clients[at].fire(now) {
                 Some(Fired::Resend) => {
-                    let request = self.clients[at].request.clone();
-                    self.send(request, out);
+                    let client = &self.clients[at];
+                    self.send(client.request.clone(), client.source, out);
                 }
                 Some(Fired::Impatient) => self.cancel_client(at, now, out)?,
                 Some(Fired::GiveUp) => self.give_up(at, now, out)?,
@@ -277,20 +287,21 @@ impl Agent {
 
     /// Sends a request to its next hop: the box, but for a dialog that no proxy wanted to see
     /// the rest of. Where the listens keep no state the box is asked all the same.
-    fn send(&self, request: Rc<Sip>, out: &mut Vec<Packet>) {
+    fn send(&self, request: Rc<Sip>, source: SocketAddr, out: &mut Vec<Packet>) {
         let direct = self.who.plan.route == Route::Stateless && !request.to_tag().is_empty();
         let contact = || request.uri().split_once('@')?.1.parse().ok();
         let to = direct.then(contact).flatten();
-        self.send_to(to.unwrap_or(self.who.next), request, out);
+        let to = to.unwrap_or(self.who.next);
+        out.push(packet(source, to, request));
+    }
+
+    /// Where its messages come from.
+    fn source(&self) -> SocketAddr {
+        SocketAddr::new(self.who.address.ip(), self.port)
     }
 
     fn send_to(&self, destination: SocketAddr, message: Rc<Sip>, out: &mut Vec<Packet>) {
-        out.push(Packet {
-            source: self.who.address,
-            destination,
-            body: Body::Sip(message),
-            damage: None,
-        });
+        out.push(packet(self.source(), destination, message));
     }
 
     /// The front of a request: of a dialog, or of none.
@@ -338,10 +349,11 @@ impl Agent {
     fn identity(&self, tag: &str, of_caller: bool) -> String {
         let user = if of_caller { "caller" } else { "callee" };
         let mark = if tag.is_empty() { "" } else { ";tag=" };
-        format!(
-            "\"{user}; {}\" <sip:{user}@sim.example>{mark}{tag}",
-            self.who.call
-        )
+        let uri = match self.who.plan.subscriber.filter(|_| of_caller) {
+            Some(habits) => format!("{}@{DOMAIN}", habits.user()),
+            None => format!("{user}@sim.example"),
+        };
+        format!("\"{user}; {}\" <sip:{uri}>{mark}{tag}", self.who.call)
     }
 
     /// A session description of ours for a dialog.
@@ -360,6 +372,15 @@ impl Agent {
     #[must_use]
     pub fn media_address(&self) -> SocketAddr {
         media::address_of(self.who.address.ip(), self.who.call)
+    }
+}
+
+fn packet(source: SocketAddr, destination: SocketAddr, message: Rc<Sip>) -> Packet {
+    Packet {
+        source,
+        destination,
+        body: Body::Sip(message),
+        damage: None,
     }
 }
 

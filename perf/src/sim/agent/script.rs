@@ -48,6 +48,8 @@ pub enum Alarm {
     Again,
     /// The INVITE that takes the dialog's tags.
     Steal(usize),
+    /// The credentials of an earlier request, in a new one.
+    Replay(usize),
     /// The late answer to what was asked in an early dialog, or to what it has asked itself.
     Reply(usize),
 }
@@ -78,6 +80,7 @@ impl Agent {
             Alarm::UpdateEarly(dialog) => self.update_early(dialog, now, out)?,
             Alarm::Again => self.call_again(now, out)?,
             Alarm::Steal(dialog) => self.steal(dialog, now, out)?,
+            Alarm::Replay(client) => self.replay(client, now, out)?,
             Alarm::Reply(server) => self.reply(server, now, out)?,
         }
         Ok(())

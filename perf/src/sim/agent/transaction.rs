@@ -81,21 +81,27 @@ pub struct Client {
     pub dialog: Option<usize>,
     /// True once anything was heard.
     pub heard: bool,
+    /// Where it is sent from.
+    pub source: SocketAddr,
     /// The final status.
     pub status: Option<u16>,
     /// True where none came in time.
     pub gave_up: bool,
     /// True once a CANCEL was sent.
     pub cancelled: bool,
+    /// How often it was sent anew because of a challenge.
+    pub proofs: u32,
+    /// It is somebody else's: a replay.
+    pub is_replay: bool,
     /// The ACKs to 2xx by To tag, for their repetitions.
     pub acks: Vec<Rc<Sip>>,
     timers: Timers,
 }
 
 impl Client {
-    /// A transaction for a request sent now.
+    /// A transaction for a request sent now from this address.
     #[must_use]
-    pub fn new(request: Rc<Sip>, dialog: Option<usize>, now: Tick) -> Client {
+    pub fn new(request: Rc<Sip>, dialog: Option<usize>, source: SocketAddr, now: Tick) -> Client {
         // Timer A doubles without a cap, Timer E up to T2.
         let cap_ms = if request.method() == "INVITE" {
             T1_64_MS
@@ -106,9 +112,12 @@ impl Client {
             request,
             dialog,
             heard: false,
+            source,
             status: None,
             gave_up: false,
             cancelled: false,
+            proofs: 0,
+            is_replay: false,
             acks: Vec::new(),
             timers: Timers::start(now, cap_ms),
         }

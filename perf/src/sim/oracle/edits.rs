@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::ledger::Asked;
 use crate::sim::media;
+use crate::sim::phone;
 use crate::sim::sip::Sip;
 use crate::sim::sip::bracketed;
 use crate::sim::sip::host;
@@ -230,7 +231,12 @@ fn untouched(
         let kept = |name: &str| name != "Content-Length" && !changes.contains(&name);
         sip.headers().filter(move |(name, _)| kept(name))
     }
-    if !rest(came, changes).eq(rest(left, changes)) {
+    // What proves something to the box is nobody else's business.
+    let is_for_the_box = |(name, value): &(&str, &str)| {
+        site.domain.is_some() && name.ends_with("uthorization") && phone::is_ours(value)
+    };
+    let came_rest = rest(came, changes).filter(|line| !is_for_the_box(line));
+    if !came_rest.eq(rest(left, changes)) {
         return Err(format!(
             "headers have changed:\n{}\n-- now --\n{}",
             came.text(),

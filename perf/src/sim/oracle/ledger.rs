@@ -9,6 +9,7 @@ use trunkline_dataplane::tick::Tick;
 use super::LATE_MS;
 use super::Owed;
 use super::T1_64_MS;
+use super::guard::Claim;
 use crate::sim::network::Packet;
 use crate::sim::plan::Route;
 use crate::sim::sip::Sip;
@@ -38,6 +39,8 @@ pub(super) struct Asked {
     pub acked: Option<Tick>,
     /// The box keeps no state for it.
     pub stateless: bool,
+    /// What it claims, as a subscriber's.
+    pub claim: Option<Claim>,
 }
 
 impl Asked {
@@ -222,6 +225,11 @@ impl Ledger {
         came.any(|came| !came.to_tag().is_empty() && tags.contains(&came.to_tag()))
     }
 
+    /// True for a call of a subscriber, as some start of the box has seen it.
+    pub fn is_of_subscriber(&self) -> bool {
+        self.asked.iter().any(|asked| asked.claim.is_some())
+    }
+
     /// True for a call that this start of the box has seen begin.
     pub fn has_begun(&self, epoch: u16) -> bool {
         let begins = |asked: &Asked| asked.is_invite() && asked.request.to_tag().is_empty();
@@ -258,6 +266,7 @@ impl Ledger {
             own_tag: None,
             acked: None,
             stateless,
+            claim: None,
         });
         self.asked.len() - 1
     }
@@ -324,6 +333,13 @@ impl Ledger {
             Owed::TakenUp(asked) => {
                 format!("a new {} was neither answered nor sent on", name(asked))
             }
+            Owed::Trying(asked) => format!("no 100 to an {} that waits", name(asked)),
+            Owed::Cancelled(asked) => {
+                format!(
+                    "an {} that waited was cancelled, and has no 487",
+                    name(asked)
+                )
+            }
             Owed::Up(_, response) => format!("{} did not go upstream", response.name()),
             Owed::Ack(sent) => format!("the failure of {} was not acknowledged", to(sent)),
             Owed::Cancel(sent) => format!("{} was not cancelled", to(sent)),
@@ -370,7 +386,9 @@ impl Ledger {
     /// Which has none.
     pub fn ended(&self, epoch: u16, crowded: bool) -> Result<(), String> {
         for asked in &self.asked {
-            let counts = asked.epoch == epoch && asked.is_invite() && !asked.stateless;
+            let claim = asked.claim.as_ref();
+            let waits = claim.is_some_and(|claim| claim.is_waiting() && !claim.may_pass);
+            let counts = asked.epoch == epoch && (asked.is_invite() && !asked.stateless || waits);
             if counts && asked.answer.is_none() && !crowded {
                 return Err(format!(
                     "{} never got a final response",

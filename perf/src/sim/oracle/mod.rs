@@ -6,18 +6,22 @@
 //! - `responses`: the same of responses
 //! - `choice`: which final response may go upstream
 //! - `stateless`: both, where the box keeps no state
+//! - `guard`, `subscribers`: who may pass as a subscriber, and which of their requests wait
 //! - `edits`: what a message must look like behind the box
 //! - `relay`: the media
 //!
 //! What a message obliges the box to do is *owed*: it must leave before the step ends.
 
+mod challenge;
 mod choice;
 mod edits;
+mod guard;
 mod ledger;
 mod relay;
 mod requests;
 mod responses;
 mod stateless;
+mod subscribers;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,6 +29,7 @@ use std::rc::Rc;
 
 use trunkline_dataplane::tick::Tick;
 
+use self::guard::Guard;
 use self::ledger::Ledger;
 use self::relay::Relay;
 use super::network::Body;
@@ -44,8 +49,12 @@ const TIMER_C_MS: u64 = 240_000;
 /// What must leave before the step ends.
 #[derive(Clone, Debug)]
 enum Owed {
-    /// Something for a new request: an answer, or the request itself.
+    /// Something for a new request: a final answer, or the request itself.
     TakenUp(usize),
+    /// A 100 for an INVITE that waits.
+    Trying(usize),
+    /// The 487 to one that was cancelled.
+    Cancelled(usize),
     /// This response, upstream.
     Up(usize, Rc<Sip>),
     /// The ACK to the failure of what was sent.
@@ -66,6 +75,7 @@ enum Owed {
 #[derive(Debug)]
 pub struct Oracle {
     site: Site,
+    workers: u8,
     /// Which start of the box this is.
     epoch: u16,
     /// When it was.
@@ -73,6 +83,8 @@ pub struct Oracle {
     calls: HashMap<usize, Ledger>,
     owed: Vec<(usize, Owed)>,
     relay: Relay,
+    /// Of a box with a domain.
+    guard: Option<Guard>,
     /// More calls than the tables hold: the box may refuse what is new.
     crowded: bool,
     /// The To tags of the box's own responses, and the call that got each.
@@ -102,11 +114,13 @@ impl Fault {
 }
 
 impl Oracle {
-    /// One that knows where the box stands.
+    /// One that knows where the box stands, and how many workers it has.
     #[must_use]
-    pub fn new(site: Site, crowded: bool) -> Oracle {
+    pub fn new(site: Site, workers: u8, crowded: bool) -> Oracle {
         Oracle {
             site,
+            workers,
+            guard: site.domain.map(Guard::new),
             epoch: 0,
             started: Tick(0),
             calls: HashMap::new(),
@@ -118,9 +132,13 @@ impl Oracle {
         }
     }
 
-    /// The box has forgotten everything but its cookie keys.
-    pub fn restarts(&mut self, now: Tick) {
+    /// The box has forgotten everything but its cookie keys, and has so many workers now.
+    pub fn restarts(&mut self, now: Tick, workers: u8) {
         self.epoch += 1;
+        self.workers = workers;
+        if let Some(guard) = &mut self.guard {
+            guard.restarts();
+        }
         self.started = now;
         self.owed.clear();
         self.relay.restarts(self.calls.keys().copied());
@@ -233,6 +251,9 @@ impl Oracle {
     pub fn forget(&mut self, call: usize) -> Result<(), Fault> {
         self.relay.forget(call);
         self.tags.retain(|_, known| *known != call);
+        if let Some(guard) = &mut self.guard {
+            guard.waiting.retain(|(of, _)| *of != call);
+        }
         let Some(ledger) = self.calls.remove(&call) else {
             return Ok(());
         };

@@ -57,12 +57,22 @@ impl Oracle {
                 if method == "ACK" {
                     asked.request = sip.clone();
                 }
+                if self.is_challenged(ledger, at, ledger.asked[at].status()) {
+                    self.comes_again(now, call, ledger, at, packet.source);
+                } else if method != "INVITE" {
+                    self.may_come_again(now, call, ledger, at);
+                }
             }
             None => {
                 let side = self.site.side_of(packet.source.ip()).unwrap_or(0);
                 let at = ledger.ask(now, self.epoch, packet, side, sip, false);
-                // An ACK without a dialog of ours has no answer.
-                if method != "ACK" || ledger.is_ours(sip) {
+                if self.is_claim(now, call, ledger, at) {
+                    return;
+                }
+                // An ACK without a dialog of ours has no answer, nor has one to a subscriber of whom only
+                // the call has known where it is.
+                let is_lost = ledger.is_of_subscriber() && ledger.is_over(self.epoch);
+                if method != "ACK" || ledger.is_ours(sip) && !is_lost {
                     self.owe(call, Owed::TakenUp(at));
                 }
             }
@@ -77,6 +87,7 @@ impl Oracle {
         }
         asked.cancelled = Some(now);
         self.cancel_branches(now, call, ledger, invite);
+        self.cancels_waiting(call, ledger, invite);
     }
 
     /// Each branch that has been heard of and has no end must be cancelled (RFC 3261 §16.7
@@ -139,6 +150,7 @@ impl Oracle {
         if ledger.asked[at].stateless {
             return self.goes_by(now, call, ledger, at, packet, sip, passes);
         }
+        self.may_pass(call, ledger, at)?;
         let asked = &ledger.asked[at];
         let dialog_begins = method == "INVITE" && sip.to_tag().is_empty();
         if !dialog_begins && !sip.to_tag().is_empty() && !ledger.is_ours(&asked.request) {

@@ -230,7 +230,8 @@ impl Oracle {
             return self.goes_back(call, ledger, at, sip, side);
         }
         self.paid(call, |owed| match owed {
-            Owed::TakenUp(a) => *a == at,
+            Owed::TakenUp(a) | Owed::Cancelled(a) => *a == at && status >= 200,
+            Owed::Trying(a) => *a == at,
             Owed::Up(a, response) => *a == at && is_passed(response, sip),
             Owed::Decision(a) => *a == at && status >= 200,
             _ => false,
@@ -252,6 +253,7 @@ impl Oracle {
         match passed {
             Some(passed) => passed?,
             None if asked.answer.as_ref().is_some_and(repeats) => {}
+            None if self.may_answer(now, call, ledger, at, sip)? => {}
             None => choice::own_response(ledger, at, sip, &self.site, self.crowded, now)?,
         }
         if sip.method() == "CANCEL" {
@@ -264,6 +266,10 @@ impl Oracle {
             if asked_tag.is_empty() && *self.tags.entry(tag).or_insert(call) != call {
                 return Err(format!("To tag {} was given to another call", sip.to_tag()));
             }
+        }
+        if is_own && self.is_challenged(ledger, at, Some(status)) {
+            Self::note_challenge(ledger, at, sip, now);
+            return Ok(());
         }
         self.in_sequence(now, call, ledger, at, sip)
     }
@@ -347,7 +353,9 @@ impl Oracle {
                 now.since(first_at) / 1_000_000
             ));
         }
-        if asked.acked.is_some_and(|acked| acked < now) {
+        // What was refused without a transaction is refused again when a copy comes late.
+        let is_asked_again = asked.last_at == now && ledger.branches(at).next().is_none();
+        if asked.acked.is_some_and(|acked| acked < now) && !is_asked_again {
             return Err("repeated after its ACK".to_owned());
         }
         if !invite && asked.last_at != now {

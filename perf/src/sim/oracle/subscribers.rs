@@ -1,0 +1,333 @@
+//! The requests of subscribers, between the ledgers of their calls and the guard of the box.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use trunkline_dataplane::sip::Id;
+use trunkline_dataplane::tick::Tick;
+
+use super::Fault;
+use super::LATE_MS;
+use super::Oracle;
+use super::Owed;
+use super::guard::Standing;
+use super::ledger::Ledger;
+use crate::sim::sip::Sip;
+
+/// Whether a request needs no proof, since it is where its sender was when it gave one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtHome {
+    Yes,
+    /// Only the box knows whether the dialog is still there.
+    Perhaps,
+    No,
+}
+
+impl Oracle {
+    /// A new request: where it is a subscriber's, what must become of it is noted and owed. False
+    /// where it is not, or needs no proof.
+    pub(super) fn is_claim(
+        &mut self,
+        now: Tick,
+        call: usize,
+        ledger: &mut Ledger,
+        at: usize,
+    ) -> bool {
+        let at_home = self.at_home(ledger, at);
+        self.claims(now, call, ledger, at, at_home)
+    }
+
+    fn claims(
+        &mut self,
+        now: Tick,
+        call: usize,
+        ledger: &mut Ledger,
+        at: usize,
+        at_home: AtHome,
+    ) -> bool {
+        let asked = &ledger.asked[at];
+        let request = &asked.request;
+        let to_the_box = request.method() == "OPTIONS" && !request.uri().contains('@');
+        let is_phone = self.site.is_phone(asked.source.ip());
+        let Some(guard) = self.guard.as_mut().filter(|_| is_phone && !to_the_box) else {
+            return false;
+        };
+        if request.method() == "CANCEL" || at_home == AtHome::Yes {
+            return false;
+        }
+        if request.method() == "ACK" {
+            // It cannot be challenged: where nobody knows who sends it, it may end here.
+            return true;
+        }
+        let worker = self.site.owner(request.get("Call-ID"), self.workers);
+        let mut claim = guard.claim(now, self.epoch, (call, at), asked, worker.0.into());
+        claim.may_pass = at_home == AtHome::Perhaps;
+        if claim.is_waiting() {
+            guard.waiting.push((call, at));
+        }
+        let owed = match claim.is_waiting() {
+            false => Some(Owed::TakenUp(at)),
+            true if asked.is_invite() => Some(Owed::Trying(at)),
+            true => None,
+        };
+        ledger.asked[at].claim = Some(claim);
+        if let Some(owed) = owed {
+            self.owe(call, owed);
+        }
+        true
+    }
+
+    /// A copy of a request that was challenged without state: it is looked at as if it were new, but
+    /// an INVITE is not at home now that it was challenged, since its ACK is to end here.
+    pub(super) fn comes_again(
+        &mut self,
+        now: Tick,
+        call: usize,
+        ledger: &mut Ledger,
+        at: usize,
+        source: SocketAddr,
+    ) {
+        let asked = &mut ledger.asked[at];
+        (asked.source, asked.at) = (source, now);
+        (asked.answer, asked.acked, asked.claim) = (None, None, None);
+        let at_home = match (ledger.asked[at].is_invite(), self.at_home(ledger, at)) {
+            (true, _) | (_, AtHome::No) => AtHome::No,
+            _ => AtHome::Perhaps,
+        };
+        self.claims(now, call, ledger, at, at_home);
+    }
+
+    /// A copy of a request of which somebody has said something that is nobody's to know (RFC 4320 §4.2):
+    /// the box may have forgotten it since, and look at it as if it were new.
+    pub(super) fn may_come_again(
+        &mut self,
+        now: Tick,
+        call: usize,
+        ledger: &mut Ledger,
+        at: usize,
+    ) {
+        let asked = &ledger.asked[at];
+        let came_to_nothing = ledger.branches(at).any(|(_, sent)| sent.has_ended());
+        if asked.claim.is_none() || asked.answer.is_some() || !came_to_nothing {
+            return;
+        }
+        let worker = self.site.owner(asked.request.get("Call-ID"), self.workers);
+        let Some(guard) = &mut self.guard else { return };
+        let mut claim = guard.claim(now, self.epoch, (call, at), asked, worker.0.into());
+        claim.may_pass = true;
+        if claim.is_waiting() {
+            guard.waiting.push((call, at));
+        }
+        ledger.asked[at].claim = Some(claim);
+    }
+
+    /// The box asks nobody again who speaks from where it was last heard in this dialog.
+    fn at_home(&self, ledger: &Ledger, at: usize) -> AtHome {
+        let asked = &ledger.asked[at];
+        if asked.request.to_tag().is_empty() || !ledger.is_ours(&asked.request) {
+            return AtHome::No;
+        }
+        let ip = asked.source.ip();
+        // A copy may come after what was granted since.
+        let others = ledger.asked.iter().enumerate();
+        let mut granted = others.filter(|(other, before)| {
+            *other != at
+                && before.epoch == self.epoch
+                && self.site.is_phone(before.source.ip())
+                && ledger.branches(*other).next().is_some()
+        });
+        let mut before = ledger.asked[..at].iter();
+        let is_over = before.any(|before| before.request.method() == "BYE")
+            || ledger.is_second(&asked.request)
+            || ledger.has_failed(&asked.request);
+        let is_last = granted
+            .next_back()
+            .is_some_and(|(_, last)| last.source.ip() == ip);
+        match is_last || granted.any(|(_, before)| before.source.ip() == ip) {
+            true if is_last && !is_over => AtHome::Yes,
+            true => AtHome::Perhaps,
+            false => AtHome::No,
+        }
+    }
+
+    /// True for a request that `status` challenges without state, having never waited: each copy of it
+    /// is challenged anew.
+    pub(super) fn is_challenged(&self, ledger: &Ledger, at: usize, status: Option<u16>) -> bool {
+        let asked = &ledger.asked[at];
+        let is_at_once = asked.claim.as_ref().is_none_or(|claim| {
+            let standing = claim.standing;
+            claim.question.is_none()
+                && matches!(standing, Standing::Challenged { .. } | Standing::Right)
+        });
+        is_at_once
+            && self.site.is_phone(asked.source.ip())
+            && matches!(status, Some(401 | 407))
+            && ledger.branches(at).next().is_none()
+    }
+
+    /// A request is sent on: it must have been proved.
+    pub(super) fn may_pass(
+        &mut self,
+        call: usize,
+        ledger: &Ledger,
+        at: usize,
+    ) -> Result<(), String> {
+        let (Some(guard), Some(claim)) = (&mut self.guard, &ledger.asked[at].claim) else {
+            return Ok(());
+        };
+        guard.waiting.retain(|waiting| *waiting != (call, at));
+        guard.passes(claim, (call, at))
+    }
+
+    /// An answer of the box's own to a request that it has not sent on; true where it needs no other
+    /// reason.
+    pub(super) fn may_answer(
+        &mut self,
+        now: Tick,
+        call: usize,
+        ledger: &Ledger,
+        at: usize,
+        sip: &Sip,
+    ) -> Result<bool, String> {
+        let asked = &ledger.asked[at];
+        let is_phone = self.site.is_phone(asked.source.ip());
+        let Some(guard) = self.guard.as_mut().filter(|_| is_phone) else {
+            return Ok(false);
+        };
+        let Some(claim) = &asked.claim else {
+            // It was at home in a dialog that has ended in the same step.
+            let request = &asked.request;
+            let is_gone = !request.to_tag().is_empty()
+                && (ledger.is_over(self.epoch)
+                    || ledger.is_second(request)
+                    || ledger.has_failed(request));
+            if is_gone && matches!(sip.status(), Some(401 | 407)) {
+                guard.challenges(now, self.epoch, asked, sip, false)?;
+                return Ok(true);
+            }
+            return Ok(false);
+        };
+        let is_new = ledger.branches(at).next().is_none();
+        if !is_new && !claim.may_pass || sip.status() == Some(100) {
+            return Ok(false);
+        }
+        guard.waiting.retain(|waiting| *waiting != (call, at));
+        guard.answers(now, self.epoch, (call, at), asked, claim, sip)
+    }
+
+    // --- The store ----------------------------------------------------------------
+
+    /// The store's answer reaches a worker. `exists` is whether there is such a user, and `None` that
+    /// the store cannot be asked.
+    pub fn hears(
+        &mut self,
+        now: Tick,
+        (worker, user): (usize, &str),
+        question: Option<Id>,
+        exists: Option<bool>,
+    ) {
+        let Some(guard) = &mut self.guard else { return };
+        let key = (worker, user.to_owned());
+        guard.hears(now, key.clone(), exists);
+        if question.is_none() || guard.open.get(&key).copied() != question {
+            return;
+        }
+        guard.open.remove(&key);
+        for (call, at) in guard.waiting.clone() {
+            let ledger = self.calls.get_mut(&call);
+            let claim = ledger.and_then(|ledger| ledger.asked[at].claim.as_mut());
+            let Some(claim) = claim.filter(|claim| claim.waits_for(worker, user, question)) else {
+                continue;
+            };
+            guard.resume(now, claim, exists);
+            if !claim.is_waiting() {
+                self.owed.push((call, Owed::TakenUp(at)));
+            }
+        }
+    }
+
+    /// A worker asks the store.
+    ///
+    /// # Errors
+    /// Where it has no reason to.
+    pub fn asks(
+        &mut self,
+        now: Tick,
+        (worker, user): (usize, &str),
+        question: Option<Id>,
+    ) -> Result<(), Fault> {
+        let fault = |why: &str| Fault::general(format!("worker {worker} of {user}: {why}"));
+        let Some(guard) = &mut self.guard else {
+            return Err(fault("it asks, and has no domain"));
+        };
+        let key = (worker, user.to_owned());
+        let Some(question) = question else {
+            return guard.refreshes(now, &key).map_err(|why| fault(&why));
+        };
+        let before = guard.open.insert(key, question);
+        let mut has_reason = false;
+        for (call, at) in &guard.waiting {
+            let ledger = self.calls.get_mut(call);
+            let claim = ledger.and_then(|ledger| ledger.asked[*at].claim.as_mut());
+            let Some(claim) = claim else { continue };
+            if before.is_some() && claim.waits_for(worker, user, before) && claim.due() > now {
+                return Err(fault("asked again before there was an answer"));
+            }
+            if claim.waits_for(worker, user, None) {
+                claim.question = Some(question);
+                has_reason = true;
+            }
+        }
+        match has_reason {
+            true => Ok(()),
+            false => Err(fault("asked though nobody waits")),
+        }
+    }
+
+    /// The step ends: whoever waits waits for something, and nobody for too long.
+    ///
+    /// # Errors
+    /// Who does.
+    pub fn check_waiting(&mut self, now: Tick) -> Result<(), Fault> {
+        let Some(guard) = &mut self.guard else {
+            return Ok(());
+        };
+        guard.settle().map_err(Fault::general)?;
+        for (call, at) in &guard.waiting {
+            let ledger = self.calls.get_mut(call);
+            let asked = ledger.map(|ledger| &mut ledger.asked[*at]);
+            let Some((claim, request)) =
+                asked.and_then(|asked| Some((asked.claim.as_mut()?, asked.request.clone())))
+            else {
+                continue;
+            };
+            let fault = |why: &str| Fault {
+                call: Some(*call),
+                why: format!("{} of a subscriber: {why}", request.name()),
+            };
+            if claim.standing == Standing::Waits && claim.question.is_none() {
+                claim.question = guard.open.get(&claim.key()).copied();
+                if claim.question.is_none() && !claim.may_pass {
+                    return Err(fault("waits, and the store was not asked"));
+                }
+            }
+            if now > claim.due().plus_ms(LATE_MS) && !claim.may_pass {
+                return Err(fault("waits for longer than it may"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A CANCEL of a request that waits: it ends at once (RFC 3261 §9.2).
+    pub(super) fn cancels_waiting(&mut self, call: usize, ledger: &Ledger, invite: usize) {
+        let claim = ledger.asked[invite].claim.as_ref();
+        if claim.is_some_and(|claim| claim.is_waiting() && !claim.may_pass) {
+            self.owe(call, Owed::Cancelled(invite));
+        }
+    }
+
+    /// A first answer to a request that was challenged without state: each copy has its own.
+    pub(super) fn note_challenge(ledger: &mut Ledger, at: usize, sip: &Rc<Sip>, now: Tick) {
+        ledger.asked[at].answer.get_or_insert((sip.clone(), now));
+    }
+}

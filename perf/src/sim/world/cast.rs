@@ -1,0 +1,163 @@
+//! Who takes part in a call, and where each sits.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::Call;
+use super::QUIET_MS;
+use super::World;
+use crate::sim::agent::Agent;
+use crate::sim::agent::Who;
+use crate::sim::phone::Kind;
+use crate::sim::phone::Phone;
+use crate::sim::plan::Ask;
+use crate::sim::plan::Callee;
+use crate::sim::plan::Caller;
+use crate::sim::plan::Habits;
+use crate::sim::plan::Plan;
+use crate::sim::plan::Route;
+use crate::sim::random::Random;
+use crate::sim::site::CALLEE;
+use crate::sim::site::CALLER;
+
+/// Where the chance of subscribers begins: what is drawn for a call does not depend on it.
+const OF_SUBSCRIBERS: u64 = 1 << 40;
+/// Of a thousand calls, those of subscribers.
+const SUBSCRIBERS: u16 = 350;
+/// How many users of a kind there are.
+const USERS: u64 = 12;
+/// The same of those whom the workers know from their start on.
+pub(super) const CACHED: u64 = 100;
+
+impl World {
+    pub(super) fn begin_calls(&mut self) {
+        while self.calls.len() < self.options.calls && self.begins(self.calls.len()) <= self.now {
+            let number = self.calls.len();
+            let mut random = Random::part(self.options.seed, 1_000 + number as u64);
+            let plan = Rc::new(self.draw_plan(number, &mut random));
+            let agents = self.cast(number, &plan, &mut random);
+            self.agenda.push(Reverse((self.now, number, 0)));
+            self.quiet.push_back((self.now.plus_ms(QUIET_MS), number));
+            self.alive += 1;
+            self.calls.push(Some(Box::new(Call {
+                plan,
+                agents,
+                rungs: Vec::new(),
+                last: self.now,
+                is_cut: false,
+            })));
+        }
+    }
+
+    fn draw_plan(&self, number: usize, random: &mut Random) -> Plan {
+        let mut own = Random::part(self.options.seed, OF_SUBSCRIBERS + number as u64);
+        if self.options.storm {
+            return storm(number, &mut own);
+        }
+        let stateless = self.profile.is_stateless();
+        let mut plan = Plan::draw(random, self.options.scenarios, stateless);
+        if self.profile.sites[0].domain.is_some() && own.happens(SUBSCRIBERS) {
+            let known = Kind::Known;
+            let kind = own.pick(&[known, known, known, Kind::Mistaken, Kind::Nobody]);
+            plan.subscribe(Habits::draw(&mut own, kind, USERS));
+        }
+        plan
+    }
+
+    fn cast(&mut self, number: usize, plan: &Rc<Plan>, random: &mut Random) -> Vec<Agent> {
+        let first = &self.profile.sites[0];
+        let last = self.profile.sites.last().unwrap_or(first);
+        let port = |ip: IpAddr| SocketAddr::new(ip, 5060);
+        let host = plan.subscriber.map_or(CALLER, |habits| habits.host);
+        let above = (port(first.nets[0].host(host)), first.listen(0));
+        let below = |number| (port(last.nets[1].host(CALLEE + number)), last.listen(1));
+        let caller = match plan.route {
+            Route::Up | Route::Across => below(0),
+            _ => above,
+        };
+        let callees = plan.route.groups().iter().copied().flatten();
+        let callees = callees.map(|&callee| match plan.route {
+            Route::Up => (callee + 1, above),
+            _ => (callee + 1, below(callee)),
+        });
+        let parties: Vec<_> = std::iter::once((0, caller)).chain(callees).collect();
+        let phone = plan.subscriber.map(|habits| self.phone(habits));
+        let agent = |(place, (address, next))| {
+            let who = Who {
+                call: number,
+                number: place,
+                address,
+                next,
+                plan: plan.clone(),
+                phone: phone.clone().filter(|_| place == 0),
+            };
+            Agent::new(who, self.now, Random::new(random.next()))
+        };
+        parties.into_iter().map(agent).collect()
+    }
+
+    /// The phone of a subscriber, which keeps its nonce from call to call.
+    fn phone(&mut self, habits: Habits) -> Rc<RefCell<Phone>> {
+        let algorithm = match habits.number % 3 {
+            0 => "MD5",
+            _ => "SHA-256",
+        };
+        let phone = || Phone::new(habits.kind, habits.number, algorithm);
+        let known = self.phones.entry(habits.user());
+        known
+            .or_insert_with(|| Rc::new(RefCell::new(phone())))
+            .clone()
+    }
+}
+
+/// A call of the storm: one of somebody whom the workers know, then something of somebody whom they
+/// have never heard of.
+fn storm(number: usize, random: &mut Random) -> Plan {
+    let is_cached = number.is_multiple_of(2);
+    let (caller, habits) = if is_cached {
+        let caller = random.pick(&[
+            Caller::HangsUp,
+            Caller::HangsUp,
+            Caller::Listens,
+            Caller::Races,
+            Caller::Holds,
+            Caller::Updates,
+            Caller::OffersLate,
+        ]);
+        let habits = Habits {
+            is_replayed: false,
+            ..Habits::draw(random, Kind::Cached, CACHED)
+        };
+        (caller, habits)
+    } else {
+        // What a registrar is asked comes here too once the box is one.
+        let caller = random.pick(&[
+            Caller::HangsUp,
+            Caller::Cancels(2_500),
+            Caller::Asks(Ask::Options),
+            Caller::Asks(Ask::Options),
+            Caller::Asks(Ask::Message),
+            Caller::Asks(Ask::Message),
+            Caller::Asks(Ask::Message),
+            Caller::Asks(Ask::Message),
+        ]);
+        let known = Kind::Known;
+        let kind = random.pick(&[known, known, known, Kind::Mistaken, Kind::Nobody]);
+        let habits = Habits {
+            number,
+            ..Habits::draw(random, kind, 1)
+        };
+        (caller, habits)
+    };
+    let callee = random.pick(&[Callee::Answers, Callee::Answers, Callee::SendsEarly]);
+    let mut plan = Plan {
+        caller,
+        callees: [callee; 6],
+        ..Plan::BARE
+    };
+    plan.subscribe(habits);
+    plan
+}
