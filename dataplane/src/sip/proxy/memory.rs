@@ -26,7 +26,7 @@ use crate::timer::Wheel;
 
 /// What there is once: messages being made and taken up again, the refusals, the wheel.
 const BUFFERS_LEN: usize = size_of::<Splices>()
-    + 5 * SIP_LEN_MAX
+    + 4 * SIP_LEN_MAX
     + Refusals::LEN
     + Registrar::ONCE_LEN
     + Wheel::BUCKETS_LEN;
