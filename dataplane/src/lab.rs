@@ -24,6 +24,7 @@ use crate::route::Neighbour;
 use crate::route::Network;
 use crate::route::Out;
 use crate::route::Route;
+use crate::settings::Abuse;
 use crate::settings::Authentication;
 use crate::settings::Capacity;
 use crate::settings::Choice;
@@ -234,6 +235,11 @@ impl Place {
             routes: Vec::new(),
             domains: Vec::new(),
             authentication: Authentication::default(),
+            // Who tests bans says so.
+            abuse: Abuse {
+                failures: 0,
+                ..Abuse::default()
+            },
             registrar: Rules::default(),
             // Who tests session timers says so.
             session: SessionTimer {

@@ -113,8 +113,8 @@ pub const SENDS_PER_INPUT: usize = TARGETS_MAX + 4;
 pub const FLOWS_PER_INPUT: usize = TARGETS_MAX * STREAMS_MAX * 4 * 2;
 
 /// Questions that one input can cause: a request has something asked again in the background, and
-/// waits for something else.
-pub const QUESTIONS_PER_INPUT: usize = 2;
+/// waits for something else; and its source is told of.
+pub const QUESTIONS_PER_INPUT: usize = 3;
 
 /// Bytes of text that are kept of one dialog: Call-ID, URIs, tags, targets and route sets.
 pub const DIALOG_LEN_MAX: usize = 2048;
@@ -139,6 +139,16 @@ pub const CONTACT_LEN_MAX: usize = 512;
 /// REGISTERs of which it is remembered that a later one has undone them, for as long as they might be
 /// repeated: those of 32 s in which 128 contacts a second are removed or change hands.
 pub const REGISTERS_UNDONE: usize = 4096;
+
+/// Sources that are banned at once. Where there are more those whose ban ends soonest are heard again: so
+/// many that fail within the length of a ban are not stopped by their addresses.
+pub const BANS: u32 = 8192;
+
+/// Sources whose failures a worker counts at once, of those that it keeps.
+pub const FAILING_SOURCES: u32 = 8192;
+
+/// Bindings that are looked at in one turn for one of a source: some 2 µs.
+pub const BINDINGS_PER_TURN: u32 = 64;
 
 /// The highest number of a request (RFC 3261 §8.1.1.5).
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;

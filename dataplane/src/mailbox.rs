@@ -25,6 +25,8 @@ use crate::sip::Id;
 use crate::sip::digest::window::Use;
 use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
+use crate::sip::guard::BanReport;
+use crate::sip::guard::Word;
 use crate::sip::subscriber::Said;
 use crate::sip::subscriber::Subscriber;
 use crate::sip::undelivered::Undelivered;
@@ -91,6 +93,8 @@ pub enum Mail {
         /// How many bytes of the byte ring are its own.
         len: u16,
     },
+    /// What is known of a source, from another worker or from control.
+    Guard(Word),
     /// End: from control. The worker leaves its loop.
     Stop,
 }
@@ -140,6 +144,8 @@ pub enum Ask {
     Flows,
     /// Every socket, with the kernel's counts.
     Sockets,
+    /// Every ban, with its own counts.
+    Bans,
 }
 
 /// What a worker sends to control.
@@ -187,6 +193,13 @@ pub enum Report {
         id: u32,
         /// The socket.
         socket: SocketStatistics,
+    },
+    /// A ban, in answer to a query.
+    Ban {
+        /// The query's.
+        id: u32,
+        /// The ban.
+        ban: BanReport,
     },
     /// A query has been answered whole.
     End {

@@ -36,6 +36,8 @@ pub struct Settings {
     pub domains: Vec<Domain>,
     /// How subscribers are told from those who only say so.
     pub authentication: Authentication,
+    /// What is done against those who try passwords.
+    pub abuse: Abuse,
     /// What is granted to who registers.
     pub registrar: Rules,
     /// How long a session lasts without a refresh.
@@ -143,6 +145,28 @@ impl Default for Authentication {
             },
             deadline_ms: 5_000,
             failure_grid_ms: 500,
+        }
+    }
+}
+
+/// What is done against those who try passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abuse {
+    /// So many failures to authenticate, with nonces of ours, and a source is not heard any more; 0: it
+    /// is heard whatever it does.
+    pub failures: u16,
+    /// Seconds within which they count.
+    pub within_s: u32,
+    /// Seconds for which it is not heard.
+    pub ban_s: u32,
+}
+
+impl Default for Abuse {
+    fn default() -> Abuse {
+        Abuse {
+            failures: 10,
+            within_s: 60,
+            ban_s: 600,
         }
     }
 }

@@ -4,7 +4,6 @@
 //! fire timers, push. Mail is read after the batch was taken, so that no packet that a
 //! message caused can meet a worker that does not know its flow.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use crate::capture::Captures;
@@ -197,6 +196,7 @@ impl<R: Rings> Worker<R> {
         self.batch = batch;
         worked |= self.resume(now);
         worked |= self.fire_timers(now);
+        worked |= self.look_for_bindings(now);
         worked |= self.answer_operator();
         worked |= self.post.tap.is_on() && self.seek_captured_calls();
         self.post.flush();
@@ -205,6 +205,7 @@ impl<R: Rings> Worker<R> {
         if now.since(self.kept_house) >= HOUSEKEEPING_NS {
             self.kept_house = now;
             self.end_captures(now);
+            self.proxy.sweep(now, &mut self.counters);
             self.publish();
         }
         worked
@@ -270,9 +271,9 @@ impl<R: Rings> Worker<R> {
                     source: datagram.src(),
                     listen,
                 };
-                let outcome = match self.is_ours(arrival.source.ip()) {
-                    true => Counter::SipSourceOurs,
-                    false => self.take_up_sip(&frame, interface, &datagram, arrival, now),
+                let outcome = match self.turned_away(arrival.source.ip(), now) {
+                    Some(outcome) => outcome,
+                    None => self.take_up_sip(&frame, interface, &datagram, arrival, now),
                 };
                 let dropped = outcome.info().kind == Kind::Dropped;
                 self.stopwatch.heard(arrival.source.ip(), dropped);
@@ -288,12 +289,6 @@ impl<R: Rings> Worker<R> {
                 self.rings.free(frame);
             }
         }
-    }
-
-    /// True for an address of this host. What it sends to itself never was a frame, and the kernel,
-    /// which drops such frames as martians, is not asked: nobody on the wire speaks as us.
-    fn is_ours(&self, source: IpAddr) -> bool {
-        self.listens.iter().any(|listen| listen.ip() == source) || self.network.is_our_own(source)
     }
 
     /// Rewrites a media packet where it is and sends the same frame on.
@@ -415,6 +410,7 @@ impl<R: Rings> Worker<R> {
                         let found = &self.letter[..len];
                         self.proxy.located(ticket, found, &mut self.counters);
                     }
+                    Mail::Guard(word) => self.hear(word, now),
                     Mail::Stop => self.stopped = true,
                 }
             }
@@ -439,7 +435,12 @@ impl<R: Rings> Worker<R> {
             destination: self.listens[usize::from(mail.listen.0)],
         };
         // What another worker mailed was captured there, and our own when it was sent.
-        let packet = (mail.origin == Origin::Kernel).then_some((layer, message));
+        let is_kernels = mail.origin == Origin::Kernel;
+        if is_kernels && let Some(outcome) = self.proxy.turned_away(mail.source.ip(), now) {
+            self.counters.count(outcome);
+            return;
+        }
+        let packet = is_kernels.then_some((layer, message));
         let heard = Heard { message, packet };
         self.stopwatch.start();
         let mut step = Step {

@@ -243,7 +243,7 @@ fn the_ack_to_a_challenge_within_a_dialog_ends_here() {
 }
 
 #[test]
-fn a_wrong_password_and_nobody_read_alike_and_are_told_on_the_grid() {
+fn a_wrong_password_and_nobody_read_alike_and_are_told_later() {
     let (mut bench, challenge) = with_alice(1);
     let mut told = Vec::new();
     for (user, nc) in [("alice", 2), ("nobody", 1)] {
@@ -278,14 +278,25 @@ fn a_wrong_password_and_nobody_read_alike_and_are_told_on_the_grid() {
 }
 
 #[test]
-fn a_failure_is_told_at_a_multiple_of_the_grid() {
+fn a_failure_is_told_a_whole_number_of_steps_after_it_came() {
     let (mut bench, challenge) = with_alice(1);
-    let wrong = credentials(&challenge, SHA256, ("alice", "wrong"), "MESSAGE", 2);
-    bench.phone(0, &request("MESSAGE", "alice", "grid", 1, &wrong));
-    let grid_ms = 500;
-    let next_ms = (bench.now.as_ms() / grid_ms + 1) * grid_ms;
-    let left = bench.pass_ms(next_ms - bench.now.as_ms() - 1);
-    assert!(left.is_empty(), "{left:?}");
+    for moment_ms in [0, 1, 250, 499] {
+        bench.now = bench.now.plus_ms(moment_ms);
+        let wrong = credentials(&challenge, SHA256, ("alice", "wrong"), "MESSAGE", 2);
+        let call_id = format!("grid{moment_ms}");
+        bench.phone(0, &request("MESSAGE", "alice", &call_id, 1, &wrong));
+        let left = bench.pass_ms(499);
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(bench.pass_ms(8).len(), 1);
+    }
+    // Who waited for the store for longer than a step is told after the second.
+    let challenge = bench.phone_gets(0, &request("MESSAGE", "nobody", "slow", 1, ""));
+    let line = credentials(&challenge, SHA256, ("nobody", "x"), "MESSAGE", 1);
+    bench.phone(0, &request("MESSAGE", "nobody", "slow", 2, &line));
+    let asked = bench.asked();
+    bench.pass_ms(700);
+    assert!(bench.said(asked[0], Said::Known(Known::Nobody)).is_empty());
+    assert!(bench.pass_ms(299).is_empty());
     assert_eq!(bench.pass_ms(8).len(), 1);
 }
 

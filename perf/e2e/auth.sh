@@ -27,6 +27,9 @@ listen = "access"
 media = "access"
 algorithms = ["MD5"]
 
+[abuse]
+failures = 0
+
 [subscribers]
 store = "sqlite"
 TOML

@@ -5,6 +5,7 @@
 //! curl --unix-socket /run/trunkline/control.sock http://localhost/v1/status
 //! ```
 
+mod bans;
 pub mod capture;
 mod health;
 mod log;
@@ -68,6 +69,8 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/latency", get(latency))
         .route("/v1/talkers", get(talkers))
         .route("/v1/capture", get(capture::capture))
+        .route("/v1/bans", get(bans::list))
+        .route("/v1/bans/{address}", delete(bans::remove))
         .route("/v1/domains", get(subscribers::domains))
         .route(
             "/v1/subscribers",

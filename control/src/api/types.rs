@@ -2,12 +2,14 @@
 //! `trunkctl` and by anyone's programs. Fields are added, never renamed; a reader
 //! passes over what it does not know.
 
+mod bans;
 mod control;
 mod network;
 mod subscribers;
 mod trunks;
 mod workers;
 
+pub use bans::*;
 pub use control::ControlRow;
 pub use network::*;
 use serde::Deserialize;

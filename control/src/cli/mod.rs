@@ -1,5 +1,6 @@
 //! `trunkctl`: the operator's questions, answered by the daemon over its socket.
 
+mod bans;
 mod capture;
 pub mod client;
 pub mod daemon;
@@ -124,6 +125,11 @@ enum Command {
     Auth {
         #[command(subcommand)]
         command: subscriber::AuthCommand,
+    },
+    /// The addresses that are banned, because somebody there tries passwords
+    Bans {
+        #[command(subcommand)]
+        command: Option<bans::BansCommand>,
     },
     /// The configuration file
     Config {
@@ -355,6 +361,12 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
             subscriber::subscriber(socket, command, json, paper).await
         }
         Command::Auth { command } => subscriber::auth(socket, command, json).await,
+        Command::Bans { command: None } => {
+            show(socket, "/v1/bans", json, |all| paper.bans(all)).await
+        }
+        Command::Bans {
+            command: Some(bans::BansCommand::Remove { address }),
+        } => bans::remove(socket, *address, json).await,
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(file, json),

@@ -1,5 +1,6 @@
 //! What a person sees: tables with units, and sentences where there is nothing.
 
+mod bans;
 mod calls;
 mod network;
 mod reference;

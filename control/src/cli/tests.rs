@@ -285,3 +285,16 @@ fn config_check_says_what_is_wrong_to_people_and_programs() {
         matches!(check(&absent, false), Err(Failure::Said(text)) if text.contains("cannot read"))
     );
 }
+
+#[test]
+fn bans() {
+    let bans = read(
+        r#"{"bans":[
+          {"source":"10.77.1.2","since_s":70,"expires_in_s":530,"failures":10,"dropped":123456},
+          {"source":"2001:db8:1:2::/64","since_s":0,"expires_in_s":86400,"failures":11,"dropped":0}],
+        "complete":true}"#,
+    );
+    insta::assert_snapshot!(PAPER.bans(&bans));
+    let nobody = PAPER.bans(&types::Bans::default());
+    assert!(nobody.starts_with("Nobody is banned.\n"), "{nobody}");
+}

@@ -22,6 +22,7 @@ use trunkline_bpf::VIDS;
 use trunkline_dataplane::frame::KeptConfig;
 use trunkline_dataplane::media::ChecksumPolicy;
 use trunkline_dataplane::ring::ModeWish as ZeroCopy;
+use trunkline_dataplane::settings::Abuse;
 use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::sip::registrar::Rules;
 use trunkline_dataplane::sys::memory::Hugepages;
@@ -77,6 +78,7 @@ pub(super) struct File {
     pub trunks: Vec<Trunk>,
     pub domains: Vec<Domain>,
     pub authentication: Spanned<Authentication>,
+    pub abuse: Abuse,
     pub registrar: Spanned<Rules>,
     pub subscribers: Subscribers,
     pub routes: Vec<Route>,
@@ -355,6 +357,7 @@ impl File {
             trunks: Vec::new(),
             domains: Vec::new(),
             authentication: Spanned::new(0..0, Authentication::default()),
+            abuse: Abuse::default(),
             registrar: Spanned::new(0..0, Rules::default()),
             subscribers: Subscribers::default(),
             routes: Vec::new(),

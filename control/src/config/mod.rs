@@ -26,6 +26,7 @@ use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::MediaIndex;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::media::ChecksumPolicy;
+use trunkline_dataplane::settings::Abuse;
 use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::settings::Capacity;
 use trunkline_dataplane::settings::Choice;
@@ -95,6 +96,8 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// How their users are told from those who only say so.
     pub authentication: Authentication,
+    /// What is done against those who try passwords.
+    pub abuse: Abuse,
     /// What is granted to who registers.
     pub registrar: Rules,
     /// Where their users are kept.
@@ -242,6 +245,7 @@ impl Config {
             routes: self.routes.clone(),
             domains: self.domains.clone(),
             authentication: self.authentication,
+            abuse: self.abuse,
             registrar: self.registrar.clone(),
             session: self.session,
             secrets,
@@ -340,6 +344,7 @@ fn resolve(file: file::File) -> Config {
             .collect(),
         domains,
         authentication: file.authentication.into_inner(),
+        abuse: file.abuse,
         registrar: file.registrar.into_inner(),
         session: SessionTimer {
             expires_s: file.session_expires.into_inner(),

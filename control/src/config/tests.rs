@@ -111,6 +111,7 @@ fn what_the_default_configuration_says_of_a_default_is_so() {
         format!("{:?}", full.authentication),
         format!("{:?}", sparse.authentication)
     );
+    assert_eq!(full.abuse, sparse.abuse);
     assert_eq!(
         [
             full.capacity.subscribers,
@@ -144,6 +145,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
         "[capacity]",
         "[session]",
         "[authentication]",
+        "[abuse]",
         "[registrar]",
         "[subscribers]",
         "[subscribers.postgres]",
@@ -178,7 +180,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        21 + 2 + 1 + 2 + 2 + 8 + 5 + 5 + (5 + 5 + 5 + 3) + 8 + 4 + 4 + 7 + 5 + 4,
+        22 + 2 + 1 + 2 + 2 + 8 + 5 + 3 + 5 + (5 + 5 + 5 + 3) + 8 + 4 + 4 + 7 + 5 + 4,
         "a table was not probed:\n{refusal}"
     );
 }

@@ -18,6 +18,8 @@ use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::sip::Id;
 use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::guard::Source;
+use trunkline_dataplane::sip::guard::Word;
 use trunkline_dataplane::sip::subscriber::Said;
 use trunkline_dataplane::sip::subscriber::Subscriber;
 
@@ -185,6 +187,14 @@ impl Asking {
         }
         for worker in (0..).take(self.untold.len()) {
             self.tell(WorkerId(worker), Mail::Forget(who), posts);
+        }
+    }
+
+    /// Has a source be heard again.
+    pub fn pardon(&mut self, source: Source, posts: &mut [ControlPost]) {
+        for worker in (0..).take(self.untold.len()) {
+            let mail = Mail::Guard(Word::Pardon(source));
+            self.tell(WorkerId(worker), mail, posts);
         }
     }
 

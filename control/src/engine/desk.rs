@@ -262,6 +262,20 @@ impl Desk {
             Request::Flows(reply) => {
                 answer_apart(self.ask(Ask::Flows), reply, |answers| view::flows(&answers));
             }
+            Request::Bans(reply) => {
+                let ban_s = self.facts.ban_s;
+                answer(self.ask(Ask::Bans), reply, move |answers| {
+                    view::bans::bans(&answers, ban_s, clock::now())
+                });
+            }
+            Request::Pardon(source, reply) => {
+                let bans = self.ask(Ask::Bans);
+                // To all of them: its keeper takes it up.
+                self.asking.pardon(source, &mut self.workers.posts);
+                answer(bans, reply, move |answers| {
+                    answers.bans.iter().any(|ban| ban.source == source)
+                });
+            }
             Request::Call(id, reply) => {
                 let (calls, flows) = (self.ask(Ask::Calls), self.ask(Ask::Flows));
                 let trunks = self.facts.trunks.clone();

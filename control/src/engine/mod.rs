@@ -37,6 +37,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use trunkline_dataplane::ids::DeviceIndex;
 use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::sip::guard::Source;
 use trunkline_dataplane::sip::proxy::memory::Table;
 use trunkline_dataplane::sip::subscriber::Subscriber;
 use trunkline_dataplane::wire::VlanStack;
@@ -64,6 +65,8 @@ pub struct Facts {
     pub peers: Vec<IpAddr>,
     /// Seeds the hash that gives a Call-ID its owner.
     pub hash_key: [u8; 16],
+    /// Seconds of a ban.
+    pub ban_s: u32,
     /// What each worker's tables cost.
     pub tables: Vec<Table>,
     /// What each kind of thread may still do.
@@ -191,6 +194,10 @@ pub enum Request {
     Latency(oneshot::Sender<types::Latency>),
     /// `GET /v1/talkers`
     Talkers(oneshot::Sender<types::Talkers>),
+    /// `GET /v1/bans`
+    Bans(oneshot::Sender<types::Bans>),
+    /// `DELETE /v1/bans/{address}`: this source is to be heard again; whether it was banned.
+    Pardon(Source, oneshot::Sender<bool>),
     /// The domains and their store, for who changes subscribers.
     Directory(oneshot::Sender<Arc<Directory>>),
     /// These subscribers were changed, or are to be asked for anew.

@@ -14,6 +14,7 @@ use trunkline_dataplane::media::FlowReport;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::ring::SocketStatistics;
 use trunkline_dataplane::sip::CallReport;
+use trunkline_dataplane::sip::guard::BanReport;
 
 /// How long a worker may take. A worker answers within milliseconds; one that does
 /// not is stuck, and the operator must still get what the others say.
@@ -31,6 +32,8 @@ pub struct Answers {
     pub flows: Vec<FlowReport>,
     /// Sockets, each from its owner.
     pub sockets: Vec<(WorkerId, SocketStatistics)>,
+    /// Bans, each from every worker.
+    pub bans: Vec<BanReport>,
     /// False where a worker did not answer in time.
     pub complete: bool,
     /// Those workers.
@@ -120,6 +123,11 @@ impl Queries {
             Report::Socket { id, socket } => {
                 if let Some(open) = self.open.get_mut(id) {
                     open.answers.sockets.push((worker, *socket));
+                }
+            }
+            Report::Ban { id, ban } => {
+                if let Some(open) = self.open.get_mut(id) {
+                    open.answers.bans.push(*ban);
                 }
             }
             Report::End { id } => {

@@ -2,6 +2,7 @@
 //! their mailboxes and writes their reports, over the real ones.
 
 mod answers;
+mod bans;
 mod calls;
 mod health;
 mod inputs;
@@ -48,6 +49,8 @@ use trunkline_dataplane::sip::CallReport;
 use trunkline_dataplane::sip::CallState;
 use trunkline_dataplane::sip::LegReport;
 use trunkline_dataplane::sip::ShortText;
+use trunkline_dataplane::sip::guard::BanReport;
+use trunkline_dataplane::sip::guard::Source;
 use trunkline_dataplane::sip::identity::Identity;
 use trunkline_dataplane::sip::identity::Kind;
 use trunkline_dataplane::sip::undelivered::Why;
@@ -274,6 +277,15 @@ fn honest(worker: u8, post: &mut WorkerPost, mail: Mail) {
             };
             socket.kernel.rx_ring_full = 3;
             post.reports.send(Report::Socket { id, socket }).unwrap();
+        }
+        Ask::Bans => {
+            let ban = BanReport {
+                source: Source::of("10.0.0.3".parse().unwrap()),
+                until_s: u32::MAX,
+                failures: 10,
+                dropped: 20 + u32::from(worker),
+            };
+            post.reports.send(Report::Ban { id, ban }).unwrap();
         }
         Ask::Calls => {}
     }

@@ -1,5 +1,6 @@
 //! What the operator sees of the engine.
 
+pub(super) mod bans;
 pub(super) mod network;
 pub(super) mod trunks;
 pub(super) mod workers;

@@ -289,6 +289,7 @@ fn facts(
         ));
     }
     Ok(Facts {
+        ban_s: config.abuse.ban_s,
         workers,
         interfaces,
         trunks: config

@@ -87,7 +87,7 @@ fn joined<D: Digest>(parts: &[&[u8]]) -> Hash {
 }
 
 /// The longest hash, in bytes.
-const HASH_LEN_MAX: usize = 32;
+pub const HASH_LEN_MAX: usize = 32;
 /// The same as text.
 pub const HEX_LEN_MAX: usize = 2 * HASH_LEN_MAX;
 

@@ -14,6 +14,7 @@ use crate::limits::SENDS_PER_INPUT;
 use crate::limits::SIP_LEN_MAX;
 use crate::media::FlowChange;
 use crate::sip::digest::nonce::Nonce;
+use crate::sip::guard::Word;
 use crate::sip::slab::Id;
 use crate::sip::subscriber::Subscriber;
 
@@ -53,6 +54,13 @@ pub enum Question {
         keeper: WorkerId,
         /// Who asks, and for whom.
         of: Locate,
+    },
+    /// Tell another worker of a source; where `to` is `None`, every other.
+    Guard {
+        /// Who is told.
+        to: Option<WorkerId>,
+        /// What.
+        word: Word,
     },
 }
 

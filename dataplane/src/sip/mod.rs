@@ -17,6 +17,7 @@ pub mod digest;
 pub mod edit;
 pub mod effects;
 pub mod endpoint;
+pub mod guard;
 pub mod header;
 pub mod identity;
 mod index;

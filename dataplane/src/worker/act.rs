@@ -22,7 +22,9 @@ use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::effects::Send;
+use crate::sip::guard::Word;
 use crate::sip::proxy::FOUND_LEN_MAX;
+use crate::sip::proxy::Step;
 use crate::tick::Tick;
 use crate::wire;
 use crate::wire::Ethernet;
@@ -74,6 +76,7 @@ impl<R: Rings> Worker<R> {
             }
             Question::Nonce { maker, of } => self.mail(maker, Mail::NonceUse(of)),
             Question::Contacts { keeper, of } => self.mail(keeper, Mail::Locate(of)),
+            Question::Guard { to, word } => self.tell(to, word),
         }
     }
 
@@ -105,6 +108,62 @@ impl<R: Rings> Worker<R> {
         {
             self.counters.count(Counter::QuestionMailsLost);
         }
+    }
+
+    /// The outcome of a SIP frame that is not looked at, because of where it came from.
+    pub(super) fn turned_away(&mut self, source: IpAddr, now: Tick) -> Option<Counter> {
+        match self.is_ours(source) {
+            true => Some(Counter::SipSourceOurs),
+            false => self.proxy.turned_away(source, now),
+        }
+    }
+
+    /// True for an address of this host. What it sends to itself never was a frame, and the kernel,
+    /// which drops such frames as martians, is not asked: nobody on the wire speaks as us.
+    fn is_ours(&self, source: IpAddr) -> bool {
+        self.listens.iter().any(|listen| listen.ip() == source) || self.network.is_our_own(source)
+    }
+
+    /// Tells another worker of a source, or every other. A failure more or less is no matter; what a
+    /// keeper says is.
+    fn tell(&mut self, to: Option<WorkerId>, word: Word) {
+        if let (Some(keeper), Word::Failed(_)) = (to, word) {
+            return self.mail(keeper, Mail::Guard(word));
+        }
+        for at in 0..self.post.outboxes.len() {
+            if to.is_none_or(|to| usize::from(to.0) == at)
+                && let Some(outbox) = &mut self.post.outboxes[at]
+                && !outbox.post_in_order(Mail::Guard(word))
+            {
+                self.counters.count(Counter::QuestionMailsLost);
+            }
+        }
+    }
+
+    /// Takes up what is told of a source.
+    pub(super) fn hear(&mut self, word: Word, now: Tick) {
+        let mut step = Step {
+            now,
+            effects: &mut self.effects,
+            counters: &mut self.counters,
+        };
+        self.proxy.hear(word, &mut step);
+        self.carry_out(now);
+    }
+
+    /// Goes on with looking for bindings of sources that are to be banned.
+    pub(super) fn look_for_bindings(&mut self, now: Tick) -> bool {
+        if !self.proxy.has_walk() {
+            return false;
+        }
+        let mut step = Step {
+            now,
+            effects: &mut self.effects,
+            counters: &mut self.counters,
+        };
+        self.proxy.walk(&mut step);
+        self.carry_out(now);
+        true
     }
 
     /// Opens, changes or closes a flow in this worker's table.

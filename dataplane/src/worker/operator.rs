@@ -111,6 +111,13 @@ impl<R: Rings> Worker<R> {
                     flow.map(|flow| Report::Flow { id, flow }),
                 )
             }
+            Ask::Bans => {
+                let ban = self.proxy.ban_report(at);
+                (
+                    self.proxy.ban_slots(),
+                    ban.map(|ban| Report::Ban { id, ban }),
+                )
+            }
             Ask::Sockets => match self.socket_report(id, at) {
                 Some(report) => (usize::MAX, Some(report)),
                 None => (0, None),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use toml::Spanned;
 use trunkline_dataplane::limits::CONTACTS_MAX;
+use trunkline_dataplane::settings::Abuse;
 use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::cache::Lifetimes;
@@ -120,6 +121,10 @@ impl File {
             self.authentication = authentication(&mut section);
             section.finish();
         }
+        if let Some(mut section) = top.table("abuse", "[abuse]") {
+            self.abuse = abuse(&mut section);
+            section.finish();
+        }
         if let Some(mut section) = top.table("registrar", "[registrar]") {
             self.registrar = registrar(&mut section);
             section.finish();
@@ -232,4 +237,16 @@ fn authentication(section: &mut Section<'_>) -> Spanned<Authentication> {
         failure_grid_ms: u64::from(grid_ms.into_inner()),
     };
     Spanned::new(deadline_ms.span(), read)
+}
+
+fn abuse(section: &mut Section<'_>) -> Abuse {
+    let default = Abuse::default();
+    let failures = section.integer("failures", 0..=10_000, default.failures.into());
+    let within_s = section.integer("within_s", 1..=86_400, default.within_s);
+    let ban_s = section.integer("ban_s", 1..=604_800, default.ban_s);
+    Abuse {
+        failures: u16::try_from(failures.into_inner()).unwrap_or(u16::MAX),
+        within_s: within_s.into_inner(),
+        ban_s: ban_s.into_inner(),
+    }
 }

@@ -43,7 +43,7 @@ fn a_domain_is_a_party_after_the_trunks() {
 fn what_is_said_of_authentication_is_heard() {
     let config = parse(&format!(
         "state = \"/srv/box\"\n[authentication]\nnonce_s = 60\nknown_s = 5\nunknown_s = 7\ndeadline_ms = 31000\n\
-         failure_grid_ms = 999\n[registrar]\nmin_expires = 61\nmax_expires = 62\ndefault_expires = 62\n\
+         failure_grid_ms = 999\n[abuse]\nfailures = 3\nwithin_s = 4\nban_s = 5\n[registrar]\nmin_expires = 61\nmax_expires = 62\ndefault_expires = 62\n\
          contacts = 3\nservice_route = \"<sip:edge;lr>\"\n[capacity]\nbindings = 50\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\nregistrar = true\n"
     ));
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
@@ -53,6 +53,8 @@ fn what_is_said_of_authentication_is_heard() {
     assert_eq!((lifetimes.known_ms, lifetimes.unknown_ms), (5_000, 7_000));
     assert_eq!(authentication.deadline_ms, 31_000);
     assert_eq!(authentication.failure_grid_ms, 999);
+    let abuse = config.abuse;
+    assert_eq!((abuse.failures, abuse.within_s, abuse.ban_s), (3, 4, 5));
     assert_eq!(config.capacity.subscribers, 20);
     assert_eq!((config.capacity.nonces, config.capacity.tickets), (30, 40));
     assert!(config.domains[0].registrar);
@@ -119,7 +121,7 @@ fn a_route_to_a_domain_is_refused_and_one_from_an_unknown_one_too() {
 #[test]
 fn lifetimes_and_stores_that_cannot_be() {
     insta::assert_snapshot!(refusal(&format!(
-        "[authentication]\nnonce_s = 0\ndeadline_ms = 30000\nfailure_grid_ms = 2000\n[subscribers]\nstore = \"sqllite\"\n\
+        "[authentication]\nnonce_s = 0\ndeadline_ms = 30000\nfailure_grid_ms = 2000\n[abuse]\nban_s = 0\n[subscribers]\nstore = \"sqllite\"\n\
          path = \"users.db\"\n[capacity]\ntickets = 1\n{GOOD}"
     )));
 }

@@ -22,6 +22,8 @@ use crate::ids::DomainIndex;
 use crate::ids::TrunkIndex;
 use crate::sip::digest;
 use crate::sip::digest::Algorithm;
+use crate::sip::digest::HASH_LEN_MAX;
+use crate::sip::digest::Hash;
 use crate::sip::digest::cache::Known;
 use crate::sip::digest::challenge;
 use crate::sip::digest::challenge::Asker;
@@ -126,14 +128,11 @@ impl Proxy {
             Judgement::Waits(wait) => {
                 self.park(message, arrival, key, (trunk, Some(domain)), wait, step)
             }
-            Judgement::False => self.park(
-                message,
-                arrival,
-                key,
-                (trunk, Some(domain)),
-                Wait::Grid,
-                step,
-            ),
+            Judgement::False => {
+                self.failed(arrival.source.ip(), step);
+                let of = (trunk, Some(domain));
+                self.park(message, arrival, key, of, Wait::Grid, step)
+            }
             Judgement::Stale => {
                 Ok(self.challenge_at_once(message, arrival, key, domain, true, step))
             }
@@ -228,7 +227,11 @@ impl Proxy {
             Known::Nobody => None,
         };
         let (_, method, _) = message.cseq();
-        if !ha1.is_some_and(|ha1| digest::is_right(credentials, &ha1, method)) {
+        // Nobody's password takes as long.
+        let nobodys = || Hash::new(&[0; HASH_LEN_MAX][..credentials.algorithm.hash_len()]);
+        let compared = ha1.unwrap_or_else(nobodys);
+        let is_right = digest::is_right(credentials, &compared, method);
+        if !is_right || ha1.is_none() {
             step.counters.count(Counter::AuthFailures);
             return Judgement::False;
         }

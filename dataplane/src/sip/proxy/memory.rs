@@ -17,6 +17,7 @@ use crate::sip::call::Call;
 use crate::sip::digest::cache::Cache;
 use crate::sip::digest::window::Windows;
 use crate::sip::edit::Splices;
+use crate::sip::guard::Guard;
 use crate::sip::registrar::Registrar;
 use crate::sip::slab::Slab;
 use crate::sip::ticket::Tickets;
@@ -54,7 +55,7 @@ impl Table {
 
 /// The tables of one worker.
 #[must_use]
-pub fn tables(settings: &Settings) -> [Table; 12] {
+pub fn tables(settings: &Settings) -> [Table; 13] {
     let capacity = settings.capacity;
     let ranges = settings.media.iter();
     // The first worker's slice; the others' differ by a pair.
@@ -126,6 +127,12 @@ pub fn tables(settings: &Settings) -> [Table; 12] {
             capacity.bindings,
             Registrar::BINDING_LEN,
             "Contacts that users have registered, each with its texts.",
+        ),
+        table(
+            "sources",
+            u32::from(!settings.domains.is_empty()),
+            Guard::LEN,
+            "Bans, and the failures that lead to them, in tables of a fixed size.",
         ),
         table(
             "kept messages",

@@ -7,6 +7,7 @@
 //! - `preprocess`: what a request is made before it is looked at
 //! - `request`: validation and routing
 //! - `auth`: whether a subscriber is who it says it is
+//! - `abuse`: sources that are not heard
 //! - `parked`: requests that wait for something outside
 //! - `register`: REGISTER, answered from memory
 //! - `located`, `found`: requests to users of ours
@@ -38,6 +39,7 @@
 //! - `refusal`: the memory of refused requests
 //! - `audit`: what must hold among all tables between two inputs
 
+mod abuse;
 mod answer;
 mod audit;
 mod auth;
@@ -92,6 +94,7 @@ use super::digest::cache::Cache;
 use super::digest::window::Windows;
 use super::edit::Splices;
 use super::effects::Effects;
+use super::guard::Guard;
 use super::identity::Identity;
 use super::identity::Kind;
 use super::identity::NotOurs;
@@ -208,6 +211,7 @@ pub struct Proxy {
     /// Those of requests whose failure is yet to be told.
     failures_waiting: u32,
     registrar: Registrar,
+    guard: Guard,
     /// What has come of questions, for those who still wait for it.
     answers: VecDeque<Answer>,
     splices: Box<Splices>,
@@ -239,6 +243,13 @@ impl Proxy {
                 capacity.bindings,
                 settings.registrar.clone(),
                 identity.hash(),
+            ),
+            guard: Guard::new(
+                worker,
+                settings.workers,
+                identity.hash(),
+                settings.abuse,
+                !settings.domains.is_empty(),
             ),
             identity,
             dial: Dial::new(

@@ -61,7 +61,7 @@ pub(super) enum Wait {
         /// The domain.
         called: DomainIndex,
     },
-    /// The next moment at which failures are told.
+    /// The next moment at which its failure may be told: whole steps after it came.
     Grid,
 }
 
@@ -145,8 +145,11 @@ impl Proxy {
                 began.plus_ms(self.authentication.deadline_ms)
             }
             Wait::Grid => {
+                // From when it came, or what the store took would show in who crosses a moment
+                // of the clock.
                 let grid_ns = self.authentication.failure_grid_ms.max(1) * 1_000_000;
-                Tick((now.0 / grid_ns + 1) * grid_ns)
+                let steps = now.since(began) / grid_ns + 1;
+                Tick(began.0.saturating_add(steps.saturating_mul(grid_ns)))
             }
         }
     }
@@ -369,7 +372,10 @@ impl Proxy {
                     }
                 }
                 Judgement::Waits(wait) => Next::Wait(wait),
-                Judgement::False => Next::Wait(Wait::Grid),
+                Judgement::False => {
+                    proxy.failed(arrival.source.ip(), step);
+                    Next::Wait(Wait::Grid)
+                }
                 Judgement::Stale => Next::Reply(Reply::Challenge { stale: true }),
             }
         });

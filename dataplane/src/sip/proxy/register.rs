@@ -57,6 +57,7 @@ impl Proxy {
         };
         let first = self.first_binding_timer();
         let (wheel, counters) = (&mut self.wheel, &mut *step.counters);
+        let mut is_bound = false;
         let registered = self.registrar.register(&request, step.now, |change| {
             let Change {
                 happened,
@@ -66,6 +67,7 @@ impl Proxy {
             counters.count(counter_of(happened));
             match happened {
                 Happened::Added | Happened::Refreshed | Happened::Moved => {
+                    is_bound = true;
                     wheel.arm(first + id.slot, record.expires);
                 }
                 Happened::Removed | Happened::Expired => wheel.disarm(first + id.slot),
@@ -95,6 +97,9 @@ impl Proxy {
             Err(_) => Counter::SipTooLong,
         };
         self.scratch = room;
+        if is_bound {
+            self.vouch(arrival.source.ip(), step);
+        }
         if matches!(registered, Err(Refusal::Full)) {
             step.counters.count(Counter::BindingsRefused);
         }

@@ -38,6 +38,8 @@ pub use self::register::Happened;
 pub use self::register::Register;
 pub use self::register::Registered;
 
+use std::net::IpAddr;
+
 use self::binding::Binding;
 use self::binding::Lens;
 use self::bindings::Bindings;
@@ -122,6 +124,14 @@ impl Registrar {
     pub fn due(&self, slot: u32) -> Option<Tick> {
         let id = self.bindings.slab.tenant(slot)?;
         self.bindings.slab.get(id).map(|binding| binding.expires)
+    }
+
+    /// Where the live binding in a slot was registered from; `None` where there is none.
+    #[must_use]
+    pub fn received_from(&self, slot: u32, now: Tick) -> Option<IpAddr> {
+        let id = self.bindings.slab.tenant(slot)?;
+        let binding = self.bindings.slab.get(id)?;
+        (binding.expires > now).then(|| binding.received.ip())
     }
 
     /// Takes out the binding in a slot if its time is over, and tells so; else says when it will be.

@@ -1,0 +1,35 @@
+//! Sources that are not heard.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// `GET /v1/bans`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bans {
+    /// By source.
+    pub bans: Vec<Ban>,
+    /// False where a worker did not answer in time.
+    pub complete: bool,
+}
+
+/// A ban.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// An IPv4 address, or an IPv6 network.
+    pub source: String,
+    /// Seconds since it began.
+    pub since_s: u32,
+    /// Seconds until it ends.
+    pub expires_in_s: u32,
+    /// The failures to authenticate that led to it.
+    pub failures: u16,
+    /// Datagrams dropped since it began.
+    pub dropped: u64,
+}
+
+/// `DELETE /v1/bans/{address}`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pardoned {
+    /// Who is heard again.
+    pub source: String,
+}
