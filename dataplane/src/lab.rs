@@ -353,6 +353,7 @@ pub fn add_domain(settings: &mut Settings) {
         trunk,
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         registrar: true,
+        upstream: None,
     });
     settings.routes.push(route(trunk.0, None, &[(last, 1000)]));
 }

@@ -118,6 +118,20 @@ pub struct Domain {
     pub algorithms: Vec<Algorithm>,
     /// The contacts of its users are kept here (RFC 3261 §10): else a REGISTER goes where a route says.
     pub registrar: bool,
+    /// Its registrar is elsewhere, and the box the edge before it (RFC 5626 §5): then `registrar` is
+    /// not set, and the registrar asks for passwords.
+    pub upstream: Option<Upstream>,
+}
+
+/// A registrar elsewhere, and what the box does for its users by itself.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The way to it: one trunk, which is the only one that may send by a flow.
+    pub route: DialRoute,
+    /// Seconds for which a phone behind a NAT is told that it is registered.
+    pub nat_expires_s: u32,
+    /// Requests of who has not registered by here go on to it as well.
+    pub passes_unregistered: bool,
 }
 
 /// How subscribers are told from those who only say so.

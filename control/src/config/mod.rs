@@ -40,6 +40,7 @@ use trunkline_dataplane::settings::Secrets;
 use trunkline_dataplane::settings::SessionTimer;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::settings::Upstream;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::registrar::Rules;
 use trunkline_dataplane::sys::memory::Hugepages;
@@ -286,6 +287,7 @@ fn resolve(file: file::File) -> Config {
         trunk: trunk_index(file.trunks.len() + at),
         algorithms,
         registrar: domain.registrar,
+        upstream: upstream(&file, domain, trunk_index(file.trunks.len() + at)),
     });
     let domains = domains.collect();
     let path = |path: Option<toml::Spanned<PathBuf>>, default: &str| {
@@ -457,6 +459,27 @@ fn algorithms(entry: &file::subscribers::Domain) -> Vec<Algorithm> {
     }
     let named = entry.algorithms.iter();
     named.map(|offered| offered.get_ref().0).collect()
+}
+
+/// The way to the registrar of a domain, whose users are `from`, where that is elsewhere.
+fn upstream(
+    file: &file::File,
+    entry: &file::subscribers::Domain,
+    from: TrunkIndex,
+) -> Option<Upstream> {
+    let name = entry.upstream.as_ref()?.get_ref();
+    let trunk = trunk_index(file.party(name)?);
+    let route = DialRoute {
+        from: Some(from),
+        prefix: None,
+        to: vec![Choice { trunk, q: 1_000 }],
+        stateless: false,
+    };
+    Some(Upstream {
+        route,
+        nat_expires_s: entry.nat_expires_s,
+        passes_unregistered: entry.passes_unregistered,
+    })
 }
 
 fn route(file: &file::File, entry: &file::Route) -> Option<DialRoute> {

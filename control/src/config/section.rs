@@ -364,6 +364,21 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// `true`, `false` or a text that `T` can read; false where the key does not stand there.
+    pub(super) fn flag_or<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> (bool, Option<Spanned<T>>) {
+        let Some(value) = self.value(key) else {
+            return (false, None);
+        };
+        match value.get_ref().as_bool() {
+            Some(flag) => (flag, None),
+            None => (false, self.read(key, value, expected)),
+        }
+    }
+
     /// The one table `[key]`, or `None`.
     pub(super) fn table(&mut self, key: &'static str, title: &'static str) -> Option<Section<'_>> {
         let value = self.value(key)?;

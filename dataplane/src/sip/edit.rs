@@ -380,6 +380,23 @@ pub fn insert_record_routes(
     })
 }
 
+/// Puts lines above those of Path, below the Vias where there are none (RFC 3327 §5.2). They are given
+/// in pieces.
+///
+/// # Errors
+/// As [`Splices::splice`].
+pub fn insert_path(
+    message: &Message<'_>,
+    splices: &mut Splices,
+    pieces: &[&[u8]],
+) -> Result<(), Refused> {
+    let first = message.all_of(HeaderName::Path).next();
+    let at = first.map_or_else(|| below_vias(message), |field| field.line.start);
+    splices.splice(Span::empty(at), |out| {
+        pieces.iter().for_each(|piece| out.push(piece));
+    })
+}
+
 /// Takes the first `count` values of Route away, lines and all where none is left in them
 /// (RFC 3261 §16.4). Fewer values than that are all taken.
 ///

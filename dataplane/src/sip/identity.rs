@@ -14,10 +14,14 @@
 //!         boot 2 | MAC 8
 //! ```
 
+mod flow;
+
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+pub use self::flow::Flow;
+pub use self::flow::FlowText;
 use super::base32;
 use super::siphash::SipHash;
 use super::slab::Id;
@@ -168,6 +172,8 @@ pub enum What {
     AddressOfRecord,
     /// The instance of a user agent.
     Instance,
+    /// The way to a phone.
+    Flow,
 }
 
 impl What {

@@ -93,6 +93,7 @@ async fn directory(socket: &Path) -> Result<Directory, Failure> {
             .filter_map(|name| Algorithm::of(name.as_bytes()))
             .collect(),
         registrar: false,
+        upstream: None,
     });
     Ok(Directory {
         domains: domains.collect(),

@@ -14,6 +14,7 @@ fn directory() -> Directory {
         trunk: TrunkIndex(0),
         algorithms: algorithms.to_vec(),
         registrar: false,
+        upstream: None,
     };
     let domains = [
         ("example.org", &[Algorithm::Sha256, Algorithm::Md5][..]),

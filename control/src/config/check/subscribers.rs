@@ -4,6 +4,7 @@ use toml::Spanned;
 
 use super::Check;
 use crate::config::file::File;
+use crate::config::file::Trunk;
 use crate::config::file::remote::Elsewhere;
 use crate::config::file::subscribers::Domain;
 use crate::config::file::subscribers::STORES;
@@ -56,6 +57,45 @@ impl Check<'_> {
             );
             self.apart_from_trunks(file, domain);
             self.with_state(file, domain);
+            self.upstream(file, domain);
+        }
+    }
+
+    /// Its registrar can be reached, can reach its users, and asks for their passwords itself.
+    fn upstream(&mut self, file: &File, domain: &Domain) {
+        let Some(name) = &domain.upstream else { return };
+        let trunks: Vec<_> = file.trunks.iter().map(|it| it.name.get_ref()).collect();
+        if !trunks.contains(&name.get_ref()) {
+            let all: Vec<_> = trunks.iter().map(|name| name.0.as_str()).collect();
+            return self.unknown("[[trunk]]", name, &all);
+        }
+        let is = |trunk: &&Trunk| trunk.name.get_ref() == name.get_ref();
+        let Some(trunk) = file.trunks.iter().find(is) else {
+            return;
+        };
+        if trunk.targets.is_empty() {
+            self.wrong(
+                name.span(),
+                format!("trunk \"{}\" has no target", name.get_ref().0),
+                "a registrar is sent REGISTERs: give the trunk target = \"address:port\"",
+            );
+        }
+        let listen = trunk.listen.as_ref().map(Spanned::get_ref);
+        let mut listens = file.listens.iter();
+        let listen = listens.find(|it| Some(it.name.get_ref()) == listen);
+        if listen.is_some_and(|listen| listen.stateless) {
+            self.wrong(
+                name.span(),
+                format!("the listen of trunk \"{}\" is stateless", name.get_ref().0),
+                "what the registrar sends to phones has state: give the trunk another listen",
+            );
+        }
+        if let Some(algorithm) = domain.algorithms.first() {
+            self.wrong(
+                algorithm.span(),
+                "`algorithms` of a domain whose registrar is elsewhere",
+                "its registrar asks for passwords, the box does not: leave `algorithms` out",
+            );
         }
     }
 

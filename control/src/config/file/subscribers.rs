@@ -27,6 +27,10 @@ pub(in crate::config) struct Domain {
     /// In the order of preference.
     pub algorithms: Vec<Spanned<Offered>>,
     pub registrar: bool,
+    /// The trunk of the registrar, where that is elsewhere.
+    pub upstream: Option<Spanned<Name>>,
+    pub nat_expires_s: u32,
+    pub passes_unregistered: bool,
 }
 
 /// `[subscribers]`
@@ -72,6 +76,9 @@ pub(in crate::config) const STORES: [(&str, StoreKind); 4] = [
     ("redis", StoreKind::Redis),
     ("http", StoreKind::Http),
 ];
+
+/// What becomes of requests of who has not registered by here: whether they pass.
+const UNREGISTERED: [(&str, bool); 2] = [("refuse", false), ("pass", true)];
 
 /// The host of its users' addresses, in lower case. Like a trunk it is a party to calls, and its name
 /// is no longer than a trunk's.
@@ -158,13 +165,19 @@ fn domain(section: &mut Section<'_>) -> Option<Domain> {
     let listen = section.required("listen", "the name of a [[listen]]");
     let media = section.required("media", "the name of a [[media]] range");
     let algorithms = section.one_or_list("algorithms", "\"SHA-512-256\", \"SHA-256\" or \"MD5\"");
-    let registrar = section.flag("registrar");
+    let expected = "true, false, or the name of the [[trunk]] that is its registrar";
+    let (registrar, upstream) = section.flag_or("registrar", expected);
+    let nat_expires = section.integer("nat_expires", 20..=3_600, 60);
+    let unregistered = section.choice("unregistered", &UNREGISTERED, false);
     Some(Domain {
         name: name?,
         listen,
         media,
         algorithms,
         registrar,
+        upstream,
+        nat_expires_s: nat_expires.into_inner(),
+        passes_unregistered: unregistered.into_inner(),
     })
 }
 

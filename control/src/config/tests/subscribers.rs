@@ -125,3 +125,44 @@ fn lifetimes_and_stores_that_cannot_be() {
          path = \"users.db\"\n[capacity]\ntickets = 1\n{GOOD}"
     )));
 }
+
+#[test]
+fn a_registrar_elsewhere_is_a_trunk() {
+    let domain = DOMAIN.replace("media =", "registrar = \"caller\"\nmedia =");
+    let config = parse(&format!("{GOOD}{domain}")).unwrap_or_else(|problems| panic!("{problems}"));
+    let domain_of = |config: Config| {
+        let domain = &config.domains[0];
+        let upstream = domain.upstream.clone().expect("a registrar elsewhere");
+        assert!(!domain.registrar);
+        assert_eq!(upstream.route.from, Some(TrunkIndex(1)));
+        assert_eq!(upstream.route.to[0].trunk, TrunkIndex(0));
+        (upstream.nat_expires_s, upstream.passes_unregistered)
+    };
+    assert_eq!(domain_of(config), (60, false));
+    let more = "nat_expires = 30\nunregistered = \"pass\"\n";
+    let config = parse(&format!("{GOOD}{domain}{more}")).expect("good");
+    assert_eq!(domain_of(config), (30, true));
+}
+
+#[test]
+fn registrars_elsewhere_that_cannot_be() {
+    let mut refusals = String::new();
+    for (from, to) in [
+        ("\"caller\"", "\"caler\""),
+        ("\"caller\"", "1"),
+        ("registrar", "algorithms = [\"MD5\"]\nregistrar"),
+        ("registrar", "nat_expires = 5\nregistrar"),
+        ("registrar", "unregistered = \"drop\"\nregistrar"),
+    ] {
+        let domain = format!("{DOMAIN}registrar = \"caller\"\n");
+        refusals += &refusal(&format!("{GOOD}{}", domain.replacen(from, to, 1)));
+        refusals += "\n\n";
+    }
+    let alone = GOOD.replace("target = \"10.77.1.2:5060\"", "");
+    let alone = alone.replace(
+        "5060\"\n\n[[media]]",
+        "5060\"\nstateless = true\n\n[[media]]",
+    );
+    refusals += &refusal(&format!("{alone}{DOMAIN}registrar = \"caller\"\n"));
+    insta::assert_snapshot!(refusals);
+}

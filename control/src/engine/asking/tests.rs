@@ -85,6 +85,7 @@ impl Stage {
                 trunk: TrunkIndex(0),
                 algorithms: vec![Algorithm::Md5],
                 registrar: false,
+                upstream: None,
             }],
             store: Some(Arc::clone(&store) as Arc<dyn Store>),
         };

@@ -29,6 +29,7 @@ fn stage() -> Stage {
             trunk: TrunkIndex(0),
             algorithms: vec![Algorithm::Md5],
             registrar: false,
+            upstream: None,
         }],
         store: Some(Arc::new(store) as Arc<dyn Store>),
     };

@@ -277,6 +277,10 @@ impl Proxy {
         let Some(domain) = sender.and_then(|trunk| self.dial.domain_of(trunk)) else {
             return Ok(());
         };
+        if self.domains[usize::from(domain.0)].upstream.is_some() {
+            // They are for the registrar elsewhere.
+            return Ok(());
+        }
         for header in Asker::of(message.method()).answers(message) {
             let realm = self.domains[usize::from(domain.0)].name.as_bytes();
             if realm_of(message, header.value) == Some(realm) {

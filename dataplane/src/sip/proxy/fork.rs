@@ -59,8 +59,11 @@ impl Proxy {
         caller: TrunkIndex,
         step: &mut Step<'_>,
     ) -> Result<(), u16> {
-        // RFC 3261 §16.5: 404 where no route fits, 480 where the route leads nowhere.
-        let route = self.route_of(message, caller)?.ok_or(404_u16)?;
+        // RFC 3261 §16.5: 404 where no route fits, 480 where the route leads nowhere. What phones send
+        // goes to their registrar, where no route says otherwise.
+        let registrar = || Some(&self.upstream_of(caller)?.1.route);
+        let route = self.route_of(message, caller)?.or_else(registrar);
+        let route = route.ok_or(404_u16)?;
         let targets = Targets::of(&self.dial, route, max_breadth(message));
         self.forward_to(message, arrival, key, caller, (targets, &[]), step)
     }
@@ -280,6 +283,10 @@ impl Proxy {
             ..
         } = attempt;
         self.splices.clear();
+        if message.method() == Method::Register {
+            self.insert_path(message, arrival, caller, way.listen)
+                .map_err(unedited_status)?;
+        }
         if makes_dialogs(message.method()) {
             let trunks = [caller, target.trunk];
             let sides = self.sides_of(message, [arrival.listen, way.listen], trunks);

@@ -10,6 +10,7 @@
 //! - `abuse`: sources that are not heard
 //! - `parked`: requests that wait for something outside
 //! - `register`: REGISTER, answered from memory
+//! - `edge`: REGISTER, for a registrar elsewhere, and the flows to its phones
 //! - `located`, `found`: requests to users of ours
 //! - `stateless`: forwarding without state
 //! - `dialog`: what belongs to a dialog, and where it goes
@@ -49,6 +50,7 @@ mod calls;
 mod context;
 mod describe;
 mod dialog;
+mod edge;
 mod failover;
 mod fork;
 mod forward;

@@ -11,7 +11,9 @@ use super::Step;
 use super::auth::CHALLENGE_LEN_MAX;
 use super::auth::Judgement;
 use super::auth::Progress;
+use super::found::Contact;
 use super::found::FOUND_LEN_MAX;
+use super::found::Found;
 use crate::counters::Counter;
 use crate::frame::Kept;
 use crate::ids::DomainIndex;
@@ -60,6 +62,14 @@ pub(super) enum Wait {
         aor: u64,
         /// The domain.
         called: DomainIndex,
+    },
+    /// Whether its sender has registered from where it comes, of which the keeper of its contacts is
+    /// asked.
+    Flow {
+        /// The worker that keeps them.
+        keeper: WorkerId,
+        /// The key of the address of record.
+        aor: u64,
     },
     /// The next moment at which its failure may be told: whole steps after it came.
     Grid,
@@ -141,7 +151,7 @@ impl Proxy {
     /// Until when a request that came at `began` waits for this.
     fn deadline(&self, wait: Wait, began: Tick, now: Tick) -> Tick {
         match wait {
-            Wait::Store(_) | Wait::Use { .. } | Wait::Contacts { .. } => {
+            Wait::Store(_) | Wait::Use { .. } | Wait::Contacts { .. } | Wait::Flow { .. } => {
                 began.plus_ms(self.authentication.deadline_ms)
             }
             Wait::Grid => {
@@ -161,7 +171,7 @@ impl Proxy {
         let of = match wait {
             Wait::Store(who) => self.subscriber_key(&who),
             // Nobody else waits for the same.
-            Wait::Use { .. } | Wait::Contacts { .. } | Wait::Grid => key,
+            Wait::Use { .. } | Wait::Contacts { .. } | Wait::Flow { .. } | Wait::Grid => key,
         };
         let taken = match self.tickets.take(of, parked) {
             Ok(taken) => taken,
@@ -191,7 +201,7 @@ impl Proxy {
                     transaction: key,
                 },
             }),
-            (Wait::Contacts { keeper, aor, .. }, _) => {
+            (Wait::Contacts { keeper, aor, .. } | Wait::Flow { keeper, aor }, _) => {
                 let asker = self.worker;
                 let of = Locate { asker, ticket, aor };
                 step.effects.ask(Question::Contacts { keeper, of });
@@ -280,19 +290,31 @@ impl Proxy {
         false
     }
 
-    /// A request goes on to a user whose contacts are known now.
+    /// A request goes on to a user whose contacts are known now, or from one.
     fn carry_on_to(&mut self, parked: Parked, found: Option<&Kept>, step: &mut Step<'_>) {
         let mut room = [0; FOUND_LEN_MAX];
         let bytes = found.map_or(&[][..], |found| self.kept.bytes(found));
         let len = bytes.len().min(FOUND_LEN_MAX);
         room[..len].copy_from_slice(&bytes[..len]);
         self.with_parked(parked, step, |proxy, message, key, parked, step| {
-            let Wait::Contacts { called, .. } = parked.wait else {
-                return Next::Reply(Reply::Status(500));
+            let (arrival, trunk, found) = (parked.arrival(), parked.trunk, &room[..len]);
+            let sent = match parked.wait {
+                Wait::Contacts { called, .. } => {
+                    let from = (trunk, called);
+                    let sent = proxy.forward_found(message, arrival, key, from, found, step);
+                    sent.map(|()| Counter::SipForwarded)
+                }
+                Wait::Flow { .. } => {
+                    let is_it = |contact: Contact<'_>| {
+                        contact.to == arrival.source && contact.listen == arrival.listen
+                    };
+                    let from = (trunk, Found(found).contacts().any(is_it));
+                    proxy.go_on_registered(message, arrival, key, from, step)
+                }
+                Wait::Store(_) | Wait::Use { .. } | Wait::Grid => Err(500),
             };
-            let (arrival, from) = (parked.arrival(), (parked.trunk, called));
-            match proxy.forward_found(message, arrival, key, from, &room[..len], step) {
-                Ok(()) => Next::Nothing,
+            match sent {
+                Ok(_) => Next::Nothing,
                 Err(status) => Next::Reply(Reply::Status(status)),
             }
         });
@@ -315,7 +337,7 @@ impl Proxy {
         };
         let reply = match parked.wait {
             Wait::Grid => Reply::Challenge { stale: false },
-            Wait::Store(_) | Wait::Use { .. } | Wait::Contacts { .. } => {
+            Wait::Store(_) | Wait::Use { .. } | Wait::Contacts { .. } | Wait::Flow { .. } => {
                 step.counters.count(Counter::TicketsLate);
                 Reply::Status(NO_ANSWER)
             }

@@ -15,13 +15,15 @@ use crate::sip::registrar::Change;
 use crate::sip::registrar::Happened;
 use crate::sip::registrar::Refusal;
 use crate::sip::registrar::Register;
+use crate::sip::registrar::Registrar;
 use crate::sip::registrar::aor::AddressOfRecord;
 use crate::sip::uri::Uri;
 use crate::text::Text;
+use crate::tick::Tick;
 
 impl Proxy {
-    /// The address of record that a REGISTER is for, and its domain, where its contacts are kept here.
-    /// `None` for an address that nobody can have.
+    /// The address of record that a REGISTER is for, and its domain, where its contacts are kept here, by
+    /// ourselves or for a registrar elsewhere. `None` for an address that nobody can have.
     pub(super) fn registers(
         &self,
         message: &Message<'_>,
@@ -31,7 +33,8 @@ impl Proxy {
         }
         let uri = Uri::read(message.bytes(), message.to().uri).ok()?;
         let domain = self.dial.domain_named(message.text(uri.host_text))?;
-        let keeps = self.domains[usize::from(domain.0)].registrar;
+        let rules = &self.domains[usize::from(domain.0)];
+        let keeps = rules.registrar || rules.upstream.is_some();
         keeps.then(|| {
             let aor = AddressOfRecord::of(message.bytes(), &uri, self.identity.hash());
             (domain, aor)
@@ -55,23 +58,8 @@ impl Proxy {
             listen: arrival.listen,
             transaction: key,
         };
-        let first = self.first_binding_timer();
-        let (wheel, counters) = (&mut self.wheel, &mut *step.counters);
-        let mut is_bound = false;
-        let registered = self.registrar.register(&request, step.now, |change| {
-            let Change {
-                happened,
-                id,
-                record,
-            } = change;
-            counters.count(counter_of(happened));
-            match happened {
-                Happened::Added | Happened::Refreshed | Happened::Moved => {
-                    is_bound = true;
-                    wheel.arm(first + id.slot, record.expires);
-                }
-                Happened::Removed | Happened::Expired => wheel.disarm(first + id.slot),
-            }
+        let registered = self.with_changes(step, |registrar, now, tell| {
+            registrar.register(&request, now, tell)
         });
         let mut room = std::mem::take(&mut self.scratch);
         let mut text = Text::new(&mut room);
@@ -97,13 +85,41 @@ impl Proxy {
             Err(_) => Counter::SipTooLong,
         };
         self.scratch = room;
-        if is_bound {
-            self.vouch(arrival.source.ip(), step);
-        }
         if matches!(registered, Err(Refusal::Full)) {
             step.counters.count(Counter::BindingsRefused);
         }
         Ok(outcome)
+    }
+
+    /// Has the registrar change bindings. Each change sets a timer, and is counted; who is bound is vouched
+    /// for.
+    pub(super) fn with_changes<R>(
+        &mut self,
+        step: &mut Step<'_>,
+        change: impl FnOnce(&mut Registrar, Tick, &mut dyn FnMut(Change<'_>)) -> R,
+    ) -> R {
+        let first = self.first_binding_timer();
+        let (wheel, counters) = (&mut self.wheel, &mut *step.counters);
+        let mut bound = None;
+        let changed = change(&mut self.registrar, step.now, &mut |change| {
+            let Change {
+                happened,
+                id,
+                record,
+            } = change;
+            counters.count(counter_of(happened));
+            match happened {
+                Happened::Added | Happened::Refreshed | Happened::Moved => {
+                    bound = Some(record.received.ip());
+                    wheel.arm(first + id.slot, record.expires);
+                }
+                Happened::Removed | Happened::Expired => wheel.disarm(first + id.slot),
+            }
+        });
+        if let Some(address) = bound {
+            self.vouch(address, step);
+        }
+        changed
     }
 
     /// The time of a binding is over, or was when its timer was set.

@@ -75,14 +75,24 @@ impl Proxy {
         if self.is_loop(message, arrival) {
             return Err(482);
         }
-        if let Some((domain, _)) = self.registers(message) {
-            // Who registers says so by a password, whichever proxy it comes by.
-            return self.admit(message, arrival, key, (trunk, domain), step);
+        let is_phone = self.upstream_of(trunk).is_some();
+        match self.registers(message) {
+            Some((domain, _)) if self.domains[usize::from(domain.0)].registrar => {
+                // Who registers says so by a password, whichever proxy it comes by.
+                return self.admit(message, arrival, key, (trunk, domain), step);
+            }
+            Some((domain, aor)) if is_phone && self.dial.domain_of(trunk) == Some(domain) => {
+                return self.register_upstream(message, arrival, key, (trunk, aor), step);
+            }
+            _ => {}
         }
         let dialog = self.in_dialog(message, arrival.source.ip());
         if let Some(domain) = self.dial.domain_of(trunk)
             && (was_challenged || !dialog.is_some_and(|dialog| dialog.is_proved))
         {
+            if is_phone {
+                return self.admit_registered(message, arrival, key, trunk, step);
+            }
             return self.admit(message, arrival, key, (trunk, domain), step);
         }
         self.send_up(message, arrival, key, trunk, dialog, step)
@@ -100,6 +110,11 @@ impl Proxy {
     ) -> Result<Counter, u16> {
         match dialog {
             Some(dialog) => self.forward_in_dialog(message, arrival, key, dialog, step)?,
+            None if message.to_tag().is_none()
+                && let Some(flow) = self.flow_of(message, trunk, step)? =>
+            {
+                return self.forward_by_flow(message, arrival, key, trunk, flow, step);
+            }
             None if let Some((domain, aor)) = self.called(message)
                 && message.to_tag().is_none() =>
             {

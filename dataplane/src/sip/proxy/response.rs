@@ -219,6 +219,9 @@ impl Proxy {
         if silent {
             return Counter::SipAbsorbed;
         }
+        if message.method() == Method::Register && (200..300).contains(&status) {
+            self.note_granted(client, id, message, step);
+        }
         let refreshed =
             sender.filter(|_| (200..300).contains(&status) && refreshes(message.method()));
         if let Some(sender) = refreshed {

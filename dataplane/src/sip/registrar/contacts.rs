@@ -190,6 +190,8 @@ pub(super) fn read(
         let place = contacts.list.get_mut(contacts.count);
         let place = place.ok_or(Refusal::TooManyContacts)?;
         *place = Contact::read(message.bytes(), &value.address, default_s);
+        // RFC 3261 §10.3 step 7: less than was asked for may be granted.
+        place.expires_s = place.expires_s.min(rules.max_s);
         contacts.count += 1;
     }
     judge(message, contacts.all(), rules)?;
@@ -302,7 +304,7 @@ fn push_unfolded(text: &mut Text<'_>, part: &[u8]) {
 }
 
 /// RFC 3261 §10.2: seconds; what is more than 2^32-1 is that, and what is no number is an hour.
-fn seconds(text: &[u8]) -> u32 {
+pub(super) fn seconds(text: &[u8]) -> u32 {
     match number(text, u32::MAX) {
         Some(seconds) => seconds,
         None if !text.is_empty() && text.iter().all(u8::is_ascii_digit) => u32::MAX,

@@ -13,6 +13,7 @@
 //! - `order`: which REGISTER counts, where several come in any order
 //! - `plan`, `register`: a REGISTER is applied, all or nothing
 //! - `answer`, `refusal`, `require`: what its sender is told
+//! - `granted`: what a registrar elsewhere has granted
 //!
 //! Time is an argument, and all memory is taken at the start. Who may register what has been found
 //! out before (RFC 3261 §10.3 step 1, and from step 3 to 5). Each change to a binding is told while it is made:
@@ -25,6 +26,7 @@ mod bindings;
 mod contacts;
 mod equal;
 mod escape;
+mod granted;
 mod order;
 mod plan;
 mod refusal;
@@ -32,6 +34,7 @@ mod register;
 mod require;
 
 pub use self::binding::Record;
+pub use self::granted::shorten;
 pub use self::refusal::Refusal;
 pub use self::register::Change;
 pub use self::register::Happened;

@@ -94,7 +94,12 @@ impl Registrar {
 
     /// The binding that a contact is of: by its flow (RFC 5626 §6), else by its URI. Two flows of an
     /// instance may have one URI: by that none of them is found.
-    fn find(&mut self, message: &Message<'_>, contact: &Contact, ids: &Ids) -> Option<Id> {
+    pub(super) fn find(
+        &mut self,
+        message: &Message<'_>,
+        contact: &Contact,
+        ids: &Ids,
+    ) -> Option<Id> {
         if let Some((instance, reg_id)) = contact.flow() {
             let instance = self.instance(message.text(instance));
             let is_flow = |&id: &Id| self.bindings.is_flow(id, instance, reg_id);
@@ -105,7 +110,7 @@ impl Registrar {
     }
 
     /// Puts away what is kept of a contact, unless it is kept already.
-    fn put(
+    pub(super) fn put(
         &mut self,
         request: &Register<'_, '_>,
         contact: &Contact,

@@ -115,7 +115,7 @@ impl Registrar {
         }
     }
 
-    fn mark(&self, request: &Register<'_, '_>) -> Mark {
+    pub(super) fn mark(&self, request: &Register<'_, '_>) -> Mark {
         let hash = self.hash.text(request.message.call_id());
         let (cseq, ..) = request.message.cseq();
         Mark {
@@ -128,7 +128,7 @@ impl Registrar {
     }
 
     /// The bindings of an address of record that have not ended; those that have are taken out.
-    fn live(&mut self, aor: u64, now: Tick, tell: &mut impl FnMut(Change<'_>)) -> Ids {
+    pub(super) fn live(&mut self, aor: u64, now: Tick, tell: &mut impl FnMut(Change<'_>)) -> Ids {
         let ids = self.bindings.of(aor);
         let mut has_ended = false;
         for id in ids.all() {
@@ -194,7 +194,13 @@ impl Registrar {
         Ok(())
     }
 
-    fn remove(&mut self, id: Id, by: Mark, now: Tick, tell: &mut impl FnMut(Change<'_>)) {
+    pub(super) fn remove(
+        &mut self,
+        id: Id,
+        by: Mark,
+        now: Tick,
+        tell: &mut impl FnMut(Change<'_>),
+    ) {
         self.supersede(id, by, now);
         self.tell(id, Happened::Removed, tell);
         self.bindings.remove(id);
@@ -202,7 +208,7 @@ impl Registrar {
 
     /// Does what a contact comes to, but for removing. False where the order of q may be another
     /// now.
-    fn carry_out(
+    pub(super) fn carry_out(
         &mut self,
         act: Act,
         contact: &Contact,
@@ -263,7 +269,7 @@ impl Registrar {
             call_id: mark.call_id,
             transaction: mark.last.transaction,
             instance: instance.map_or(0, |instance| self.instance(instance)),
-            expires: self.granted(contact, now),
+            expires: until(contact, now),
             taken: now,
             next: None,
             text,
@@ -287,7 +293,7 @@ impl Registrar {
         mark: Mark,
         now: Tick,
     ) -> (Happened, bool) {
-        let expires = self.granted(contact, now);
+        let expires = until(contact, now);
         let Some(binding) = self.bindings.slab.get_mut(id) else {
             return (Happened::Refreshed, true);
         };
@@ -310,12 +316,6 @@ impl Registrar {
         (happened, is_sorted)
     }
 
-    /// Until when a contact is bound that is asked for now.
-    fn granted(&self, contact: &Contact, now: Tick) -> Tick {
-        let granted_s = contact.expires_s.min(self.rules.max_s);
-        now.plus_ms(u64::from(granted_s) * 1_000)
-    }
-
     /// Tells a change to a binding.
     pub(super) fn tell(&mut self, id: Id, happened: Happened, tell: &mut impl FnMut(Change<'_>)) {
         if let Some(record) = self.bindings.record(id) {
@@ -326,6 +326,11 @@ impl Registrar {
             });
         }
     }
+}
+
+/// Until when a contact is bound that is asked for now.
+fn until(contact: &Contact, now: Tick) -> Tick {
+    now.plus_ms(u64::from(contact.expires_s) * 1_000)
 }
 
 /// RFC 5626 §6: flows are registered only where the first hop keeps them.

@@ -10,6 +10,12 @@ pub(super) const OUTBOUND: &[u8] = b"outbound";
 /// RFC 3327 §4.
 pub(super) const PATH: &[u8] = b"path";
 
+/// Whether a 2xx to REGISTER says that the contact is reached by its flow (RFC 5626 §6).
+pub(super) fn requires_outbound(response: &Message<'_>) -> bool {
+    let mut lines = response.all_of(HeaderName::Require);
+    lines.any(|line| header::lists(response.text(line.value), OUTBOUND))
+}
+
 /// Whether all that a request requires is known.
 pub(super) fn is_supported(message: &Message<'_>) -> bool {
     message.field(HeaderName::Require).is_none() || unknown(message).next().is_none()
