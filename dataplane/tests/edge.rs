@@ -23,9 +23,14 @@ use bench::phone::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::ids::TrunkIndex;
+use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Upstream;
+use trunkline_dataplane::sip::identity::Identity;
+use trunkline_dataplane::sip::undelivered::Undelivered;
+use trunkline_dataplane::sip::undelivered::Why;
+use trunkline_dataplane::sip::undelivered::read_quote;
 
 /// Where the phone says that it is: behind a NAT.
 const PRIVATE: &str = "sip:alice@192.168.0.2:5071";
@@ -282,6 +287,28 @@ fn a_flow_is_as_good_after_a_restart_and_no_good_when_it_is_changed() {
     let mut bench = Bench::of(&renamed);
     assert_eq!(refused(&mut bench, &path, "renamed"), "430");
     assert_eq!(bench.count(Counter::FlowsFailed), 1);
+}
+
+#[test]
+fn a_flow_behind_which_nobody_is_left_has_failed() {
+    let mut bench = bench(1);
+    let path = registered(&mut bench);
+    let left = bench.callee(0, &to_phone("INVITE", "gone", &path, ""));
+    let sent = only(&left, ACCESS, PHONE);
+    let settings = settings(1);
+    let identity = Identity::new(WorkerId(0), settings.boot, &settings.secrets, &[]);
+    let (method, branch) = read_quote(sent.as_bytes()).unwrap();
+    let what = Undelivered {
+        branch: identity.read_branch(branch).unwrap(),
+        method,
+        destination: PHONE,
+        why: Why::Unreachable,
+    };
+    assert!(bench.posts[0].mail.post_undelivered(what));
+    bench.left.clear();
+    bench.turn();
+    let left: Vec<_> = bench.left.drain(..).collect();
+    assert!(to_callee(&left).starts_with("SIP/2.0 430 Flow Failed\r\n"));
 }
 
 #[test]

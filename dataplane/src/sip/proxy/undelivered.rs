@@ -1,5 +1,7 @@
 //! Requests that ICMP could not deliver (RFC 3261 §17.1.4, §18.4, §16.9).
 
+use std::net::IpAddr;
+
 use super::Proxy;
 use super::Step;
 use crate::counters::Counter;
@@ -12,6 +14,9 @@ use crate::sip::undelivered::Why;
 /// What the caller is told: a 503 of the next hop's would be true of that hop alone, so that
 /// RFC 3261 §16.7 step 6 has us send a 500 in its place.
 const TRANSPORT_ERROR: u16 = 500;
+
+/// RFC 5626 §5.3.1: the same of a phone's flow, so that its registrar may try another one.
+const FLOW_FAILED: u16 = 430;
 
 impl Proxy {
     /// Takes up what ICMP said of a request of ours. Control has verified the branch.
@@ -28,11 +33,21 @@ impl Proxy {
         match what.why {
             Why::Unreachable => {
                 step.counters.count(Counter::TransportErrors);
-                self.give_up(id, TRANSPORT_ERROR, step);
+                let status = match self.is_by_flow(what.destination.ip()) {
+                    true => FLOW_FAILED,
+                    false => TRANSPORT_ERROR,
+                };
+                self.give_up(id, status, step);
                 self.end_client(id);
             }
             Why::TooLarge => self.send_in_fragments(id, step),
         }
+    }
+
+    /// True for an address of no trunk's where phones register elsewhere: one of theirs.
+    fn is_by_flow(&self, destination: IpAddr) -> bool {
+        let mut domains = self.domains.iter();
+        domains.any(|domain| domain.upstream.is_some()) && self.dial.trunk_of(destination).is_none()
     }
 
     /// The transaction whose request this is, if it went there and nothing was heard yet: who

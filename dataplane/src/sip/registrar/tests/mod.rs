@@ -2,6 +2,7 @@
 
 mod capacity;
 mod flows;
+mod granted;
 mod model;
 mod repetition;
 mod restoring;
