@@ -74,6 +74,12 @@ enum Command {
         #[arg(long, default_value_t = 15)]
         turns: usize,
     },
+    /// Tell how many registrations a second the SIP engine of one worker takes, beside calls.
+    Registers {
+        /// Turns of 2,000 of each, which are timed.
+        #[arg(long, default_value_t = 25)]
+        turns: usize,
+    },
     /// Make tables and plots of what `perf/compare` measured.
     Report {
         /// Where the raw figures are, and where tables and plots go.
@@ -202,6 +208,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(args) => Ok(simulate(&args)),
         Command::Profile { time } => {
             print!("{}", profile::tables(time.clamp(0.1, 600.0))?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Registers { turns } => {
+            let turns = turns.clamp(1, 1_000);
+            print!("{}", instructions::throughput::table(turns)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Crowd { turns } => {

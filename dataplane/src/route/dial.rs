@@ -106,7 +106,11 @@ impl Dial {
     /// The domain of this name, in any case.
     #[must_use]
     pub fn domain_named(&self, name: &[u8]) -> Option<DomainIndex> {
-        let is = |(known, _): &&(String, TrunkIndex)| known.as_bytes().eq_ignore_ascii_case(name);
+        // Nearly all write it as it is configured.
+        let is = |(known, _): &&(String, TrunkIndex)| {
+            let known = known.as_bytes();
+            known == name || known.eq_ignore_ascii_case(name)
+        };
         let at = self.domains.iter().position(|domain| is(&domain))?;
         u8::try_from(at).ok().map(DomainIndex)
     }

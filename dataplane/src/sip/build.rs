@@ -77,7 +77,8 @@ pub fn response(
     text.push(copied(HeaderName::CallId));
     text.push(copied(HeaderName::Cseq));
     if response.status == 100 {
-        text.push(copied(HeaderName::Timestamp));
+        let timestamp = request.all_of(HeaderName::Timestamp).next();
+        text.push(timestamp.map_or(&[][..], |field| request.text(field.line)));
     }
     text.push(response.lines);
     text.push(b"Content-Length: 0\r\n\r\n");

@@ -128,10 +128,13 @@ impl Hash {
             return None;
         }
         let mut bytes = [0; HASH_LEN_MAX];
-        for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = value(high)? << 4 | value(low)?;
+        let mut all = 0;
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            let [high, low] = pair.map(|digit| VALUES[usize::from(digit)]);
+            all |= high | low;
+            *byte = high << 4 | low;
         }
-        Some(Hash::new(&bytes[..pairs.len()]))
+        (all != NO_DIGIT).then(|| Hash::new(&bytes[..pairs.len()]))
     }
 
     /// The bytes.
@@ -160,14 +163,20 @@ impl Hash {
     }
 }
 
-const fn value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// What stands in [`VALUES`] for what is no digit.
+const NO_DIGIT: u8 = 0xff;
+/// The values of hexadecimal digits.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value as usize];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 /// Whether the credentials are of somebody who knows the password behind `ha1` (RFC 7616
 /// §3.4.1). The nonce and its count are not looked at.

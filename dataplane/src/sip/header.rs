@@ -37,11 +37,13 @@ pub enum HeaderName {
     Expires,
     SessionExpires,
     MinSe,
-    Timestamp,
+    Authorization,
     // Of these, which hardly ever come, a message knows only whether there are any, see
     // `HeaderName::PLACES`.
     MaxBreadth,
     Path,
+    Timestamp,
+    ProxyAuthorization,
     Other,
 }
 
@@ -93,10 +95,12 @@ impl HeaderName {
             12 if is(b"Content-Type") => HeaderName::ContentType,
             12 if is(b"Record-Route") => HeaderName::RecordRoute,
             13 if is(b"Proxy-Require") => HeaderName::ProxyRequire,
+            13 if is(b"Authorization") => HeaderName::Authorization,
             14 if is(b"Content-Length") => HeaderName::ContentLength,
             15 if is(b"Session-Expires") => HeaderName::SessionExpires,
             16 if is(b"Content-Encoding") => HeaderName::ContentEncoding,
             19 if is(b"Content-Disposition") => HeaderName::ContentDisposition,
+            19 if is(b"Proxy-Authorization") => HeaderName::ProxyAuthorization,
             _ => HeaderName::Other,
         }
     }
@@ -122,8 +126,12 @@ impl HeaderName {
             b'E' if line.starts_with(b"Expires:") => (HeaderName::Expires, 7),
             b'U' if line.starts_with(b"User-Agent:") => (HeaderName::Other, 10),
             b'A' if line.starts_with(b"Allow:") => (HeaderName::Other, 5),
+            b'A' if line.starts_with(b"Authorization:") => (HeaderName::Authorization, 13),
             b'S' if line.starts_with(b"Supported:") => (HeaderName::Supported, 9),
             b'P' if line.starts_with(b"P-Asserted-Identity:") => (HeaderName::Other, 19),
+            b'P' if line.starts_with(b"Proxy-Authorization:") => {
+                (HeaderName::ProxyAuthorization, 19)
+            }
             _ => return None,
         };
         Some(found)

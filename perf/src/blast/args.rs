@@ -76,6 +76,9 @@ pub struct BlastArgs {
     /// those of the script register do register, and all answer challenges.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     users: u32,
+    /// The first so many of the users call, and those who register are the others.
+    #[arg(long, default_value_t = 0, requires = "users")]
+    callers: u32,
     /// The users' domain; the address of --to if it is not given.
     #[arg(long)]
     domain: Option<String>,
@@ -193,6 +196,7 @@ impl BlastArgs {
             sdp: !self.no_sdp,
             media: self.media,
             users: self.users,
+            callers: self.callers.min(self.users),
             domain: self.domain.clone().unwrap_or(self.to.ip().to_string()),
         };
         let warm = Duration::from_secs_f64(self.warm);

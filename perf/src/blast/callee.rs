@@ -176,6 +176,7 @@ impl Load {
                 call.callee.tries += 1;
                 let next = Tick(now.0 + wait_ns(call.callee.tries, Some(T2_NS)));
                 self.tally.counts.repeated += 1;
+                self.tally.counts.repeated_in_calls += 1;
                 self.respond_again(id, out);
                 self.arm(id, Side::Callee, next.min(end));
             }

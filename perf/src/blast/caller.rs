@@ -76,7 +76,8 @@ impl Load {
         now: Tick,
         out: &mut impl Outbox,
     ) {
-        let caller = &mut self.calls[id.seat as usize].caller;
+        let call = &mut self.calls[id.seat as usize];
+        let (caller, script) = (&mut call.caller, call.script);
         let end = Tick(caller.since.0 + GIVE_UP_NS);
         if now >= end {
             return self.fail(id, why);
@@ -84,6 +85,7 @@ impl Load {
         caller.tries += 1;
         let next = Tick(now.0 + wait_ns(caller.tries, most));
         self.tally.counts.repeated += 1;
+        self.tally.counts.repeated_in_calls += u64::from(script != Script::Register);
         self.ask(id, ask, out);
         self.arm(id, Side::Caller, next.min(end));
     }

@@ -62,8 +62,22 @@ pub struct Plan {
     /// Users user000000 to so many less one, with passwords pw000000 and on: who registers and who
     /// answers challenges.
     pub users: u32,
+    /// How many of them call, again and again; who registers is then one of the others. 0: all do both.
+    pub callers: u32,
     /// The domain of the users.
     pub domain: String,
+}
+
+impl Plan {
+    /// Who calls or registers in the call of that number: the next one of those who do.
+    fn user_of(&self, script: Script, number: u64) -> u32 {
+        let (first, count) = match (self.callers, script) {
+            (0, _) => (0, self.users),
+            (callers, Script::Register) => (callers, self.users.saturating_sub(callers)),
+            (callers, _) => (0, callers),
+        };
+        first + u32::try_from(number % u64::from(count.max(1))).unwrap_or(0)
+    }
 }
 
 /// Where the load puts what it says.
@@ -186,7 +200,7 @@ impl Load {
         call.caller.held = 0;
         call.caller.challenges = 0;
         call.caller.authorization.clear();
-        call.user = u32::try_from(number % u64::from(self.plan.users.max(1))).unwrap_or(0);
+        call.user = self.plan.user_of(script, number);
         call.caller.hop = self.plan.target;
         let counts = &mut self.tally.counts;
         counts.begun += 1;

@@ -228,6 +228,7 @@ pub fn json(outcome: &Outcome) -> Value {
         "messages": {
             "sent": counts.sent,
             "repeated": counts.repeated,
+            "repeated_in_calls": counts.repeated_in_calls,
             "received": counts.received,
             "heard_again": counts.heard_again,
             "stray": counts.stray,

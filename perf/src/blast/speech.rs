@@ -21,7 +21,8 @@ pub(super) struct Speech {
     domain: String,
     /// Callers are users of the domain, and not nobody.
     has_users: bool,
-    /// Via of the caller up to the branch.
+    /// Via of the caller up to the branch, of which no two runs have the same (RFC 3261 §8.1.1.7): a box may still know the
+    /// transactions of the run before.
     via: Box<[u8]>,
     /// From of the caller up to the tag.
     from: Box<[u8]>,
@@ -81,7 +82,7 @@ impl Speech {
             domain: domain.clone(),
             has_users: *users > 0,
             via: text(format!(
-                " SIP/2.0\r\nVia: SIP/2.0/UDP {caller};rport;branch=z9hG4bK"
+                " SIP/2.0\r\nVia: SIP/2.0/UDP {caller};rport;branch=z9hG4bK{run:08x}"
             )),
             from: text(format!("From: \"Blast\" <sip:blast@{caller}>;tag=c")),
             run: text(format!("@{run:08x}.blast\r\nCSeq: ")),

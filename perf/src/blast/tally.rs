@@ -122,6 +122,8 @@ pub struct Counts {
     pub unsent: u64,
     /// Requests and responses said again, since no answer came.
     pub repeated: u64,
+    /// Of these, in calls: not of a registration.
+    pub repeated_in_calls: u64,
     /// Messages that came again.
     pub heard_again: u64,
     /// Messages that belong to no call of this run, or to none any more.

@@ -109,6 +109,7 @@ fn plan(mix: &str, calls: u64) -> Plan {
         sdp: true,
         media: false,
         users: 0,
+        callers: 0,
         domain: "example.com".to_owned(),
     }
 }
@@ -321,6 +322,44 @@ fn a_user_registers_and_answers_the_challenge() {
         (counts.completed(), counts.challenged, counts.open),
         (1, 1, 0)
     );
+}
+
+#[test]
+fn no_two_runs_have_a_branch_in_common() {
+    let branch = |run| {
+        let plan = Plan {
+            run,
+            ..plan("basic", 1)
+        };
+        let mut said = Said::default();
+        Load::new(plan, Tick(0)).fire(Tick(0), &mut said);
+        let invite = said.0.pop().unwrap();
+        let (_, rest) = invite.split_once("branch=").unwrap();
+        rest.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(branch(7), branch(7));
+    assert_ne!(branch(7), branch(8));
+}
+
+#[test]
+fn who_calls_is_told_from_who_registers() {
+    let mixed = Plan {
+        users: 10,
+        callers: 3,
+        target: "10.77.1.1:5060".parse().unwrap(),
+        ..plan("basic=1,register=1", 40)
+    };
+    let mut said = Said::default();
+    let mut load = Load::new(mixed, Tick(0));
+    load.fire(Tick(1_000_000_000), &mut said);
+    let users = |method: &str| -> std::collections::BTreeSet<String> {
+        let of = said.0.iter().filter(|text| text.starts_with(method));
+        of.map(|text| text.split("From: <sip:").nth(1).unwrap()[..10].to_owned())
+            .collect()
+    };
+    let all = |numbers: std::ops::Range<u32>| numbers.map(|n| format!("user{n:06}")).collect();
+    assert_eq!(users("INVITE"), all(0..3));
+    assert_eq!(users("REGISTER"), all(3..10));
 }
 
 /// Keeps what the callers say.

@@ -49,6 +49,13 @@ pub fn calls(count: u64) -> anyhow::Result<()> {
     (0..count).try_for_each(|number| engine.call(number))
 }
 
+/// The same; how long the engine was at it.
+pub fn time_calls(count: u64) -> anyhow::Result<Duration> {
+    let mut engine = Engine::new();
+    (0..count).try_for_each(|number| engine.call(number))?;
+    Ok(engine.busy)
+}
+
 /// Absorbs `count` retransmissions of one INVITE that has been answered with 100.
 pub fn retransmissions(count: u64) -> anyhow::Result<()> {
     let mut engine = Engine::new();

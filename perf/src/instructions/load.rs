@@ -128,6 +128,11 @@ impl Load {
         matches!(self, Load::CrowdFew | Load::CrowdMany)
     }
 
+    /// True where passwords are verified.
+    pub(crate) const fn hashes(self) -> bool {
+        matches!(self, Load::LetIn | Load::Register)
+    }
+
     /// The two lengths whose difference is counted.
     pub(crate) const fn lengths(self) -> [u64; 2] {
         match self {

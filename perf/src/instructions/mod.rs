@@ -4,7 +4,8 @@
 //!
 //! The program runs itself under valgrind, once for each load and length. Only functions
 //! named `measured_` are counted, the engine's inputs and the worker's turns, not the scripted
-//! agents around them; what the start costs falls out of the difference between two lengths.
+//! agents around them; what the start costs falls out of the difference between two lengths. What is hashed counts as in
+//! hardware, see [`hashing`].
 //! Figures are those of a release build:
 //!
 //! ```text
@@ -15,9 +16,11 @@
 
 pub mod crowd;
 mod engine;
+mod hashing;
 mod load;
 pub mod stages;
 mod subscribers;
+pub mod throughput;
 
 use std::path::Path;
 use std::process::Command;
@@ -67,6 +70,10 @@ pub(crate) fn refuse_debug() -> anyhow::Result<()> {
 
 /// Runs this program under callgrind and gives how many instructions the measured functions took.
 fn collect(load: Load, count: u64) -> anyhow::Result<u64> {
+    if load.hashes() {
+        let (instructions, _) = hashing::in_hardware(&profile(load, count)?)?;
+        return Ok(instructions);
+    }
     let text = callgrind(load, count, Path::new("/dev/null"))?;
     let collected = text
         .lines()

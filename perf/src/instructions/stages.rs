@@ -158,10 +158,10 @@ fn sums(profile: &str) -> anyhow::Result<BTreeMap<&'static str, u64>> {
 
 /// Names as callgrind writes them: in full once, by number afterwards.
 #[derive(Debug, Default)]
-struct Names(BTreeMap<String, String>);
+pub(super) struct Names(BTreeMap<String, String>);
 
 impl Names {
-    fn read(&mut self, text: &str) -> anyhow::Result<String> {
+    pub(super) fn read(&mut self, text: &str) -> anyhow::Result<String> {
         let (number, name) = match text.split_once(' ') {
             Some((number, name)) => (number, Some(name)),
             None => (text, None),

@@ -1,6 +1,7 @@
 //! Loads of subscribers through the SIP engine alone: challenges, and requests that are let in.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use trunkline_dataplane::lab;
@@ -27,11 +28,17 @@ const PASSWORD: &str = "wonderland";
 
 /// Challenges `count` REGISTERs.
 pub fn challenges(count: u64) -> anyhow::Result<()> {
+    time_challenges(count).map(drop)
+}
+
+/// The same; how long the engine was at it.
+pub fn time_challenges(count: u64) -> anyhow::Result<Duration> {
     let mut engine = engine();
     let mut numbers = 0..count;
     numbers.try_for_each(|number| {
         engine.hear_from(PHONE, CALLER, &request("REGISTER", number, 1, ""), 1)
-    })
+    })?;
+    Ok(engine.busy)
 }
 
 /// Lets `count` requests of a known subscriber in, each with a nonce of its own; they are sent on and
@@ -52,17 +59,25 @@ pub fn let_in(count: u64) -> anyhow::Result<()> {
 
 /// Refreshes the contact of a known subscriber `count` times.
 pub fn registers(count: u64) -> anyhow::Result<()> {
+    time_registers(count).map(drop)
+}
+
+/// The same; how long the engine was at it.
+pub fn time_registers(count: u64) -> anyhow::Result<Duration> {
     let mut engine = engine_that_knows()?;
+    let mut took = Duration::ZERO;
     for number in 1..=count {
         let request = authorized(&mut engine, "REGISTER", number)?;
         engine.is_measured = number > 1;
+        let before = engine.busy;
         engine.hear_from(PHONE, CALLER, &request, 1)?;
+        took += engine.busy - before;
         let answered = engine.sent_from(CALLER)?;
         anyhow::ensure!(answered.starts_with("SIP/2.0 200 "), "{answered}");
         engine.is_measured = false;
         engine.pass_to(engine.now.plus_ms(1_000))?;
     }
-    Ok(())
+    Ok(took)
 }
 
 /// An engine that has been told of the subscriber.

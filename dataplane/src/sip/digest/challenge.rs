@@ -3,9 +3,10 @@
 
 use super::Algorithm;
 use super::nonce;
+use crate::sip::header::Field;
+use crate::sip::header::HeaderName;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
-use crate::sip::scan::Header;
 use crate::text::Text;
 
 /// Who asks.
@@ -29,10 +30,10 @@ impl Asker {
     }
 
     /// The header fields of a request that answer it (RFC 3261 §22.2, §22.3).
-    pub fn answers<'m>(self, request: &Message<'m>) -> impl Iterator<Item = Header> + use<'m> {
-        request.lines_named(match self {
-            Asker::Registrar => b"Authorization",
-            Asker::Proxy => b"Proxy-Authorization",
+    pub fn answers<'m>(self, request: &Message<'m>) -> impl Iterator<Item = Field> + use<'m> {
+        request.all_of(match self {
+            Asker::Registrar => HeaderName::Authorization,
+            Asker::Proxy => HeaderName::ProxyAuthorization,
         })
     }
 

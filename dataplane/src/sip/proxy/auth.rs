@@ -55,7 +55,17 @@ pub(super) const CHALLENGE_LEN_MAX: usize = 3 * 400;
 pub(super) struct Claim<'m> {
     credentials: Credentials<'m>,
     nonce: Nonce,
-    who: Subscriber,
+    domain: DomainIndex,
+    aor: AddressOfRecord,
+}
+
+impl Claim<'_> {
+    fn who(&self) -> Subscriber {
+        Subscriber {
+            domain: self.domain,
+            user: self.aor.user,
+        }
+    }
 }
 
 /// Why a request claims nothing that could be looked at.
@@ -124,7 +134,7 @@ impl Proxy {
             Err(Unclaimed::Refuse(status)) => return Err(status),
         };
         match self.judge(message, key, &claim, Progress::Begins, step) {
-            Judgement::True => self.admitted(message, arrival, key, trunk, step),
+            Judgement::True => self.admitted(message, arrival, key, (trunk, &claim), step),
             Judgement::Waits(wait) => {
                 self.park(message, arrival, key, (trunk, Some(domain)), wait, step)
             }
@@ -184,13 +194,12 @@ impl Proxy {
         let (bytes, hash) = (message.bytes(), self.identity.hash());
         let uri = Uri::read(bytes, identity_uri(message)).ok();
         let aor = uri.and_then(|uri| AddressOfRecord::of(bytes, &uri, hash));
-        let user = aor.map(|aor| aor.user);
-        let user = user.filter(|user| user.name() == credentials.username);
-        let user = user.ok_or(Unclaimed::Refuse(403))?;
+        let aor = aor.filter(|aor| aor.user.name() == credentials.username);
         Ok(Claim {
             credentials,
             nonce,
-            who: Subscriber { domain, user },
+            domain,
+            aor: aor.ok_or(Unclaimed::Refuse(403))?,
         })
     }
 
@@ -204,18 +213,17 @@ impl Proxy {
         step: &mut Step<'_>,
     ) -> Judgement {
         let Claim {
-            credentials,
-            nonce,
-            who,
+            credentials, nonce, ..
         } = claim;
         let known = match progress {
             Progress::Begins => {
-                let key = self.subscriber_key(who);
+                let who = claim.who();
+                let key = self.subscriber_key(&who);
                 let Some(found) = self.subscribers.find(key, step.now) else {
-                    return Judgement::Waits(Wait::Store(*who));
+                    return Judgement::Waits(Wait::Store(who));
                 };
                 if found.ask_again {
-                    self.ask_store(None, *who, step);
+                    self.ask_store(None, who, step);
                 }
                 found.known
             }
@@ -250,13 +258,13 @@ impl Proxy {
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
-        trunk: TrunkIndex,
+        (trunk, claim): (TrunkIndex, &Claim<'_>),
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
         step.counters.count(Counter::AuthGranted);
-        if let Some((domain, aor)) = self.registers(message) {
-            // RFC 3261 §10.3 step 5.
-            let aor = aor.ok_or(404_u16)?;
+        let &Claim { domain, aor, .. } = claim;
+        // RFC 3261 §10.3 step 5: whom the claim is of stands in To.
+        if message.method() == Method::Register && self.domains[usize::from(domain.0)].registrar {
             return self.register(message, arrival, key, (domain, aor), step);
         }
         let dialog = self.in_dialog(message, arrival.source.ip());

@@ -301,11 +301,12 @@ impl Proxy {
     #[must_use]
     pub fn owner(&self, message: &Message<'_>, arrival: Arrival) -> Owner {
         let owner = if message.is_request() {
-            if self.sender_of(message, arrival).is_none() {
-                return Owner::Nobody(Counter::SipSourceUnknown);
-            }
+            // Whoever it is from: it names a domain of ours.
             if let Some((_, Some(aor))) = self.registers(message) {
                 return self.owned_by(aor.owner(self.workers));
+            }
+            if self.sender_of(message, arrival).is_none() {
+                return Owner::Nobody(Counter::SipSourceUnknown);
             }
             if self.is_stateless(message, arrival) {
                 return Owner::Mine;

@@ -388,7 +388,7 @@ impl Proxy {
             };
             match proxy.judge(message, key, &claim, progress, step) {
                 Judgement::True => {
-                    match proxy.admitted(message, arrival, key, parked.trunk, step) {
+                    match proxy.admitted(message, arrival, key, (parked.trunk, &claim), step) {
                         Ok(_) => Next::Nothing,
                         Err(status) => Next::Reply(Reply::Status(status)),
                     }

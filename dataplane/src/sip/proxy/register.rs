@@ -28,6 +28,13 @@ impl Proxy {
         &self,
         message: &Message<'_>,
     ) -> Option<(DomainIndex, Option<AddressOfRecord>)> {
+        let (domain, uri) = self.registrar_of(message)?;
+        let aor = AddressOfRecord::of(message.bytes(), &uri, self.identity.hash());
+        Some((domain, aor))
+    }
+
+    /// The domain that a REGISTER is for, where its contacts are kept here, and its To.
+    pub(super) fn registrar_of(&self, message: &Message<'_>) -> Option<(DomainIndex, Uri)> {
         if message.method() != Method::Register {
             return None;
         }
@@ -35,10 +42,7 @@ impl Proxy {
         let domain = self.dial.domain_named(message.text(uri.host_text))?;
         let rules = &self.domains[usize::from(domain.0)];
         let keeps = rules.registrar || rules.upstream.is_some();
-        keeps.then(|| {
-            let aor = AddressOfRecord::of(message.bytes(), &uri, self.identity.hash());
-            (domain, aor)
-        })
+        keeps.then_some((domain, uri))
     }
 
     /// Does what a REGISTER asks for, of whose sender it is known who it is.

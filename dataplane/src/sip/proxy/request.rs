@@ -12,6 +12,7 @@ use crate::ids::TrunkIndex;
 use crate::sip::header::HeaderName;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::registrar::aor::AddressOfRecord;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Server;
 use crate::sip::uri::Scheme;
@@ -76,12 +77,13 @@ impl Proxy {
             return Err(482);
         }
         let is_phone = self.upstream_of(trunk).is_some();
-        match self.registers(message) {
+        match self.registrar_of(message) {
             Some((domain, _)) if self.domains[usize::from(domain.0)].registrar => {
                 // Who registers says so by a password, whichever proxy it comes by.
                 return self.admit(message, arrival, key, (trunk, domain), step);
             }
-            Some((domain, aor)) if is_phone && self.dial.domain_of(trunk) == Some(domain) => {
+            Some((domain, uri)) if is_phone && self.dial.domain_of(trunk) == Some(domain) => {
+                let aor = AddressOfRecord::of(message.bytes(), &uri, self.identity.hash());
                 return self.register_upstream(message, arrival, key, (trunk, aor), step);
             }
             _ => {}
