@@ -143,6 +143,34 @@ fn a_register_goes_on_with_a_path_and_passwords_are_the_registrars_business() {
 }
 
 #[test]
+fn a_second_registrar_is_asked_by_the_same_path_where_the_first_one_cannot() {
+    let mut settings = settings(1);
+    let second = SocketAddr::new(lab::STRANGERS[1], 5060);
+    settings.trunks[1].targets.push(second);
+    let mut bench = Bench::of(&settings);
+    let (sent, path) = at_registrar(&bench.phone(0, &register(1, "")));
+    let busy = answer(&sent, "503 Service Unavailable", "", "");
+    let sent = only(&bench.callee(0, &busy), CORE, second);
+    assert_eq!(header(&sent, "Path"), path);
+    let left = bench.say(0, second, CORE, &granted(&sent, PRIVATE, 3_600));
+    assert_eq!(status(&only(&left, ACCESS, PHONE)), "200");
+    assert!(
+        bench
+            .phone(0, &register(2, ""))
+            .iter()
+            .all(|left| left.destination == PHONE)
+    );
+    // Either of them calls by it.
+    let left = bench.say(
+        0,
+        second,
+        CORE,
+        &to_phone("MESSAGE", "by-second", &path, ""),
+    );
+    assert!(only(&left, ACCESS, PHONE).starts_with("MESSAGE "));
+}
+
+#[test]
 fn a_phone_without_a_nat_is_told_what_it_was_granted() {
     let mut bench = bench(1);
     let (sent, _) = at_registrar(&bench.phone(0, &request("REGISTER", "alice", "reg", 1, "")));

@@ -70,6 +70,13 @@ by=$(grep -c 'registrar: call to sip:u1@192.168.9.9:5070 by sip:.*@10.77.2.1' "$
 e2e_equal "calls by a path" "$by" 5
 grep -E 'ERROR|CRITICAL' "$BOX_DIR/kamailio.log" && e2e_fail "Kamailio complains"
 
+# Nobody is a subscriber here, so that nothing is made for them.
+[ ! -e "$BOX_DIR/state/subscribers.db" ] || e2e_fail "a file for nobody"
+said=$(box_ctl subscriber list 2>&1)
+case $said in
+*'the registrar of every [[domain]] is elsewhere'*) ;;
+*) e2e_fail "it is not said where subscribers are kept: $said" ;;
+esac
 box_end "$kamailio"
 e2e_that "and stops" box_stop
 e2e_nothing_left

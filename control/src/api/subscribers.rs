@@ -228,7 +228,14 @@ async fn directory(desk: &Desk) -> Option<Arc<Directory>> {
 #[allow(clippy::result_large_err, reason = "a response, as all here")]
 fn writable(directory: &Directory) -> Result<&dyn Writable, Response> {
     let Some(store) = &directory.store else {
-        let error = "no [[domain]] is configured: add one, with the name that its users' addresses have, and restart";
+        let error = match directory.domains.is_empty() {
+            true => {
+                "no [[domain]] is configured: add one, with the name that its users' addresses have, and restart"
+            }
+            false => {
+                "the registrar of every [[domain]] is elsewhere: its subscribers are kept there"
+            }
+        };
         return Err(refuse(StatusCode::CONFLICT, error.to_owned()));
     };
     store.writable().ok_or_else(|| {

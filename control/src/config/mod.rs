@@ -227,6 +227,12 @@ impl Config {
         self.interfaces.iter().enumerate().filter(first)
     }
 
+    /// Whether the users of any domain are known here, by their passwords.
+    #[must_use]
+    pub fn has_subscribers(&self) -> bool {
+        self.domains.iter().any(|domain| domain.upstream.is_none())
+    }
+
     /// What each worker is told at its start.
     #[must_use]
     pub fn settings(&self, boot: u16, secrets: Secrets) -> Settings {
@@ -250,10 +256,15 @@ impl Config {
             registrar: self.registrar.clone(),
             session: self.session,
             secrets,
-            capacity: match self.domains.is_empty() {
-                false => self.capacity,
-                // Nobody authenticates: nothing is to be known of anybody.
-                true => Capacity {
+            capacity: match (self.domains.is_empty(), self.has_subscribers()) {
+                (false, true) => self.capacity,
+                // Nobody authenticates here: nothing is to be known of anybody.
+                (false, false) => Capacity {
+                    subscribers: 1,
+                    nonces: 1,
+                    ..self.capacity
+                },
+                (true, _) => Capacity {
                     subscribers: 1,
                     nonces: 1,
                     tickets: 1,

@@ -32,7 +32,7 @@ pub enum StoreError {
     Remote(String),
 }
 
-/// What was opened; nothing where there is no domain.
+/// What was opened; nothing where there is no domain, or the registrar of each is elsewhere.
 #[derive(Debug)]
 pub(super) enum Prepared {
     Nothing,
@@ -42,7 +42,7 @@ pub(super) enum Prepared {
 
 /// Opens what `config` names.
 pub(super) fn prepare(config: &Config) -> Result<Prepared, StoreError> {
-    if config.domains.is_empty() {
+    if !config.has_subscribers() {
         return Ok(Prepared::Nothing);
     }
     Ok(match &config.store {
@@ -112,7 +112,7 @@ impl Changes {
 /// The directories in which control writes: SQLite has a log beside its file.
 pub(super) fn writes(config: &Config) -> Vec<&Path> {
     let store = match &config.store {
-        StoreConfig::Sqlite { path } => path.parent().filter(|_| !config.domains.is_empty()),
+        StoreConfig::Sqlite { path } => path.parent().filter(|_| config.has_subscribers()),
         StoreConfig::Remote(_) => None,
     };
     [Some(config.state.as_path()), store]

@@ -135,6 +135,12 @@ impl Directory {
         let domain = self
             .domain(&who.domain)
             .ok_or_else(|| self.unknown(&who.domain))?;
+        if domain.upstream.is_some() {
+            return Err(format!(
+                "the registrar of {} is elsewhere: its subscribers are kept there",
+                domain.name
+            ));
+        }
         let lacking: Vec<_> = lacking(domain, ha1s).map(Algorithm::name).collect();
         match lacking.is_empty() {
             true => Ok(()),

@@ -138,6 +138,16 @@ fn a_registrar_elsewhere_is_a_trunk() {
         assert_eq!(upstream.route.to[0].trunk, TrunkIndex(0));
         (upstream.nat_expires_s, upstream.passes_unregistered)
     };
+    assert!(!config.has_subscribers());
+    let secrets = Secrets {
+        branch: [1; 16],
+        cookie: [[2; 16]; 2],
+        hash: [3; 16],
+    };
+    // Nobody authenticates here; whom the registrar knows is remembered.
+    let capacity = config.settings(1, secrets).capacity;
+    assert_eq!((capacity.subscribers, capacity.nonces), (1, 1));
+    assert_eq!((capacity.tickets, capacity.bindings), (4096, 65_536));
     assert_eq!(domain_of(config), (60, false));
     let more = "nat_expires = 30\nunregistered = \"pass\"\n";
     let config = parse(&format!("{GOOD}{domain}{more}")).expect("good");

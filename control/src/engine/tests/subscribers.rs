@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use trunkline_dataplane::lab;
 use trunkline_dataplane::settings::Domain;
+use trunkline_dataplane::settings::Upstream;
 use trunkline_dataplane::sip::Id;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::cache::Known;
@@ -151,6 +153,53 @@ async fn without_a_domain_there_are_no_subscribers() {
             assert!(error.starts_with("no [[domain]] is configured"), "{error}");
         })
         .await;
+}
+
+#[tokio::test]
+async fn whose_registrar_is_elsewhere_is_no_subscriber_here() {
+    let mut stage = Stage::new();
+    let path = stage.room.path().join("subscribers.db");
+    let elsewhere = Domain {
+        name: "example.net".to_owned(),
+        trunk: TrunkIndex(1),
+        algorithms: vec![Algorithm::Md5],
+        registrar: false,
+        upstream: Some(Upstream {
+            route: lab::route(1, None, &[(0, 1000)]),
+            nat_expires_s: 60,
+            passes_unregistered: false,
+        }),
+    };
+    let store = Opened::open(&path).unwrap().serve().unwrap();
+    let directory = Directory {
+        domains: vec![elsewhere],
+        store: Some(Arc::new(store) as Arc<dyn Store>),
+    };
+    let mut alone = Stage::new();
+    let without_store = Directory {
+        domains: directory.domains.clone(),
+        store: None,
+    };
+    let patience = Duration::from_secs(5);
+    stage.desk = stage.desk.with_subscribers(Arc::new(directory), patience);
+    alone.desk = alone
+        .desk
+        .with_subscribers(Arc::new(without_store), patience);
+    let refused = async |path: PathBuf, _: mpsc::Sender<Request>| {
+        let wish = wish("bob", "example.net", "MD5", MD5);
+        let put = client::put::<_, types::Changes>(&path, "/v1/subscribers", &wish).await;
+        put.unwrap_err().to_string()
+    };
+    let error = stage.run(honest, refused).await;
+    assert!(
+        error.contains("the registrar of example.net is elsewhere"),
+        "{error}"
+    );
+    let error = alone.run(honest, refused).await;
+    assert!(
+        error.contains("the registrar of every [[domain]] is elsewhere"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
