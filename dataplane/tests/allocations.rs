@@ -18,11 +18,15 @@ use bench::CALLEE;
 use bench::CALLER;
 use bench::CORE;
 use bench::answer;
+use bench::call::only;
 use bench::carriers;
 use bench::device_of;
 use bench::frame;
 use bench::header;
 use bench::invite;
+use bench::phone;
+use bench::phone::PHONE;
+use bench::phone::PRIVATE;
 use bench::request;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
@@ -361,6 +365,72 @@ fn forks_allocate_nothing() {
     assert_eq!(replay(&mut bench, &mut steps), 0);
     assert_eq!(bench.count(Counter::LateAnswersEnded), 1);
     bench.assert_at_rest();
+}
+
+/// Records a phone that registers elsewhere, refreshes, is called by its flow, and calls.
+fn record_edge() -> Vec<Step> {
+    let mut bench = Bench::of(&phone::before_a_registrar(2));
+    let mut steps = Vec::new();
+    let mut say = |bench: &mut Bench, source: SocketAddr, to: SocketAddr, text: &str| {
+        steps.push(Step::Frame {
+            worker: 0,
+            source,
+            frame: frame(source, to, text.as_bytes()),
+        });
+        bench.say(0, source, to, text)
+    };
+    let left = say(&mut bench, PHONE, ACCESS, &phone::register(1, ""));
+    let sent = only(&left, CORE, CALLEE);
+    let path = header(&sent, "Path");
+    say(
+        &mut bench,
+        CALLEE,
+        CORE,
+        &phone::granted(&sent, PRIVATE, 600),
+    );
+    say(&mut bench, PHONE, ACCESS, &phone::register(2, ""));
+    for worker in [0, 1] {
+        let call_id = bench.call_id_of(worker);
+        let offer = phone::to_phone("INVITE", &call_id, &path, &sdp(CALLEE_MEDIA));
+        let left = say(&mut bench, CALLEE, CORE, &offer);
+        let ok = answer(
+            &only(&left, ACCESS, PHONE),
+            "200 OK",
+            "Contact: <sip:a@b>\r\n",
+            "",
+        );
+        say(&mut bench, PHONE, ACCESS, &ok);
+        let call = phone::request("MESSAGE", "alice", &call_id, 1, "");
+        let left = say(&mut bench, PHONE, ACCESS, &call);
+        say(
+            &mut bench,
+            CALLEE,
+            CORE,
+            &answer(&only(&left, CORE, CALLEE), "200 OK", "", ""),
+        );
+    }
+    let gone = phone::register(3, "Expires: 0\r\n");
+    let left = say(&mut bench, PHONE, ACCESS, &gone);
+    say(
+        &mut bench,
+        CALLEE,
+        CORE,
+        &answer(&only(&left, CORE, CALLEE), "200 OK", "", ""),
+    );
+    steps.push(Step::Pass(70_000));
+    steps
+}
+
+#[test]
+fn an_edge_allocates_nothing() {
+    let mut steps = record_edge();
+    let mut bench = Bench::of(&phone::before_a_registrar(2));
+    assert_eq!(replay(&mut bench, &mut steps), 0);
+    assert_eq!(bench.count(Counter::RegistersForwarded), 2);
+    assert_eq!(bench.count(Counter::RegistersSpared), 1);
+    assert_eq!(bench.count(Counter::CallsAnswered), 2);
+    assert_eq!(bench.count(Counter::BindingsNow), 0);
+    assert_eq!(bench.count(Counter::UnregisteredRefused), 0);
 }
 
 #[test]

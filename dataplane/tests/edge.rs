@@ -19,44 +19,26 @@ use bench::call::to_callee;
 use bench::header;
 use bench::phone;
 use bench::phone::PHONE;
+use bench::phone::PRIVATE;
+use bench::phone::granted;
+use bench::phone::register;
 use bench::phone::request;
+use bench::phone::to_phone;
 use bench::sdp;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
-use trunkline_dataplane::settings::Settings;
-use trunkline_dataplane::settings::Upstream;
 use trunkline_dataplane::sip::identity::Identity;
 use trunkline_dataplane::sip::undelivered::Undelivered;
 use trunkline_dataplane::sip::undelivered::Why;
 use trunkline_dataplane::sip::undelivered::read_quote;
 
-/// Where the phone says that it is: behind a NAT.
-const PRIVATE: &str = "sip:alice@192.168.0.2:5071";
 /// Where it would be without one.
 const OPEN: &str = "sip:alice@10.77.1.66:5070";
 
-fn settings(workers: u8) -> Settings {
-    let mut settings = phone::settings(workers);
-    settings.routes.pop();
-    let domain = &mut settings.domains[0];
-    domain.registrar = false;
-    domain.upstream = Some(Upstream {
-        route: lab::route(domain.trunk.0, None, &[(1, 1000)]),
-        nat_expires_s: 60,
-        passes_unregistered: false,
-    });
-    settings
-}
-
 fn bench(workers: u8) -> Bench {
-    Bench::of(&settings(workers))
-}
-
-/// A REGISTER of the phone behind its NAT.
-fn register(cseq: u32, more: &str) -> String {
-    request("REGISTER", "alice", "reg", cseq, more).replace(OPEN, PRIVATE)
+    Bench::of(&phone::before_a_registrar(workers))
 }
 
 /// What the registrar is sent, and where the phone is reached: the value of Path.
@@ -66,26 +48,12 @@ fn at_registrar(left: &[Left]) -> (String, String) {
     (sent, path)
 }
 
-/// The 200 of a registrar that has bound a contact for so long.
-fn granted(sent: &str, contact: &str, expires_s: u32) -> String {
-    let path = header(sent, "Path");
-    let lines = format!("Contact: <{contact}>;expires={expires_s}\r\nPath: {path}\r\n");
-    answer(sent, "200 OK", &lines, "")
-}
-
 /// Registers the phone behind its NAT for an hour; the value of Path.
 fn registered(bench: &mut Bench) -> String {
     let (sent, path) = at_registrar(&bench.phone(0, &register(1, "")));
     let left = bench.callee(0, &granted(&sent, PRIVATE, 3_600));
     assert_eq!(status(&only(&left, ACCESS, PHONE)), "200");
     path
-}
-
-/// A request of the registrar to the phone.
-fn to_phone(method: &str, call_id: &str, path: &str, body: &str) -> String {
-    let text = bench::request(method, call_id, "1", call_id, "", body);
-    let text = text.replacen("sip:100@10.77.1.1 ", &format!("{PRIVATE} "), 1);
-    text.replacen("Max-Forwards", &format!("Route: {path}\r\nMax-Forwards"), 1)
 }
 
 /// Time passes at once: nothing is done in it but what is late then.
@@ -144,7 +112,7 @@ fn a_register_goes_on_with_a_path_and_passwords_are_the_registrars_business() {
 
 #[test]
 fn a_second_registrar_is_asked_by_the_same_path_where_the_first_one_cannot() {
-    let mut settings = settings(1);
+    let mut settings = phone::before_a_registrar(1);
     let second = SocketAddr::new(lab::STRANGERS[1], 5060);
     settings.trunks[1].targets.push(second);
     let mut bench = Bench::of(&settings);
@@ -290,7 +258,7 @@ fn a_call_of_the_registrar_reaches_the_phone_by_its_flow() {
 #[test]
 fn a_flow_is_as_good_after_a_restart_and_no_good_when_it_is_changed() {
     let path = registered(&mut bench(1));
-    let mut restarted = settings(1);
+    let mut restarted = phone::before_a_registrar(1);
     restarted.boot += 1;
     restarted.secrets.cookie = [[7; 16], restarted.secrets.cookie[0]];
     let mut bench = Bench::of(&restarted);
@@ -308,7 +276,7 @@ fn a_flow_is_as_good_after_a_restart_and_no_good_when_it_is_changed() {
     assert_eq!(refused(&mut bench, &shorter, "shorter"), "403");
     assert_eq!(bench.count(Counter::FlowsForged), 2);
     // It is of a domain that there is no more.
-    let mut renamed = settings(1);
+    let mut renamed = phone::before_a_registrar(1);
     let trunk = usize::from(renamed.domains[0].trunk.0);
     renamed.domains[0].name = "example.net".to_owned();
     renamed.trunks[trunk].name = "example.net".to_owned();
@@ -323,7 +291,7 @@ fn a_flow_behind_which_nobody_is_left_has_failed() {
     let path = registered(&mut bench);
     let left = bench.callee(0, &to_phone("INVITE", "gone", &path, ""));
     let sent = only(&left, ACCESS, PHONE);
-    let settings = settings(1);
+    let settings = phone::before_a_registrar(1);
     let identity = Identity::new(WorkerId(0), settings.boot, &settings.secrets, &[]);
     let (method, branch) = read_quote(sent.as_bytes()).unwrap();
     let what = Undelivered {
@@ -351,7 +319,7 @@ fn a_flow_is_the_registrars_alone() {
     let left = bench.phone(0, &request("MESSAGE", "alice", "by-itself", 1, &route));
     assert_eq!(header(&to_callee(&left), "Route"), "");
     // Who is a trunk brings a REGISTER with the Path of a phone: nothing is noted of it.
-    let mut with_route = settings(1);
+    let mut with_route = phone::before_a_registrar(1);
     with_route.trunks[0].targets.clear();
     let mut bench = Bench::of(&with_route);
     let stolen = register(9, &format!("Path: {path}\r\nSupported: path\r\n"));
@@ -524,7 +492,7 @@ fn a_registered_phone_calls_and_its_registrar_asks_who_it_is() {
 
 #[test]
 fn who_has_not_registered_passes_where_that_is_said() {
-    let mut settings = settings(1);
+    let mut settings = phone::before_a_registrar(1);
     settings.domains[0]
         .upstream
         .as_mut()
@@ -539,7 +507,7 @@ fn who_has_not_registered_passes_where_that_is_said() {
 
 #[test]
 fn a_route_says_otherwise_where_phones_call() {
-    let mut settings = settings(1);
+    let mut settings = phone::before_a_registrar(1);
     let domain = settings.domains[0].trunk;
     settings
         .routes
@@ -553,7 +521,7 @@ fn a_route_says_otherwise_where_phones_call() {
 
 #[test]
 fn what_finds_no_room_is_counted_and_goes_on_all_the_same() {
-    let mut settings = settings(1);
+    let mut settings = phone::before_a_registrar(1);
     settings.capacity.bindings = 1;
     let mut bench = Bench::of(&settings);
     registered(&mut bench);

@@ -6,6 +6,7 @@ use trunkline_dataplane::lab;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::settings::Settings;
+use trunkline_dataplane::settings::Upstream;
 use trunkline_dataplane::sip::Id;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::HEX_LEN_MAX;
@@ -17,6 +18,8 @@ use trunkline_dataplane::sip::subscriber::Subscriber;
 use super::ACCESS;
 use super::Bench;
 use super::Left;
+use super::answer;
+use super::header;
 
 /// Where the phone of the tests is: an address of no trunk.
 pub const PHONE: SocketAddr = SocketAddr::new(lab::STRANGERS[0], 5070);
@@ -34,6 +37,43 @@ pub fn settings(workers: u8) -> Settings {
     let mut settings = lab::settings(workers);
     lab::add_domain(&mut settings);
     settings
+}
+
+/// The lab's box as the edge before a registrar elsewhere, which is the callee.
+pub fn before_a_registrar(workers: u8) -> Settings {
+    let mut settings = settings(workers);
+    settings.routes.pop();
+    let domain = &mut settings.domains[0];
+    domain.registrar = false;
+    domain.upstream = Some(Upstream {
+        route: lab::route(domain.trunk.0, None, &[(1, 1000)]),
+        nat_expires_s: 60,
+        passes_unregistered: false,
+    });
+    settings
+}
+
+/// Where the phone says that it is: behind a NAT.
+pub const PRIVATE: &str = "sip:alice@192.168.0.2:5071";
+
+/// A REGISTER of the phone behind its NAT.
+pub fn register(cseq: u32, more: &str) -> String {
+    let open = "sip:alice@10.77.1.66:5070";
+    request("REGISTER", "alice", "reg", cseq, more).replace(open, PRIVATE)
+}
+
+/// The 200 of a registrar elsewhere that has bound a contact for so long.
+pub fn granted(sent: &str, contact: &str, expires_s: u32) -> String {
+    let path = header(sent, "Path");
+    let lines = format!("Contact: <{contact}>;expires={expires_s}\r\nPath: {path}\r\n");
+    answer(sent, "200 OK", &lines, "")
+}
+
+/// A request of the registrar elsewhere to the phone.
+pub fn to_phone(method: &str, call_id: &str, path: &str, body: &str) -> String {
+    let text = super::request(method, call_id, "1", call_id, "", body);
+    let text = text.replacen("sip:100@10.77.1.1 ", &format!("{PRIVATE} "), 1);
+    text.replacen("Max-Forwards", &format!("Route: {path}\r\nMax-Forwards"), 1)
 }
 
 /// The HA1s of a user with a password.
