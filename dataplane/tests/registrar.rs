@@ -150,6 +150,29 @@ fn a_full_table_refuses_new_contacts_and_keeps_the_old() {
     assert_eq!(bench.count(Counter::BindingsNow), 1);
 }
 
+/// RFC 3261 §17.2.2: the same, with its reason, and still so when there is room.
+#[test]
+fn a_refusal_is_repeated_as_it_was() {
+    let mut bench = bench(1);
+    let mut phone = Phone::new(&mut bench);
+    let bind = |phone: &mut Phone, number: u32, lines: &str| {
+        let contact = format!("<sip:alice@10.77.1.66:{number}>");
+        let register = phone.register(lines);
+        register.replace("<sip:alice@10.77.1.66:5070>", &contact)
+    };
+    for number in 1..10 {
+        let ok = bench.phone_gets(0, &bind(&mut phone, number, ""));
+        assert_eq!(status(&ok), "200");
+    }
+    let one_more = bind(&mut phone, 10, "");
+    let refused = bench.phone_gets(0, &one_more);
+    assert!(refused.starts_with("SIP/2.0 403 Too Many Contacts\r\n"));
+    assert_eq!(bench.phone_gets(0, &one_more), refused);
+    let gone = bench.phone_gets(0, &bind(&mut phone, 1, "Expires: 0\r\n"));
+    assert_eq!(status(&gone), "200");
+    assert_eq!(bench.phone_gets(0, &one_more), refused);
+}
+
 #[test]
 fn what_is_not_refreshed_ends() {
     let mut bench = bench(1);

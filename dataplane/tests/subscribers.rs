@@ -91,6 +91,19 @@ fn who_shows_no_credentials_is_challenged_and_nothing_is_kept() {
     bench.assert_at_rest();
 }
 
+/// RFC 3261 §8.2.2.3: with what is not supported, also where the answer was lost.
+#[test]
+fn who_is_refused_is_told_the_same_again() {
+    let mut bench = Bench::of(&phone::settings(1));
+    let asking = request("MESSAGE", "alice", "m", 1, "Proxy-Require: foo\r\n");
+    let refused = bench.phone_gets(0, &asking);
+    assert_eq!(
+        (status(&refused), header(&refused, "Unsupported").as_str()),
+        ("420", "foo")
+    );
+    assert_eq!(bench.phone_gets(0, &asking), refused);
+}
+
 #[test]
 fn who_is_of_no_domain_and_no_trunk_is_dropped() {
     let mut bench = Bench::of(&phone::settings(1));

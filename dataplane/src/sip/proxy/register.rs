@@ -77,7 +77,8 @@ impl Proxy {
                 step.counters.count(Counter::RegistrationsRefused);
                 if matches!(refusal.status(), 403 | 503) {
                     // Its repetition could else be done, when there is room.
-                    self.refusals.remember(key, refusal.status(), step.now);
+                    let refused = (refusal.status(), refusal.reason());
+                    self.refusals.remember_as(key, refused, step.now);
                 }
                 refusal.write(message, &mut text);
                 (refusal.status(), refusal.reason())

@@ -6,6 +6,7 @@ use super::Arrival;
 use super::Proxy;
 use super::Step;
 use super::dialog::InDialog;
+use super::refusal::Refused;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::TrunkIndex;
@@ -38,11 +39,11 @@ impl Proxy {
         if let Some(id) = self.transactions.get(key) {
             return self.repetition(id, step);
         }
-        let refused = self.refusals.status_of(key, step.now);
-        let was_challenged = matches!(refused, Some(401 | 407));
-        if let Some(status) = refused.filter(|_| !was_challenged) {
+        let refused = self.refusals.answer_of(key, step.now);
+        let was_challenged = matches!(refused, Some((401 | 407, _)));
+        if let Some(refused) = refused.filter(|_| !was_challenged) {
             step.counters.count(Counter::RetransmissionsAbsorbed);
-            return self.answer(message, arrival, status, &[], step);
+            return self.tell_refused(message, arrival, refused, step);
         }
         self.trunks.count(trunk, TrunkCounter::RequestsIn);
         match self.take_up(message, arrival, key, trunk, was_challenged, step) {
@@ -152,13 +153,24 @@ impl Proxy {
         if matches!(status, 482 | 488 | 503) || foreign_tag || of_subscriber {
             self.refusals.remember(key, status, step.now);
         }
+        self.tell_refused(message, arrival, (status, None), step)
+    }
+
+    /// Answers a request that is refused, for the first time or again.
+    fn tell_refused(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        refused: Refused,
+        step: &mut Step<'_>,
+    ) -> Counter {
         let mut lines = [0; 512];
-        let len = match status {
+        let len = match refused.0 {
             420 => unsupported(message, &mut lines),
             422 => self.least_session(&mut lines),
             _ => 0,
         };
-        self.answer(message, arrival, status, &lines[..len], step)
+        self.answer_as(message, arrival, refused, &lines[..len], step)
     }
 
     /// RFC 3261 §17.2: a repeated request gets the last response again, if there is one.
