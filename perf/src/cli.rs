@@ -15,6 +15,7 @@ use trunkline_perf::instructions;
 use trunkline_perf::profile;
 use trunkline_perf::report;
 use trunkline_perf::sim;
+use trunkline_perf::sim::Crowd;
 use trunkline_perf::sim::Options;
 use trunkline_perf::sim::batch;
 use trunkline_perf::sim::network::Weather;
@@ -137,16 +138,30 @@ struct SimArgs {
     /// Small tables: calls may end with 503.
     #[arg(long)]
     crowded: bool,
-    /// Subscribers alone: half of them known to the workers, half not, while the store answers late
-    /// and then not at all. It wants --calls 16400 --rate 400.
+    /// Subscribers alone: those whom the workers know call, others register, while the store answers
+    /// late and then not at all. It wants --calls 20500 --rate 500.
     #[arg(long, conflicts_with_all = ["boxes", "restarts", "crowded"])]
     storm: bool,
+    /// Subscribers alone: half as many as calls register, and then do so again. A million takes --calls
+    /// 2000000 --rate 10000, and some gigabytes.
+    #[arg(long, conflicts_with_all = ["boxes", "restarts", "crowded", "storm"])]
+    registers: bool,
     /// Scenarios that are not to be drawn.
     #[arg(long, value_enum, value_delimiter = ',')]
     without: Vec<Scenario>,
     /// Draw the ladder of every call.
     #[arg(short, long)]
     verbose: bool,
+}
+
+impl SimArgs {
+    const fn crowd(&self) -> Option<Crowd> {
+        match (self.storm, self.registers) {
+            (true, _) => Some(Crowd::Storm),
+            (_, true) => Some(Crowd::Registers),
+            _ => None,
+        }
+    }
 }
 
 /// What a call may be about.
@@ -262,7 +277,7 @@ fn simulate(args: &SimArgs) -> ExitCode {
         restarts: args.restarts,
         mtu: args.mtu,
         crowded: args.crowded,
-        storm: args.storm,
+        crowd: args.crowd(),
         follow: args.follow,
         scenarios: Scenarios {
             forks: !args.without.contains(&Scenario::Forks),

@@ -3,6 +3,7 @@
 
 use trunkline_dataplane::counters::Counter;
 use trunkline_perf::sim;
+use trunkline_perf::sim::Crowd;
 use trunkline_perf::sim::Options;
 use trunkline_perf::sim::batch;
 use trunkline_perf::sim::batch::Total;
@@ -106,6 +107,9 @@ fn subscribers_prove_who_they_are_and_wait_no_longer_than_they_must() {
         (Counter::AuthFailures, 20),
         (Counter::AuthUnavailable, 5),
         (Counter::TicketsLate, 5),
+        (Counter::BindingsAdded, 20),
+        (Counter::BindingsRefreshed, 5),
+        (Counter::BindingsRemoved, 2),
     ] {
         let name = counter.info().name;
         assert!(count(counter) > least, "{name} is {}", count(counter));
@@ -116,9 +120,9 @@ fn subscribers_prove_who_they_are_and_wait_no_longer_than_they_must() {
 #[test]
 fn who_is_known_waits_for_nobody_while_the_store_says_nothing() {
     let options = Options {
-        calls: 1_640,
+        calls: 2_050,
         spread_ms: 41_000,
-        storm: true,
+        crowd: Some(Crowd::Storm),
         ..Options::default()
     };
     let total = hold(61..=62, options);
@@ -128,6 +132,28 @@ fn who_is_known_waits_for_nobody_while_the_store_says_nothing() {
         count(Counter::CallsAnswered) > 1_600,
         "of those who are known"
     );
+    assert!(
+        count(Counter::BindingsAdded) > 100,
+        "of those who are not, while the store says something"
+    );
+}
+
+#[test]
+fn everybody_registers_and_later_does_so_again() {
+    const USERS: usize = 600;
+    let options = Options {
+        calls: 2 * USERS,
+        spread_ms: 12_000,
+        crowd: Some(Crowd::Registers),
+        weather: Some(Weather::BAD),
+        ..Options::default()
+    };
+    let total = hold(71..=72, options);
+    let count = |counter| total.counters.get(counter);
+    assert_eq!(count(Counter::BindingsAdded), 2 * USERS as u64);
+    // From another port some of them.
+    let again = count(Counter::BindingsRefreshed) + count(Counter::BindingsMoved);
+    assert_eq!(again, 2 * USERS as u64);
 }
 
 #[test]

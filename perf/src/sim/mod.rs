@@ -51,6 +51,16 @@ use self::oracle::Fault;
 use self::plan::Scenarios;
 use self::world::World;
 
+/// What subscribers do where there is nobody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// Those whom the workers know call; others register, while the store answers late and then not at
+    /// all.
+    Storm,
+    /// Each registers, and later does so again.
+    Registers,
+}
+
 /// What to simulate. What is `None` is drawn from the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -72,9 +82,8 @@ pub struct Options {
     pub mtu: u16,
     /// More calls than the tables hold: a call may also end with the box's 503.
     pub crowded: bool,
-    /// Subscribers alone, half of them known to the workers and half not, while the store answers
-    /// late and then not at all.
-    pub storm: bool,
+    /// Subscribers alone.
+    pub crowd: Option<Crowd>,
     /// What may be drawn for a call.
     pub scenarios: Scenarios,
     /// Its ladder is shown with a failure that is of no call.
@@ -95,7 +104,7 @@ impl Default for Options {
             restarts: None,
             mtu: 1500,
             crowded: false,
-            storm: false,
+            crowd: None,
             scenarios: Scenarios::ALL,
             follow: None,
             steps_max: 100_000_000,

@@ -120,7 +120,7 @@ pub enum Ask {
     Options,
     /// MESSAGE through the box.
     Message,
-    /// REGISTER through the box.
+    /// REGISTER: a subscriber's to the box, a trunk's through it.
     Register,
     /// A request that claims a dialog with a Route that is not ours.
     Forged,
@@ -229,6 +229,10 @@ pub struct Habits {
     pub is_replayed: bool,
     /// It has credentials for another realm too, which are not the box's.
     pub has_others: bool,
+    /// It registers instead of calling.
+    pub registers: bool,
+    /// It does so again and again.
+    pub refreshes: bool,
 }
 
 impl Habits {
@@ -243,6 +247,8 @@ impl Habits {
             moves: random.happens(150),
             is_replayed: random.happens(100),
             has_others: random.happens(200),
+            registers: random.happens(200),
+            refreshes: random.happens(700),
         }
     }
 
@@ -250,6 +256,13 @@ impl Habits {
     #[must_use]
     pub fn user(&self) -> String {
         phone::user(self.kind, self.number)
+    }
+
+    /// A host that a user may always sit on.
+    #[must_use]
+    pub fn host_of(number: usize) -> u8 {
+        let hosts = PHONES.count() / 2;
+        PHONES.start + u8::try_from(number % hosts).unwrap_or(0)
     }
 
     /// The host that it moves to.
@@ -382,14 +395,23 @@ impl Plan {
                 *callee = Callee::Answers;
             }
         }
-        if habits.is_replayed {
-            (self.route, self.caller) = (Route::Plain, Caller::Asks(Ask::Message));
+        let only = match habits {
+            _ if habits.registers => Some(Ask::Register),
+            _ if habits.is_replayed => Some(Ask::Message),
+            _ => None,
+        };
+        if let Some(ask) = only {
+            (self.route, self.caller) = (Route::Plain, Caller::Asks(ask));
         }
         let is_plain = self.route == Route::Plain && self.caller == Caller::HangsUp;
         self.subscriber = Some(Habits {
             moves: habits.moves && is_plain,
             ..habits
         });
+    }
+
+    const fn registers(&self) -> bool {
+        matches!(self.caller, Caller::Asks(Ask::Register))
     }
 
     /// What the callee does that is tried first.
@@ -411,7 +433,10 @@ impl Plan {
         let mut said = match self.subscriber.map(|habits| habits.kind) {
             _ if self.caller == Caller::Asks(Ask::Box) => return vec![200],
             None => return self.outcomes_of_trunk(),
+            Some(Kind::Mistaken | Kind::Nobody) if self.registers() => vec![401],
             Some(Kind::Mistaken | Kind::Nobody) => vec![407, 487],
+            // It has too many contacts.
+            Some(Kind::Known | Kind::Cached) if self.registers() => vec![200, 403],
             Some(Kind::Known | Kind::Cached) => self.outcomes_of_trunk(),
         };
         // When the store says nothing, or nothing of use, is for the oracle to know.

@@ -12,6 +12,7 @@ use trunkline_dataplane::tick::Tick;
 use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::wire::vlan::TPID_8021AD;
 
+use super::Crowd;
 use super::Options;
 use super::boxes::Make;
 use super::network::Weather;
@@ -50,10 +51,9 @@ impl Profile {
     pub fn draw(options: &Options) -> Profile {
         let mut random = Random::part(options.seed, 3);
         let drawn = if random.happens(400) { 2 } else { 1 };
-        let boxes = if options.storm {
-            1
-        } else {
-            options.boxes.unwrap_or(drawn)
+        let boxes = match options.crowd {
+            Some(_) => 1,
+            None => options.boxes.unwrap_or(drawn),
         };
         let labs: Vec<Lab> = (0..boxes).map(|_| draw_lab(&mut random)).collect();
         let drawn = random.pick(&[1, 2, 2, 4]);
@@ -67,7 +67,7 @@ impl Profile {
             .restarts
             .unwrap_or_else(|| random.pick(&[0, 0, 1, 3]));
         // Who was known would have to be learned anew.
-        let restarts = if options.storm { 0 } else { restarts };
+        let restarts = if options.crowd.is_some() { 0 } else { restarts };
         let mut times: Vec<(Tick, usize, u8)> = (0..restarts)
             .map(|_| {
                 let at = Tick::ms(1_000 + random.between(0, options.spread_ms));
@@ -81,30 +81,39 @@ impl Profile {
             false => 0,
         };
         let capacity = match options {
-            Options { storm: true, .. } => STORM,
+            Options {
+                crowd: Some(Crowd::Storm),
+                ..
+            } => STORM,
+            Options {
+                crowd: Some(Crowd::Registers),
+                ..
+            } => registers(options.calls, workers),
             Options { crowded: true, .. } => SCARCE,
             _ => ample(workers),
         };
         // Without state there is no Record-Route, and a box in between would have to know all
         // parties.
         let stateless = options.scenarios.stateless && boxes == 1 && random.happens(120);
+        let stateless = stateless && options.crowd.is_none();
         let mut random = Random::part(options.seed, 4);
         let has_domain = options.scenarios.subscribers && !options.crowded && random.happens(700);
-        let domain = match options.storm {
-            true => Some(Authentication::default()),
-            false => has_domain.then(|| draw_authentication(&mut random)),
+        let domain = match options.crowd {
+            Some(_) => Some(Authentication::default()),
+            None => has_domain.then(|| draw_authentication(&mut random)),
         };
         // In the worst of weathers so many calls would need more relay ports than the lab has.
-        let weather = match options.storm {
-            true => random.pick(&[Weather::FAIR, Weather::BAD]),
-            false => weather,
+        let weather = match options.crowd {
+            Some(_) => random.pick(&[Weather::FAIR, Weather::BAD]),
+            None => weather,
         };
-        let moods = match options.storm {
-            true => STORM_MOODS.to_vec(),
-            false => draw_moods(&mut random, options.spread_ms),
+        let moods = match options.crowd {
+            Some(Crowd::Storm) => STORM_MOODS.to_vec(),
+            Some(Crowd::Registers) => Vec::new(),
+            None => draw_moods(&mut random, options.spread_ms),
         };
-        let mut sites = sites(&labs, session_s, stateless && !options.storm, domain);
-        if options.storm {
+        let mut sites = sites(&labs, session_s, stateless, domain);
+        if options.crowd.is_some() {
             sites.iter_mut().for_each(|site| site.relay = STORM_RELAY);
         }
         Profile {
@@ -139,8 +148,23 @@ const STORM: Capacity = Capacity {
     subscribers: 32_768,
     nonces: 32_768,
     tickets: 8_192,
+    bindings: 16_384,
     ..Capacity::SMALL
 };
+
+/// Tables in which each user has a contact and a nonce, and is known; a worker may have a few more of
+/// them than others.
+fn registers(calls: usize, workers: u8) -> Capacity {
+    let users = u32::try_from(calls.div_ceil(2)).unwrap_or(u32::MAX);
+    let share = users / u32::from(workers);
+    let most = share + share / 16 + 1_024;
+    Capacity {
+        bindings: most,
+        subscribers: 2 * most,
+        nonces: 2 * most,
+        ..ample(workers)
+    }
+}
 
 /// Half of the domains believe for a short time, so that subscribers are asked for again.
 fn draw_authentication(random: &mut Random) -> Authentication {

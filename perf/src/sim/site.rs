@@ -28,9 +28,15 @@ use trunkline_dataplane::settings::DialRoute;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sip::identity;
+use trunkline_dataplane::sip::identity::Identity;
+use trunkline_dataplane::sip::registrar::aor::AddressOfRecord;
+use trunkline_dataplane::sip::uri::Uri;
+use trunkline_dataplane::span::Span;
 use trunkline_dataplane::wire::VlanStack;
 
 use super::plan::Route;
+use super::sip::Sip;
+use super::sip::bracketed;
 
 /// The caller's host on its network.
 pub const CALLER: u8 = 2;
@@ -276,11 +282,22 @@ impl Site {
         self.domain.is_some() && phones.any(|phone| phone == address)
     }
 
-    /// The worker that owns a call, of so many.
+    /// The worker that owns a request of a subscriber, of so many: that of the call, or that which keeps
+    /// the contacts of whom it registers.
     #[must_use]
-    pub fn owner(&self, call_id: &str, workers: u8) -> WorkerId {
-        let key = self.place().settings(workers).secrets.hash;
-        identity::owner(&key, call_id.as_bytes(), workers)
+    pub fn worker_of(&self, request: &Sip, workers: u8) -> usize {
+        let secrets = self.place().settings(workers).secrets;
+        let worker = match request.method() {
+            "REGISTER" => {
+                let uri = bracketed(request.get("To")).as_bytes();
+                let hash = Identity::new(WorkerId(0), 0, &secrets, &[]).hash();
+                let read = Uri::read(uri, Span::new(0, uri.len())).ok();
+                let aor = read.and_then(|read| AddressOfRecord::of(uri, &read, hash));
+                aor.map_or(WorkerId(0), |aor| aor.owner(workers))
+            }
+            _ => identity::owner(&secrets.hash, request.get("Call-ID").as_bytes(), workers),
+        };
+        worker.0.into()
     }
 
     /// The settings of start number `boot`.

@@ -1,11 +1,12 @@
 //! A whole run: the boxes, the network, the agents, and the checks after every step.
 //!
-//! - `cast`: who takes part in a call
+//! - `cast`: who takes part in a call; `crowd`: where all are subscribers
 //! - `answers`: what the store tells the workers
 //! - `outcome`: what a call must have come to
 
 mod answers;
 mod cast;
+mod crowd;
 mod outcome;
 
 use std::cell::RefCell;

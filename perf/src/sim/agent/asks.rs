@@ -275,6 +275,7 @@ impl Agent {
                 }
             }
             ("MESSAGE", 200..=299) if first => self.fear_replay(at, now)?,
+            ("REGISTER", 200..=299) if first => self.hear_registered(now),
             ("BYE", 200..) if first && self.who.plan.packets > 0 => {
                 self.hung_up = now;
                 if let Some(dialog) = self.clients[at].dialog {

@@ -7,6 +7,7 @@
 //! - `answers`: the requests of others
 //! - `script`: what it does when its alarms ring
 //! - `proof`: how a subscriber proves who it is
+//! - `register`: where it wants to be called
 //! - `speech`: its media
 //! - `tricks`: what few do, and what harms only where the box is wrong
 
@@ -14,6 +15,7 @@ mod answers;
 mod asks;
 pub mod dialog;
 mod proof;
+mod register;
 mod script;
 mod speech;
 pub mod transaction;
@@ -308,7 +310,12 @@ impl Agent {
     fn draft(&self, method: &str, cseq: u32, dialog: Option<usize>) -> Draft {
         let me = self.who.address;
         let known = dialog.and_then(|at| self.dialogs.get(at));
-        let uri = known.map_or_else(|| self.number_called(), |dialog| dialog.target.clone());
+        let registers = self.registers(method);
+        let uri = match known {
+            Some(dialog) => dialog.target.clone(),
+            None if registers => Self::registrar(),
+            None => self.number_called(),
+        };
         let mut draft = Draft::new(format_args!("{method} {uri} SIP/2.0"));
         let fork = dialog.unwrap_or(0);
         let mark = if self.again { "-again" } else { "" };
@@ -327,10 +334,11 @@ impl Agent {
             (dialog.local.as_str(), dialog.remote.as_str())
         });
         draft.push("From", self.identity(local, self.is_caller()));
-        draft.push("To", self.identity(remote, !self.is_caller()));
+        let to_itself = registers || !self.is_caller();
+        draft.push("To", self.identity(remote, to_itself));
         draft.push("Call-ID", &self.call_id);
         draft.push("CSeq", format_args!("{cseq} {method}"));
-        if method != "BYE" {
+        if method != "BYE" && !registers {
             draft.push("Contact", format_args!("<sip:{}@{me}>", self.tag));
         }
         draft.push("X-Passes", "as, it ; came");

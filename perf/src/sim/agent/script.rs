@@ -5,6 +5,7 @@ use trunkline_dataplane::tick::Tick;
 use super::Agent;
 use super::Callee;
 use super::State;
+use super::register;
 use crate::sim::network::Packet;
 use crate::sim::plan::Ask;
 use crate::sim::plan::Caller;
@@ -50,6 +51,8 @@ pub enum Alarm {
     Steal(usize),
     /// The credentials of an earlier request, in a new one.
     Replay(usize),
+    /// A REGISTER for so many seconds.
+    Register(u32),
     /// The late answer to what was asked in an early dialog, or to what it has asked itself.
     Reply(usize),
 }
@@ -80,6 +83,7 @@ impl Agent {
             Alarm::UpdateEarly(dialog) => self.update_early(dialog, now, out)?,
             Alarm::Again => self.call_again(now, out)?,
             Alarm::Steal(dialog) => self.steal(dialog, now, out)?,
+            Alarm::Register(seconds) => self.register(seconds, now, out)?,
             Alarm::Replay(client) => self.replay(client, now, out)?,
             Alarm::Reply(server) => self.reply(server, now, out)?,
         }
@@ -91,6 +95,9 @@ impl Agent {
         match plan.caller {
             Caller::Asks(Ask::Box | Ask::Options) => self.ask("OPTIONS", now, out),
             Caller::Asks(Ask::Message) => self.ask("MESSAGE", now, out),
+            Caller::Asks(Ask::Register) if plan.subscriber.is_some() => {
+                self.register(register::FIRST_S, now, out)
+            }
             Caller::Asks(Ask::Register) => self.ask("REGISTER", now, out),
             Caller::Asks(Ask::Forged) => self.ask_forged(now, out),
             Caller::Cancels(ms) => {

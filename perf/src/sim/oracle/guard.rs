@@ -54,6 +54,9 @@ pub(super) struct Claim {
     nc: u32,
     /// The password is the user's.
     is_right: bool,
+    /// Another worker made the nonce: where the password is right, that one is asked whether the
+    /// count is new, and the request waits for it in its transaction.
+    pub is_elsewhere: bool,
     /// When it is answered without the store.
     until: Tick,
     /// The question whose answer it waits for.
@@ -95,6 +98,8 @@ impl Claim {
 #[derive(Debug)]
 struct Nonce {
     epoch: u16,
+    /// The worker that made it.
+    maker: usize,
     to: IpAddr,
     at: Tick,
     /// The highest count with which something went on.
@@ -185,6 +190,7 @@ impl Guard {
             nonce: get("nonce").unwrap_or_default().to_owned(),
             nc: u32::from_str_radix(get("nc").unwrap_or_default(), 16).unwrap_or(0),
             is_right: phone::password_of(&user).is_some_and(proves),
+            is_elsewhere: false,
             user,
             until: now.plus_ms(self.rules.deadline_ms),
             question: None,
@@ -193,6 +199,8 @@ impl Guard {
         };
         if value.is_some() {
             claim.standing = self.stand(now, epoch, asked, &claim);
+            let nonce = self.nonces.get(&claim.nonce);
+            claim.is_elsewhere = nonce.is_some_and(|nonce| nonce.maker != worker);
             if claim.is_right {
                 let key = (claim.nonce.clone(), claim.nc);
                 let by = &mut self.uses.entry(key).or_default().by;
@@ -326,7 +334,7 @@ impl Guard {
                 Ok(true)
             }
             Standing::Challenged { stale } if is_challenge => {
-                self.challenges(now, epoch, asked, sip, stale)?;
+                self.challenges(now, (epoch, claim.worker), asked, sip, stale)?;
                 Ok(true)
             }
             Standing::Fails(due) if is_challenge => {
@@ -334,13 +342,13 @@ impl Guard {
                     let off_ms = now.as_ms().abs_diff(due.as_ms());
                     return Err(format!("{off_ms} ms off the moment for failures"));
                 }
-                self.challenges(now, epoch, asked, sip, false)?;
+                self.challenges(now, (epoch, claim.worker), asked, sip, false)?;
                 self.reads_alike(sip)?;
                 Ok(true)
             }
             Standing::Right if is_challenge => {
                 self.was_used(claim, who)?;
-                self.challenges(now, epoch, asked, sip, true)?;
+                self.challenges(now, (epoch, claim.worker), asked, sip, true)?;
                 Ok(true)
             }
             Standing::Right if !claim.may_pass => {
@@ -366,6 +374,10 @@ impl Guard {
             .get(&claim.nonce)
             .map_or(0, |nonce| nonce.highest);
         if claim.nc.saturating_add(WINDOW) <= highest {
+            return Ok(());
+        }
+        // A repetition is known by the highest count alone.
+        if known.granted == Some(who) && claim.nc < highest {
             return Ok(());
         }
         if known.by.len() > 1 {
@@ -399,7 +411,7 @@ impl Guard {
     pub fn challenges(
         &mut self,
         now: Tick,
-        epoch: u16,
+        (epoch, maker): (u16, usize),
         asked: &Asked,
         sip: &Sip,
         stale: bool,
@@ -407,6 +419,7 @@ impl Guard {
         let nonce = super::challenge::check(sip, stale)?;
         let given = Nonce {
             epoch,
+            maker,
             to: asked.source.ip(),
             at: now,
             highest: 0,

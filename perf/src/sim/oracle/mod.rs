@@ -7,6 +7,7 @@
 //! - `choice`: which final response may go upstream
 //! - `stateless`: both, where the box keeps no state
 //! - `guard`, `subscribers`: who may pass as a subscriber, and which of their requests wait
+//! - `registrar`: where they are to be called
 //! - `edits`: what a message must look like behind the box
 //! - `relay`: the media
 //!
@@ -17,11 +18,14 @@ mod choice;
 mod edits;
 mod guard;
 mod ledger;
+mod registrar;
 mod relay;
 mod requests;
 mod responses;
 mod stateless;
 mod subscribers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,6 +35,7 @@ use trunkline_dataplane::tick::Tick;
 
 use self::guard::Guard;
 use self::ledger::Ledger;
+use self::registrar::Registrar;
 use self::relay::Relay;
 use super::network::Body;
 use super::network::Packet;
@@ -85,6 +90,7 @@ pub struct Oracle {
     relay: Relay,
     /// Of a box with a domain.
     guard: Option<Guard>,
+    registrar: Registrar,
     /// More calls than the tables hold: the box may refuse what is new.
     crowded: bool,
     /// The To tags of the box's own responses, and the call that got each.
@@ -121,6 +127,7 @@ impl Oracle {
             site,
             workers,
             guard: site.domain.map(Guard::new),
+            registrar: Registrar::default(),
             epoch: 0,
             started: Tick(0),
             calls: HashMap::new(),
@@ -139,6 +146,7 @@ impl Oracle {
         if let Some(guard) = &mut self.guard {
             guard.restarts();
         }
+        self.registrar.restarts();
         self.started = now;
         self.owed.clear();
         self.relay.restarts(self.calls.keys().copied());
@@ -250,13 +258,19 @@ impl Oracle {
     /// What has not.
     pub fn forget(&mut self, call: usize) -> Result<(), Fault> {
         self.relay.forget(call);
-        self.tags.retain(|_, known| *known != call);
         if let Some(guard) = &mut self.guard {
             guard.waiting.retain(|(of, _)| *of != call);
         }
         let Some(ledger) = self.calls.remove(&call) else {
             return Ok(());
         };
+        for tag in ledger
+            .asked
+            .iter()
+            .filter_map(|asked| asked.own_tag.as_ref())
+        {
+            self.tags.remove(tag);
+        }
         ledger.ended(self.epoch, self.crowded).map_err(|why| Fault {
             call: Some(call),
             why,

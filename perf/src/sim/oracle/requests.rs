@@ -57,7 +57,7 @@ impl Oracle {
                 if method == "ACK" {
                     asked.request = sip.clone();
                 }
-                if self.is_challenged(ledger, at, ledger.asked[at].status()) {
+                if self.is_answered_anew(ledger, at, ledger.asked[at].status()) {
                     self.comes_again(now, call, ledger, at, packet.source);
                 } else if method != "INVITE" {
                     self.may_come_again(now, call, ledger, at);

@@ -267,8 +267,8 @@ impl Oracle {
                 return Err(format!("To tag {} was given to another call", sip.to_tag()));
             }
         }
-        if is_own && self.is_challenged(ledger, at, Some(status)) {
-            Self::note_challenge(ledger, at, sip, now);
+        if is_own && self.is_answered_anew(ledger, at, Some(status)) {
+            Self::note_answer(ledger, at, sip, now);
             return Ok(());
         }
         self.in_sequence(now, call, ledger, at, sip)

@@ -12,6 +12,7 @@ use super::Oracle;
 use super::Owed;
 use super::guard::Standing;
 use super::ledger::Ledger;
+use super::registrar::Registrar;
 use crate::sim::sip::Sip;
 
 /// Whether a request needs no proof, since it is where its sender was when it gave one.
@@ -59,8 +60,8 @@ impl Oracle {
             // It cannot be challenged: where nobody knows who sends it, it may end here.
             return true;
         }
-        let worker = self.site.owner(request.get("Call-ID"), self.workers);
-        let mut claim = guard.claim(now, self.epoch, (call, at), asked, worker.0.into());
+        let worker = self.site.worker_of(request, self.workers);
+        let mut claim = guard.claim(now, self.epoch, (call, at), asked, worker);
         claim.may_pass = at_home == AtHome::Perhaps;
         if claim.is_waiting() {
             guard.waiting.push((call, at));
@@ -77,7 +78,7 @@ impl Oracle {
         true
     }
 
-    /// A copy of a request that was challenged without state: it is looked at as if it were new, but
+    /// A copy of a request that was answered without state: it is looked at as if it were new, but
     /// an INVITE is not at home now that it was challenged, since its ACK is to end here.
     pub(super) fn comes_again(
         &mut self,
@@ -111,9 +112,9 @@ impl Oracle {
         if asked.claim.is_none() || asked.answer.is_some() || !came_to_nothing {
             return;
         }
-        let worker = self.site.owner(asked.request.get("Call-ID"), self.workers);
+        let worker = self.site.worker_of(&asked.request, self.workers);
         let Some(guard) = &mut self.guard else { return };
-        let mut claim = guard.claim(now, self.epoch, (call, at), asked, worker.0.into());
+        let mut claim = guard.claim(now, self.epoch, (call, at), asked, worker);
         claim.may_pass = true;
         if claim.is_waiting() {
             guard.waiting.push((call, at));
@@ -150,14 +151,21 @@ impl Oracle {
         }
     }
 
-    /// True for a request that `status` challenges without state, having never waited: each copy of it
-    /// is challenged anew.
-    pub(super) fn is_challenged(&self, ledger: &Ledger, at: usize, status: Option<u16>) -> bool {
+    /// True for a request that `status` answers without state: each copy of it is looked at anew. So is
+    /// one that is challenged having never waited, and a REGISTER of who has proved who it is.
+    pub(super) fn is_answered_anew(&self, ledger: &Ledger, at: usize, status: Option<u16>) -> bool {
         let asked = &ledger.asked[at];
+        if self.is_register(asked) && Registrar::is_of_each_copy(status) {
+            return true;
+        }
         let is_at_once = asked.claim.as_ref().is_none_or(|claim| {
             let standing = claim.standing;
-            claim.question.is_none()
-                && matches!(standing, Standing::Challenged { .. } | Standing::Right)
+            let at_once = match standing {
+                Standing::Challenged { .. } => true,
+                Standing::Right => !claim.is_elsewhere,
+                _ => false,
+            };
+            claim.question.is_none() && at_once
         });
         is_at_once
             && self.site.is_phone(asked.source.ip())
@@ -202,7 +210,8 @@ impl Oracle {
                     || ledger.is_second(request)
                     || ledger.has_failed(request));
             if is_gone && matches!(sip.status(), Some(401 | 407)) {
-                guard.challenges(now, self.epoch, asked, sip, false)?;
+                let maker = self.site.worker_of(request, self.workers);
+                guard.challenges(now, (self.epoch, maker), asked, sip, false)?;
                 return Ok(true);
             }
             return Ok(false);
@@ -212,7 +221,12 @@ impl Oracle {
             return Ok(false);
         }
         guard.waiting.retain(|waiting| *waiting != (call, at));
-        guard.answers(now, self.epoch, (call, at), asked, claim, sip)
+        let is_explained = guard.answers(now, self.epoch, (call, at), asked, claim, sip)?;
+        if !is_explained && self.is_register(asked) {
+            self.registrar.answers(now, &asked.request, sip)?;
+            return Ok(true);
+        }
+        Ok(is_explained)
     }
 
     // --- The store ----------------------------------------------------------------
@@ -234,13 +248,17 @@ impl Oracle {
         }
         guard.open.remove(&key);
         for (call, at) in guard.waiting.clone() {
-            let ledger = self.calls.get_mut(&call);
-            let claim = ledger.and_then(|ledger| ledger.asked[at].claim.as_mut());
+            let Some(ledger) = self.calls.get_mut(&call) else {
+                continue;
+            };
+            // A copy of what was sent on may end in its transaction, if that is still there.
+            let was_sent = ledger.branches(at).next().is_some();
+            let claim = ledger.asked[at].claim.as_mut();
             let Some(claim) = claim.filter(|claim| claim.waits_for(worker, user, question)) else {
                 continue;
             };
             guard.resume(now, claim, exists);
-            if !claim.is_waiting() {
+            if !claim.is_waiting() && !was_sent {
                 self.owed.push((call, Owed::TakenUp(at)));
             }
         }
@@ -326,8 +344,8 @@ impl Oracle {
         }
     }
 
-    /// A first answer to a request that was challenged without state: each copy has its own.
-    pub(super) fn note_challenge(ledger: &mut Ledger, at: usize, sip: &Rc<Sip>, now: Tick) {
+    /// A first answer without state: each copy has its own.
+    pub(super) fn note_answer(ledger: &mut Ledger, at: usize, sip: &Rc<Sip>, now: Tick) {
         ledger.asked[at].answer.get_or_insert((sip.clone(), now));
     }
 }

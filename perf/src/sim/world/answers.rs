@@ -1,8 +1,9 @@
 //! The store of subscribers, between the workers of the first box and its oracle.
 
 use super::World;
-use super::cast::CACHED;
+use super::crowd::CACHED;
 use super::in_box;
+use crate::sim::Crowd;
 use crate::sim::oracle::Fault;
 use crate::sim::phone;
 use crate::sim::phone::Kind;
@@ -11,7 +12,7 @@ use crate::sim::store::Answer;
 impl World {
     /// The workers learn of whom they know from their start on.
     pub(super) fn warm_up(&mut self) {
-        if !self.options.storm {
+        if self.options.crowd != Some(Crowd::Storm) {
             return;
         }
         for worker in 0..self.boxes[0].worker_count() {

@@ -9,13 +9,12 @@ use std::rc::Rc;
 use super::Call;
 use super::QUIET_MS;
 use super::World;
+use super::crowd;
+use crate::sim::Crowd;
 use crate::sim::agent::Agent;
 use crate::sim::agent::Who;
 use crate::sim::phone::Kind;
 use crate::sim::phone::Phone;
-use crate::sim::plan::Ask;
-use crate::sim::plan::Callee;
-use crate::sim::plan::Caller;
 use crate::sim::plan::Habits;
 use crate::sim::plan::Plan;
 use crate::sim::plan::Route;
@@ -29,8 +28,6 @@ const OF_SUBSCRIBERS: u64 = 1 << 40;
 const SUBSCRIBERS: u16 = 350;
 /// How many users of a kind there are.
 const USERS: u64 = 12;
-/// The same of those whom the workers know from their start on.
-pub(super) const CACHED: u64 = 100;
 
 impl World {
     pub(super) fn begin_calls(&mut self) {
@@ -54,8 +51,12 @@ impl World {
 
     fn draw_plan(&self, number: usize, random: &mut Random) -> Plan {
         let mut own = Random::part(self.options.seed, OF_SUBSCRIBERS + number as u64);
-        if self.options.storm {
-            return storm(number, &mut own);
+        match self.options.crowd {
+            Some(Crowd::Storm) => return crowd::storm(number, &mut own),
+            Some(Crowd::Registers) => {
+                return crowd::registers(number, self.options.calls, &mut own);
+            }
+            None => {}
         }
         let stateless = self.profile.is_stateless();
         let mut plan = Plan::draw(random, self.options.scenarios, stateless);
@@ -111,53 +112,4 @@ impl World {
             .or_insert_with(|| Rc::new(RefCell::new(phone())))
             .clone()
     }
-}
-
-/// A call of the storm: one of somebody whom the workers know, then something of somebody whom they
-/// have never heard of.
-fn storm(number: usize, random: &mut Random) -> Plan {
-    let is_cached = number.is_multiple_of(2);
-    let (caller, habits) = if is_cached {
-        let caller = random.pick(&[
-            Caller::HangsUp,
-            Caller::HangsUp,
-            Caller::Listens,
-            Caller::Races,
-            Caller::Holds,
-            Caller::Updates,
-            Caller::OffersLate,
-        ]);
-        let habits = Habits {
-            is_replayed: false,
-            ..Habits::draw(random, Kind::Cached, CACHED)
-        };
-        (caller, habits)
-    } else {
-        // What a registrar is asked comes here too once the box is one.
-        let caller = random.pick(&[
-            Caller::HangsUp,
-            Caller::Cancels(2_500),
-            Caller::Asks(Ask::Options),
-            Caller::Asks(Ask::Options),
-            Caller::Asks(Ask::Message),
-            Caller::Asks(Ask::Message),
-            Caller::Asks(Ask::Message),
-            Caller::Asks(Ask::Message),
-        ]);
-        let known = Kind::Known;
-        let kind = random.pick(&[known, known, known, Kind::Mistaken, Kind::Nobody]);
-        let habits = Habits {
-            number,
-            ..Habits::draw(random, kind, 1)
-        };
-        (caller, habits)
-    };
-    let callee = random.pick(&[Callee::Answers, Callee::Answers, Callee::SendsEarly]);
-    let mut plan = Plan {
-        caller,
-        callees: [callee; 6],
-        ..Plan::BARE
-    };
-    plan.subscribe(habits);
-    plan
 }

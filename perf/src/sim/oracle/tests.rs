@@ -1,0 +1,217 @@
+//! What the oracle must not take for a fault, and what it must: a subscriber's MESSAGE at a box of
+//! two workers.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use trunkline_dataplane::settings::Authentication;
+use trunkline_dataplane::sip::Id;
+use trunkline_dataplane::sip::digest::cache::Lifetimes;
+use trunkline_dataplane::tick::Tick;
+
+use super::Oracle;
+use super::requests::sent;
+use crate::sim::network::Body;
+use crate::sim::network::Packet;
+use crate::sim::phone::Kind;
+use crate::sim::phone::Phone;
+use crate::sim::sip::Draft;
+use crate::sim::sip::Sip;
+use crate::sim::site::PHONES;
+use crate::sim::site::Site;
+
+const WORKERS: u8 = 2;
+const USER: &str = "known1";
+/// How long a worker believes the store.
+const KNOWN_MS: u64 = 4_000;
+const URI: &str = "sip:1@box";
+
+struct Scene {
+    oracle: Oracle,
+    site: Site,
+    phone: Phone,
+    source: SocketAddr,
+    nonces: u32,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let rules = Authentication::default();
+        let lifetimes = Lifetimes {
+            known_ms: KNOWN_MS,
+            ..rules.lifetimes
+        };
+        let domain = Some(Authentication { lifetimes, ..rules });
+        let site = Site {
+            domain,
+            ..Site::PLAIN
+        };
+        Scene {
+            oracle: Oracle::new(site, WORKERS, false),
+            site,
+            phone: Phone::new(Kind::Known, 1, "SHA-256"),
+            source: (site.nets[0].host(PHONES.start), 5060).into(),
+            nonces: 0,
+        }
+    }
+
+    /// A call from `first` on that this worker owns.
+    fn call_of(&self, worker: usize, first: usize) -> usize {
+        let owner = |call: &usize| {
+            let text = format!(
+                "OPTIONS sip:box SIP/2.0\r\nVia: v\r\nFrom: f\r\nTo: t\r\nCall-ID: {}\r\n\
+                 CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
+                call_id(*call)
+            );
+            let request = Sip::read(text).unwrap();
+            self.site.worker_of(&request, WORKERS) == worker
+        };
+        (first..first + 64).find(owner).unwrap()
+    }
+
+    /// A MESSAGE, by this branch, with credentials where the phone has a nonce.
+    fn message(&mut self, call: usize, branch: &str) -> Rc<Sip> {
+        let mut draft = Draft::new(format_args!("MESSAGE {URI} SIP/2.0"));
+        let via = format!("SIP/2.0/UDP {};rport;branch=z9hG4bK-{branch}", self.source);
+        draft.push("Via", via);
+        draft.push("From", format_args!("<sip:{USER}@example.com>;tag=a"));
+        draft.push("To", "<sip:1@box>");
+        draft.push("Call-ID", call_id(call));
+        draft.push("CSeq", "1 MESSAGE");
+        if let Some(value) = self.phone.prove("MESSAGE", URI) {
+            draft.push("Proxy-Authorization", value);
+        }
+        draft.finish("").unwrap()
+    }
+
+    /// The box's challenge to a request, with a nonce that it has not given yet.
+    fn challenge(&mut self, request: &Sip, stale: &str) -> Rc<Sip> {
+        self.nonces += 1;
+        let mut draft = Draft::new(format_args!("SIP/2.0 407 Proxy Authentication Required"));
+        let (ip, port) = (self.source.ip(), self.source.port());
+        let stamp = format!(";rport={port};received={ip};");
+        draft.push("Via", request.get("Via").replace(";rport;", &stamp));
+        for name in ["From", "Call-ID", "CSeq"] {
+            draft.push(name, request.get(name));
+        }
+        let tag = format!("<sip:1@box>;tag=box{}", request.branch());
+        draft.push("To", tag);
+        for algorithm in ["SHA-256", "MD5"] {
+            let value = format!(
+                "Digest realm=\"example.com\",nonce=\"{:032}\",algorithm={algorithm},qop=\"auth\"{stale}",
+                self.nonces
+            );
+            draft.push("Proxy-Authenticate", value);
+        }
+        draft.finish("").unwrap()
+    }
+
+    fn enters(&mut self, now_ms: u64, request: &Rc<Sip>) {
+        let packet = self.packet(request, self.source, self.site.listen(0));
+        self.oracle.enters(Tick::ms(now_ms), &packet);
+    }
+
+    fn leaves(&mut self, now_ms: u64, response: &Rc<Sip>) -> Result<(), String> {
+        let packet = self.packet(response, self.site.listen(0), self.source);
+        let seen = self.oracle.leaves(Tick::ms(now_ms), 0, &packet);
+        seen.map_err(|fault| fault.why)
+    }
+
+    fn packet(&self, sip: &Rc<Sip>, source: SocketAddr, destination: SocketAddr) -> Packet {
+        Packet {
+            source,
+            destination,
+            body: Body::Sip(sip.clone()),
+            damage: None,
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        self.oracle.settle().map_err(|fault| fault.why)
+    }
+
+    /// The phone asks without credentials in a call of this worker, and has a nonce of it then.
+    fn learn(&mut self, call: usize) {
+        let request = self.message(call, "learns");
+        self.enters(1_000, &request);
+        let challenge = self.challenge(&request, "");
+        self.leaves(1_000, &challenge).unwrap();
+        assert!(self.phone.learn(&challenge));
+    }
+}
+
+fn call_id(call: usize) -> String {
+    format!("{call}-of-the-scene")
+}
+
+/// What was asked of another worker has waited in its transaction, which says again what it said.
+#[test]
+fn a_challenge_is_repeated_where_its_request_has_waited_for_who_made_the_nonce() {
+    for waits in [true, false] {
+        let mut scene = Scene::new();
+        let (first, own) = (scene.call_of(0, 0), scene.call_of(0, 100));
+        let elsewhere = scene.call_of(1, 200);
+        scene.learn(first);
+        for worker in 0..2 {
+            let now = Tick::ms(1_000);
+            scene.oracle.hears(now, (worker, USER), None, Some(true));
+        }
+        // Another request uses the count before: the nonce is stale.
+        let phone = scene.phone.clone();
+        let before = scene.message(first, "before");
+        scene.phone = phone;
+        scene.enters(1_090, &before);
+        let call = if waits { elsewhere } else { own };
+        let request = scene.message(call, "once");
+        scene.enters(1_100, &request);
+        let challenge = scene.challenge(&request, ",stale=true");
+        scene.leaves(1_100, &challenge).unwrap();
+
+        scene.enters(1_600, &request);
+        let again = scene.leaves(1_600, &challenge);
+        assert_eq!(again.is_ok(), waits, "{again:?}");
+        scene.enters(2_600, &request);
+        let anew = scene.challenge(&request, ",stale=true");
+        let anew = scene.leaves(2_600, &anew);
+        assert_eq!(anew.is_ok(), !waits, "{anew:?}");
+    }
+}
+
+/// The second question is another request's; the copy of what was sent on ends in its transaction.
+#[test]
+fn nothing_need_come_of_a_copy_of_what_was_sent_on() {
+    let mut scene = Scene::new();
+    let call = scene.call_of(0, 0);
+    scene.learn(call);
+    let who = (0, USER);
+    scene.oracle.hears(Tick::ms(1_000), who, None, Some(true));
+    let request = scene.message(call, "forks");
+    scene.enters(1_100, &request);
+    assert!(
+        scene.settle().is_err(),
+        "it was neither answered nor sent on"
+    );
+
+    let epoch = scene.oracle.epoch;
+    let ledger = scene.oracle.calls.get_mut(&call).unwrap();
+    let callee = (scene.site.nets[1].host(2), 5060).into();
+    let packet = Packet {
+        source: scene.site.listen(1),
+        destination: callee,
+        body: Body::Sip(request.clone()),
+        damage: None,
+    };
+    let at = ledger.asked.len() - 1;
+    let mut branch = sent(epoch, Tick::ms(1_100), &packet, &request, Some(at), 1);
+    branch.unreachable = Some(Tick::ms(1_200));
+    ledger.sent.push(branch);
+
+    // What was known is forgotten, and somebody else asks.
+    let later = Tick::ms(1_000 + KNOWN_MS + 1);
+    scene.enters(later.as_ms(), &request);
+    let question = Some(Id::new(1, 1));
+    scene.oracle.asks(later, who, question).unwrap();
+    let answered = later.plus_ms(50);
+    scene.oracle.hears(answered, who, question, Some(true));
+    scene.settle().unwrap();
+}
