@@ -146,15 +146,16 @@ lib_cargo_release() {
     lib_cargo "$subcommand" --release --locked "$@"
 }
 
-# lib_build_programs: the programs that run on a box. The generator is built apart,
-# by lib_build_perf: together with it, cargo gives shared crates the features that either asks for,
-# and so builds the programs anew for minutes whenever one script asks for both and the next for one.
+# lib_build_programs: the programs that run on a box; lib_build_perf: what loads and measures them.
+# Cargo gives a crate the features that all packages ask for which are built together. So all are, and
+# only the programs named are made: else each script would build the same crates in its own way, for
+# minutes.
 lib_build_programs() {
-    lib_cargo_release build -p trunkline-control -p trunkline-host
+    lib_cargo_release build --workspace --bin trunklined --bin trunkctl --bin hugepage-setup
 }
 
 lib_build_perf() {
-    lib_cargo_release build -p trunkline-perf
+    lib_cargo_release build --workspace --bin trunkline-perf
 }
 
 # lib_sipp_stat FILE COLUMN: the last value of a column of SIPp's -trace_stat

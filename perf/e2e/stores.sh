@@ -12,7 +12,7 @@ if ! command -v redis-server >/dev/null || ! [ -d /usr/lib/postgresql ]; then
     exit 1
 fi
 lib_need_cargo || exit 1
-tests=$(lib_cargo test --locked --no-run --quiet --message-format=json -p trunkline-control --test stores |
+tests=$(lib_cargo test --locked --no-run --quiet --message-format=json --workspace --test stores |
     jq -r 'select(.executable != null and .target.name == "stores").executable')
 [ -x "$tests" ] || { echo "FAILED: the tests cannot be built"; exit 1; }
 

@@ -68,7 +68,6 @@ fn is_said_at_bind(release: &str) -> bool {
 }
 
 #[cfg(test)]
-#[cfg(not(loom))]
 mod tests {
     use super::*;
 

@@ -27,13 +27,10 @@ mod syscall;
 mod xsk;
 
 #[cfg(test)]
-#[cfg(not(loom))]
 mod fake_test;
 #[cfg(test)]
-#[cfg(not(loom))]
 mod veth;
 #[cfg(test)]
-#[cfg(not(loom))]
 mod xsk_test;
 
 pub use busy_poll::BusyPoll;

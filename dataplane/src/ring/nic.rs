@@ -61,7 +61,6 @@ fn ethtool<const N: usize>(device: &str, numbers: &mut [u32; N]) -> bool {
 }
 
 #[cfg(test)]
-#[cfg(not(loom))]
 mod tests {
     use super::*;
 

@@ -375,7 +375,6 @@ impl Ports {
 }
 
 #[cfg(test)]
-#[cfg(not(loom))]
 mod tests {
     use super::super::cursor::Ring;
     use super::*;

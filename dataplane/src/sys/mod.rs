@@ -3,6 +3,7 @@
 
 pub mod affinity;
 mod alarm;
+mod asleep;
 pub mod clock;
 pub(crate) mod epoll;
 pub mod memory;
