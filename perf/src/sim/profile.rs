@@ -149,7 +149,6 @@ const STORM: Capacity = Capacity {
     nonces: 32_768,
     tickets: 8_192,
     bindings: 16_384,
-    ..Capacity::SMALL
 };
 
 /// Tables in which each user has a contact and a nonce, and is known; a worker may have a few more of
