@@ -57,6 +57,8 @@ pub(super) struct Claim {
     /// Another worker made the nonce: where the password is right, that one is asked whether the
     /// count is new, and the request waits for it in its transaction.
     pub is_elsewhere: bool,
+    /// When it came.
+    came: Tick,
     /// When it is answered without the store.
     until: Tick,
     /// The question whose answer it waits for.
@@ -192,6 +194,7 @@ impl Guard {
             is_right: phone::password_of(&user).is_some_and(proves),
             is_elsewhere: false,
             user,
+            came: now,
             until: now.plus_ms(self.rules.deadline_ms),
             question: None,
             standing: Standing::Challenged { stale: false },
@@ -238,8 +241,10 @@ impl Guard {
         if heard.exists && claim.is_right {
             return Standing::Right;
         }
-        let grid_ns = self.rules.failure_grid_ms * 1_000_000;
-        Standing::Fails(Tick((now.0 / grid_ns + 1) * grid_ns))
+        // Whole steps after it came.
+        let step_ns = self.rules.failure_grid_ms * 1_000_000;
+        let steps = now.since(claim.came) / step_ns + 1;
+        Standing::Fails(Tick(claim.came.0 + steps * step_ns))
     }
 
     const fn lifetime_ms(&self, heard: &Heard) -> u64 {
