@@ -95,6 +95,7 @@ impl AsFd for Wake {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::Ordering;
 
     use nix::poll::PollFd;
     use nix::poll::PollFlags;
