@@ -122,7 +122,7 @@ impl Stage {
 }
 
 /// How the names of a stage's counters begin; the first that fits decides.
-const STAGES: [(&str, Stage); 38] = [
+const STAGES: [(&str, Stage); 39] = [
     ("sip_mailbox", Stage::Mail),
     ("mail", Stage::Mail),
     ("kernel", Stage::Mail),
@@ -151,6 +151,7 @@ const STAGES: [(&str, Stage); 38] = [
     ("sessions", Stage::Sip),
     ("auth", Stage::Sip),
     ("bans", Stage::Sip),
+    ("places", Stage::Sip),
     ("tickets", Stage::Sip),
     ("bindings", Stage::Sip),
     ("registrations", Stage::Sip),
@@ -216,6 +217,7 @@ pub enum Counter {
     SipSourceUnknown,
     SipAuthFlood,
     SipBanned,
+    SipOverRate,
     SipSourceOurs,
     SipBranchForged,
     SipBranchStale,
@@ -279,6 +281,7 @@ pub enum Counter {
     CallsEnded,
     CallsFailed,
     CallsRefused,
+    CallsOverLimit,
     DialogsRefused,
     ContextsRefused,
     LateAnswersEnded,
@@ -337,6 +340,7 @@ pub enum Counter {
     TicketsNow,
     BindingsNow,
     BansNow,
+    PlacesNow,
     FlowsNow,
     KeptNow,
     KeptBytesNow,
@@ -399,6 +403,7 @@ pub const TABLE: &[Info] = &[
     row(Counter::SipSourceUnknown, "sip_source_unknown", Kind::Dropped, "Requests from an address that belongs to no trunk."),
     row(Counter::SipAuthFlood, "sip_auth_flood", Kind::Dropped, "SIP request with wrong credentials, while half of all tickets are of such."),
     row(Counter::SipBanned, "sip_banned", Kind::Dropped, "Datagrams on a SIP port from a source that is banned, see `trunkctl bans`."),
+    row(Counter::SipOverRate, "sip_over_rate", Kind::Dropped, "Datagrams on a SIP port beyond what is taken from an address that is no trunk and from which nobody is registered."),
     row(Counter::SipSourceOurs, "sip_source_ours", Kind::Dropped, "SIP datagrams off the wire whose source is an address of this host: forged, since what the box sends to itself leaves by no wire."),
     row(Counter::SipBranchForged, "sip_branch_forged", Kind::Dropped, "Responses whose top Via is not one that this box signed."),
     row(Counter::SipBranchStale, "sip_branch_stale", Kind::Dropped, "Responses to a transaction of an earlier start of this box."),
@@ -462,6 +467,7 @@ pub const TABLE: &[Info] = &[
     row(Counter::CallsEnded, "calls_ended", Kind::Event, "Answered calls that ended."),
     row(Counter::CallsFailed, "calls_failed", Kind::Event, "Calls that ended without an answer: busy, cancelled, timed out."),
     row(Counter::CallsRefused, "calls_refused", Kind::Event, "Calls refused because the call table was full."),
+    row(Counter::CallsOverLimit, "calls_over_limit", Kind::Event, "INVITEs answered 403 because their subscriber had as many calls as its domain allows."),
     row(Counter::DialogsRefused, "dialogs_refused", Kind::Event, "Dialogs beyond those of a call that are kept, or with the tags of another call's: routed, but no part of the call."),
     row(Counter::ContextsRefused, "contexts_refused", Kind::Event, "Requests with several targets refused because the table of response contexts was full."),
     row(Counter::LateAnswersEnded, "late_answers_ended", Kind::Event, "Answers of a target that had been given up, which the box acknowledged and ended with a BYE."),
@@ -520,6 +526,7 @@ pub const TABLE: &[Info] = &[
     row(Counter::TicketsNow, "tickets_now", Kind::Gauge, "Requests that wait for something outside."),
     row(Counter::BindingsNow, "bindings_now", Kind::Gauge, "Contacts of users."),
     row(Counter::BansNow, "bans_now", Kind::Gauge, "Sources that are banned."),
+    row(Counter::PlacesNow, "places_now", Kind::Gauge, "Calls that subscribers have begun, and INVITEs of theirs, which count towards the limit of their domain."),
     row(Counter::FlowsNow, "flows_now", Kind::Gauge, "Media flows open in this worker's table."),
     row(Counter::KeptNow, "kept_now", Kind::Gauge, "Messages kept for retransmission."),
     row(Counter::KeptBytesNow, "kept_bytes_now", Kind::Gauge, "Bytes that kept messages take, with what their pieces have to spare."),

@@ -235,9 +235,10 @@ impl Place {
             routes: Vec::new(),
             domains: Vec::new(),
             authentication: Authentication::default(),
-            // Who tests bans says so.
+            // Who tests bans and rates says so.
             abuse: Abuse {
                 failures: 0,
+                requests_per_s: 0,
                 ..Abuse::default()
             },
             registrar: Rules::default(),
@@ -354,6 +355,8 @@ pub fn add_domain(settings: &mut Settings) {
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         registrar: true,
         upstream: None,
+        // Who tests limits says so.
+        calls: 0,
     });
     settings.routes.push(route(trunk.0, None, &[(last, 1000)]));
 }

@@ -147,6 +147,10 @@ pub const BANS: u32 = 8192;
 /// Sources whose failures a worker counts at once, of those that it keeps.
 pub const FAILING_SOURCES: u32 = 8192;
 
+/// Sources of which a worker knows how much they have sent, and as many of which it knows that somebody
+/// is registered from there.
+pub const RATED_SOURCES: u32 = 16_384;
+
 /// Bindings that are looked at in one turn for one of a source: some 2 µs.
 pub const BINDINGS_PER_TURN: u32 = 64;
 

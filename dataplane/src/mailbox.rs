@@ -27,6 +27,7 @@ use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
 use crate::sip::guard::BanReport;
 use crate::sip::guard::Word;
+use crate::sip::places::PlaceWord;
 use crate::sip::subscriber::Said;
 use crate::sip::subscriber::Subscriber;
 use crate::sip::undelivered::Undelivered;
@@ -93,6 +94,8 @@ pub enum Mail {
         /// How many bytes of the byte ring are its own.
         len: u16,
     },
+    /// Of the calls of a subscriber, from another worker.
+    Place(PlaceWord),
     /// What is known of a source, from another worker or from control.
     Guard(Word),
     /// End: from control. The worker leaves its loop.

@@ -118,6 +118,8 @@ pub struct Domain {
     pub algorithms: Vec<Algorithm>,
     /// The contacts of its users are kept here (RFC 3261 §10): else a REGISTER goes where a route says.
     pub registrar: bool,
+    /// Calls that each of its users may have begun at once; 0: as many as there is room for.
+    pub calls: u16,
     /// Its registrar is elsewhere, and the box the edge before it (RFC 5626 §5): then `registrar` is
     /// not set, and the registrar asks for passwords.
     pub upstream: Option<Upstream>,
@@ -163,7 +165,7 @@ impl Default for Authentication {
     }
 }
 
-/// What is done against those who try passwords.
+/// What is done against those who try passwords, or send too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abuse {
     /// So many failures to authenticate, with nonces of ours, and a source is not heard any more; 0: it
@@ -173,6 +175,11 @@ pub struct Abuse {
     pub within_s: u32,
     /// Seconds for which it is not heard.
     pub ban_s: u32,
+    /// Datagrams a second that each worker takes from a source that is no trunk, and from which nobody
+    /// is registered; 0: any number.
+    pub requests_per_s: u32,
+    /// How many of them may come at once.
+    pub burst: u32,
 }
 
 impl Default for Abuse {
@@ -181,6 +188,8 @@ impl Default for Abuse {
             failures: 10,
             within_s: 60,
             ban_s: 600,
+            requests_per_s: 100,
+            burst: 1_000,
         }
     }
 }

@@ -196,7 +196,7 @@ impl<R: Rings> Worker<R> {
         self.batch = batch;
         worked |= self.resume(now);
         worked |= self.fire_timers(now);
-        worked |= self.look_for_bindings(now);
+        worked |= self.pay_debts(now);
         worked |= self.answer_operator();
         worked |= self.post.tap.is_on() && self.seek_captured_calls();
         self.post.flush();
@@ -410,6 +410,7 @@ impl<R: Rings> Worker<R> {
                         let found = &self.letter[..len];
                         self.proxy.located(ticket, found, &mut self.counters);
                     }
+                    Mail::Place(word) => self.hear_of_place(word),
                     Mail::Guard(word) => self.hear(word, now),
                     Mail::Stop => self.stopped = true,
                 }

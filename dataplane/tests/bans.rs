@@ -40,6 +40,8 @@ const RULES: Abuse = Abuse {
     failures: 5,
     within_s: 60,
     ban_s: 600,
+    requests_per_s: 0,
+    burst: 0,
 };
 const SHA256: Algorithm = Algorithm::Sha256;
 

@@ -299,6 +299,7 @@ fn resolve(file: file::File) -> Config {
         algorithms,
         registrar: domain.registrar,
         upstream: upstream(&file, domain, trunk_index(file.trunks.len() + at)),
+        calls: domain.calls,
     });
     let domains = domains.collect();
     let path = |path: Option<toml::Spanned<PathBuf>>, default: &str| {

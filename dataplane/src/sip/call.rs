@@ -169,6 +169,8 @@ pub struct Call {
     pub cseqs: [u32; 2],
     /// What is kept of its dialog: a [`super::dialog::Record`].
     pub text: Option<Chain>,
+    /// The place that it has among the calls of its subscriber, until it ends.
+    pub place: Option<Id>,
 }
 
 impl Call {
@@ -198,6 +200,7 @@ impl Call {
             due: Tick::NEVER,
             cseqs: [0; 2],
             text: None,
+            place: None,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::limits::SIP_LEN_MAX;
 use crate::media::FlowChange;
 use crate::sip::digest::nonce::Nonce;
 use crate::sip::guard::Word;
+use crate::sip::places::Seek;
 use crate::sip::slab::Id;
 use crate::sip::subscriber::Subscriber;
 
@@ -55,6 +56,8 @@ pub enum Question {
         /// Who asks, and for whom.
         of: Locate,
     },
+    /// May a subscriber have one more call? Of who keeps their number.
+    Place(Seek),
     /// Tell another worker of a source; where `to` is `None`, every other.
     Guard {
         /// Who is told.

@@ -24,6 +24,7 @@ mod index;
 pub mod malformed;
 pub mod message;
 pub mod method;
+pub mod places;
 pub mod proxy;
 mod recent;
 pub mod registrar;

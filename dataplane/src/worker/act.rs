@@ -23,6 +23,9 @@ use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::effects::Send;
 use crate::sip::guard::Word;
+use crate::sip::places::Granted;
+use crate::sip::places::PlaceWord;
+use crate::sip::places::Seek;
 use crate::sip::proxy::FOUND_LEN_MAX;
 use crate::sip::proxy::Step;
 use crate::tick::Tick;
@@ -76,6 +79,7 @@ impl<R: Rings> Worker<R> {
             }
             Question::Nonce { maker, of } => self.mail(maker, Mail::NonceUse(of)),
             Question::Contacts { keeper, of } => self.mail(keeper, Mail::Locate(of)),
+            Question::Place(of) => self.mail(of.keeper, Mail::Place(PlaceWord::Seek(of))),
             Question::Guard { to, word } => self.tell(to, word),
         }
     }
@@ -107,6 +111,45 @@ impl<R: Rings> Worker<R> {
             .is_some_and(|outbox| outbox.post_question(mail))
         {
             self.counters.count(Counter::QuestionMailsLost);
+        }
+    }
+
+    /// Takes up what another worker tells of the calls of a subscriber.
+    pub(super) fn hear_of_place(&mut self, word: PlaceWord) {
+        match word {
+            PlaceWord::Seek(of) => self.place(of),
+            PlaceWord::Granted(of, granted) => self.proxy.placed(of, granted),
+            PlaceWord::Back(subscriber) => self.proxy.place_back(subscriber),
+        }
+    }
+
+    /// Answers another worker that seeks a place for a call of a subscriber. What it does not hear of
+    /// it has not got.
+    fn place(&mut self, of: Seek) {
+        let granted = self.proxy.take_place(&of);
+        let outbox = self.post.outboxes.get_mut(usize::from(of.asker.0));
+        let mail = Mail::Place(PlaceWord::Granted(of, granted));
+        let is_told = outbox
+            .and_then(Option::as_mut)
+            .is_some_and(|outbox| outbox.post_in_order(mail));
+        if !is_told {
+            self.counters.count(Counter::QuestionMailsLost);
+            if granted == Granted::Yes {
+                self.proxy.place_back(of.subscriber);
+            }
+        }
+    }
+
+    /// Tells keepers of places that are given back. What finds no room is told later.
+    fn give_places_back(&mut self) {
+        while let Some((keeper, subscriber)) = self.proxy.next_place_back() {
+            let outbox = self.post.outboxes.get_mut(usize::from(keeper.0));
+            let is_told = outbox.and_then(Option::as_mut).is_some_and(|outbox| {
+                outbox.post_in_order(Mail::Place(PlaceWord::Back(subscriber)))
+            });
+            if !is_told {
+                return self.proxy.return_place((keeper, subscriber));
+            }
         }
     }
 
@@ -151,8 +194,10 @@ impl<R: Rings> Worker<R> {
         self.carry_out(now);
     }
 
-    /// Goes on with looking for bindings of sources that are to be banned.
-    pub(super) fn look_for_bindings(&mut self, now: Tick) -> bool {
+    /// What the core owes others: places to be given back, and a look for bindings of sources that are to
+    /// be banned.
+    pub(super) fn pay_debts(&mut self, now: Tick) -> bool {
+        self.give_places_back();
         if !self.proxy.has_walk() {
             return false;
         }

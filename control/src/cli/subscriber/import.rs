@@ -94,6 +94,7 @@ async fn directory(socket: &Path) -> Result<Directory, Failure> {
             .collect(),
         registrar: false,
         upstream: None,
+        calls: 0,
     });
     Ok(Directory {
         domains: domains.collect(),

@@ -15,6 +15,7 @@ fn directory() -> Directory {
         algorithms: algorithms.to_vec(),
         registrar: false,
         upstream: None,
+        calls: 0,
     };
     let domains = [
         ("example.org", &[Algorithm::Sha256, Algorithm::Md5][..]),

@@ -31,6 +31,7 @@ pub(in crate::config) struct Domain {
     pub upstream: Option<Spanned<Name>>,
     pub nat_expires_s: u32,
     pub passes_unregistered: bool,
+    pub calls: u16,
 }
 
 /// `[subscribers]`
@@ -169,6 +170,7 @@ fn domain(section: &mut Section<'_>) -> Option<Domain> {
     let (registrar, upstream) = section.flag_or("registrar", expected);
     let nat_expires = section.integer("nat_expires", 20..=3_600, 60);
     let unregistered = section.choice("unregistered", &UNREGISTERED, false);
+    let calls = section.integer("calls", 0..=10_000, 50);
     Some(Domain {
         name: name?,
         listen,
@@ -178,6 +180,7 @@ fn domain(section: &mut Section<'_>) -> Option<Domain> {
         upstream,
         nat_expires_s: nat_expires.into_inner(),
         passes_unregistered: unregistered.into_inner(),
+        calls: u16::try_from(calls.into_inner()).unwrap_or(u16::MAX),
     })
 }
 
@@ -257,7 +260,11 @@ fn abuse(section: &mut Section<'_>) -> Abuse {
     let failures = section.integer("failures", 0..=10_000, default.failures.into());
     let within_s = section.integer("within_s", 1..=86_400, default.within_s);
     let ban_s = section.integer("ban_s", 1..=604_800, default.ban_s);
+    let requests_per_s = section.integer("requests_per_s", 0..=1_000_000, default.requests_per_s);
+    let burst = section.integer("burst", 1..=1_000_000, default.burst);
     Abuse {
+        requests_per_s: requests_per_s.into_inner(),
+        burst: burst.into_inner(),
         failures: u16::try_from(failures.into_inner()).unwrap_or(u16::MAX),
         within_s: within_s.into_inner(),
         ban_s: ban_s.into_inner(),

@@ -18,6 +18,7 @@ fn a_domain_is_a_party_after_the_trunks() {
     assert_eq!(config.domains[0].name, "example.org");
     assert_eq!(config.domains[0].trunk, TrunkIndex(1));
     assert_eq!(config.domains[0].algorithms, [Algorithm::Sha256]);
+    assert_eq!(config.domains[0].calls, 50);
     let party = &config.trunks[1];
     assert_eq!(party.name, "example.org");
     assert!(party.sources.is_empty() && party.targets.is_empty());
@@ -43,8 +44,8 @@ fn a_domain_is_a_party_after_the_trunks() {
 fn what_is_said_of_authentication_is_heard() {
     let config = parse(&format!(
         "state = \"/srv/box\"\n[authentication]\nnonce_s = 60\nknown_s = 5\nunknown_s = 7\ndeadline_ms = 31000\n\
-         failure_grid_ms = 999\n[abuse]\nfailures = 3\nwithin_s = 4\nban_s = 5\n[registrar]\nmin_expires = 61\nmax_expires = 62\ndefault_expires = 62\n\
-         contacts = 3\nservice_route = \"<sip:edge;lr>\"\n[capacity]\nbindings = 50\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\nregistrar = true\n"
+         failure_grid_ms = 999\n[abuse]\nfailures = 3\nwithin_s = 4\nban_s = 5\nrequests_per_s = 6\nburst = 7\n[registrar]\nmin_expires = 61\nmax_expires = 62\ndefault_expires = 62\n\
+         contacts = 3\nservice_route = \"<sip:edge;lr>\"\n[capacity]\nbindings = 50\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\ncalls = 3\nregistrar = true\n"
     ));
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let authentication = config.authentication;
@@ -55,9 +56,11 @@ fn what_is_said_of_authentication_is_heard() {
     assert_eq!(authentication.failure_grid_ms, 999);
     let abuse = config.abuse;
     assert_eq!((abuse.failures, abuse.within_s, abuse.ban_s), (3, 4, 5));
+    assert_eq!((abuse.requests_per_s, abuse.burst), (6, 7));
     assert_eq!(config.capacity.subscribers, 20);
     assert_eq!((config.capacity.nonces, config.capacity.tickets), (30, 40));
     assert!(config.domains[0].registrar);
+    assert_eq!(config.domains[0].calls, 3);
     let rules = Rules {
         min_s: 61,
         max_s: 62,

@@ -86,6 +86,7 @@ impl Stage {
                 algorithms: vec![Algorithm::Md5],
                 registrar: false,
                 upstream: None,
+                calls: 0,
             }],
             store: Some(Arc::clone(&store) as Arc<dyn Store>),
         };

@@ -32,6 +32,7 @@ fn stage() -> Stage {
             algorithms: vec![Algorithm::Md5],
             registrar: false,
             upstream: None,
+            calls: 0,
         }],
         store: Some(Arc::new(store) as Arc<dyn Store>),
     };
@@ -169,6 +170,7 @@ async fn whose_registrar_is_elsewhere_is_no_subscriber_here() {
             nat_expires_s: 60,
             passes_unregistered: false,
         }),
+        calls: 0,
     };
     let store = Opened::open(&path).unwrap().serve().unwrap();
     let directory = Directory {

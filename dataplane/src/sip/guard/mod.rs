@@ -12,6 +12,7 @@
 //! one order. Told is by [`Word`]s. Time is an argument; all memory is taken at the start.
 
 mod bans;
+mod rates;
 mod sets;
 mod source;
 
@@ -19,6 +20,7 @@ pub use self::bans::BanReport;
 pub use self::source::Source;
 
 use self::bans::Bans;
+use self::rates::Rates;
 use self::sets::Sets;
 use super::effects::Question;
 use super::identity::What;
@@ -28,6 +30,7 @@ use crate::counters::Counter;
 use crate::ids::WorkerId;
 use crate::limits::BANS;
 use crate::limits::FAILING_SOURCES;
+use crate::limits::RATED_SOURCES;
 use crate::settings::Abuse;
 use crate::tick::Tick;
 
@@ -112,6 +115,7 @@ pub struct Guard {
     hash: SipHash,
     rules: Abuse,
     bans: Bans,
+    rates: Rates,
     /// Of the sources that this worker keeps.
     failures: Sets<Failures>,
     polls: [Option<Poll>; POLLS],
@@ -122,20 +126,23 @@ pub struct Guard {
 
 impl Guard {
     /// Bytes of it, where there are domains.
-    pub const LEN: usize =
-        BANS as usize * Bans::BAN_LEN + FAILING_SOURCES as usize * Sets::<Failures>::ENTRY_LEN;
+    pub const LEN: usize = BANS as usize * Bans::BAN_LEN
+        + FAILING_SOURCES as usize * Sets::<Failures>::ENTRY_LEN
+        + 2 * RATED_SOURCES as usize * Rates::ENTRY_LEN;
 
     /// Without domains there is nobody who could fail, and hardly any memory is taken. `hash` is the
     /// beginning of a keyed hash, the same for all workers.
     #[must_use]
     pub fn new(worker: WorkerId, workers: u8, hash: SipHash, rules: Abuse, domains: bool) -> Guard {
         let of = |capacity| if domains { capacity } else { 1 };
+        let per_s = if domains { rules.requests_per_s } else { 0 };
         Guard {
             worker,
             workers,
             hash,
             rules,
             bans: Bans::new(of(BANS), hash),
+            rates: Rates::new(of(RATED_SOURCES), hash, per_s, rules.burst),
             failures: Sets::new(of(FAILING_SOURCES), hash),
             polls: [None; POLLS],
             last_round: 0,
@@ -148,6 +155,18 @@ impl Guard {
     #[inline]
     pub fn is_banned(&mut self, source: Source, now: Tick) -> bool {
         self.bans.count() > 0 && self.bans.has(source, seconds(now))
+    }
+
+    /// Whether sources are heard only so often.
+    #[must_use]
+    #[inline]
+    pub const fn limits_rates(&self) -> bool {
+        self.rates.are_limited()
+    }
+
+    /// A datagram has come from a source that is no trunk: whether it is one too many.
+    pub fn is_over_rate(&mut self, source: Source, now: Tick) -> bool {
+        self.rates.is_over(source, now)
     }
 
     /// Takes note of a datagram of a banned source that is dropped.
@@ -189,8 +208,10 @@ impl Guard {
         }
     }
 
-    /// A binding was made or refreshed from a source: it is not banned, nor will be.
-    pub fn vouch(&mut self, source: Source, step: &mut Step<'_>) {
+    /// A binding was made or refreshed from a source, until then: it is not banned, nor will be, and is
+    /// heard whatever it sends.
+    pub fn vouch(&mut self, source: Source, until: Tick, step: &mut Step<'_>) {
+        self.rates.vouch(source, until);
         let now_s = seconds(step.now);
         let is_recent = |walk: &Walk| now_s.saturating_sub(walk.began_s) <= DOUBTED_S;
         let mut walks = self.walks.iter().flatten();

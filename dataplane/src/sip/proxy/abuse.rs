@@ -1,4 +1,4 @@
-//! Sources that are not heard, because somebody there tries passwords.
+//! Sources that are not heard, because somebody there tries passwords, or sends too much.
 
 use std::net::IpAddr;
 
@@ -17,11 +17,16 @@ impl Proxy {
     #[inline]
     pub fn turned_away(&mut self, address: IpAddr, now: Tick) -> Option<Counter> {
         let source = Source::of(address);
-        if !self.guard.is_banned(source, now) || self.is_trunk(address) {
+        let is_banned = self.guard.is_banned(source, now);
+        if !is_banned && !self.guard.limits_rates() || self.is_trunk(address) {
             return None;
         }
-        self.guard.note_drop(source);
-        Some(Counter::SipBanned)
+        if is_banned {
+            self.guard.note_drop(source);
+            return Some(Counter::SipBanned);
+        }
+        let is_over = self.guard.is_over_rate(source, now);
+        is_over.then_some(Counter::SipOverRate)
     }
 
     /// A trunk may be among the addresses of a source that is banned.
@@ -36,9 +41,9 @@ impl Proxy {
         }
     }
 
-    /// Somebody has registered from this address.
-    pub(super) fn vouch(&mut self, address: IpAddr, step: &mut Step<'_>) {
-        self.guard.vouch(Source::of(address), step);
+    /// Somebody has registered from this address until then.
+    pub(super) fn vouch(&mut self, address: IpAddr, until: Tick, step: &mut Step<'_>) {
+        self.guard.vouch(Source::of(address), until, step);
     }
 
     /// What another worker, or control, tells of a source.

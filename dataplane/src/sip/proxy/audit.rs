@@ -51,6 +51,7 @@ impl Proxy {
         self.audit_anchors()?;
         self.audit_ports()?;
         self.audit_texts()?;
+        self.audit_places()?;
         let (mut flows, mut calls) = (Vec::new(), Vec::new());
         for (id, call) in self.calls.tenants() {
             let streams = self.anchors.streams(&call.anchor);
@@ -183,7 +184,7 @@ impl Proxy {
         let parked = parked.map(|(_, parked)| Some(&parked.request));
         let located = self.answers.iter().map(|answer| match answer {
             Answer::Located(_, found) => found.as_ref(),
-            Answer::Said(..) | Answer::Used(..) => None,
+            Answer::Said(..) | Answer::Used(..) | Answer::Placed(..) => None,
         });
         let held = of_transactions
             .chain(of_contexts)
@@ -230,6 +231,25 @@ impl Proxy {
                 "{used} blocks of text in use, {held} held by calls"
             ))
         }
+    }
+
+    /// Every place is of an INVITE that is not answered, or of calls; and every such call has one.
+    fn audit_places(&self) -> Result<(), String> {
+        for (id, place) in self.places.held() {
+            let calls = self.calls.tenants();
+            let calls = calls.filter(|(_, call)| call.place == Some(id)).count();
+            if !self.is_held(id) || calls != usize::from(place.calls) {
+                return Err(format!("{calls} calls have {id:?} {place:?}"));
+            }
+        }
+        for (id, call) in self.calls.tenants() {
+            let is_gone = |place: Id| self.places.get(place).is_none();
+            let has_ended = call.state == CallState::Ended;
+            if call.place.is_some_and(|place| is_gone(place) || has_ended) {
+                return Err(format!("{id:?} has a place that is nobody's"));
+            }
+        }
+        Ok(())
     }
 
     /// The pairs of ports in use are those of the calls.

@@ -267,6 +267,10 @@ impl Proxy {
         if message.method() == Method::Register && self.domains[usize::from(domain.0)].registrar {
             return self.register(message, arrival, key, (domain, aor), step);
         }
+        if let Some(wait) = self.needs_place(message, trunk) {
+            let domain = self.dial.domain_of(trunk);
+            return self.park(message, arrival, key, (trunk, domain), wait, step);
+        }
         let dialog = self.in_dialog(message, arrival.source.ip());
         self.send_up(message, arrival, key, trunk, dialog, step)
     }
@@ -371,7 +375,7 @@ fn judge_use(used: Use, step: &mut Step<'_>) -> Judgement {
 }
 
 /// The URI of whom a request says it is from: a REGISTER is for who stands in To (RFC 3261 §10.2).
-fn identity_uri(message: &Message<'_>) -> Span {
+pub(super) fn identity_uri(message: &Message<'_>) -> Span {
     match message.method() {
         Method::Register => message.to().uri,
         _ => message.from().uri,

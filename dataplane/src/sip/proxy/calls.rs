@@ -358,12 +358,14 @@ impl Proxy {
             call.due = now.plus_ms(MEDIA_GRACE_MS);
             self.arm_call(id);
         }
+        self.leave_place(id);
     }
 
     /// Forgets a call: its flows are closed and its ports rest.
     pub(super) fn forget_call(&mut self, id: Id, step: &mut Step<'_>) {
         self.close_media(id, step);
         self.leave_dialogs(id);
+        self.leave_place(id);
         if let Some(mut call) = self.calls.remove(id) {
             if let Some(text) = call.text.take() {
                 self.texts.release(text);

@@ -299,6 +299,7 @@ impl Proxy {
         }
         let asked = self.ask_session(message, step)?;
         let call = self.begin_call(message, arrival, [caller, target.trunk], way, step)?;
+        self.enter_place(call, server);
         let party = Party::Caller;
         let sender = Some(Sender::of_first(call));
         let mut described = Described::nothing(party);

@@ -23,6 +23,7 @@ impl Proxy {
         counters.set(Counter::TicketsNow, self.tickets.count() as u64);
         counters.set(Counter::BindingsNow, self.registrar.count() as u64);
         counters.set(Counter::BansNow, self.guard.count());
+        counters.set(Counter::PlacesNow, self.places.sum());
         let kept = self.kept.occupancy();
         counters.set(Counter::KeptNow, kept.message_count.into());
         counters.set(Counter::KeptBytesNow, kept.bytes());

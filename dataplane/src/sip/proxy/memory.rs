@@ -5,6 +5,7 @@ use super::contexts;
 use super::merged::Merged;
 use super::parked::Answer;
 use super::parked::Parked;
+use super::places;
 use super::refusal::Refusals;
 use crate::frame::KeptSlab;
 use crate::ids::WorkerId;
@@ -18,6 +19,7 @@ use crate::sip::digest::cache::Cache;
 use crate::sip::digest::window::Windows;
 use crate::sip::edit::Splices;
 use crate::sip::guard::Guard;
+use crate::sip::places::Places;
 use crate::sip::registrar::Registrar;
 use crate::sip::slab::Slab;
 use crate::sip::ticket::Tickets;
@@ -55,7 +57,7 @@ impl Table {
 
 /// The tables of one worker.
 #[must_use]
-pub fn tables(settings: &Settings) -> [Table; 13] {
+pub fn tables(settings: &Settings) -> [Table; 14] {
     let capacity = settings.capacity;
     let ranges = settings.media.iter();
     // The first worker's slice; the others' differ by a pair.
@@ -127,6 +129,12 @@ pub fn tables(settings: &Settings) -> [Table; 13] {
             capacity.bindings,
             Registrar::BINDING_LEN,
             "Contacts that users have registered, each with its texts.",
+        ),
+        table(
+            "places",
+            places(settings),
+            Places::PLACE_LEN,
+            "Calls of subscribers whose number is limited.",
         ),
         table(
             "sources",

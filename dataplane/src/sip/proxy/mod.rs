@@ -7,6 +7,7 @@
 //! - `preprocess`: what a request is made before it is looked at
 //! - `request`: validation and routing
 //! - `auth`: whether a subscriber is who it says it is
+//! - `allowance`: how many calls a subscriber may have
 //! - `abuse`: sources that are not heard
 //! - `parked`: requests that wait for something outside
 //! - `register`: REGISTER, answered from memory
@@ -41,6 +42,7 @@
 //! - `audit`: what must hold among all tables between two inputs
 
 mod abuse;
+mod allowance;
 mod answer;
 mod audit;
 mod auth;
@@ -103,6 +105,7 @@ use super::identity::NotOurs;
 use super::index::Index;
 use super::message::Message;
 use super::method::Method;
+use super::places::Places;
 use super::registrar::Registrar;
 use super::slab::Slab;
 use super::texts::TextStore;
@@ -214,6 +217,7 @@ pub struct Proxy {
     failures_waiting: u32,
     registrar: Registrar,
     guard: Guard,
+    places: Places,
     /// What has come of questions, for those who still wait for it.
     answers: VecDeque<Answer>,
     splices: Box<Splices>,
@@ -246,6 +250,7 @@ impl Proxy {
                 settings.registrar.clone(),
                 identity.hash(),
             ),
+            places: Places::new(places(settings)),
             guard: Guard::new(
                 worker,
                 settings.workers,
@@ -372,4 +377,14 @@ impl Proxy {
 /// answered, and only where its request has several targets.
 const fn contexts(calls: u32) -> u32 {
     calls / 4 + 16
+}
+
+/// How many places there are for calls of subscribers.
+fn places(settings: &Settings) -> u32 {
+    let is_limited = settings.domains.iter().any(|domain| domain.calls > 0);
+    if is_limited {
+        settings.capacity.calls
+    } else {
+        1
+    }
 }

@@ -29,6 +29,8 @@ use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::message::Message;
+use crate::sip::places::Granted;
+use crate::sip::places::Seek;
 use crate::sip::slab::Id;
 use crate::sip::subscriber::Said;
 use crate::sip::subscriber::Subscriber;
@@ -40,7 +42,7 @@ use crate::tick::Tick;
 /// RFC 3261 §21.5.5: what was asked gave no answer in time.
 const NO_ANSWER: u16 = 504;
 /// RFC 3261 §21.5.4: what was asked cannot be asked now.
-const UNAVAILABLE: u16 = 503;
+pub(super) const UNAVAILABLE: u16 = 503;
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +73,15 @@ pub(super) enum Wait {
         /// The key of the address of record.
         aor: u64,
     },
+    /// A place among the calls of a subscriber, for which the keeper of their number is asked.
+    Place {
+        /// The worker that keeps it.
+        keeper: WorkerId,
+        /// The key of the subscriber's address of record.
+        subscriber: u64,
+        /// Its domain.
+        domain: DomainIndex,
+    },
     /// The next moment at which its failure may be told: whole steps after it came.
     Grid,
 }
@@ -82,7 +93,7 @@ pub(super) struct Parked {
     pub(super) request: Kept,
     source: Endpoint,
     listen: ListenIndex,
-    trunk: TrunkIndex,
+    pub(super) trunk: TrunkIndex,
     /// Whose subscriber its sender says it is.
     domain: Option<DomainIndex>,
     /// When it came.
@@ -100,6 +111,8 @@ pub(super) enum Answer {
     Used(Id, Use),
     /// The user is reached so, see [`super::found`]; or not at all.
     Located(Id, Option<Kept>),
+    /// A place was sought, and this is what became of it.
+    Placed(Seek, Granted),
 }
 
 impl Proxy {
@@ -151,9 +164,11 @@ impl Proxy {
     /// Until when a request that came at `began` waits for this.
     fn deadline(&self, wait: Wait, began: Tick, now: Tick) -> Tick {
         match wait {
-            Wait::Store(_) | Wait::Use { .. } | Wait::Contacts { .. } | Wait::Flow { .. } => {
-                began.plus_ms(self.authentication.deadline_ms)
-            }
+            Wait::Store(_)
+            | Wait::Use { .. }
+            | Wait::Contacts { .. }
+            | Wait::Flow { .. }
+            | Wait::Place { .. } => began.plus_ms(self.authentication.deadline_ms),
             Wait::Grid => {
                 // From when it came, or what the store took would show in who crosses a moment
                 // of the clock.
@@ -171,7 +186,11 @@ impl Proxy {
         let of = match wait {
             Wait::Store(who) => self.subscriber_key(&who),
             // Nobody else waits for the same.
-            Wait::Use { .. } | Wait::Contacts { .. } | Wait::Flow { .. } | Wait::Grid => key,
+            Wait::Use { .. }
+            | Wait::Contacts { .. }
+            | Wait::Flow { .. }
+            | Wait::Place { .. }
+            | Wait::Grid => key,
         };
         let taken = match self.tickets.take(of, parked) {
             Ok(taken) => taken,
@@ -205,6 +224,28 @@ impl Proxy {
                 let asker = self.worker;
                 let of = Locate { asker, ticket, aor };
                 step.effects.ask(Question::Contacts { keeper, of });
+            }
+            (
+                Wait::Place {
+                    keeper,
+                    subscriber,
+                    domain,
+                },
+                _,
+            ) => {
+                let of = Seek {
+                    asker: self.worker,
+                    ticket,
+                    keeper,
+                    subscriber,
+                    domain,
+                };
+                if keeper == self.worker {
+                    let granted = self.take_place(&of);
+                    self.placed(of, granted);
+                } else {
+                    step.effects.ask(Question::Place(of));
+                }
             }
             (Wait::Grid, _) => self.failures_waiting += 1,
         }
@@ -274,6 +315,14 @@ impl Proxy {
                         return true;
                     }
                 }
+                Answer::Placed(of, granted) => match self.take_ticket(of.ticket) {
+                    Some(parked) => {
+                        self.carry_on_placed(parked, &of, granted, step);
+                        return true;
+                    }
+                    // It was cancelled, or its time is up.
+                    None => self.decline(&of, granted),
+                },
                 Answer::Located(ticket, found) => {
                     let parked = self.take_ticket(ticket);
                     let goes_on = parked.is_some();
@@ -311,7 +360,7 @@ impl Proxy {
                     let from = (trunk, Found(found).contacts().any(is_it));
                     proxy.go_on_registered(message, arrival, key, from, step)
                 }
-                Wait::Store(_) | Wait::Use { .. } | Wait::Grid => Err(500),
+                Wait::Store(_) | Wait::Use { .. } | Wait::Place { .. } | Wait::Grid => Err(500),
             };
             match sent {
                 Ok(_) => Next::Nothing,
@@ -337,7 +386,11 @@ impl Proxy {
         };
         let reply = match parked.wait {
             Wait::Grid => Reply::Challenge { stale: false },
-            Wait::Store(_) | Wait::Use { .. } | Wait::Contacts { .. } | Wait::Flow { .. } => {
+            Wait::Store(_)
+            | Wait::Use { .. }
+            | Wait::Contacts { .. }
+            | Wait::Flow { .. }
+            | Wait::Place { .. } => {
                 step.counters.count(Counter::TicketsLate);
                 Reply::Status(NO_ANSWER)
             }
@@ -408,7 +461,7 @@ impl Proxy {
     }
 
     /// Reads a request that waited once more, has `judge` say what is next, and does that.
-    fn with_parked(
+    pub(super) fn with_parked(
         &mut self,
         mut parked: Parked,
         step: &mut Step<'_>,
@@ -500,6 +553,8 @@ impl Proxy {
             self.release(sent);
         }
         self.arm_server(server);
+        let place = self.servers.get(server).and_then(|entry| entry.place);
+        self.check_place(place);
     }
 
     fn ticket_timer(&self, slot: u32) -> u32 {
@@ -508,7 +563,12 @@ impl Proxy {
 }
 
 impl Parked {
-    const fn arrival(&self) -> Arrival {
+    /// Its server transaction.
+    pub(super) const fn server(&self) -> Id {
+        self.server
+    }
+
+    pub(super) const fn arrival(&self) -> Arrival {
         Arrival {
             source: self.source.addr(),
             listen: self.listen,
@@ -518,14 +578,14 @@ impl Parked {
 
 /// What a request that waited is told.
 #[derive(Clone, Copy, Debug)]
-enum Reply {
+pub(super) enum Reply {
     Challenge { stale: bool },
     Status(u16),
 }
 
 /// What becomes of a request that waited.
 #[derive(Clone, Copy, Debug)]
-enum Next {
+pub(super) enum Next {
     /// It went on.
     Nothing,
     Reply(Reply),

@@ -115,14 +115,14 @@ impl Proxy {
             counters.count(counter_of(happened));
             match happened {
                 Happened::Added | Happened::Refreshed | Happened::Moved => {
-                    bound = Some(record.received.ip());
+                    bound = Some((record.received.ip(), record.expires));
                     wheel.arm(first + id.slot, record.expires);
                 }
                 Happened::Removed | Happened::Expired => wheel.disarm(first + id.slot),
             }
         });
-        if let Some(address) = bound {
-            self.vouch(address, step);
+        if let Some((address, until)) = bound {
+            self.vouch(address, until, step);
         }
         changed
     }

@@ -244,7 +244,9 @@ impl Proxy {
             return false;
         };
         let may = server.respond(status, step.now);
+        let place = server.place;
         self.arm_server(id);
+        self.check_place(place);
         may
     }
 

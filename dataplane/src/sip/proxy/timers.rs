@@ -247,7 +247,10 @@ impl Proxy {
         let response = Message::scan(&self.scratch[..len]).ok()?;
         edit::pop_via(&response, &mut self.splices).ok()?;
         let entry = self.servers.get_mut(server)?;
-        if !entry.respond(status, step.now) {
+        let may = entry.respond(status, step.now);
+        let place = entry.place;
+        if !may {
+            self.check_place(place);
             return Some(());
         }
         let len = self
@@ -258,6 +261,7 @@ impl Proxy {
         let old = std::mem::replace(&mut entry.response, self.kept.put(sent));
         self.release(old);
         self.arm_server(server);
+        self.check_place(place);
         Some(())
     }
 

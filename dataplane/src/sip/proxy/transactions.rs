@@ -110,6 +110,7 @@ impl Proxy {
                 Branches::None | Branches::One(_) => {}
             }
             self.release(server.response);
+            self.check_place(server.place);
         }
     }
 
