@@ -45,6 +45,40 @@ impl Endpoint {
             IpAddr::V6(Ipv6Addr::from_bits(bits))
         }
     }
+
+    /// Address and port, as a token holds them.
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 18] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.address;
+        let [q, r] = self.port.to_be_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r]
+    }
+
+    /// What [`Endpoint::bytes`] has made.
+    #[must_use]
+    pub const fn of_bytes(bytes: [u8; 18]) -> Endpoint {
+        let [address @ .., high, low] = bytes;
+        Endpoint {
+            address,
+            port: u16::from_be_bytes([high, low]),
+        }
+    }
+
+    /// The same of an IPv4 address, in less.
+    #[must_use]
+    pub const fn v4_bytes(self) -> [u8; 6] {
+        let [.., a, b, c, d, high, low] = self.bytes();
+        [a, b, c, d, high, low]
+    }
+
+    /// What [`Endpoint::v4_bytes`] has made.
+    #[must_use]
+    pub const fn of_v4_bytes([a, b, c, d, high, low]: [u8; 6]) -> Endpoint {
+        Endpoint {
+            address: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d],
+            port: u16::from_be_bytes([high, low]),
+        }
+    }
 }
 
 impl From<SocketAddr> for Endpoint {
@@ -88,7 +122,12 @@ mod tests {
         ] {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(Endpoint::from(addr).addr(), addr);
-            assert_eq!(Endpoint::from(addr).is_ipv4(), addr.is_ipv4());
+            let endpoint = Endpoint::from(addr);
+            assert_eq!(endpoint.is_ipv4(), addr.is_ipv4());
+            assert_eq!(Endpoint::of_bytes(endpoint.bytes()), endpoint);
+            if addr.is_ipv4() {
+                assert_eq!(Endpoint::of_v4_bytes(endpoint.v4_bytes()), endpoint);
+            }
         }
         let mapped: SocketAddr = "[::ffff:192.0.2.1]:5060".parse().unwrap();
         let plain: SocketAddr = "192.0.2.1:5060".parse().unwrap();

@@ -7,26 +7,27 @@
 //! ```text
 //! branch  z9hG4bK + 32 characters
 //!         kind 1 | worker 1 | boot 2 | slot 4 | generation 2 | loop hash 4 | MAC 6
-//! cookie  24 characters
-//!         listen of the caller's side 1 | listen of the callee's side 1 | pass 1 | boot 1 |
-//!         tag of the caller's trunk 2 | tag of the callee's trunk 2 | MAC 7
+//! cookie  24 characters, 48 or 88 where a party is a subscriber: see [`cookie`]
 //! tag     16 characters
 //!         boot 2 | MAC 8
 //! ```
 
+mod cookie;
 mod flow;
 
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+pub use self::cookie::Cookie;
+pub use self::cookie::CookieText;
+pub use self::cookie::Sides;
+pub(super) use self::cookie::TEXT_LENS as COOKIE_TEXT_LENS;
 pub use self::flow::Flow;
 pub use self::flow::FlowText;
 use super::base32;
 use super::siphash::SipHash;
 use super::slab::Id;
-use crate::ids::ListenIndex;
-use crate::ids::TrunkTag;
 use crate::ids::WorkerId;
 use crate::settings::Secrets;
 
@@ -36,14 +37,10 @@ pub const MAGIC: &[u8; 7] = b"z9hG4bK";
 const BRANCH_LEN: usize = 20;
 const BRANCH_TEXT_LEN: usize = MAGIC.len() + 32;
 const BRANCH_SIGNED: usize = 14;
-const COOKIE_LEN: usize = 15;
-const COOKIE_SIGNED: usize = 8;
 const TAG_LEN: usize = 10;
 
 /// A branch as it stands in a Via.
 pub type BranchText = [u8; BRANCH_TEXT_LEN];
-/// A cookie as it stands in a Record-Route.
-pub type CookieText = [u8; 24];
 /// A To tag of ours.
 pub type TagText = [u8; 16];
 
@@ -79,53 +76,6 @@ pub enum NotOurs {
     Forged,
     /// An earlier start of this box signed branches of this form; it has no transactions now.
     Stale,
-}
-
-/// The two sides of a dialog and its first way through the box, as the cookie holds them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sides {
-    /// The listen on the caller's side.
-    pub caller: ListenIndex,
-    /// The listen on the callee's side.
-    pub callee: ListenIndex,
-    /// How often the dialog's first request had passed the box before: 0 but for a spiral.
-    pub pass: u8,
-    /// The start of the box in which that was, see [`Identity::boot`].
-    pub boot: u8,
-    /// The trunks of caller and callee.
-    pub trunks: [TrunkTag; 2],
-}
-
-impl Sides {
-    /// What of them is signed, and tells dialogs apart.
-    #[must_use]
-    pub const fn bytes(self) -> [u8; COOKIE_SIGNED] {
-        let [caller, callee] = self.trunks;
-        let ([a, b], [c, d]) = (caller.0.to_be_bytes(), callee.0.to_be_bytes());
-        [
-            self.caller.0,
-            self.callee.0,
-            self.pass,
-            self.boot,
-            a,
-            b,
-            c,
-            d,
-        ]
-    }
-
-    const fn of_bytes([caller, callee, pass, boot, a, b, c, d]: [u8; COOKIE_SIGNED]) -> Sides {
-        Sides {
-            caller: ListenIndex(caller),
-            callee: ListenIndex(callee),
-            pass,
-            boot,
-            trunks: [
-                TrunkTag(u16::from_be_bytes([a, b])),
-                TrunkTag(u16::from_be_bytes([c, d])),
-            ],
-        }
-    }
 }
 
 /// What is hashed. Under one key each has its own texts and numbers, in the same order every time.
@@ -174,6 +124,8 @@ pub enum What {
     Instance,
     /// The way to a phone.
     Flow,
+    /// The address and port of a user agent.
+    LiveSource,
 }
 
 impl What {
@@ -208,7 +160,8 @@ impl Identity {
     #[must_use]
     pub fn new(worker: WorkerId, boot: u16, secrets: &Secrets, listens: &[SocketAddr]) -> Self {
         let cookie = [0, 1].map(|key: usize| SipHash::new(&secrets.cookie[key]));
-        let hashed = |listen: &SocketAddr| cookie.map(|cookie| address_hash(cookie, *listen));
+        let hashed =
+            |listen: &SocketAddr| cookie.map(|cookie| address_hash(cookie, *listen, What::Listen));
         Identity {
             worker,
             boot,
@@ -298,41 +251,6 @@ impl Identity {
         low
     }
 
-    /// The cookie of a dialog whose first request came with this Call-ID and From tag.
-    #[must_use]
-    pub fn cookie(&self, call_id: &[u8], caller_tag: &[u8], sides: Sides) -> CookieText {
-        let mut raw = [0; COOKIE_LEN];
-        raw[..COOKIE_SIGNED].copy_from_slice(&sides.bytes());
-        raw[COOKIE_SIGNED..].copy_from_slice(&self.cookie_mac(0, call_id, caller_tag, sides));
-        let mut text = [0; size_of::<CookieText>()];
-        base32::encode(&raw, &mut text);
-        text
-    }
-
-    /// Reads a cookie. It is ours only for this Call-ID, these listens, and the tag of the caller.
-    #[must_use]
-    pub fn read_cookie(&self, text: &[u8], call_id: &[u8], caller_tag: &[u8]) -> Option<Sides> {
-        let raw: [u8; COOKIE_LEN] = base32::decode(text)?;
-        let (signed, mac) = raw.split_first_chunk()?;
-        let sides = Sides::of_bytes(*signed);
-        let known = |listen: ListenIndex| usize::from(listen.0) < self.listens.len();
-        if !known(sides.caller) || !known(sides.callee) {
-            return None;
-        }
-        let signed = (0..self.cookie.len())
-            .any(|key| *mac == self.cookie_mac(key, call_id, caller_tag, sides));
-        signed.then_some(sides)
-    }
-
-    fn cookie_mac(&self, key: usize, call_id: &[u8], tag: &[u8], sides: Sides) -> [u8; 7] {
-        let listen = |index: ListenIndex| self.listens[usize::from(index.0)][key];
-        let hash = self.cookie[key].text(call_id).text(tag);
-        let hash = hash.word(listen(sides.caller)).word(listen(sides.callee));
-        let hash = hash.word(u64::from_be_bytes(sides.bytes()));
-        let [first @ .., _] = hash.finish(What::Cookie.with(0)).to_be_bytes();
-        first
-    }
-
     /// The To tag of an answer of our own to the request with these fields: the same
     /// for its retransmissions, and known again in its ACK (RFC 3261 §8.2.7).
     #[must_use]
@@ -381,6 +299,14 @@ impl Identity {
         owner_by(self.hash, call_id, workers)
     }
 
+    /// The key of a user agent's address and port, and the worker that knows whether it has a
+    /// binding.
+    #[must_use]
+    pub fn live_source(&self, source: SocketAddr, workers: u8) -> (u64, WorkerId) {
+        let key = address_hash(self.hash, source, What::LiveSource);
+        (key, chosen(key, workers))
+    }
+
     fn branch_mac(&self, raw: &[u8; BRANCH_LEN]) -> [u8; 6] {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, ..] = *raw;
         let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
@@ -397,14 +323,17 @@ pub fn owner(key: &[u8; 16], call_id: &[u8], workers: u8) -> WorkerId {
     owner_by(SipHash::new(key), call_id, workers)
 }
 
-#[allow(clippy::cast_possible_truncation)] // Less than `workers`.
 fn owner_by(hash: SipHash, call_id: &[u8], workers: u8) -> WorkerId {
-    // The high bits choose the worker, the low bits the place in its tables.
-    let hash = hash.text(call_id).finish(What::CallId.with(0)) >> 32;
-    WorkerId(((hash * u64::from(workers)) >> 32) as u8)
+    chosen(hash.text(call_id).finish(What::CallId.with(0)), workers)
 }
 
-fn address_hash(hash: SipHash, address: SocketAddr) -> u64 {
+/// The high bits of a hash choose the worker, the low bits the place in its tables.
+#[allow(clippy::cast_possible_truncation)] // Less than `workers`.
+const fn chosen(hash: u64, workers: u8) -> WorkerId {
+    WorkerId((((hash >> 32) * workers as u64) >> 32) as u8)
+}
+
+fn address_hash(hash: SipHash, address: SocketAddr, what: What) -> u64 {
     let ip = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
@@ -412,7 +341,7 @@ fn address_hash(hash: SipHash, address: SocketAddr) -> u64 {
     let [high, low] = [ip.to_bits() >> 64, ip.to_bits() & u128::from(u64::MAX)];
     #[allow(clippy::cast_possible_truncation)] // Its halves.
     let hash = hash.word(high as u64).word(low as u64);
-    hash.finish(What::Listen.with(address.port().into()))
+    hash.finish(what.with(address.port().into()))
 }
 
 fn encode(raw: &[u8; 10]) -> [u8; 16] {
@@ -444,13 +373,6 @@ mod tests {
     }
 
     const ID: Id = Id::new(123_456, 7);
-    const SIDES: Sides = Sides {
-        caller: ListenIndex(0),
-        callee: ListenIndex(1),
-        pass: 0,
-        boot: 9,
-        trunks: [TrunkTag(0x1234), TrunkTag(0xfedc)],
-    };
 
     #[test]
     fn a_branch_comes_back_in_either_case() {
@@ -471,19 +393,6 @@ mod tests {
         changed[20] = if changed[20] == b'a' { b'b' } else { b'a' };
         assert_eq!(identity(9, 1).read_branch(&changed), Err(NotOurs::Forged));
         assert_eq!(identity(9, 1).read_branch(b"z9hG4bK"), Err(NotOurs::Forged));
-    }
-
-    #[test]
-    fn a_cookie_is_good_for_its_dialog_only_and_with_the_key_before() {
-        let identity = identity(9, 1);
-        let text = identity.cookie(b"call", b"tag", SIDES);
-        assert_eq!(identity.read_cookie(&text, b"call", b"tag"), Some(SIDES));
-        assert_eq!(identity.read_cookie(&text, b"call", b"gat"), None);
-        assert_eq!(identity.read_cookie(&text, b"lcal", b"tag"), None);
-        let rotated = identity_of(11, 1, [5, 2]);
-        assert_eq!(rotated.read_cookie(&text, b"call", b"tag"), Some(SIDES));
-        let rotated = identity_of(12, 1, [6, 5]);
-        assert_eq!(rotated.read_cookie(&text, b"call", b"tag"), None);
     }
 
     #[test]

@@ -2,8 +2,14 @@
 //!
 //! Both are believed for a time of their own. An entry that is in use is asked for again before its
 //! time is over, so that no call waits for a subscriber who was known a moment ago; one that was not
-//! used since is left to end. There are so many entries and no more: a new one takes the place of one that
-//! was not used lately.
+//! used since is left to end. There are so many entries and no more.
+//!
+//! ```text
+//!   the store said it ─► porch, an eighth ─ a right password ─► house, the rest
+//! ```
+//!
+//! Whoever guesses names or passwords gets no further than the porch, and pushes out nobody but others there. In
+//! the house a new one takes the place of one that has proved who it is longer ago than others.
 
 use super::Algorithm;
 use super::Hash;
@@ -77,52 +83,111 @@ struct Entry {
     ask_from: Tick,
     /// That has been done.
     is_asked: bool,
-    /// Used since the hand passed.
-    is_used: bool,
+    /// When its subscriber last had the right password.
+    proved: Tick,
 }
 
 /// How many entries are looked at for one to give way.
 const LOOKED_AT: usize = 8;
 
+/// Of so many entries one is in the porch.
+const PORCH_PART: u32 = 8;
+
+/// A fixed room for entries.
+#[derive(Debug)]
+struct Area {
+    entries: Box<[Option<Entry>]>,
+    free: Vec<u32>,
+    /// From where one is looked for that gives way.
+    hand: usize,
+}
+
+impl Area {
+    fn new(capacity: u32) -> Area {
+        Area {
+            entries: vec![None; capacity as usize].into_boxed_slice(),
+            free: (0..capacity).rev().collect(),
+            hand: 0,
+        }
+    }
+
+    fn take(&mut self, slot: u32) -> Option<Entry> {
+        let taken = self.entries.get_mut(slot as usize)?.take();
+        self.free.extend(taken.map(|_| slot));
+        taken
+    }
+
+    /// The entry that gives way for a new one: none where a place is free, else of a few one that is
+    /// over, or that was proved or kept before the others.
+    fn gives_way(&mut self, now: Tick) -> Option<u32> {
+        let len = self.entries.len();
+        if !self.free.is_empty() || len == 0 {
+            return None;
+        }
+        let (entries, hand) = (&self.entries, self.hand);
+        let looked_at = (0..LOOKED_AT).map(|step| (hand + step) % len);
+        let age = |&at: &usize| match &entries[at] {
+            Some(entry) if entry.expires > now => (entry.proved, entry.kept),
+            _ => (Tick(0), Tick(0)),
+        };
+        let oldest = looked_at.min_by_key(age)?;
+        self.hand = (hand + LOOKED_AT) % len;
+        u32::try_from(oldest).ok()
+    }
+
+    fn put(&mut self, entry: Entry) -> Option<u32> {
+        let slot = self.free.pop()?;
+        self.entries[slot as usize] = Some(entry);
+        Some(slot)
+    }
+}
+
 /// The cache of a worker.
 #[derive(Debug)]
 pub struct Cache {
-    entries: Box<[Option<Entry>]>,
+    /// The porch and the house. An [`Id`] has the place in one of them, and as generation which.
+    areas: [Area; 2],
     index: Index,
-    /// Where the next place is looked for.
-    hand: usize,
     lifetimes: Lifetimes,
     /// What was kept before may not be true any more.
     doubted: Tick,
 }
 
+const PORCH: u16 = 0;
+const HOUSE: u16 = 1;
+
 impl Cache {
     /// Bytes of an entry.
-    pub const ENTRY_LEN: usize = size_of::<Option<Entry>>() + Index::KEY_LEN;
+    pub const ENTRY_LEN: usize = size_of::<Option<Entry>>() + size_of::<u32>() + Index::KEY_LEN;
 
     /// Room for so many subscribers.
     #[must_use]
     pub fn new(capacity: u32, lifetimes: Lifetimes) -> Cache {
-        let capacity = capacity.max(1);
+        let capacity = capacity.max(2);
+        let porch = (capacity / PORCH_PART).max(1);
         Cache {
-            entries: vec![None; capacity as usize].into_boxed_slice(),
+            areas: [Area::new(porch), Area::new(capacity - porch)],
             index: Index::new(capacity),
-            hand: 0,
             lifetimes,
             doubted: Tick(0),
         }
     }
 
+    fn entry(&mut self, id: Id) -> Option<&mut Entry> {
+        let area = self.areas.get_mut(usize::from(id.generation))?;
+        area.entries.get_mut(id.slot as usize)?.as_mut()
+    }
+
     /// What is known of the subscriber behind `key`, a keyed hash of user and domain.
     pub fn find(&mut self, key: u64, now: Tick) -> Option<Found> {
+        let (doubted, unknown_ms) = (self.doubted, self.lifetimes.unknown_ms);
         let id = self.index.get(key)?;
-        let entry = self.entries[id.slot as usize].as_mut()?;
-        let is_doubted = entry.kept < self.doubted;
-        let is_over = is_doubted && self.doubted.plus_ms(self.lifetimes.unknown_ms) <= now;
+        let entry = self.entry(id)?;
+        let is_doubted = entry.kept < doubted;
+        let is_over = is_doubted && doubted.plus_ms(unknown_ms) <= now;
         if entry.expires <= now || is_over {
             return None;
         }
-        entry.is_used = true;
         let ask_again = !entry.is_asked && (is_doubted || entry.ask_from <= now);
         entry.is_asked |= ask_again;
         Some(Found {
@@ -148,21 +213,52 @@ impl Cache {
                 Known::Nobody => Tick::NEVER,
             },
             is_asked: false,
-            is_used: false,
+            proved: Tick(0),
         };
-        let slot = match self.index.get(key) {
-            Some(id) => id.slot as usize,
-            None => self.make_room(now),
+        match self.index.get(key) {
+            Some(id) => {
+                if let Some(there) = self.entry(id) {
+                    let proved = there.proved;
+                    *there = Entry { proved, ..entry };
+                }
+            }
+            None => self.put(PORCH, entry, now),
+        }
+    }
+
+    /// The subscriber behind `key` has had the right password.
+    pub fn prove(&mut self, key: u64, now: Tick) {
+        let Some(id) = self.index.get(key) else {
+            return;
         };
-        self.entries[slot] = Some(entry);
-        #[allow(clippy::cast_possible_truncation, reason = "less than the capacity")]
-        self.index.insert(key, Id::new(slot as u32, 0));
+        if let Some(entry) = self.entry(id) {
+            entry.proved = now;
+        }
+        if id.generation == PORCH
+            && let Some(entry) = self.areas[usize::from(PORCH)].take(id.slot)
+        {
+            self.index.remove(key, id);
+            self.put(HOUSE, entry, now);
+        }
+    }
+
+    /// Puts an entry where there was none of its key.
+    fn put(&mut self, area: u16, entry: Entry, now: Tick) {
+        let room = &mut self.areas[usize::from(area)];
+        if let Some(slot) = room.gives_way(now)
+            && let Some(gone) = room.take(slot)
+        {
+            self.index.remove(gone.key, Id::new(slot, area));
+        }
+        if let Some(slot) = room.put(entry) {
+            self.index.insert(entry.key, Id::new(slot, area));
+        }
     }
 
     /// Forgets a subscriber: the store has changed.
     pub fn forget(&mut self, key: u64) {
         if let Some(id) = self.index.get(key) {
-            self.entries[id.slot as usize] = None;
+            self.areas[usize::from(id.generation)].take(id.slot);
             self.index.remove(key, id);
         }
     }
@@ -173,25 +269,6 @@ impl Cache {
     /// unknown.
     pub fn doubt(&mut self, now: Tick) {
         self.doubted = now;
-    }
-
-    /// A place for a new entry: a free one, or that of one that was not used since the hand last
-    /// passed; after a few looks whichever is next.
-    fn make_room(&mut self, now: Tick) -> usize {
-        let mut place = self.hand;
-        for _ in 0..LOOKED_AT {
-            place = self.hand;
-            self.hand = (self.hand + 1) % self.entries.len();
-            match &mut self.entries[place] {
-                Some(entry) if entry.is_used && entry.expires > now => entry.is_used = false,
-                _ => break,
-            }
-        }
-        if let Some(entry) = self.entries[place].take() {
-            #[allow(clippy::cast_possible_truncation, reason = "less than the capacity")]
-            self.index.remove(entry.key, Id::new(place as u32, 0));
-        }
-        place
     }
 }
 
@@ -221,7 +298,7 @@ mod tests {
 
     #[test]
     fn each_kind_is_believed_for_its_own_time_and_asked_for_again_once_if_used() {
-        let mut cache = Cache::new(4, LIFETIMES);
+        let mut cache = Cache::new(16, LIFETIMES);
         cache.keep(1 << 60, subscriber(7), Tick::ms(0));
         cache.keep(2 << 60, Known::Nobody, Tick::ms(0));
         let mut ask = |ms| {
@@ -243,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_is_doubted_is_asked_for_again_and_not_believed_for_long() {
-        let mut cache = Cache::new(4, LIFETIMES);
+        let mut cache = Cache::new(16, LIFETIMES);
         for key in [1, 2] {
             cache.keep(key << 60, subscriber(7), Tick::ms(0));
         }
@@ -261,14 +338,58 @@ mod tests {
         assert_eq!(md5_of(cache.find(1 << 60, Tick::ms(1_200))), Some(8));
     }
 
+    const fn key_of(n: u64) -> u64 {
+        n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+    }
+
     #[test]
-    fn one_that_is_used_outlives_those_that_are_not() {
-        let mut cache = Cache::new(4, LIFETIMES);
-        for key in 1..=40_u64 {
-            cache.find(1 << 58, Tick::ms(0));
-            cache.keep(key << 58, subscriber(1), Tick::ms(0));
+    fn whoever_guesses_pushes_out_no_subscriber() {
+        let mut cache = Cache::new(64, LIFETIMES);
+        for n in 0..56 {
+            cache.keep(key_of(n), subscriber(1), Tick::ms(0));
+            cache.prove(key_of(n), Tick::ms(0));
         }
-        assert!(cache.find(1 << 58, Tick::ms(0)).is_some());
+        for n in 1_000..9_000 {
+            let known = if n % 2 == 0 {
+                subscriber(2)
+            } else {
+                Known::Nobody
+            };
+            cache.keep(key_of(n), known, Tick::ms(1));
+            assert!(cache.find(key_of(n), Tick::ms(1)).is_some(), "it is told");
+        }
+        for n in 0..56 {
+            assert!(cache.find(key_of(n), Tick::ms(2)).is_some(), "{n}");
+        }
+    }
+
+    #[test]
+    fn who_is_in_use_stays_while_there_is_a_place_and_then_the_longest_unused_goes() {
+        let mut cache = Cache::new(64, LIFETIMES);
+        let enter = |cache: &mut Cache, n, ms| {
+            cache.keep(key_of(n), subscriber(1), Tick::ms(ms));
+            cache.prove(key_of(n), Tick::ms(ms));
+        };
+        for n in 0..56 {
+            enter(&mut cache, n, 0);
+            assert!((0..=n).all(|n| cache.find(key_of(n), Tick::ms(0)).is_some()));
+        }
+        // All have proved themselves again but eight, in different places.
+        let stale = |n: u64| n % 8 == 3;
+        for n in (0..56).filter(|&n| !stale(n)) {
+            cache.prove(key_of(n), Tick::ms(10));
+        }
+        for n in 100..107 {
+            enter(&mut cache, n, 20);
+        }
+        for n in 0..56 {
+            assert_eq!(
+                cache.find(key_of(n), Tick::ms(20)).is_none(),
+                stale(n),
+                "{n}"
+            );
+        }
+        assert!((100..107).all(|n| cache.find(key_of(n), Tick::ms(20)).is_some()));
     }
 
     #[test]
@@ -281,12 +402,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_it_finds_was_kept_last(
-            steps in prop::collection::vec((0_u64..12, 0_u8..3, any::<u8>()), 0..300),
+            steps in prop::collection::vec((0_u64..12, 0_u8..4, any::<u8>()), 0..300),
         ) {
-            let mut cache = Cache::new(5, LIFETIMES);
+            let mut cache = Cache::new(12, LIFETIMES);
             let mut kept = HashMap::new();
             for (key, what, byte) in steps {
-                let key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+                let key = key_of(key);
                 match what {
                     0 => {
                         cache.keep(key, subscriber(byte), Tick::ms(0));
@@ -296,6 +417,7 @@ mod tests {
                         cache.forget(key);
                         kept.remove(&key);
                     }
+                    2 => cache.prove(key, Tick::ms(byte.into())),
                     _ => {
                         let found = md5_of(cache.find(key, Tick::ms(1)));
                         prop_assert!(found.is_none() || found == kept.get(&key).copied());

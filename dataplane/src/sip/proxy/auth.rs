@@ -243,6 +243,7 @@ impl Proxy {
             step.counters.count(Counter::AuthFailures);
             return Judgement::False;
         }
+        self.subscribers.prove(self.subscriber_key(who), step.now);
         if nonce.worker == self.worker {
             return judge_use(self.windows.note(nonce, credentials.nc, key), step);
         }
@@ -271,7 +272,11 @@ impl Proxy {
             let domain = self.dial.domain_of(trunk);
             return self.park(message, arrival, key, (trunk, domain), wait, step);
         }
-        let dialog = self.in_dialog(message, arrival.source.ip());
+        let mut dialog = self.in_dialog(message, arrival.source.ip());
+        if let Some(dialog) = &mut dialog {
+            // Who has moved is at home where it is now.
+            dialog.at_home |= self.is_party(message, dialog);
+        }
         self.send_up(message, arrival, key, trunk, dialog, step)
     }
 

@@ -20,7 +20,8 @@ use crate::sip::call::Party;
 use crate::sip::call::Sender;
 use crate::sip::dialog::Record;
 use crate::sip::endpoint::Endpoint;
-use crate::sip::identity::CookieText;
+use crate::sip::identity::COOKIE_TEXT_LENS;
+use crate::sip::identity::Cookie;
 use crate::sip::identity::Sides;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -37,20 +38,20 @@ const PORT_MIN: u16 = 1024;
 /// The parameter of our Record-Route URIs that carries the cookie.
 pub(super) const COOKIE_PARAM: &[u8] = b"tl";
 
-const COOKIE_TEXT_LEN: usize = size_of::<CookieText>();
-
 /// An in-dialog request that our cookie proves to be one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InDialog {
     /// The listens of the dialog's two sides.
     pub sides: Sides,
+    /// Where the other party was when the dialog began, if it is a subscriber.
+    pub other_home: Option<Endpoint>,
     /// Who sent the request.
     pub from: Party,
     /// True where it came from an address of its sender's own trunk, or from where a subscriber
     /// has been in this call.
     pub at_home: bool,
-    /// True where the address says who sent it. A subscriber's may have changed, and after a restart
-    /// nobody knows it: then it must authenticate.
+    /// True where the address says who sent it. A subscriber's may have changed: then it must
+    /// authenticate.
     pub is_proved: bool,
     /// How many of the topmost Route values are ours.
     pub routes: usize,
@@ -74,8 +75,8 @@ impl Proxy {
             .map(|route| route.address.uri);
         let cookie = cookie_of(message, routes.next()?)?;
         let read = |tag| self.identity.read_cookie(cookie, message.call_id(), tag);
-        let (sides, from) = match read(from_tag) {
-            Some(sides) => (sides, Party::Caller),
+        let (Cookie { sides, homes }, from) = match read(from_tag) {
+            Some(cookie) => (cookie, Party::Caller),
             None => {
                 let to_tag = message.to_tag().unwrap_or_default();
                 (read(to_tag)?, Party::Callee)
@@ -99,14 +100,34 @@ impl Proxy {
             // Who once had a call would otherwise begin others past every route.
             self.dialogs.get(key)?;
         }
+        // Where the call is not known, or not known any more, the cookie says where its sender was. That
+        // is enough to acknowledge and to end; who wants more of a call shows once more who it is.
+        let may_end = matches!(message.method(), Method::Ack | Method::Bye);
+        let is_unknown = || self.dialogs.get(key).is_none();
+        let was_there = || homes[from as usize].is_some_and(|home| home.ip() == source);
         Some(InDialog {
             sides,
+            other_home: homes[from.other() as usize],
             from,
             at_home,
-            is_proved: at_home || !of_subscriber,
+            is_proved: at_home || !of_subscriber || may_end && is_unknown() && was_there(),
             routes,
             key,
         })
+    }
+
+    /// Where caller and callee of a dialog are, of those that are subscribers: no configuration
+    /// says that of them, so the dialog's cookie does.
+    pub(super) fn homes(
+        &self,
+        trunks: [TrunkIndex; 2],
+        [caller, callee]: [SocketAddr; 2],
+    ) -> [Option<Endpoint>; 2] {
+        let [of_caller, of_callee] = trunks.map(|trunk| self.dial.domain_of(trunk));
+        [
+            of_caller.map(|_| caller.into()),
+            of_callee.map(|_| callee.into()),
+        ]
     }
 
     /// True where the messages of a party of a known call have come from this address.
@@ -114,6 +135,19 @@ impl Proxy {
         let call = self.dialogs.get(key).and_then(|id| self.calls.get(id));
         let known = call.and_then(|call| call.parties[party as usize]);
         known.is_some_and(|known| known.addr().ip() == source)
+    }
+
+    /// True where From is who the party of a known call was when it began: who has proved to be that is
+    /// the party, and not only another user who knows the dialog.
+    pub(super) fn is_party(&self, message: &Message<'_>, dialog: &InDialog) -> bool {
+        let call = self.dialogs.get(dialog.key);
+        let text = call
+            .and_then(|id| self.calls.get(id))
+            .and_then(|call| call.text.as_ref());
+        let mut room = [0; DIALOG_LEN_MAX];
+        let record = text.and_then(|text| Record::read(self.texts.read(text, &mut room)));
+        let from = message.text(message.from().uri);
+        record.is_some_and(|record| record.uris[dialog.from as usize] == from)
     }
 
     /// The sides of the dialog that a request makes on its way between these listens and trunks. It
@@ -134,7 +168,7 @@ impl Proxy {
         Sides {
             caller,
             callee,
-            pass: last.map_or(0, |last| last.pass.saturating_add(1)),
+            pass: last.map_or(0, |last| last.sides.pass.saturating_add(1)),
             boot: self.identity.boot(),
             trunks: trunks.map(|trunk| self.dial.tag(trunk)),
         }
@@ -144,7 +178,8 @@ impl Proxy {
     /// gone: the next Route value, else the Request-URI, if that is an address of the other party's
     /// trunk, or the one that this party itself has given. Nobody uses the box to send to whom
     /// they like: else it goes to where the party's messages come from, or where nothing is known
-    /// of the call, as after a restart, to the first target of its trunk.
+    /// of the call, as after a restart, to where the subscriber was when it began (RFC 5626 §5.3), or
+    /// to the first target of the trunk.
     pub(super) fn way_in_dialog(
         &self,
         message: &Message<'_>,
@@ -167,7 +202,9 @@ impl Proxy {
         });
         let last = call.and_then(|call| call.parties[to as usize]);
         let first = || {
-            let first = self.dial.first_target(trunk);
+            let home = dialog.other_home.map(Endpoint::addr);
+            let home = home.filter(|_| self.dial.domain_with(trunk).is_some());
+            let first = home.or_else(|| self.dial.first_target(trunk));
             first.filter(|first| self.is_reachable(first.ip(), listen))
         };
         Some(Way {
@@ -314,10 +351,12 @@ impl Proxy {
 pub(super) fn cookie_of<'m>(message: &Message<'m>, uri: Span) -> Option<&'m [u8]> {
     // At the end, where we wrote it, before all the places where it may be now. Whether it is ours
     // is seen by its MAC.
-    if let Some((front, cookie)) = message.text(uri).split_last_chunk::<COOKIE_TEXT_LEN>()
-        && front.ends_with(b";tl=")
-    {
-        return Some(cookie);
+    let text = message.text(uri);
+    for len in COOKIE_TEXT_LENS {
+        let parts = text.len().checked_sub(len).map(|at| text.split_at(at));
+        if let Some((_, cookie)) = parts.filter(|(front, _)| front.ends_with(b";tl=")) {
+            return Some(cookie);
+        }
     }
     let uri = Uri::read(message.bytes(), uri).ok()?;
     let cookie = uri.param(message.bytes(), COOKIE_PARAM)?.value?;

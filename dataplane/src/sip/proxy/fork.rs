@@ -24,6 +24,7 @@ use crate::limits::TARGETS_MAX;
 use crate::settings::DialRoute;
 use crate::sip::call::Party;
 use crate::sip::call::Sender;
+use crate::sip::identity::Cookie;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
@@ -289,8 +290,12 @@ impl Proxy {
         }
         if makes_dialogs(message.method()) {
             let trunks = [caller, target.trunk];
-            let sides = self.sides_of(message, [arrival.listen, way.listen], trunks);
-            self.record_route(message, sides).map_err(unedited_status)?;
+            let cookie = Cookie {
+                sides: self.sides_of(message, [arrival.listen, way.listen], trunks),
+                homes: self.homes(trunks, [arrival.source, way.to]),
+            };
+            self.record_route(message, &cookie)
+                .map_err(unedited_status)?;
         }
         if message.method() != Method::Invite {
             let client = self.send_branch(message, arrival, way, server, None, step)?;

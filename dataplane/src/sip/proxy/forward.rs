@@ -16,8 +16,8 @@ use crate::limits::IN_PROGRESS_PART;
 use crate::sip::build;
 use crate::sip::call::Sender;
 use crate::sip::edit;
+use crate::sip::identity::Cookie;
 use crate::sip::identity::Kind;
-use crate::sip::identity::Sides;
 use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -99,13 +99,14 @@ impl Proxy {
     pub(super) fn record_route(
         &mut self,
         message: &Message<'_>,
-        sides: Sides,
+        cookie: &Cookie,
     ) -> Result<(), edit::Refused> {
         let tag = message.from_tag().unwrap_or_default();
-        let cookie = self.identity.cookie(message.call_id(), tag, sides);
+        let sides = cookie.sides;
+        let cookie = self.identity.cookie(message.call_id(), tag, cookie);
         let both = [sides.callee, sides.caller].map(|listen| {
             let advertised = &self.advertised[usize::from(listen.0)];
-            [advertised.record_route(), &cookie]
+            [advertised.record_route(), cookie.bytes()]
         });
         let count = if sides.callee == sides.caller { 1 } else { 2 };
         edit::insert_record_routes(message, &mut self.splices, &both[..count])

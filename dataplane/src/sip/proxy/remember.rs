@@ -192,7 +192,7 @@ impl Proxy {
             let read = self
                 .identity
                 .read_cookie(cookie, message.call_id(), caller_tag);
-            read.is_some_and(|read| sides.is_none_or(|sides| sides == read))
+            read.is_some_and(|read| sides.is_none_or(|sides| sides == read.sides))
         };
         let values = || message.record_routes().map_while(Result::ok);
         let above = values().position(|value| is_ours(value.address.uri));

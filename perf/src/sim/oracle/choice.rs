@@ -117,8 +117,6 @@ pub(super) fn own_response(
         ("CANCEL" | "OPTIONS", 200) => true,
         // RFC 4320 §4.1: not before Timer E has reached T2, and once.
         (_, 100) => now.plus_ms(LATE_MS) >= asked.at.plus_ms(3_500),
-        // Where a subscriber is only the call knows.
-        (_, 404) => in_dialog && ledger.is_of_subscriber() && ledger.is_over(asked.epoch),
         // RFC 3264: media of the other family, which a box before has let pass.
         (_, 488) => media::address_in(asked.request.body()).is_ok_and(|at| {
             let side = site.side_of(asked.source.ip()).unwrap_or(0);

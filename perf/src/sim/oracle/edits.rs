@@ -167,7 +167,16 @@ fn record_routes(
         let last = number + 1 == added;
         let listen = site.listen(if last { asked.side } else { side });
         let cookie = param(bracketed(route), "tl").unwrap_or_default();
-        if *route != format!("<sip:{};lr;tl={cookie}>", host(listen.ip())) || cookie.len() != 24 {
+        // With the address of the subscriber who calls, of either family; what comes back from the box
+        // itself is a trunk's.
+        let is_of_caller =
+            all.last().map(|last| param(bracketed(last), "tl")) == Some(Some(cookie));
+        let lens = match is_of_caller && site.is_phone(asked.source.ip()) {
+            true => [48, 88],
+            false => [24; 2],
+        };
+        let is_cookie = lens.contains(&cookie.len());
+        if *route != format!("<sip:{};lr;tl={cookie}>", host(listen.ip())) || !is_cookie {
             return fault();
         }
     }

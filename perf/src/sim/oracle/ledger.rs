@@ -1,6 +1,7 @@
 //! What the oracle remembers of a call at one box: what was asked, what was sent on, and what
 //! came back.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -225,11 +226,6 @@ impl Ledger {
         came.any(|came| !came.to_tag().is_empty() && tags.contains(&came.to_tag()))
     }
 
-    /// True for a call of a subscriber, as some start of the box has seen it.
-    pub fn is_of_subscriber(&self) -> bool {
-        self.asked.iter().any(|asked| asked.claim.is_some())
-    }
-
     /// True for a call that this start of the box has seen begin.
     pub fn has_begun(&self, epoch: u16) -> bool {
         let begins = |asked: &Asked| asked.is_invite() && asked.request.to_tag().is_empty();
@@ -315,6 +311,21 @@ impl Ledger {
     pub fn is_ours(&self, request: &Sip) -> bool {
         let route = request.values("Route").next();
         route.is_some_and(|route| self.recorded.iter().any(|recorded| recorded == route))
+    }
+
+    /// True where the INVITE that left with this request's Route as Record-Route had come from `ip`.
+    pub fn began_at(&self, request: &Sip, ip: IpAddr) -> bool {
+        let Some(route) = request.values("Route").next() else {
+            return false;
+        };
+        let source = |sent: &Sent| Some(self.asked[sent.parent?].source.ip());
+        let recorded = |sent: &&Sent| {
+            sent.request
+                .values("Record-Route")
+                .any(|ours| ours == route)
+        };
+        let mut left = self.sent.iter().filter(recorded);
+        left.any(|sent| source(sent) == Some(ip))
     }
 
     /// What is missing, for a person.

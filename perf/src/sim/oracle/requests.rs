@@ -69,10 +69,8 @@ impl Oracle {
                 if self.is_claim(now, call, ledger, at) {
                     return;
                 }
-                // An ACK without a dialog of ours has no answer, nor has one to a subscriber of whom only
-                // the call has known where it is.
-                let is_lost = ledger.is_of_subscriber() && ledger.is_over(self.epoch);
-                if method != "ACK" || ledger.is_ours(sip) && !is_lost {
+                // An ACK without a dialog of ours has no answer.
+                if method != "ACK" || ledger.is_ours(sip) {
                     self.owe(call, Owed::TakenUp(at));
                 }
             }

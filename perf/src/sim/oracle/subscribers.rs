@@ -131,21 +131,34 @@ impl Oracle {
         let ip = asked.source.ip();
         // A copy may come after what was granted since.
         let others = ledger.asked.iter().enumerate();
-        let mut granted = others.filter(|(other, before)| {
+        let granted = others.filter(|(other, before)| {
             *other != at
                 && before.epoch == self.epoch
                 && self.site.is_phone(before.source.ip())
                 && ledger.branches(*other).next().is_some()
         });
+        let granted: Vec<_> = granted.map(|(_, before)| before.source.ip()).collect();
         let mut before = ledger.asked[..at].iter();
         let is_over = before.any(|before| before.request.method() == "BYE")
             || ledger.is_second(&asked.request)
             || ledger.has_failed(&asked.request);
-        let is_last = granted
-            .next_back()
-            .is_some_and(|(_, last)| last.source.ip() == ip);
-        match is_last || granted.any(|(_, before)| before.source.ip() == ip) {
-            true if is_last && !is_over => AtHome::Yes,
+        let was_last = granted.last().is_none_or(|last| *last == ip);
+        let is_last = was_last && !granted.is_empty();
+        if is_last && !is_over {
+            return AtHome::Yes;
+        }
+        // Where the call is not known the cookie says where it began, which is enough to end it.
+        let began = ledger.began_at(&asked.request, ip);
+        let ends = matches!(asked.request.method(), "ACK" | "BYE");
+        if ends && began && was_last {
+            return AtHome::Yes;
+        }
+        // The other party may have had the call taken up again.
+        let is_called = ledger.sent.iter().any(|sent| {
+            let refreshes = matches!(sent.request.method(), "INVITE" | "UPDATE");
+            sent.epoch == self.epoch && sent.to.ip() == ip && refreshes
+        });
+        match granted.contains(&ip) || began && (ends || is_called) {
             true => AtHome::Perhaps,
             false => AtHome::No,
         }
