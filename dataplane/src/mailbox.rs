@@ -23,6 +23,7 @@ use crate::samples::Samples;
 use crate::sip::CallReport;
 use crate::sip::Id;
 use crate::sip::digest::window::Use;
+use crate::sip::effects::Heard;
 use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
 use crate::sip::guard::BanReport;
@@ -98,6 +99,8 @@ pub enum Mail {
     Place(PlaceWord),
     /// What is known of a source, from another worker or from control.
     Guard(Word),
+    /// A user has registered from a source that this worker owns, from another worker.
+    Heard(Heard),
     /// End: from control. The worker leaves its loop.
     Stop,
 }

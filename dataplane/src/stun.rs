@@ -43,6 +43,12 @@ pub fn is_stun(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| *first < 4)
 }
 
+/// Whether a datagram is a Binding request, by its first bytes.
+#[must_use]
+pub fn is_request(datagram: &[u8]) -> bool {
+    datagram.len() >= HEADER_LEN && datagram.starts_with(&BINDING_REQUEST.to_be_bytes())
+}
+
 /// Reads a datagram from `source` and writes the answer to it, if it gets one.
 pub fn answer(datagram: &[u8], source: SocketAddr, out: &mut [u8; RESPONSE_LEN_MAX]) -> Verdict {
     let Some((header, attributes)) = datagram.split_first_chunk::<HEADER_LEN>() else {

@@ -412,6 +412,7 @@ impl<R: Rings> Worker<R> {
                     }
                     Mail::Place(word) => self.hear_of_place(word),
                     Mail::Guard(word) => self.hear(word, now),
+                    Mail::Heard(heard) => self.proxy.heard(heard, now),
                     Mail::Stop => self.stopped = true,
                 }
             }
@@ -558,7 +559,12 @@ fn sip(
         return Counter::SipKeepalive;
     }
     if stun::is_stun(bytes) {
-        return proxy.stun(bytes, arrival, step);
+        return match proxy.stun_owner(bytes, arrival) {
+            Owner::Mine => proxy.stun(bytes, arrival, step),
+            Owner::Nobody(outcome) => outcome,
+            Owner::Other(owner) if mail(post, owner, bytes, arrival) => Counter::MailedToOwner,
+            Owner::Other(_) => Counter::SipMailboxFull,
+        };
     }
     let scanned = Message::scan(bytes);
     stopwatch.lap(Stage::SipScan);
@@ -578,23 +584,26 @@ fn sip(
         Owner::Nobody(outcome) => return outcome,
         Owner::Other(owner) => owner,
     };
-    let mail = SipMail {
-        source: arrival.source,
-        listen: arrival.listen,
-        len: 0,
-        origin: Origin::Worker,
-    };
-    let outbox = post
-        .outboxes
-        .get_mut(usize::from(owner.0))
-        .and_then(Option::as_mut);
-    let outcome = if outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes)) {
+    let outcome = if mail(post, owner, bytes, arrival) {
         Counter::MailedToOwner
     } else {
         proxy.refuse_unowned(message, arrival, step)
     };
     stopwatch.lap(Stage::SipProxy);
     outcome
+}
+
+/// Hands a datagram to the worker that owns it; false where its mailbox has no room.
+fn mail(post: &mut WorkerPost, owner: WorkerId, bytes: &[u8], arrival: Arrival) -> bool {
+    let mail = SipMail {
+        source: arrival.source,
+        listen: arrival.listen,
+        len: 0,
+        origin: Origin::Worker,
+    };
+    let outbox = post.outboxes.get_mut(usize::from(owner.0));
+    let outbox = outbox.and_then(Option::as_mut);
+    outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes))
 }
 
 const _: () = assert!(PORT_QUARANTINE_MS > crate::limits::MEDIA_GRACE_MS);

@@ -239,6 +239,8 @@ fn a_hundred_thousand_bindings_cost_what_is_stated_and_registering_takes_no_more
         default_s: 3_600,
         contacts_max: 10,
         service_route: String::new(),
+        keepalive_s: 0,
+        flow_timer_s: 0,
     };
     let before = BYTES.with(Cell::get);
     let mut registrar = Registrar::new(BINDINGS, rules, identity.hash());

@@ -39,8 +39,7 @@ const ASKERS_MAX: usize = 64;
 /// Mails that wait for room in a worker's mailbox. Only a worker that is stuck has as many.
 const UNTOLD_MAX: usize = 65_536;
 
-/// A store that gives no answer is logged so often: of a thousand questions a second each may fail, and of
-/// several servers one alone may.
+/// A store that gives no answer is logged so often: of a thousand questions a second each may fail.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 
 /// The questions under way, and the answers that no mailbox had room for.
@@ -53,8 +52,8 @@ pub(super) struct Asking {
     /// By worker.
     untold: Vec<VecDeque<Mail>>,
     counts: StoreStats,
-    /// When it was last logged that the store gives no answer.
-    complained: Option<Instant>,
+    /// What was logged of the stores that gave no answer, by their names.
+    complaints: HashMap<String, Complaint>,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +61,15 @@ struct Question {
     askers: Vec<Asker>,
     /// The subscriber was changed since the store was asked.
     is_stale: bool,
+}
+
+/// What is logged of a store that gives no answer.
+#[derive(Debug)]
+struct Complaint {
+    /// When it was last said.
+    at: Instant,
+    /// How many questions have failed there since.
+    failed: u64,
 }
 
 /// A worker, and what it calls its question; nothing where it only wants to know.
@@ -83,7 +91,7 @@ impl Asking {
             tasks: JoinSet::new(),
             untold: (0..workers).map(|_| VecDeque::new()).collect(),
             counts: StoreStats::default(),
-            complained: None,
+            complaints: HashMap::new(),
         }
     }
 
@@ -163,20 +171,45 @@ impl Asking {
             }
             Err(error) => {
                 self.counts.failed += askers.len() as u64;
-                let now = Instant::now();
-                let is_silent = |last| now.duration_since(last) < COMPLAINT_PAUSE;
-                if !self.complained.is_some_and(is_silent) {
-                    self.complained = Some(now);
-                    tracing::warn!(
-                        "{error}; subscribers whom a worker does not know are told to try later"
-                    );
-                }
+                self.complain(&error, Instant::now());
                 Said::Unavailable
             }
         };
         for asker in askers {
             self.say(asker, who, told, posts);
         }
+    }
+
+    /// Logs that a store gives no answer.
+    fn complain(&mut self, error: &Unavailable, now: Instant) {
+        let Some(failed) = self.complaint(&error.store, now) else {
+            return;
+        };
+        let more = match failed {
+            0 => String::new(),
+            failed => {
+                format!(" ({failed} more questions have failed there since this was last said)")
+            }
+        };
+        tracing::warn!(
+            "{error}{more}; subscribers whom a worker does not know are told to try later"
+        );
+    }
+
+    /// A store gave no answer: how many questions have failed there since that was logged, where it is to
+    /// be again. One that is dead hides no other, and fills no log.
+    fn complaint(&mut self, store: &str, now: Instant) -> Option<u64> {
+        let before = self.complaints.get_mut(store);
+        let failed = match before {
+            Some(last) if now.duration_since(last.at) < COMPLAINT_PAUSE => {
+                last.failed += 1;
+                return None;
+            }
+            before => before.map_or(0, |last| last.failed),
+        };
+        let complaint = Complaint { at: now, failed: 0 };
+        self.complaints.insert(store.to_owned(), complaint);
+        Some(failed)
     }
 
     /// Has every worker forget what it knows of somebody, and what it is about to be told.

@@ -19,6 +19,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 use std::time::Duration;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use trunkline_dataplane::sip::digest::cache::Known;
@@ -59,6 +60,40 @@ struct State {
     is_suspected: bool,
     /// Why it is dead.
     dead: Option<String>,
+    notice: Notice,
+}
+
+/// Of a server that comes and goes it is logged that it is gone at most so often, and that it is back where
+/// that was.
+const NOTICE_PAUSE: Duration = Duration::from_secs(60);
+
+/// What the log knows of a server.
+#[derive(Debug, Default)]
+struct Notice {
+    /// When it was last logged that it is dead.
+    at: Option<Instant>,
+    /// It is dead, and the log says so.
+    is_told: bool,
+    /// How often it has died since.
+    deaths: u32,
+}
+
+impl Notice {
+    /// It is dead, now or still; how often it has died, where that is to be logged.
+    fn dead(&mut self, was_alive: bool, now: Instant) -> Option<u32> {
+        self.deaths += u32::from(was_alive);
+        let is_recent = |at: Instant| now.duration_since(at) < NOTICE_PAUSE;
+        if self.is_told || self.at.is_some_and(is_recent) {
+            return None;
+        }
+        (self.at, self.is_told) = (Some(now), true);
+        Some(std::mem::take(&mut self.deaths))
+    }
+
+    /// It answers again; whether that is to be logged.
+    fn back(&mut self) -> bool {
+        std::mem::take(&mut self.is_told)
+    }
 }
 
 impl<S: Server> Guarded<S> {
@@ -123,12 +158,21 @@ impl<S: Server> Inner<S> {
         let answer = within(self.patience, self.server.ping()).await;
         let name = self.server.name();
         let mut state = self.state();
-        match (&answer, &state.dead) {
-            (Err(reason), None) => {
-                tracing::warn!("{name} gives no answer: {reason}. Its users are told to try later");
+        let was_alive = state.dead.is_none();
+        match &answer {
+            Err(reason) => match state.notice.dead(was_alive, Instant::now()) {
+                None => {}
+                Some(0 | 1) => tracing::warn!(
+                    "{name} gives no answer: {reason}. Its users are told to try later"
+                ),
+                Some(deaths) => tracing::warn!(
+                    "{name} comes and goes, {deaths} times since this was last said: {reason}. Its users are told to try later"
+                ),
+            },
+            Ok(()) if !was_alive && state.notice.back() => {
+                tracing::info!("{name} answers again");
             }
-            (Ok(()), Some(_)) => tracing::info!("{name} answers again"),
-            _ => {}
+            Ok(()) => {}
         }
         state.dead = answer.err();
         state.dead.is_none()

@@ -44,6 +44,8 @@ pub fn register(datagram: &[u8]) {
         default_s: 600,
         contacts_max: 10,
         service_route: "<sip:box.example;lr>".to_owned(),
+        keepalive_s: 0,
+        flow_timer_s: 0,
     };
     let mut bench = Bench {
         registrar: Registrar::new(12, rules, HASH),

@@ -18,6 +18,7 @@ use crate::sip::guard::Word;
 use crate::sip::places::Seek;
 use crate::sip::slab::Id;
 use crate::sip::subscriber::Subscriber;
+use crate::tick::Tick;
 
 /// A message to send.
 #[derive(Clone, Debug)]
@@ -93,6 +94,15 @@ pub struct NonceUse {
     pub transaction: u64,
 }
 
+/// Where a user has registered, told to the worker that owns the source.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// The source's key.
+    pub flow: u64,
+    /// Until when there is a binding.
+    pub until: Tick,
+}
+
 /// The effects of one input.
 #[derive(Debug)]
 pub struct Effects {
@@ -101,6 +111,7 @@ pub struct Effects {
     sends: Vec<Send>,
     flows: Vec<FlowChange>,
     questions: Vec<Question>,
+    heard: Option<(WorkerId, Heard)>,
 }
 
 impl Default for Effects {
@@ -111,6 +122,7 @@ impl Default for Effects {
             sends: Vec::with_capacity(SENDS_PER_INPUT),
             flows: Vec::with_capacity(FLOWS_PER_INPUT),
             questions: Vec::with_capacity(QUESTIONS_PER_INPUT),
+            heard: None,
         }
     }
 }
@@ -185,6 +197,17 @@ impl Effects {
         self.questions.push(question);
     }
 
+    /// Tells another worker where a user has registered: once for an input.
+    pub fn tell_heard(&mut self, owner: WorkerId, heard: Heard) {
+        self.heard = Some((owner, heard));
+    }
+
+    /// What is to be told to whom of that.
+    #[must_use]
+    pub const fn heard(&self) -> Option<(WorkerId, Heard)> {
+        self.heard
+    }
+
     /// The questions to ask.
     #[must_use]
     pub fn questions(&self) -> &[Question] {
@@ -215,11 +238,13 @@ impl Effects {
         self.sends.clear();
         self.flows.clear();
         self.questions.clear();
+        self.heard = None;
     }
 
     /// True where there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sends.is_empty() && self.flows.is_empty() && self.questions.is_empty()
+        let is_silent = self.questions.is_empty() && self.heard.is_none();
+        self.sends.is_empty() && self.flows.is_empty() && is_silent
     }
 }

@@ -21,6 +21,7 @@ pub mod guard;
 pub mod header;
 pub mod identity;
 mod index;
+pub mod live;
 pub mod malformed;
 pub mod message;
 pub mod method;

@@ -64,6 +64,9 @@ impl<R: Rings> Worker<R> {
             let question = self.effects.questions()[at];
             self.ask(question);
         }
+        if let Some((owner, heard)) = self.effects.heard() {
+            self.mail(owner, Mail::Heard(heard));
+        }
         self.effects.clear();
     }
 

@@ -191,6 +191,8 @@ fn registrar(section: &mut Section<'_>) -> Spanned<Rules> {
     let max = section.integer("max_expires", 60..=604_800, default.max_s);
     let unnamed = section.integer("default_expires", 10..=604_800, default.default_s);
     let contacts = section.integer("contacts", 1..=contacts_max, default.contacts_max.into());
+    let keepalive = section.integer("keepalive_s", 0..=600, default.keepalive_s);
+    let flow_timer = section.integer("flow_timer_s", 0..=3_600, default.flow_timer_s);
     let route: Option<Spanned<ServiceRoute>> = section.parsed(
         "service_route",
         "a URI in brackets, as in \"<sip:edge.example.org;lr>\"",
@@ -201,6 +203,8 @@ fn registrar(section: &mut Section<'_>) -> Spanned<Rules> {
         default_s: *unnamed.get_ref(),
         contacts_max: u8::try_from(contacts.into_inner()).unwrap_or(u8::MAX),
         service_route: route.map_or_else(String::new, |route| route.into_inner().0),
+        keepalive_s: keepalive.into_inner(),
+        flow_timer_s: flow_timer.into_inner(),
     };
     Spanned::new(unnamed.span(), rules)
 }

@@ -45,7 +45,7 @@ fn what_is_said_of_authentication_is_heard() {
     let config = parse(&format!(
         "state = \"/srv/box\"\n[authentication]\nnonce_s = 60\nknown_s = 5\nunknown_s = 7\ndeadline_ms = 31000\n\
          failure_grid_ms = 999\n[abuse]\nfailures = 3\nwithin_s = 4\nban_s = 5\nrequests_per_s = 6\nburst = 7\n[registrar]\nmin_expires = 61\nmax_expires = 62\ndefault_expires = 62\n\
-         contacts = 3\nservice_route = \"<sip:edge;lr>\"\n[capacity]\nbindings = 50\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\ncalls = 3\nregistrar = true\n"
+         contacts = 3\nservice_route = \"<sip:edge;lr>\"\nkeepalive_s = 25\nflow_timer_s = 120\n[capacity]\nbindings = 50\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\ncalls = 3\nregistrar = true\n"
     ));
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let authentication = config.authentication;
@@ -67,6 +67,8 @@ fn what_is_said_of_authentication_is_heard() {
         default_s: 62,
         contacts_max: 3,
         service_route: "<sip:edge;lr>".to_owned(),
+        keepalive_s: 25,
+        flow_timer_s: 120,
     };
     assert_eq!((config.registrar, config.capacity.bindings), (rules, 50));
     let preferred = [Algorithm::Sha512T256, Algorithm::Md5];

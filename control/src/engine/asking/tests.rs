@@ -280,3 +280,17 @@ async fn without_a_store_nobody_is_known_or_unknown() {
     stage.hear().await;
     assert_eq!(stage.told(1), [Told::Unavailable(5)]);
 }
+
+#[tokio::test]
+async fn each_store_that_fails_is_logged_once_a_minute() {
+    let mut asking = Asking::new(1);
+    let start = Instant::now();
+    let at = |s| start + Duration::from_secs(s);
+    assert_eq!(asking.complaint("first", at(0)), Some(0));
+    for s in 1..60 {
+        assert_eq!(asking.complaint("first", at(s)), None);
+    }
+    assert_eq!(asking.complaint("second", at(30)), Some(0), "it is another");
+    assert_eq!(asking.complaint("first", at(60)), Some(59));
+    assert_eq!(asking.complaint("first", at(200)), Some(0));
+}

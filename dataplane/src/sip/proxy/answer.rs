@@ -33,9 +33,11 @@ impl Proxy {
         }
     }
 
-    /// Answers STUN from a trunk: the keepalive of a user agent behind a NAT (RFC 5626 §4.4.2).
+    /// Answers STUN from a trunk, or from where a user has registered: the keepalive of a user agent
+    /// behind a NAT (RFC 5626 §4.4.2).
     pub fn stun(&mut self, datagram: &[u8], arrival: Arrival, step: &mut Step<'_>) -> Counter {
-        if self.dial.trunk_of(arrival.source.ip()).is_none() {
+        let is_trunk = self.dial.trunk_of(arrival.source.ip()).is_some();
+        if !is_trunk && !self.is_live(arrival.source, step.now) {
             return Counter::SipStun;
         }
         let mut response = [0; stun::RESPONSE_LEN_MAX];

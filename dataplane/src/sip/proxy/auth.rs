@@ -243,7 +243,8 @@ impl Proxy {
             step.counters.count(Counter::AuthFailures);
             return Judgement::False;
         }
-        self.subscribers.prove(self.subscriber_key(who), step.now);
+        let who = self.subscriber_key(&claim.who());
+        self.subscribers.prove(who, step.now);
         if nonce.worker == self.worker {
             return judge_use(self.windows.note(nonce, credentials.nc, key), step);
         }

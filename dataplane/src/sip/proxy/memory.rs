@@ -19,6 +19,7 @@ use crate::sip::digest::cache::Cache;
 use crate::sip::digest::window::Windows;
 use crate::sip::edit::Splices;
 use crate::sip::guard::Guard;
+use crate::sip::live::Live;
 use crate::sip::places::Places;
 use crate::sip::registrar::Registrar;
 use crate::sip::slab::Slab;
@@ -127,7 +128,7 @@ pub fn tables(settings: &Settings) -> [Table; 14] {
         table(
             "bindings",
             capacity.bindings,
-            Registrar::BINDING_LEN,
+            Registrar::BINDING_LEN + Live::SOURCE_LEN,
             "Contacts that users have registered, each with its texts.",
         ),
         table(

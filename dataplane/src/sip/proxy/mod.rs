@@ -12,6 +12,7 @@
 //! - `parked`: requests that wait for something outside
 //! - `register`: REGISTER, answered from memory
 //! - `edge`: REGISTER, for a registrar elsewhere, and the flows to its phones
+//! - `keepalive`: what keeps the way to who has registered open
 //! - `located`, `found`: requests to users of ours
 //! - `stateless`: forwarding without state
 //! - `dialog`: what belongs to a dialog, and where it goes
@@ -58,6 +59,7 @@ mod fork;
 mod forward;
 mod found;
 mod hop;
+mod keepalive;
 mod late;
 mod levels;
 mod located;
@@ -103,6 +105,7 @@ use super::identity::Identity;
 use super::identity::Kind;
 use super::identity::NotOurs;
 use super::index::Index;
+use super::live::Live;
 use super::message::Message;
 use super::method::Method;
 use super::places::Places;
@@ -218,6 +221,8 @@ pub struct Proxy {
     registrar: Registrar,
     guard: Guard,
     places: Places,
+    /// Where users have registered, of the sources that this worker owns.
+    live: Live,
     /// What has come of questions, for those who still wait for it.
     answers: VecDeque<Answer>,
     splices: Box<Splices>,
@@ -285,6 +290,7 @@ impl Proxy {
             wheel: Wheel::new(
                 capacity.transactions * 2 + capacity.calls + capacity.tickets + capacity.bindings,
             ),
+            live: Live::new(capacity.bindings),
             domains: settings.domains.clone(),
             authentication: settings.authentication,
             subscribers: Cache::new(capacity.subscribers, settings.authentication.lifetimes),

@@ -97,13 +97,13 @@ impl Proxy {
     }
 
     /// Has the registrar change bindings. Each change sets a timer, and is counted; who is bound is vouched
-    /// for.
+    /// for, and may keep its NAT open.
     pub(super) fn with_changes<R>(
         &mut self,
         step: &mut Step<'_>,
         change: impl FnOnce(&mut Registrar, Tick, &mut dyn FnMut(Change<'_>)) -> R,
     ) -> R {
-        let first = self.first_binding_timer();
+        let (first, pace) = (self.first_binding_timer(), self.registrar.pace());
         let (wheel, counters) = (&mut self.wheel, &mut *step.counters);
         let mut bound = None;
         let changed = change(&mut self.registrar, step.now, &mut |change| {
@@ -115,31 +115,22 @@ impl Proxy {
             counters.count(counter_of(happened));
             match happened {
                 Happened::Added | Happened::Refreshed | Happened::Moved => {
-                    bound = Some((record.received.ip(), record.expires));
-                    wheel.arm(first + id.slot, record.expires);
+                    let before = bound.map_or(Tick(0), |(_, until)| until);
+                    bound = Some((record.received, record.expires.max(before)));
+                    wheel.arm(first + id.slot, pace.next(id.slot, &record, step.now));
                 }
                 Happened::Removed | Happened::Expired => wheel.disarm(first + id.slot),
             }
         });
-        if let Some((address, until)) = bound {
-            self.vouch(address, until, step);
+        if let Some((source, until)) = bound {
+            self.vouch(source.ip(), until, step);
+            self.note_live(source, until, step);
         }
         changed
     }
 
-    /// The time of a binding is over, or was when its timer was set.
-    pub(super) fn fire_binding(&mut self, slot: u32, step: &mut Step<'_>) {
-        let first = self.first_binding_timer();
-        let counters = &mut *step.counters;
-        let due = self.registrar.expire(slot, step.now, |change| {
-            counters.count(counter_of(change.happened));
-        });
-        if let Some(due) = due {
-            self.wheel.arm(first + slot, due);
-        }
-    }
-
-    fn first_binding_timer(&self) -> u32 {
+    /// The first of the timers of bindings.
+    pub(super) fn first_binding_timer(&self) -> u32 {
         self.clients.capacity()
             + self.servers.capacity()
             + self.calls.capacity()
@@ -147,7 +138,7 @@ impl Proxy {
     }
 }
 
-const fn counter_of(happened: Happened) -> Counter {
+pub(super) const fn counter_of(happened: Happened) -> Counter {
     match happened {
         Happened::Added => Counter::BindingsAdded,
         Happened::Refreshed => Counter::BindingsRefreshed,

@@ -57,6 +57,13 @@ impl Registrar {
         }
         if registered.requires_outbound {
             text.push(b"Require: outbound\r\n");
+            // RFC 5626 §6: to who has a flow to the registrar itself.
+            let is_direct = matches!(message.second_via(), Ok(None));
+            if is_direct && self.rules.flow_timer_s > 0 {
+                text.push(b"Flow-Timer: ");
+                text.decimal(self.rules.flow_timer_s);
+                text.push(b"\r\n");
+            }
         }
     }
 }

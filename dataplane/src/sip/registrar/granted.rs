@@ -41,6 +41,8 @@ const ANY: Rules = Rules {
     default_s: 3_600,
     contacts_max: u8::MAX,
     service_route: String::new(),
+    keepalive_s: 0,
+    flow_timer_s: 0,
 };
 
 /// The Call-ID, hashed, that no REGISTER has.

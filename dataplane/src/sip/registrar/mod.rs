@@ -14,6 +14,7 @@
 //! - `plan`, `register`: a REGISTER is applied, all or nothing
 //! - `answer`, `refusal`, `require`: what its sender is told
 //! - `granted`: what a registrar elsewhere has granted
+//! - `pace`: when NATs on the way to it are kept open
 //!
 //! Time is an argument, and all memory is taken at the start. Who may register what has been found
 //! out before (RFC 3261 §10.3 step 1, and from step 3 to 5). Each change to a binding is told while it is made:
@@ -28,6 +29,7 @@ mod equal;
 mod escape;
 mod granted;
 mod order;
+mod pace;
 mod plan;
 mod refusal;
 mod register;
@@ -35,6 +37,7 @@ mod require;
 
 pub use self::binding::Record;
 pub use self::granted::shorten;
+pub use self::pace::Pace;
 pub use self::refusal::Refusal;
 pub use self::register::Change;
 pub use self::register::Happened;
@@ -75,6 +78,10 @@ pub struct Rules {
     pub contacts_max: u8,
     /// The value of Service-Route (RFC 3608); empty: none.
     pub service_route: String,
+    /// Seconds between two keepalives to a binding behind a NAT; 0: none are sent.
+    pub keepalive_s: u32,
+    /// Seconds that clients are told to send theirs within (RFC 5626 §4.4); 0: they are told nothing.
+    pub flow_timer_s: u32,
 }
 
 impl Default for Rules {
@@ -85,6 +92,8 @@ impl Default for Rules {
             default_s: 3_600,
             contacts_max: 10,
             service_route: String::new(),
+            keepalive_s: 0,
+            flow_timer_s: 0,
         }
     }
 }
@@ -120,6 +129,12 @@ impl Registrar {
             undone: Recent::new(REGISTERS_UNDONE),
             room: Box::new([0; USER_LEN_MAX + CONTACT_LEN_MAX]),
         }
+    }
+
+    /// How often NATs are kept open.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace::of(self.rules.keepalive_s)
     }
 
     /// When the binding in a slot ends; `None` where there is none.

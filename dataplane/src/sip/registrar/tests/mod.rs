@@ -36,6 +36,8 @@ fn rules() -> Rules {
         default_s: 600,
         contacts_max: 4,
         service_route: String::new(),
+        keepalive_s: 0,
+        flow_timer_s: 0,
     }
 }
 
