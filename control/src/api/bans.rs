@@ -29,17 +29,21 @@ pub(super) async fn remove(State(desk): State<Desk>, Path(address): Path<String>
         let error = format!("\"{address}\" is no IPv4 or IPv6 address");
         return refuse(StatusCode::BAD_REQUEST, error);
     };
+    // Looked at before it is lifted: whoever is told that it is done has done it.
     let (reply, answer) = oneshot::channel();
-    let request = Request::Pardon(Source::of(address), reply);
-    if desk.send(request).await.is_err() {
+    if desk.send(Request::Bans(reply)).await.is_err() {
         return stopping();
     }
-    match answer.await {
-        Ok(true) => Json(types::Pardoned {
-            source: address.to_string(),
-        })
-        .into_response(),
-        Ok(false) => refuse(StatusCode::NOT_FOUND, format!("{address} is not banned")),
+    let Ok(bans) = answer.await else {
+        return stopping();
+    };
+    let of = Source::of(address);
+    let source = types::Ban::name_of(of);
+    if !bans.bans.iter().any(|ban| ban.source == source) {
+        return refuse(StatusCode::NOT_FOUND, format!("{address} is not banned"));
+    }
+    match desk.send(Request::Pardon(of)).await {
+        Ok(()) => Json(types::Pardoned { source }).into_response(),
         Err(_) => stopping(),
     }
 }

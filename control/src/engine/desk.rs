@@ -268,14 +268,8 @@ impl Desk {
                     view::bans::bans(&answers, ban_s, clock::now())
                 });
             }
-            Request::Pardon(source, reply) => {
-                let bans = self.ask(Ask::Bans);
-                // To all of them: its keeper takes it up.
-                self.asking.pardon(source, &mut self.workers.posts);
-                answer(bans, reply, move |answers| {
-                    answers.bans.iter().any(|ban| ban.source == source)
-                });
-            }
+            // To all of them: its keeper takes it up.
+            Request::Pardon(source) => self.asking.pardon(source, &mut self.workers.posts),
             Request::Call(id, reply) => {
                 let (calls, flows) = (self.ask(Ask::Calls), self.ask(Ask::Flows));
                 let trunks = self.facts.trunks.clone();

@@ -196,8 +196,8 @@ pub enum Request {
     Talkers(oneshot::Sender<types::Talkers>),
     /// `GET /v1/bans`
     Bans(oneshot::Sender<types::Bans>),
-    /// `DELETE /v1/bans/{address}`: this source is to be heard again; whether it was banned.
-    Pardon(Source, oneshot::Sender<bool>),
+    /// This source is to be heard again.
+    Pardon(Source),
     /// The domains and their store, for who changes subscribers.
     Directory(oneshot::Sender<Arc<Directory>>),
     /// These subscribers were changed, or are to be asked for anew.

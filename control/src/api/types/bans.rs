@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use trunkline_dataplane::sip::guard::Source;
 
 /// `GET /v1/bans`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,18 @@ pub struct Ban {
     pub failures: u16,
     /// Datagrams dropped since it began.
     pub dropped: u64,
+}
+
+impl Ban {
+    /// What a source is called.
+    #[must_use]
+    pub fn name_of(source: Source) -> String {
+        let (address, len) = source.network();
+        match address.is_ipv4() {
+            true => address.to_string(),
+            false => format!("{address}/{len}"),
+        }
+    }
 }
 
 /// `DELETE /v1/bans/{address}`

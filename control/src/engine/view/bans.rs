@@ -30,12 +30,8 @@ pub fn bans(answers: &Answers, ban_s: u32, now: Tick) -> Bans {
 
 fn ban(report: &BanReport, ban_s: u32, now_s: u32) -> Ban {
     let expires_in_s = report.until_s - now_s;
-    let (address, len) = report.source.network();
     Ban {
-        source: match address.is_ipv4() {
-            true => address.to_string(),
-            false => format!("{address}/{len}"),
-        },
+        source: Ban::name_of(report.source),
         since_s: ban_s.saturating_sub(expires_in_s),
         expires_in_s,
         failures: report.failures,
