@@ -138,6 +138,10 @@ media = "access"
 algorithms = ["MD5"]
 registrar = true
 
+# All users are at one address, and many of them are not registered.
+[abuse]
+requests_per_s = 0
+
 [subscribers]
 store = "postgres"
 
