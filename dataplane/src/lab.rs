@@ -33,6 +33,7 @@ use crate::settings::Domain;
 use crate::settings::Failover;
 use crate::settings::InterfaceSettings;
 use crate::settings::Listen;
+use crate::settings::Location;
 use crate::settings::MediaRange;
 use crate::settings::Secrets;
 use crate::settings::SessionTimer;
@@ -242,6 +243,7 @@ impl Place {
                 ..Abuse::default()
             },
             registrar: Rules::default(),
+            location: Location::default(),
             // Who tests session timers says so.
             session: SessionTimer {
                 expires_s: 0,
@@ -357,6 +359,7 @@ pub fn add_domain(settings: &mut Settings) {
         upstream: None,
         // Who tests limits says so.
         calls: 0,
+        located: false,
     });
     settings.routes.push(route(trunk.0, None, &[(last, 1000)]));
 }

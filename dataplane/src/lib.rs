@@ -13,6 +13,7 @@ pub mod ids;
 pub mod interfaces;
 pub mod kernel;
 pub mod lab;
+pub mod letters;
 pub mod limits;
 pub mod mailbox;
 pub mod media;

@@ -153,6 +153,24 @@ pub const RATED_SOURCES: u32 = 16_384;
 
 /// Bindings that are looked at in one turn for one of a source: some 2 µs.
 pub const BINDINGS_PER_TURN: u32 = 64;
+/// Letters of bindings to control that may wait. Control takes them within a tick of 100 ms: those of 50,000
+/// REGISTERs a second. When half of them are taken it is woken.
+pub const LETTERS: usize = 8192;
+
+/// Bytes of their texts: some 200 for each.
+pub const LETTERS_BYTES: usize = 2 << 20;
+
+/// Letters of a turn: a few microseconds.
+pub const LETTERS_PER_TURN: usize = 64;
+
+/// Removed bindings that wait for room in the ring to control, beside all that are in it.
+pub const REMOVALS_UNTOLD: usize = 1024;
+
+/// Bytes of their texts.
+pub const REMOVALS_UNTOLD_BYTES: usize = 256 << 10;
+
+/// Addresses of record of which it is remembered that the location store does not know them either.
+pub const ABSENT: usize = 4096;
 
 /// The highest number of a request (RFC 3261 §8.1.1.5).
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;
@@ -194,6 +212,7 @@ pub const TIMER_C_MS: u64 = 181_000;
 pub const TIMER_D_MS: u64 = 32_000;
 
 const _: () = assert!(BATCH.is_power_of_two());
+const _: () = assert!(PORT_QUARANTINE_MS > MEDIA_GRACE_MS);
 const _: () = assert!(CAPTURES <= 8); // A set of them is a byte.
 const _: () = assert!(CAPTURE_BYTES > 8 * SIP_LEN_MAX);
 const _: () = assert!(MAILBOX_BYTES > 4 * SIP_LEN_MAX);

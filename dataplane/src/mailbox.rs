@@ -29,6 +29,8 @@ use crate::sip::effects::NonceUse;
 use crate::sip::guard::BanReport;
 use crate::sip::guard::Word;
 use crate::sip::places::PlaceWord;
+use crate::sip::registrar::Letter;
+use crate::sip::registrar::Record;
 use crate::sip::subscriber::Said;
 use crate::sip::subscriber::Subscriber;
 use crate::sip::undelivered::Undelivered;
@@ -101,6 +103,25 @@ pub enum Mail {
     Guard(Word),
     /// A user has registered from a source that this worker owns, from another worker.
     Heard(Heard),
+    /// That user cannot be located now, in answer.
+    Unlocated {
+        /// The asker's ticket.
+        ticket: Id,
+    },
+    /// A binding that the location store has, from control; its texts are in the byte ring.
+    Bound(Letter),
+    /// A binding that was removed at another box, from control, as the REGISTER was that did so; its texts
+    /// are in the byte ring.
+    Unbound(Letter),
+    /// All that the store has for an answer to a [`Report::Seek`] has been told, from control.
+    Sought {
+        /// The question.
+        of: Locate,
+        /// False where the store gave no answer.
+        answered: bool,
+    },
+    /// All that the location store had at the start has been told, from control.
+    Loaded,
     /// End: from control. The worker leaves its loop.
     Stop,
 }
@@ -152,6 +173,8 @@ pub enum Ask {
     Sockets,
     /// Every ban, with its own counts.
     Bans,
+    /// Every binding that it has, or those of this address of record alone. They go by the ring of letters.
+    Bindings(Option<u64>),
 }
 
 /// What a worker sends to control.
@@ -179,6 +202,9 @@ pub enum Report {
         /// Who is asked about.
         who: Subscriber,
     },
+    /// Has the location store contacts of this user, whose worker has none? Answered by [`Mail::Bound`]
+    /// for each and [`Mail::Sought`], or not at all.
+    Seek(Locate),
     /// A call, in answer to a query.
     Call {
         /// The query's.
@@ -264,25 +290,39 @@ impl Sender {
     /// Posts a SIP message; false where the mailbox has no room for all of it.
     #[must_use]
     pub fn post_sip(&mut self, mail: SipMail, message: &[u8]) -> bool {
-        self.post_bytes(message, |len| Mail::Sip(SipMail { len, ..mail }))
+        self.post_bytes(&[message], |len| Mail::Sip(SipMail { len, ..mail }))
     }
 
     /// Posts the contacts of a user, in answer to a [`Locate`]; false where there is no room.
     #[must_use]
     pub fn post_located(&mut self, ticket: Id, contacts: &[u8]) -> bool {
-        self.post_bytes(contacts, |len| Mail::Located { ticket, len })
+        self.post_bytes(&[contacts], |len| Mail::Located { ticket, len })
     }
 
-    fn post_bytes(&mut self, bytes: &[u8], mail: impl FnOnce(u16) -> Mail) -> bool {
-        let Ok(len) = u16::try_from(bytes.len()) else {
+    /// Posts what the location store has of a binding, [`Mail::Bound`] or [`Mail::Unbound`]; false where half
+    /// of the mailbox is taken: a million of them must not keep anything else waiting.
+    #[must_use]
+    pub fn post_binding(&mut self, mail: fn(Letter) -> Mail, record: &Record<'_>) -> bool {
+        if self.mail.slots() <= self.mail.buffer().capacity() / 2 {
+            return false;
+        }
+        // One that no worker could have told is none.
+        Letter::of(record)
+            .is_none_or(|letter| self.post_bytes(&Letter::texts(record), |_| mail(letter)))
+    }
+
+    fn post_bytes(&mut self, parts: &[&[u8]], mail: impl FnOnce(u16) -> Mail) -> bool {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let Ok(told) = u16::try_from(len) else {
             return false;
         };
         // What comes from outside must not keep a flow change waiting.
-        if self.mail.slots() <= self.reserved || self.bytes.slots() < bytes.len() {
+        if self.mail.slots() <= self.reserved || self.bytes.slots() < len {
             return false;
         }
-        let copied = self.bytes.push_entire_slice(bytes).is_ok();
-        copied && self.mail.push(mail(len)).is_ok()
+        let mut parts = parts.iter();
+        let copied = parts.all(|part| self.bytes.push_entire_slice(part).is_ok());
+        copied && self.mail.push(mail(told)).is_ok()
     }
 
     /// Posts what ICMP said, which comes from outside as SIP does; false where there is no room.

@@ -18,9 +18,14 @@ use crate::kernel::KernelReceiver;
 use crate::kernel::KernelSender;
 use crate::kernel::Share;
 use crate::kernel::kernel_rings;
+use crate::letters::LetterReceiver;
+use crate::letters::LetterSender;
+use crate::letters::letters;
 use crate::limits::FLOW_MAILS_RESERVED;
 use crate::limits::KERNEL_BYTES;
 use crate::limits::KERNEL_MAILS;
+use crate::limits::LETTERS;
+use crate::limits::LETTERS_BYTES;
 use crate::limits::MAILBOX_BYTES;
 use crate::limits::MAILBOX_MAILS;
 use crate::limits::OWN_BYTES;
@@ -49,6 +54,8 @@ pub struct WorkerPost {
     pub kernel: KernelSender,
     /// To control.
     pub reports: Reports,
+    /// To control: bindings.
+    pub letters: LetterSender,
     /// Where its counts are published.
     pub published: Arc<Published>,
     /// Where its counts of each trunk are published.
@@ -66,6 +73,8 @@ pub struct ControlPost {
     pub mail: Sender,
     /// From the worker.
     pub reports: Consumer<Report>,
+    /// Bindings from the worker. Read after the reports, that say when all of an answer are there.
+    pub letters: LetterReceiver,
     /// SIP from the worker, for the kernel to send.
     pub kernel: KernelReceiver,
     /// The worker's counts.
@@ -113,6 +122,7 @@ pub fn connect(
         let published = Arc::new(Published::default());
         let published_trunks = Arc::new(PublishedTrunks::new(trunks));
         let (producer, reports) = RingBuffer::new(REPORTS);
+        let (letters_in, letters_out) = letters(LETTERS, LETTERS_BYTES);
         let (tap, captured) = capture::tap();
         let reports_out = Reports {
             producer,
@@ -128,6 +138,7 @@ pub fn connect(
             own,
             kernel,
             reports: reports_out,
+            letters: letters_in,
             published: Arc::clone(&published),
             published_trunks: Arc::clone(&published_trunks),
             wake: Arc::clone(&wake),
@@ -135,6 +146,7 @@ pub fn connect(
         });
         ends.push((
             reports,
+            letters_out,
             kernel_out,
             own_inbox,
             published,
@@ -161,12 +173,16 @@ pub fn connect(
         }
     }
     let controls = ends.into_iter().zip(&mut posts).map(
-        |((reports, kernel, own_inbox, published, published_trunks, wake, captured), post)| {
+        |(
+            (reports, letters, kernel, own_inbox, published, published_trunks, wake, captured),
+            post,
+        )| {
             let (mail, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES, FLOW_MAILS_RESERVED);
             post.inboxes.extend([own_inbox, receiver]);
             ControlPost {
                 mail,
                 reports,
+                letters,
                 kernel,
                 published,
                 published_trunks,
@@ -199,6 +215,11 @@ impl WorkerPost {
         let posted = self.kernel.post(to, listen, message, share);
         self.reports.posted |= posted;
         posted
+    }
+
+    /// Has control look at what was posted to it.
+    pub fn ring_control(&mut self) {
+        self.reports.posted = true;
     }
 
     /// The end of a turn: backlogs are tried again, and whoever got mail is woken.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub abuse: Abuse,
     /// What is granted to who registers.
     pub registrar: Rules,
+    /// Where contacts are kept beside.
+    pub location: Location,
     /// How long a session lasts without a refresh.
     pub session: SessionTimer,
     /// The keys that make our identifiers hard to forge.
@@ -123,6 +125,8 @@ pub struct Domain {
     /// Its registrar is elsewhere, and the box the edge before it (RFC 5626 §5): then `registrar` is
     /// not set, and the registrar asks for passwords.
     pub upstream: Option<Upstream>,
+    /// They are kept by another box, which shares its location store: calls to its users go there all the same.
+    pub located: bool,
 }
 
 /// A registrar elsewhere, and what the box does for its users by itself.
@@ -134,6 +138,18 @@ pub struct Upstream {
     pub nat_expires_s: u32,
     /// Requests of who has not registered by here go on to it as well.
     pub passes_unregistered: bool,
+}
+
+/// Where the contacts of users are kept beside the workers' memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Location {
+    /// Nowhere: they end with the process.
+    #[default]
+    Nowhere,
+    /// In a store of this box's: they are given back at a start, and from then on the workers know all.
+    Own,
+    /// In a store that other boxes write to as well.
+    Shared,
 }
 
 /// How subscribers are told from those who only say so.

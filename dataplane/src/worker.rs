@@ -21,7 +21,6 @@ use crate::interfaces::Interfaces;
 use crate::limits::BATCH;
 use crate::limits::DATAGRAM_LEN_MAX;
 use crate::limits::HOUSEKEEPING_NS;
-use crate::limits::PORT_QUARANTINE_MS;
 use crate::limits::RESUMED_PER_TURN;
 use crate::limits::SLEEP_NS_MAX;
 use crate::limits::SPIN_NS;
@@ -63,6 +62,7 @@ use crate::wire::Datagram;
 mod act;
 mod capture;
 mod egress;
+mod location;
 mod operator;
 
 use self::capture::Heard;
@@ -177,6 +177,7 @@ impl<R: Rings> Worker<R> {
             }
             now = clock::now().max(after);
         }
+        while self.tell_bindings() {} // It was acknowledged.
         self.publish();
     }
 
@@ -198,6 +199,7 @@ impl<R: Rings> Worker<R> {
         worked |= self.fire_timers(now);
         worked |= self.pay_debts(now);
         worked |= self.answer_operator();
+        worked |= self.tell_bindings();
         worked |= self.post.tap.is_on() && self.seek_captured_calls();
         self.post.flush();
         self.rings.flush();
@@ -404,16 +406,17 @@ impl<R: Rings> Worker<R> {
                     Mail::Doubt => self.proxy.doubt_subscribers(now),
                     Mail::NonceUse(of) => self.note_use(&of),
                     Mail::NonceUsed { ticket, used } => self.proxy.used(ticket, used),
-                    Mail::Locate(of) => self.locate(&of, now),
-                    Mail::Located { ticket, len } => {
-                        let len = self.post.inboxes[inbox].take_bytes(len, &mut self.letter);
-                        let found = &self.letter[..len];
-                        self.proxy.located(ticket, found, &mut self.counters);
-                    }
                     Mail::Place(word) => self.hear_of_place(word),
                     Mail::Guard(word) => self.hear(word, now),
                     Mail::Heard(heard) => self.proxy.heard(heard, now),
                     Mail::Stop => self.stopped = true,
+                    Mail::Locate(_)
+                    | Mail::Located { .. }
+                    | Mail::Unlocated { .. }
+                    | Mail::Bound(_)
+                    | Mail::Unbound(_)
+                    | Mail::Sought { .. }
+                    | Mail::Loaded => self.take_up_location(inbox, mail, now),
                 }
             }
         }
@@ -605,5 +608,3 @@ fn mail(post: &mut WorkerPost, owner: WorkerId, bytes: &[u8], arrival: Arrival) 
     let outbox = outbox.and_then(Option::as_mut);
     outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes))
 }
-
-const _: () = assert!(PORT_QUARANTINE_MS > crate::limits::MEDIA_GRACE_MS);

@@ -15,70 +15,20 @@ use bench::call::status;
 use bench::call::to_caller;
 use bench::header;
 use bench::phone;
+use bench::phone::Device;
 use bench::phone::PHONE;
 use bench::phone::credentials;
 use bench::phone::ha1s;
 use bench::phone::request;
+use bench::phone::to_user;
 use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::subscriber::Said;
 
 const ALICE: (&str, &str) = ("alice", "wonderland");
 
-/// A phone that registers: its nonce, and how often it was used.
-struct Phone {
-    challenge: String,
-    nc: u32,
-    cseq: u32,
-}
-
-impl Phone {
-    /// One whose user the store knows, on a bench.
-    fn new(bench: &mut Bench) -> Phone {
-        let challenge = bench.phone_gets(0, &request("REGISTER", "alice", "reg", 1, ""));
-        assert_eq!(status(&challenge), "401");
-        let mut phone = Phone {
-            challenge,
-            nc: 0,
-            cseq: 1,
-        };
-        let left = bench.phone(0, &phone.register("Expires: 600\r\n"));
-        assert!(left.is_empty(), "it waits");
-        let asked = bench.asked();
-        let left = bench.said(asked[0], Said::Known(ha1s(ALICE.0, ALICE.1)));
-        assert_eq!(status(&only(&left, ACCESS, PHONE)), "200");
-        phone
-    }
-
-    /// Its next REGISTER, with these lines.
-    fn register(&mut self, lines: &str) -> String {
-        self.nc += 1;
-        self.cseq += 1;
-        let line = credentials(
-            &self.challenge,
-            Algorithm::Sha256,
-            ALICE,
-            "REGISTER",
-            self.nc,
-        );
-        request(
-            "REGISTER",
-            "alice",
-            "reg",
-            self.cseq,
-            &format!("{line}{lines}"),
-        )
-    }
-}
-
 fn bench(workers: u8) -> Bench {
     Bench::of(&phone::settings(workers))
-}
-
-/// A request of the caller, who is a trunk, to a user of the domain.
-fn to_user(method: &str, user: &str, call_id: &str) -> String {
-    let text = bench::request(method, call_id, "1", call_id, "", "");
-    text.replacen("sip:100@10.77.1.1 ", &format!("sip:{user}@example.com "), 1)
 }
 
 fn to_phone(left: &[Left]) -> String {
@@ -88,7 +38,7 @@ fn to_phone(left: &[Left]) -> String {
 #[test]
 fn a_phone_registers_refreshes_and_unregisters() {
     let mut bench = bench(1);
-    let mut phone = Phone::new(&mut bench);
+    let mut phone = Device::new(&mut bench, "alice");
     let refresh = phone.register("Expires: 900\r\n");
     let ok = bench.phone_gets(0, &refresh);
     assert_eq!(status(&ok), "200");
@@ -126,7 +76,7 @@ fn a_phone_registers_refreshes_and_unregisters() {
 #[test]
 fn a_phone_that_moves_is_called_where_it_is_now() {
     let mut bench = bench(1);
-    let mut phone = Phone::new(&mut bench);
+    let mut phone = Device::new(&mut bench, "alice");
     // Its NAT has given it another port.
     let moved: SocketAddr = "10.77.1.66:6001".parse().unwrap();
     bench.say(0, moved, ACCESS, &phone.register(""));
@@ -140,7 +90,7 @@ fn a_full_table_refuses_new_contacts_and_keeps_the_old() {
     let mut settings = phone::settings(1);
     settings.capacity.bindings = 1;
     let mut bench = Bench::of(&settings);
-    let mut phone = Phone::new(&mut bench);
+    let mut phone = Device::new(&mut bench, "alice");
     let second = phone
         .register("")
         .replace("alice@10.77.1.66:5070", "alice@10.77.1.66:5099");
@@ -154,8 +104,8 @@ fn a_full_table_refuses_new_contacts_and_keeps_the_old() {
 #[test]
 fn a_refusal_is_repeated_as_it_was() {
     let mut bench = bench(1);
-    let mut phone = Phone::new(&mut bench);
-    let bind = |phone: &mut Phone, number: u32, lines: &str| {
+    let mut phone = Device::new(&mut bench, "alice");
+    let bind = |phone: &mut Device, number: u32, lines: &str| {
         let contact = format!("<sip:alice@10.77.1.66:{number}>");
         let register = phone.register(lines);
         register.replace("<sip:alice@10.77.1.66:5070>", &contact)
@@ -176,7 +126,7 @@ fn a_refusal_is_repeated_as_it_was() {
 #[test]
 fn what_is_not_refreshed_ends() {
     let mut bench = bench(1);
-    Phone::new(&mut bench);
+    Device::new(&mut bench, "alice");
     bench.pass_ms(599_000);
     assert_eq!(bench.count(Counter::BindingsNow), 1);
     bench.pass_ms(2_000);
@@ -238,7 +188,7 @@ fn who_has_not_registered_is_not_there() {
 #[test]
 fn several_phones_of_a_user_ring_at_once_and_one_answers() {
     let mut bench = bench(1);
-    let mut phone = Phone::new(&mut bench);
+    let mut phone = Device::new(&mut bench, "alice");
     let second: SocketAddr = "10.77.1.66:5099".parse().unwrap();
     let register = phone
         .register("")
@@ -263,7 +213,7 @@ fn several_phones_of_a_user_ring_at_once_and_one_answers() {
 #[test]
 fn a_path_is_the_route_to_the_phone() {
     let mut bench = bench(1);
-    let mut phone = Phone::new(&mut bench);
+    let mut phone = Device::new(&mut bench, "alice");
     bench.phone(0, &phone.register("Expires: 0\r\n"));
     // An edge proxy, which is a trunk, brings it.
     let path = "Path: <sip:10.77.1.2:5060;lr>\r\nSupported: path\r\n";

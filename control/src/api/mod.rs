@@ -31,6 +31,8 @@ use tokio::sync::oneshot;
 
 use crate::engine::NoCall;
 use crate::engine::Request;
+use crate::subscribers::name::Address;
+use crate::subscribers::name::AddressError;
 pub(crate) use health::probes;
 use types::Refusal;
 
@@ -79,6 +81,8 @@ pub fn router(desk: Desk) -> Router {
                 .layer(DefaultBodyLimit::max(subscribers::BODY_LEN_MAX)),
         )
         .route("/v1/subscribers/{address}", delete(subscribers::remove))
+        .route("/v1/registrations", get(registrations))
+        .route("/v1/registrations/{address}", get(registrations_of))
         .route("/v1/auth", delete(subscribers::doubt))
         .route("/v1/auth/{address}", delete(subscribers::forget))
         .fallback(no_such_path)
@@ -163,6 +167,33 @@ async fn way(State(desk): State<Desk>, Path(address): Path<String>) -> Response 
 
 async fn health(State(desk): State<Desk>) -> Response {
     ask(&desk, Request::Health).await
+}
+
+async fn registrations(State(desk): State<Desk>) -> Response {
+    ask_large(&desk, |reply| Request::Registrations(None, reply)).await
+}
+
+async fn registrations_of(State(desk): State<Desk>, Path(address): Path<String>) -> Response {
+    let Address { user, domain } = match address.parse() {
+        Ok(address) => address,
+        Err(error) => {
+            let error: AddressError = error;
+            return refuse(StatusCode::BAD_REQUEST, error.to_string());
+        }
+    };
+    let of = Some((user, domain));
+    let (reply, answer) = oneshot::channel();
+    if desk.send(Request::Registrations(of, reply)).await.is_err() {
+        return stopping();
+    }
+    match answer.await {
+        Ok(Some(registrations)) => Json(registrations).into_response(),
+        Ok(None) => refuse(
+            StatusCode::NOT_FOUND,
+            format!("no user of a [[domain]] can be called {address}"),
+        ),
+        Err(_) => stopping(),
+    }
 }
 
 async fn latency(State(desk): State<Desk>) -> Response {

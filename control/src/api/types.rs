@@ -4,6 +4,7 @@
 
 mod bans;
 mod control;
+mod location;
 mod network;
 mod subscribers;
 mod trunks;
@@ -11,6 +12,7 @@ mod workers;
 
 pub use bans::*;
 pub use control::ControlRow;
+pub use location::*;
 pub use network::*;
 use serde::Deserialize;
 use serde::Serialize;
@@ -56,6 +58,9 @@ pub struct Status {
     /// What each kind of thread may still do.
     #[serde(default)]
     pub confinement: Vec<Confinement>,
+    /// Where contacts of users are kept; nothing where there are none, or nothing keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<LocationStatus>,
     /// What the operator should know and may want to change.
     pub warnings: Vec<String>,
 }
@@ -340,6 +345,9 @@ pub struct OperatorStats {
     /// What the workers ask of the subscribers' store.
     #[serde(default)]
     pub store: StoreStats,
+    /// What goes to the location store and comes from it.
+    #[serde(default)]
+    pub location: LocationStats,
     /// What is counted at the kernel's sockets of the listens, each under its own name.
     #[serde(flatten)]
     pub kernel: Counts,

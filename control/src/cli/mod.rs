@@ -37,6 +37,7 @@ use crate::config::Config;
 use crate::config::ConfigError;
 use crate::metrics::reference;
 use crate::percent::encode;
+use crate::subscribers::name::Address;
 
 /// Shows what trunklined does.
 #[derive(Debug, Parser)]
@@ -130,6 +131,12 @@ enum Command {
     Bans {
         #[command(subcommand)]
         command: Option<bans::BansCommand>,
+    },
+    /// Where users have registered: all of them, or one
+    Registrations {
+        /// Whose contacts, as in bob@example.org
+        #[arg(value_name = "USER@DOMAIN")]
+        of: Option<Address>,
     },
     /// The configuration file
     Config {
@@ -367,6 +374,13 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
         Command::Bans {
             command: Some(bans::BansCommand::Remove { address }),
         } => bans::remove(socket, *address, json).await,
+        Command::Registrations { of } => {
+            let path = match of {
+                None => "/v1/registrations".to_owned(),
+                Some(of) => format!("/v1/registrations/{}", encode(&of.to_string())),
+            };
+            show(socket, &path, json, |all| paper.registrations(all)).await
+        }
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(file, json),

@@ -4,6 +4,7 @@ mod bans;
 mod calls;
 mod network;
 mod reference;
+mod registrations;
 mod samples;
 mod stats;
 mod status;

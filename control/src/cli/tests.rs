@@ -136,6 +136,48 @@ fn calls_and_flows() {
 }
 
 #[test]
+fn registrations() {
+    let all = read(
+        r#"{"registrations":[
+          {"user":"alice","domain":"example.org","contact":"sip:alice@192.0.2.7:5062","parameters":"","path":"",
+           "received":"198.51.100.1:40000","listen":"access","expires_s":3599,"q":1.0,"worker":1},
+          {"user":"alice","domain":"example.org","contact":"sip:alice@192.0.2.8","parameters":"","path":"<sip:edge;lr>",
+           "received":"198.51.100.2:5060","listen":"access","expires_s":59,"q":0.5,"worker":1}],
+        "complete":true}"#,
+    );
+    insta::assert_snapshot!(PAPER.registrations(&all));
+}
+
+#[test]
+fn how_it_stands_with_the_location_store_is_a_sentence() {
+    let status = |location: &str| {
+        let text = format!(
+            r#"{{"version":"0.1.0","pid":1,"uptime_s":1,"workers":[],"interfaces":[],"sums":[],"complete":true,
+            "warnings":[],"location":{location}}}"#
+        );
+        let text = PAPER.status(&read(&text));
+        let begin = text.find("Registrations:").unwrap();
+        text[begin..]
+            .split("\n\n")
+            .next()
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    };
+    let well = r#"{"store":"/var/lib/trunkline/location.db","contacts":1234,"loaded":true,"waiting":0,"oldest_ms":0,"gone":null}"#;
+    assert_eq!(
+        status(well),
+        "Registrations: 1,234 contacts, kept in /var/lib/trunkline/location.db"
+    );
+    let ill = r#"{"store":"redis","contacts":7,"loaded":false,"waiting":1200,"oldest_ms":61500,"gone":"redis gives no answer"}"#;
+    assert_eq!(
+        status(ill),
+        "Registrations: 7 contacts, kept in redis, which is still being read; 1,200 changes wait to be written, for 1 min \
+         01 s\n  it takes none: redis gives no answer"
+    );
+}
+
+#[test]
 fn empty_lists_say_so() {
     assert_eq!(
         PAPER.calls(&read(r#"{"calls":[],"complete":true}"#)),

@@ -2,6 +2,7 @@
 //! that must not be taken twice.
 
 mod dial;
+mod location;
 mod subscribers;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     check.authentication(file);
     check.registrar(file);
     check.subscribers(file);
+    check.location(file);
     check.routes(file);
     check.session(file);
 }

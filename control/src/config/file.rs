@@ -3,6 +3,7 @@
 //! `config/default.toml` describes each of them for people; a test holds the two
 //! together.
 
+pub(super) mod location;
 pub(super) mod remote;
 pub(super) mod subscribers;
 
@@ -36,6 +37,7 @@ use super::BusyPollWish;
 use super::problem::Problem;
 use super::section::Section;
 use crate::privileges::Wish;
+use location::Location;
 use subscribers::Domain;
 use subscribers::Subscribers;
 
@@ -81,6 +83,7 @@ pub(super) struct File {
     pub abuse: Abuse,
     pub registrar: Spanned<Rules>,
     pub subscribers: Subscribers,
+    pub location: Location,
     pub routes: Vec<Route>,
     pub session_expires: Spanned<u32>,
     pub session_min: Spanned<u32>,
@@ -360,6 +363,7 @@ impl File {
             abuse: Abuse::default(),
             registrar: Spanned::new(0..0, Rules::default()),
             subscribers: Subscribers::default(),
+            location: Location::default(),
             routes: Vec::new(),
             session_expires: Spanned::new(0..0, 1800),
             session_min: Spanned::new(0..0, 90),
@@ -367,6 +371,7 @@ impl File {
         };
         file.read_sizes(&mut top);
         file.read_subscribers(&mut top);
+        file.read_location(&mut top);
         top.tables("interface", "[[interface]]", |s| {
             file.interfaces.extend(interface(s))
         });

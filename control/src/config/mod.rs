@@ -35,6 +35,7 @@ use trunkline_dataplane::settings::Domain;
 use trunkline_dataplane::settings::Failover;
 use trunkline_dataplane::settings::InterfaceSettings;
 use trunkline_dataplane::settings::Listen;
+use trunkline_dataplane::settings::Location;
 use trunkline_dataplane::settings::MediaRange;
 use trunkline_dataplane::settings::Secrets;
 use trunkline_dataplane::settings::SessionTimer;
@@ -47,6 +48,7 @@ use trunkline_dataplane::sys::memory::Hugepages;
 use trunkline_dataplane::wire::VlanStack;
 use trunkline_dataplane::worker::Poll;
 
+use crate::location;
 use crate::privileges::Wish;
 use crate::subscribers::remote::Remote;
 
@@ -103,6 +105,8 @@ pub struct Config {
     pub registrar: Rules,
     /// Where their users are kept.
     pub store: StoreConfig,
+    /// Where the contacts of users are kept beside the workers' memory.
+    pub location: LocationConfig,
     /// The routes, in the order in which they are tried.
     pub routes: Vec<DialRoute>,
     /// How long a session lasts without a refresh.
@@ -140,6 +144,20 @@ pub enum StoreConfig {
     },
     /// On servers elsewhere.
     Remote(Remote),
+}
+
+/// Where the contacts of users are kept beside the workers' memory.
+#[derive(Clone, Debug)]
+pub enum LocationConfig {
+    /// Nowhere, or there are none.
+    Nowhere,
+    /// In a file of SQLite's.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// In servers that other boxes use as well.
+    Redis(location::redis::Options),
 }
 
 /// Whether a worker has the driver take frames off the NIC, instead of the interrupt.
@@ -254,6 +272,11 @@ impl Config {
             authentication: self.authentication,
             abuse: self.abuse,
             registrar: self.registrar.clone(),
+            location: match self.location {
+                LocationConfig::Nowhere => Location::Nowhere,
+                LocationConfig::Sqlite { .. } => Location::Own,
+                LocationConfig::Redis(_) => Location::Shared,
+            },
             session: self.session,
             secrets,
             capacity: match (self.domains.is_empty(), self.has_subscribers()) {
@@ -300,8 +323,9 @@ fn resolve(file: file::File) -> Config {
         registrar: domain.registrar,
         upstream: upstream(&file, domain, trunk_index(file.trunks.len() + at)),
         calls: domain.calls,
+        located: domain.located,
     });
-    let domains = domains.collect();
+    let domains: Vec<Domain> = domains.collect();
     let path = |path: Option<toml::Spanned<PathBuf>>, default: &str| {
         path.map_or_else(|| PathBuf::from(default), toml::Spanned::into_inner)
     };
@@ -319,6 +343,7 @@ fn resolve(file: file::File) -> Config {
         }),
         socket: path(file.socket, SOCKET),
         group: file.group.map(|group| group.into_inner().0),
+        location: location_of(&file.location, &state, file.registrar.get_ref(), &domains),
         store: match file.subscribers.elsewhere() {
             Some(elsewhere) => StoreConfig::Remote(elsewhere.remote()),
             None => StoreConfig::Sqlite {
@@ -365,6 +390,31 @@ fn resolve(file: file::File) -> Config {
             min_s: file.session_min.into_inner(),
         },
         routes,
+    }
+}
+
+/// Where contacts are kept, if there can be any.
+fn location_of(
+    said: &file::location::Location,
+    state: &Path,
+    rules: &Rules,
+    domains: &[Domain],
+) -> LocationConfig {
+    use file::location::StoreKind;
+    let there_are_any = domains
+        .iter()
+        .any(|domain| domain.registrar || domain.located);
+    match (said.store, &said.redis) {
+        (StoreKind::Sqlite, _) if there_are_any => LocationConfig::Sqlite {
+            path: said.path.as_ref().map_or_else(
+                || state.join(location::sqlite::FILE),
+                |path| path.get_ref().clone(),
+            ),
+        },
+        (StoreKind::Redis, Some(redis)) if there_are_any => {
+            LocationConfig::Redis(redis.options(rules.max_s))
+        }
+        _ => LocationConfig::Nowhere,
     }
 }
 

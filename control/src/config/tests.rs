@@ -7,6 +7,7 @@ use trunkline_dataplane::wire::vlan::TPID_8021Q;
 
 use super::*;
 
+mod location;
 mod remote;
 mod subscribers;
 
@@ -151,6 +152,8 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
         "[subscribers.postgres]",
         "[subscribers.redis]",
         "[subscribers.http]",
+        "[location]",
+        "[location.redis]",
     ] {
         probe += &format!("{table}\nzzzzzzzzzz = 1\n");
     }
@@ -170,6 +173,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
                 line.starts_with(&format!("{key} = "))
                     || line == format!("[{key}]")
                     || line == format!("[subscribers.{key}]")
+                    || line == format!("[location.{key}]")
                     || line == format!("[[{key}]]")
             };
             assert!(
@@ -180,7 +184,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        22 + 2 + 1 + 2 + 2 + 8 + 5 + 5 + 7 + (5 + 5 + 5 + 3) + 8 + 4 + 4 + 7 + 8 + 4,
+        23 + 2 + 1 + 2 + 2 + 8 + 5 + 5 + 7 + (5 + 5 + 5 + 3) + (3 + 3) + 8 + 4 + 4 + 7 + 9 + 4,
         "a table was not probed:\n{refusal}"
     );
 }

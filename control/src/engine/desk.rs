@@ -12,10 +12,8 @@ use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::counters::Published;
 use trunkline_dataplane::ids::InterfaceIndex;
-use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::mailbox::Ask;
 use trunkline_dataplane::mailbox::Mail;
-use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::route::Network;
 use trunkline_dataplane::route::Unresolved;
@@ -30,6 +28,9 @@ use super::Turning;
 use super::Workers;
 use super::asking::Asking;
 use super::captures::Capturing;
+use super::locating::Locating;
+use super::locating::Location;
+use super::locating::Names;
 use super::pace::Paces;
 use super::queries::Answers;
 use super::queries::Queries;
@@ -60,7 +61,8 @@ pub struct Desk {
     pub(super) programs: Vec<Program>,
     pub(super) queries: Queries,
     pub(super) asking: Asking,
-    capturing: Capturing,
+    pub(super) locating: Locating,
+    pub(super) capturing: Capturing,
     pub(super) sampling: Sampling,
     pub(super) operator: OperatorStats,
     pub(super) kernel: Kernel,
@@ -121,6 +123,7 @@ impl Desk {
             programs,
             queries: Queries::default(),
             asking: Asking::new(count),
+            locating: Locating::new(count),
             capturing: Capturing::default(),
             sampling: Sampling::new(count),
             operator: OperatorStats::default(),
@@ -164,6 +167,17 @@ impl Desk {
         Desk { asking, ..self }
     }
 
+    /// With what users and listens are called, and the store of the users' contacts, which is read from now on.
+    #[must_use]
+    pub fn with_location(self, names: Names, location: Option<Location>) -> Desk {
+        let named = self.locating.named(names);
+        let locating = match location {
+            Some(location) => named.with(location),
+            None => named,
+        };
+        Desk { locating, ..self }
+    }
+
     /// What does not change, and the warnings so far.
     #[must_use]
     pub fn facts(&self) -> &Facts {
@@ -196,6 +210,9 @@ impl Desk {
                 Some(answer) = self.asking.next() => {
                     self.asking.answered(answer, &mut self.workers.posts);
                 }
+                event = self.locating.next() => {
+                    self.locating.act(event, &mut self.workers.posts);
+                }
                 ready = bell.readable() => {
                     ready?;
                     // Read before the reports are: whoever rings after this is heard again.
@@ -219,6 +236,7 @@ impl Desk {
         self.queries.expire(now, &mut self.workers.posts);
         self.tell_network();
         self.asking.tick(&mut self.workers.posts);
+        self.locating.send(&mut self.workers.posts);
         let posts = self.workers.posts.iter();
         let turns = posts.map(|post| post.published.read().get(Counter::Turns));
         self.turning.look(turns, now);
@@ -324,6 +342,17 @@ impl Desk {
             Request::Talkers(reply) => {
                 let _ = reply.send(self.sampling.talkers());
             }
+            Request::Registrations(of, reply) => {
+                let aor = of.map(|(user, domain)| self.locating.aor(&user, &domain));
+                if aor == Some(None) {
+                    drop(reply.send(None));
+                } else {
+                    let registrations = self.ask(Ask::Bindings(aor.flatten()));
+                    answer_apart(registrations, reply, |answers| {
+                        Some(view::registrations::registrations(answers))
+                    });
+                }
+            }
             Request::Directory(reply) => drop(reply.send(self.asking.directory())),
             Request::Forget(subscribers) => {
                 for who in subscribers {
@@ -385,40 +414,8 @@ impl Desk {
             .ask(what, &mut self.workers.posts, Instant::now())
     }
 
-    /// Reads what the workers have reported, and sends what they have handed over.
-    fn read_reports(&mut self) {
-        self.send_by_kernel();
-        for worker in 0..self.workers.posts.len() {
-            // To the level seen now: a worker cannot keep us here for ever.
-            for _ in 0..self.workers.posts[worker].reports.slots() {
-                let Ok(report) = self.workers.posts[worker].reports.pop() else {
-                    break;
-                };
-                match report {
-                    // Freed here, where that may take time.
-                    Report::Network(old) => drop(old),
-                    Report::CaptureOver(order) => {
-                        let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
-                        self.capturing.over(id, &order);
-                    }
-                    Report::Samples(samples) => self.sampling.take(worker, samples),
-                    Report::Solicit { interface, address } => self.want(interface, address),
-                    Report::Ask { question, who } => {
-                        let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
-                        let posts = &mut self.workers.posts;
-                        self.asking.ask((id, question), who, posts);
-                    }
-                    other => {
-                        let id = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
-                        self.queries.report(id, &other, &mut self.workers.posts);
-                    }
-                }
-            }
-        }
-    }
-
     /// Asks for a neighbour. Where the way is full it is asked for at the next occasion.
-    fn want(&self, interface: InterfaceIndex, address: IpAddr) {
+    pub(super) fn want(&self, interface: InterfaceIndex, address: IpAddr) {
         if let Some(ifindex) = self.ifindexes.get(usize::from(interface.0)) {
             let _ = self.solicit.try_send((*ifindex, address));
         }
@@ -514,6 +511,10 @@ impl Desk {
         let sockets = self.settle().await;
         self.workers.stop();
         self.send_by_kernel();
+        for worker in 0..self.workers.posts.len() {
+            self.read_letters(worker);
+        }
+        self.locating.stop().await;
         let last = view::Snapshot::of(&self);
         let (sums, unchecked) = last.sums(&sockets);
         Final {

@@ -11,8 +11,10 @@ mod desk;
 mod devices;
 mod health;
 mod kernel;
+mod locating;
 mod pace;
 mod queries;
+mod reports;
 mod sampling;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,6 +34,8 @@ use devices::Devices;
 pub use health::TURN_MAX;
 pub use health::Turning;
 pub use kernel::Kernel;
+pub use locating::Location;
+pub use locating::Names;
 pub use queries::Answers;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
@@ -198,6 +202,12 @@ pub enum Request {
     Bans(oneshot::Sender<types::Bans>),
     /// This source is to be heard again.
     Pardon(Source),
+    /// `GET /v1/registrations`, of all users or of this one in this domain; nothing where the domain is not
+    /// ours or nobody can be called so.
+    Registrations(
+        Option<(String, String)>,
+        oneshot::Sender<Option<types::Registrations>>,
+    ),
     /// The domains and their store, for who changes subscribers.
     Directory(oneshot::Sender<Arc<Directory>>),
     /// These subscribers were changed, or are to be asked for anew.

@@ -16,6 +16,8 @@ use trunkline_dataplane::ring::SocketStatistics;
 use trunkline_dataplane::sip::CallReport;
 use trunkline_dataplane::sip::guard::BanReport;
 
+use crate::api::types::Registration;
+
 /// How long a worker may take. A worker answers within milliseconds; one that does
 /// not is stuck, and the operator must still get what the others say.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,6 +36,8 @@ pub struct Answers {
     pub sockets: Vec<(WorkerId, SocketStatistics)>,
     /// Bans, each from every worker.
     pub bans: Vec<BanReport>,
+    /// Contacts of users, each from the worker that keeps it.
+    pub registrations: Vec<(WorkerId, Registration)>,
     /// False where a worker did not answer in time.
     pub complete: bool,
     /// Those workers.
@@ -106,6 +110,13 @@ impl Queries {
         }
     }
 
+    /// Takes a contact of a user from `worker`.
+    pub fn registration(&mut self, id: u32, worker: WorkerId, registration: Registration) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.answers.registrations.push((worker, registration));
+        }
+    }
+
     /// Takes a part of an answer from `worker`.
     pub fn report(&mut self, worker: WorkerId, report: &Report, posts: &mut [ControlPost]) {
         // What belongs to no open question came too late.
@@ -145,6 +156,7 @@ impl Queries {
             Report::Network(_)
             | Report::Solicit { .. }
             | Report::Ask { .. }
+            | Report::Seek(_)
             | Report::CaptureOver(_)
             | Report::Samples(_) => {}
         }

@@ -30,11 +30,13 @@ use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::kernel::Share;
 use trunkline_dataplane::lab;
+use trunkline_dataplane::letters::Told;
 use trunkline_dataplane::limits::FLOW_MAILS_RESERVED;
 use trunkline_dataplane::limits::MAILBOX_MAILS;
 use trunkline_dataplane::mailbox::Ask;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Origin;
+use trunkline_dataplane::mailbox::Query;
 use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::media::CallRef;
 use trunkline_dataplane::media::FlowKind;
@@ -53,7 +55,9 @@ use trunkline_dataplane::sip::guard::BanReport;
 use trunkline_dataplane::sip::guard::Source;
 use trunkline_dataplane::sip::identity::Identity;
 use trunkline_dataplane::sip::identity::Kind;
+use trunkline_dataplane::sip::registrar::Record;
 use trunkline_dataplane::sip::undelivered::Why;
+use trunkline_dataplane::sys::clock;
 use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
 
@@ -62,6 +66,7 @@ use super::Facts;
 use super::InterfaceFacts;
 use super::Kernel;
 use super::Mirrored;
+use super::Names;
 use super::Request;
 use super::TrunkFacts;
 use super::WorkerFacts;
@@ -287,7 +292,7 @@ fn honest(worker: u8, post: &mut WorkerPost, mail: Mail) {
             };
             post.reports.send(Report::Ban { id, ban }).unwrap();
         }
-        Ask::Calls => {}
+        Ask::Calls | Ask::Bindings(_) => {}
     }
     let mut counters = Counters::default();
     counters.add(Counter::Rx, 5);

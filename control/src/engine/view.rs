@@ -2,6 +2,7 @@
 
 pub(super) mod bans;
 pub(super) mod network;
+pub(super) mod registrations;
 pub(super) mod trunks;
 pub(super) mod workers;
 
@@ -39,6 +40,7 @@ use crate::api::types::Flows;
 use crate::api::types::InterfaceStatus;
 use crate::api::types::Latency;
 use crate::api::types::Leg;
+use crate::api::types::LocationStatus;
 use crate::api::types::OperatorStats;
 use crate::api::types::SocketStats;
 use crate::api::types::Stats;
@@ -68,6 +70,7 @@ pub(super) struct Snapshot {
     verdicts: Vec<Result<Verdicts, String>>,
     operator: OperatorStats,
     latency: Latency,
+    location: Option<LocationStatus>,
 }
 
 impl Snapshot {
@@ -92,9 +95,11 @@ impl Snapshot {
             operator: OperatorStats {
                 kernel: desk.kernel.counts(),
                 store: desk.asking.counts(),
+                location: desk.locating.counts(),
                 ..desk.operator
             },
             latency: desk.sampling.latency(),
+            location: desk.locating.status(),
         }
     }
 
@@ -110,6 +115,7 @@ impl Snapshot {
             unchecked,
             complete: self.is_complete(sockets),
             confinement: self.confinement(),
+            location: registrations::status(self.location.as_ref(), &self.counters),
             warnings: [
                 self.facts.warnings.clone(),
                 self.devices.clone(),

@@ -23,7 +23,10 @@ pub struct Loaded {
 /// refreshed it by then, so it stands only where its user has no other of its name. A page is read
 /// when `take` is done with the one before, so a receiver without room holds the store up, and
 /// memory stays as it is. Where the store goes away, or is not there yet, it begins anew.
-pub async fn load(store: &dyn Store, mut take: impl AsyncFnMut(Record)) -> Loaded {
+pub async fn load<T: Future<Output = ()>>(
+    store: &dyn Store,
+    mut take: impl FnMut(Record) -> T,
+) -> Loaded {
     let mut loaded = Loaded::default();
     let mut backoff = Backoff::default();
     while let Err(unavailable) = once(store, &mut loaded, &mut take).await {
@@ -38,10 +41,10 @@ pub async fn load(store: &dyn Store, mut take: impl AsyncFnMut(Record)) -> Loade
     loaded
 }
 
-async fn once(
+async fn once<T: Future<Output = ()>>(
     store: &dyn Store,
     loaded: &mut Loaded,
-    take: &mut impl AsyncFnMut(Record),
+    take: &mut impl FnMut(Record) -> T,
 ) -> Result<(), Unavailable> {
     let mut pages = store.load();
     while let Some(page) = pages.next().await {

@@ -41,6 +41,15 @@ impl Key {
         Key(bytes)
     }
 
+    /// The instance and the reg-id of a flow; else it is the contact's URI.
+    #[must_use]
+    pub fn flow(&self) -> Option<(&[u8], NonZeroU32)> {
+        let rest = self.0.strip_prefix(b";reg-id=")?;
+        let end = rest.iter().position(|&byte| byte == b';')?;
+        let reg_id = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+        Some((&rest[end + 1..], reg_id))
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -139,11 +148,11 @@ impl Change {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A binding of alice for an hour, made now by the first REGISTER of a Call-ID of its own.
-    pub(in crate::location) fn binding(contact: &str) -> Record {
+    pub(crate) fn binding(contact: &str) -> Record {
         let now = now_ms();
         Record {
             domain: "example.net".to_owned(),
@@ -165,7 +174,7 @@ pub(super) mod tests {
     }
 
     /// The end of it, by the next REGISTER of its Call-ID.
-    pub(in crate::location) fn removal(of: &Record) -> Removal {
+    pub(crate) fn removal(of: &Record) -> Removal {
         Removal {
             domain: of.domain.clone(),
             user: of.user.clone(),
@@ -193,6 +202,12 @@ pub(super) mod tests {
         assert_ne!(flow, by_contact);
         assert_ne!(flow, of(Some("<urn:uuid:1>"), 2));
         assert_ne!(flow, of(Some("<urn:uuid:2>"), 1));
+        assert_eq!(
+            flow.flow(),
+            NonZeroU32::new(1).map(|reg_id| (&b"<urn:uuid:1>"[..], reg_id))
+        );
+        assert_eq!(by_contact.flow(), None);
+        assert_eq!(Key(b";reg-id=x;y".to_vec()).flow(), None);
         let moved = Key::of(
             b"sip:a@elsewhere",
             Some(b"<urn:uuid:1>"),

@@ -7,6 +7,7 @@
 
 mod engine;
 pub mod interfaces;
+mod location;
 pub mod lock;
 mod mirror;
 pub mod ports;
@@ -40,6 +41,7 @@ use crate::engine::Final;
 use crate::engine::InterfaceFacts;
 use crate::engine::Kernel;
 use crate::engine::Mirrored;
+use crate::engine::Names;
 use crate::engine::Request;
 use crate::kernel::ListenSocket;
 use crate::kernel::hear::Hearer;
@@ -102,6 +104,8 @@ pub enum StartError {
     #[error(transparent)]
     Subscribers(#[from] subscribers::StoreError),
     #[error(transparent)]
+    Location(#[from] location::LocationError),
+    #[error(transparent)]
     Operator(#[from] crate::api::socket::SocketError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -159,6 +163,7 @@ impl Started {
         let locks = locks.collect::<Result<Vec<_>, _>>()?;
         let (boot, secrets) = state::load(&config.state)?;
         let prepared = subscribers::prepare(config)?;
+        let located = location::prepare(config)?;
         let operator = OperatorSocket::bind(&config.socket, config.group.as_deref())?;
         let metrics = config.metrics.map(MetricsSocket::bind).transpose()?;
         // Subscribed before the first look, so that no change falls between.
@@ -189,6 +194,7 @@ impl Started {
         let files =
             privileges::confine_control(wish, &subscribers::writes(config), &config.socket)?;
         engine.facts.confinement = privileges::in_force(wish, &files);
+        let location = located.serve(config).map_err(StartError::Runtime)?;
         let (directory, changes) = prepared.serve(config).map_err(StartError::Runtime)?;
         let (fixed, fixed_seen) = watch::channel(dump.fixed());
         let mirror = Mirror {
@@ -213,7 +219,8 @@ impl Started {
         .with_subscribers(
             directory,
             Duration::from_millis(config.authentication.deadline_ms),
-        );
+        )
+        .with_location(Names::new(config, settings.secrets.hash), location);
         Ok(Started {
             desk,
             requests,

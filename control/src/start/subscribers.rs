@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::config::LocationConfig;
 use crate::config::StoreConfig;
 use crate::engine::Request;
 use crate::subscribers::Directory;
@@ -115,7 +116,11 @@ pub(super) fn writes(config: &Config) -> Vec<&Path> {
         StoreConfig::Sqlite { path } => path.parent().filter(|_| config.has_subscribers()),
         StoreConfig::Remote(_) => None,
     };
-    [Some(config.state.as_path()), store]
+    let location = match &config.location {
+        LocationConfig::Sqlite { path } => path.parent(),
+        LocationConfig::Nowhere | LocationConfig::Redis(_) => None,
+    };
+    [Some(config.state.as_path()), store, location]
         .into_iter()
         .flatten()
         .collect()

@@ -66,6 +66,8 @@ pub enum Question {
         /// What.
         word: Word,
     },
+    /// Has the location store contacts of a user, whom the worker that is to keep them does not know?
+    Seek(Locate),
 }
 
 /// A question for the contacts of a user, told to the worker that keeps them.
@@ -77,6 +79,8 @@ pub struct Locate {
     pub ticket: Id,
     /// The key of the address of record.
     pub aor: u64,
+    /// Whose that is.
+    pub who: Subscriber,
 }
 
 /// A use of a nonce by a client that knows the password, told to the worker that made it.

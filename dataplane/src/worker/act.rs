@@ -18,7 +18,6 @@ use crate::media::Opened;
 use crate::ring::Rings;
 use crate::route::Network;
 use crate::route::Unresolved;
-use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::effects::Send;
@@ -26,7 +25,6 @@ use crate::sip::guard::Word;
 use crate::sip::places::Granted;
 use crate::sip::places::PlaceWord;
 use crate::sip::places::Seek;
-use crate::sip::proxy::FOUND_LEN_MAX;
 use crate::sip::proxy::Step;
 use crate::tick::Tick;
 use crate::wire;
@@ -84,6 +82,7 @@ impl<R: Rings> Worker<R> {
             Question::Contacts { keeper, of } => self.mail(keeper, Mail::Locate(of)),
             Question::Place(of) => self.mail(of.keeper, Mail::Place(PlaceWord::Seek(of))),
             Question::Guard { to, word } => self.tell(to, word),
+            Question::Seek(of) => self.seek(&of),
         }
     }
 
@@ -94,20 +93,7 @@ impl<R: Rings> Worker<R> {
         self.mail(of.asker, Mail::NonceUsed { ticket, used });
     }
 
-    /// Answers another worker that asks for the contacts of a user that we keep.
-    pub(super) fn locate(&mut self, of: &Locate, now: Tick) {
-        let mut room = [0; FOUND_LEN_MAX];
-        let len = self.proxy.contacts_of(of.aor, now, &mut room);
-        let outbox = self.post.outboxes.get_mut(usize::from(of.asker.0));
-        let posted = outbox
-            .and_then(Option::as_mut)
-            .is_some_and(|outbox| outbox.post_located(of.ticket, &room[..len]));
-        if !posted {
-            self.counters.count(Counter::QuestionMailsLost);
-        }
-    }
-
-    fn mail(&mut self, to: WorkerId, mail: Mail) {
+    pub(super) fn mail(&mut self, to: WorkerId, mail: Mail) {
         let outbox = self.post.outboxes.get_mut(usize::from(to.0));
         if !outbox
             .and_then(Option::as_mut)

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Worker;
 use crate::ids::InterfaceIndex;
+use crate::letters::Told;
 use crate::limits::SLOTS_PER_TURN;
 use crate::mailbox::Ask;
 use crate::mailbox::Query;
@@ -73,7 +74,9 @@ impl<R: Rings> Worker<R> {
             return false;
         };
         for _ in 0..SLOTS_PER_TURN {
-            if self.post.reports.room() == 0 {
+            // What has changed leaves no half of the letters to who only looks.
+            if self.post.reports.room() == 0 || self.post.letters.is_half_full() {
+                self.post.ring_control();
                 break;
             }
             let (report, end) = match self.next_row(query) {
@@ -122,11 +125,24 @@ impl<R: Rings> Worker<R> {
                 Some(report) => (usize::MAX, Some(report)),
                 None => (0, None),
             },
+            Ask::Bindings(aor) => {
+                self.tell_row(id, aor, at);
+                (self.proxy.binding_slots(), None)
+            }
         };
         match report {
             Some(report) => Row::Report(report),
             None if (at as usize) < slots => Row::Empty,
             None => Row::End,
+        }
+    }
+
+    /// Tells the binding in a slot, if there is one, and it is of the address of record that is asked for.
+    fn tell_row(&mut self, id: u32, aor: Option<u64>, slot: u32) {
+        let record = self.proxy.binding_in(slot);
+        if let Some(record) = record.filter(|record| aor.is_none_or(|aor| record.aor == aor)) {
+            // There is room: it was looked at before.
+            let _ = self.post.letters.post(Told::Row(id), &record);
         }
     }
 

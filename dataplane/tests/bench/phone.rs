@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use trunkline_dataplane::ids::DomainIndex;
 use trunkline_dataplane::lab;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Report;
@@ -14,6 +15,7 @@ use trunkline_dataplane::sip::digest::cache::Ha1s;
 use trunkline_dataplane::sip::digest::cache::Known;
 use trunkline_dataplane::sip::subscriber::Said;
 use trunkline_dataplane::sip::subscriber::Subscriber;
+use trunkline_dataplane::sip::subscriber::User;
 
 use super::ACCESS;
 use super::Bench;
@@ -141,6 +143,80 @@ pub fn credentials(
         "{field}: Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
          algorithm={name}, qop=auth, nc={nc}, cnonce=\"{cnonce}\", response=\"{response}\"\r\n"
     )
+}
+
+/// A request of the caller, who is a trunk, to a user of the domain.
+pub fn to_user(method: &str, user: &str, call_id: &str) -> String {
+    let text = super::request(method, call_id, "1", call_id, "", "");
+    let domain = lab::DOMAIN;
+    text.replacen("sip:100@10.77.1.1 ", &format!("sip:{user}@{domain} "), 1)
+}
+
+/// A phone that registers: its nonce, and how often it was used.
+pub struct Device {
+    user: String,
+    challenge: String,
+    nc: u32,
+    pub cseq: u32,
+}
+
+impl Device {
+    const PASSWORD: &str = "wonderland";
+
+    /// One that has been challenged and whose user every worker knows.
+    pub fn asking(bench: &mut Bench, user: &str) -> Device {
+        let call_id = format!("{user}-reg");
+        let challenge = bench.phone_gets(0, &request("REGISTER", user, &call_id, 1, ""));
+        assert!(challenge.starts_with("SIP/2.0 401 "), "{challenge}");
+        let who = Subscriber {
+            domain: DomainIndex(0),
+            user: User::new(user.as_bytes()).unwrap(),
+        };
+        for post in &mut bench.posts {
+            let mail = Mail::Said {
+                question: None,
+                who,
+                said: Said::Known(ha1s(user, Device::PASSWORD)),
+            };
+            assert!(post.mail.post(mail).is_ok());
+        }
+        bench.turn();
+        Device {
+            user: user.to_owned(),
+            challenge,
+            nc: 0,
+            cseq: 1,
+        }
+    }
+
+    /// One that has registered for ten minutes.
+    pub fn new(bench: &mut Bench, user: &str) -> Device {
+        let mut device = Device::asking(bench, user);
+        let ok = bench.phone_gets(0, &device.register("Expires: 600\r\n"));
+        assert!(ok.starts_with("SIP/2.0 200 "), "{ok}");
+        device
+    }
+
+    /// Its next REGISTER, with these lines.
+    pub fn register(&mut self, lines: &str) -> String {
+        self.nc += 1;
+        self.cseq += 1;
+        let line = credentials(
+            &self.challenge,
+            Algorithm::Sha256,
+            (&self.user, Device::PASSWORD),
+            "REGISTER",
+            self.nc,
+        );
+        let (user, call_id) = (&self.user, format!("{}-reg", self.user));
+        request(
+            "REGISTER",
+            user,
+            &call_id,
+            self.cseq,
+            &format!("{line}{lines}"),
+        )
+    }
 }
 
 /// The status lines of what left to `destination`.

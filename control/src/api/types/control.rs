@@ -1,5 +1,6 @@
 //! What control and the kernel's sockets count, as rows of a table: name, count, meaning.
 
+use super::LocationStats;
 use super::OperatorStats;
 use super::SocketStats;
 use super::StoreStats;
@@ -37,13 +38,39 @@ impl StoreStats {
     }
 }
 
+impl LocationStats {
+    /// Every count.
+    #[rustfmt::skip]
+    fn rows(&self) -> [ControlRow; 13] {
+        let LocationStats {
+            sought, found, failed, not_sought, given_back, not_ours, untold, written, overtaken, stale, refused, lost, failures,
+        } = *self;
+        let row = |name, count, help| ControlRow { name, count, help };
+        [
+            row("location_sought", sought, "Workers' questions for the contacts of users of whom they have none."),
+            row("location_found", found, "Users looked for whose contacts the location store had."),
+            row("location_failed", failed, "Users looked for of whom the location store said nothing in time."),
+            row("location_not_sought", not_sought, "Questions that the location store was not asked, since too many were under way."),
+            row("location_given_back", given_back, "Contacts that the location store has given, at a start or when it was asked, and that others have written."),
+            row("location_not_ours", not_ours, "Contacts in the location store of domains that are not configured."),
+            row("location_untold", untold, "Answers that a stuck worker had no room for."),
+            row("location_written", written, "Changes of contacts that the location store has taken."),
+            row("location_overtaken", overtaken, "Changes that needed not be written: a later one of the same contact came while they waited."),
+            row("location_stale", stale, "Changes that were older than what another box had written."),
+            row("location_refused", refused, "Changes that the location store will never take: see the log."),
+            row("location_lost", lost, "Changes that found no room to wait for the location store."),
+            row("location_failures", failures, "Batches of changes that the location store did not take, and that wait."),
+        ]
+    }
+}
+
 impl OperatorStats {
     /// Every count. One that is added to the structure does not compile until it has a row.
     #[must_use]
     #[rustfmt::skip]
     pub fn rows(&self) -> Vec<ControlRow> {
         let OperatorStats {
-            connections, refused, scrapes, scrapes_refused, captures_lost, networks, tasks_failed, store, kernel,
+            connections, refused, scrapes, scrapes_refused, captures_lost, networks, tasks_failed, store, location, kernel,
         } = *self;
         let row = |name, count, help| ControlRow { name, count, help };
         let mut rows = vec![
@@ -56,6 +83,7 @@ impl OperatorStats {
             row("tasks_failed", tasks_failed, "Tasks of control that met a bug."),
         ];
         rows.extend(store.rows());
+        rows.extend(location.rows());
         rows.extend(counts::TABLE.iter().map(|info| row(info.name, kernel.get(info.count), info.help)));
         rows
     }

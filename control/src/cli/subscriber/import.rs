@@ -95,6 +95,7 @@ async fn directory(socket: &Path) -> Result<Directory, Failure> {
         registrar: false,
         upstream: None,
         calls: 0,
+        located: false,
     });
     Ok(Directory {
         domains: domains.collect(),

@@ -16,6 +16,7 @@ fn directory() -> Directory {
         registrar: false,
         upstream: None,
         calls: 0,
+        located: false,
     };
     let domains = [
         ("example.org", &[Algorithm::Sha256, Algorithm::Md5][..]),

@@ -10,6 +10,7 @@ use super::duration;
 use super::missing;
 use super::number;
 use crate::api::types::Confinement;
+use crate::api::types::LocationStatus;
 use crate::api::types::Status;
 
 impl Paper {
@@ -70,6 +71,9 @@ impl Paper {
                 ]
             }),
         );
+        if let Some(location) = &status.location {
+            text += &registrations(location);
+        }
         text += &self.confinement(&status.confinement);
         text += &self.sums(&status.sums, &status.unchecked);
         text += missing(status.complete);
@@ -107,4 +111,35 @@ impl Paper {
         });
         format!("\nConfinement\n{}", self.table(&columns, rows))
     }
+}
+
+/// A sentence: how many users' contacts there are, and how it stands with their store.
+fn registrations(location: &LocationStatus) -> String {
+    let LocationStatus {
+        store,
+        contacts,
+        loaded,
+        waiting,
+        oldest_ms,
+        gone,
+    } = location;
+    let mut text = format!(
+        "\nRegistrations: {} contacts, kept in {store}",
+        number(*contacts)
+    );
+    if !loaded {
+        text += ", which is still being read";
+    }
+    if *waiting > 0 {
+        let since = duration(*oldest_ms as f64 / 1000.0);
+        let _ = write!(
+            text,
+            "; {} changes wait to be written, for {since}",
+            number(*waiting)
+        );
+    }
+    if let Some(gone) = gone {
+        let _ = write!(text, "\n  it takes none: {gone}");
+    }
+    text + "\n"
 }

@@ -32,6 +32,7 @@ pub(in crate::config) struct Domain {
     pub nat_expires_s: u32,
     pub passes_unregistered: bool,
     pub calls: u16,
+    pub located: bool,
 }
 
 /// `[subscribers]`
@@ -171,6 +172,7 @@ fn domain(section: &mut Section<'_>) -> Option<Domain> {
     let nat_expires = section.integer("nat_expires", 20..=3_600, 60);
     let unregistered = section.choice("unregistered", &UNREGISTERED, false);
     let calls = section.integer("calls", 0..=10_000, 50);
+    let located = section.flag("located");
     Some(Domain {
         name: name?,
         listen,
@@ -181,6 +183,7 @@ fn domain(section: &mut Section<'_>) -> Option<Domain> {
         nat_expires_s: nat_expires.into_inner(),
         passes_unregistered: unregistered.into_inner(),
         calls: u16::try_from(calls.into_inner()).unwrap_or(u16::MAX),
+        located,
     })
 }
 

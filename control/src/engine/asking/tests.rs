@@ -87,6 +87,7 @@ impl Stage {
                 registrar: false,
                 upstream: None,
                 calls: 0,
+                located: false,
             }],
             store: Some(Arc::clone(&store) as Arc<dyn Store>),
         };

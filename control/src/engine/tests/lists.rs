@@ -35,6 +35,87 @@ async fn lists_and_counters_are_told() {
     );
 }
 
+/// Rows come by a ring of their own, and all of them are there when an answer is said to be whole.
+#[tokio::test]
+async fn registrations_are_told_all_of_them_or_of_one_user() {
+    let hear = |worker: u8, post: &mut WorkerPost, mail: Mail| match mail {
+        Mail::Query(Query {
+            id,
+            what: Ask::Bindings(of),
+        }) => {
+            for n in 0..3 {
+                let (user, uri) = (format!("user{n}{worker}"), format!("sip:{n}@192.0.2.1"));
+                let record = Record {
+                    aor: 10 * u64::from(worker) + n,
+                    domain: DomainIndex(0),
+                    user: user.as_bytes(),
+                    uri: uri.as_bytes(),
+                    params: b"",
+                    path: b"",
+                    received: "192.0.2.1:5060".parse().unwrap(),
+                    listen: ListenIndex(0),
+                    expires: clock::now().plus_ms(60_500),
+                    taken: clock::now(),
+                    q: 500,
+                    call_id: 1,
+                    cseq: 1,
+                    transaction: 1,
+                    reg_id: None,
+                };
+                if of.is_none() {
+                    assert!(post.letters.post(Told::Row(id), &record));
+                }
+            }
+            post.reports.send(Report::End { id }).unwrap();
+        }
+        other => honest(worker, post, other),
+    };
+    let mut stage = Stage::new();
+    let names = Names {
+        domains: vec![("example.org".to_owned(), ListenIndex(0))],
+        listens: vec!["access".to_owned()],
+        ..Names::default()
+    };
+    stage.desk = stage.desk.with_location(names, None);
+    let (all, one, refusals) = stage
+        .run(hear, async |path, _| {
+            let get = async |what: &str| {
+                client::get::<types::Registrations>(&path, &format!("/v1/registrations{what}"))
+                    .await
+            };
+            let mut refusals = String::new();
+            for wrong in ["/bob", "/bob%40elsewhere.example"] {
+                refusals += &format!("{}\n", get(wrong).await.unwrap_err());
+            }
+            let all = get("").await.unwrap();
+            (all, get("/bob%40Example.org").await.unwrap(), refusals)
+        })
+        .await;
+    assert!(all.complete && one.complete);
+    let rows: Vec<_> = all
+        .registrations
+        .iter()
+        .map(|row| (row.user.as_str(), row.worker))
+        .collect();
+    let expected = ["user00", "user01", "user10", "user11", "user20", "user21"];
+    let expected: Vec<_> = expected
+        .into_iter()
+        .zip([0, 1].into_iter().cycle())
+        .collect();
+    assert_eq!(rows, expected);
+    let row = &all.registrations[0];
+    assert_eq!(
+        (row.expires_s, row.q, row.listen.as_str()),
+        (60, 0.5, "access")
+    );
+    assert_eq!(one.registrations, []);
+    assert_eq!(
+        refusals,
+        "\"bob\" is no subscriber's address: write USER@DOMAIN, as in bob@example.org\n\
+         no user of a [[domain]] can be called bob@elsewhere.example\n"
+    );
+}
+
 #[tokio::test]
 async fn workers_interfaces_frames_and_trunks_are_told() {
     let count_trunks = |worker: u8, post: &mut WorkerPost, mail: Mail| {

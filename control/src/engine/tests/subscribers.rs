@@ -33,6 +33,7 @@ fn stage() -> Stage {
             registrar: false,
             upstream: None,
             calls: 0,
+            located: false,
         }],
         store: Some(Arc::new(store) as Arc<dyn Store>),
     };
@@ -165,6 +166,7 @@ async fn whose_registrar_is_elsewhere_is_no_subscriber_here() {
         trunk: TrunkIndex(1),
         algorithms: vec![Algorithm::Md5],
         registrar: false,
+        located: false,
         upstream: Some(Upstream {
             route: lab::route(1, None, &[(0, 1000)]),
             nat_expires_s: 60,

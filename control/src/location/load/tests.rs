@@ -61,7 +61,11 @@ impl Store for Leaving {
 async fn all_that_lives_is_given_though_the_store_goes_away_meanwhile() {
     let store = Leaving::default();
     let mut given = Vec::new();
-    let loaded = load(&store, async |record: Record| given.push(record.contact)).await;
+    let loaded = load(&store, |record| {
+        given.push(record.contact);
+        std::future::ready(())
+    })
+    .await;
     let expected = Loaded {
         given: 3,
         ended: 3,
@@ -75,7 +79,7 @@ async fn all_that_lives_is_given_though_the_store_goes_away_meanwhile() {
 async fn a_receiver_without_room_holds_the_store_up() {
     let store = Leaving::default();
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    let mut loading = std::pin::pin!(load(&store, async |record: Record| {
+    let mut loading = std::pin::pin!(load(&store, async |record| {
         sender.send(record).await.unwrap();
     }));
     let wait = std::time::Duration::from_millis(300);

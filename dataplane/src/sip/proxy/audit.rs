@@ -184,7 +184,7 @@ impl Proxy {
         let parked = parked.map(|(_, parked)| Some(&parked.request));
         let located = self.answers.iter().map(|answer| match answer {
             Answer::Located(_, found) => found.as_ref(),
-            Answer::Said(..) | Answer::Used(..) | Answer::Placed(..) => None,
+            Answer::Said(..) | Answer::Used(..) | Answer::Placed(..) | Answer::Unlocated(_) => None,
         });
         let held = of_transactions
             .chain(of_contexts)

@@ -36,6 +36,7 @@ use crate::sip::registrar::Refusal;
 use crate::sip::registrar::Register;
 use crate::sip::registrar::aor::AddressOfRecord;
 use crate::sip::slab::Id;
+use crate::sip::subscriber::Subscriber;
 use crate::sip::uri::Uri;
 use crate::text::Text;
 
@@ -298,6 +299,10 @@ impl Proxy {
             let wait = Wait::Flow {
                 keeper,
                 aor: aor.key,
+                who: Subscriber {
+                    domain,
+                    user: aor.user,
+                },
             };
             return self.park(message, arrival, key, (trunk, Some(domain)), wait, step);
         }

@@ -8,6 +8,7 @@ use crate::counters::trunks::TrunkCounters;
 use crate::limits::DIALOG_LEN_MAX;
 use crate::media::CallRef;
 use crate::sip::dialog::Record;
+use crate::sip::registrar::Record as Bound;
 use crate::sip::report::CallReport;
 use crate::tick::Tick;
 
@@ -24,6 +25,7 @@ impl Proxy {
         counters.set(Counter::BindingsNow, self.registrar.count() as u64);
         counters.set(Counter::BansNow, self.guard.count());
         counters.set(Counter::PlacesNow, self.places.sum());
+        counters.set(Counter::BindingsToTell, self.bindings_to_tell() as u64);
         let kept = self.kept.occupancy();
         counters.set(Counter::KeptNow, kept.message_count.into());
         counters.set(Counter::KeptBytesNow, kept.bytes());
@@ -62,6 +64,17 @@ impl Proxy {
     #[must_use]
     pub fn call_slots(&self) -> usize {
         self.calls.capacity() as usize
+    }
+
+    /// The binding in `slot`, if there is one.
+    pub fn binding_in(&mut self, slot: u32) -> Option<Bound<'_>> {
+        self.registrar.tenant(slot)
+    }
+
+    /// How many slots there are for bindings.
+    #[must_use]
+    pub fn binding_slots(&self) -> usize {
+        self.registrar.capacity() as usize
     }
 
     /// Pairs of media ports that calls hold now.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   mine ─────────► the contacts ─► targets, by q ─► a branch for each that is tried
-//!   another's ────► waits ─ mail ─► the contacts ─┘
+//!   another's ────► waits ─ mail ─► the contacts ─┤
+//!   nobody's ─────► waits ─ [`super::stored`] ─────┘
 //! ```
 
 use super::Arrival;
@@ -17,7 +18,6 @@ use super::found::FOUND_LEN_MAX;
 use super::found::Found;
 use super::found::Writer;
 use super::parked::Answer;
-use super::parked::Wait;
 use super::targets::Targets;
 use super::write::unedited_status;
 use crate::counters::Counter;
@@ -35,7 +35,7 @@ use crate::text::Text;
 use crate::tick::Tick;
 
 impl Proxy {
-    /// The address of record that a request is for, and its domain, where its contacts are kept here.
+    /// The address of record that a request is for, and its domain, where its contacts are kept, here or by another box.
     /// `None` inside for an address that nobody can have.
     pub(super) fn called(
         &self,
@@ -43,8 +43,8 @@ impl Proxy {
     ) -> Option<(DomainIndex, Option<AddressOfRecord>)> {
         let uri = Uri::read(message.bytes(), message.request_uri()?).ok()?;
         let domain = self.dial.domain_named(message.text(uri.host_text))?;
-        let keeps = self.domains[usize::from(domain.0)].registrar;
-        keeps.then(|| {
+        let rules = &self.domains[usize::from(domain.0)];
+        (rules.registrar || rules.located).then(|| {
             let aor = AddressOfRecord::of(message.bytes(), &uri, self.identity.hash());
             (domain, aor)
         })
@@ -64,15 +64,13 @@ impl Proxy {
         if keeper == self.worker {
             let mut room = [0; FOUND_LEN_MAX];
             let len = self.contacts_of(aor.key, step.now, &mut room);
-            let found = &room[..len];
-            self.forward_found(message, arrival, key, (caller, domain), found, step)?;
-            return Ok(Counter::SipForwarded);
+            if len > 0 || !self.may_be_stored(aor.key, step.now) {
+                let found = &room[..len];
+                self.forward_found(message, arrival, key, (caller, domain), found, step)?;
+                return Ok(Counter::SipForwarded);
+            }
         }
-        let wait = Wait::Contacts {
-            keeper,
-            aor: aor.key,
-            called: domain,
-        };
+        let wait = self.contacts_wait(domain, &aor);
         let domain = self.dial.domain_of(caller);
         self.park(message, arrival, key, (caller, domain), wait, step)
     }

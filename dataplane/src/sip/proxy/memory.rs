@@ -9,6 +9,7 @@ use super::places;
 use super::refusal::Refusals;
 use crate::frame::KeptSlab;
 use crate::ids::WorkerId;
+use crate::limits::ABSENT;
 use crate::limits::SIP_LEN_MAX;
 use crate::media::Ports;
 use crate::media::ports;
@@ -21,6 +22,8 @@ use crate::sip::edit::Splices;
 use crate::sip::guard::Guard;
 use crate::sip::live::Live;
 use crate::sip::places::Places;
+use crate::sip::recent::Recent;
+use crate::sip::registrar::Journal;
 use crate::sip::registrar::Registrar;
 use crate::sip::slab::Slab;
 use crate::sip::ticket::Tickets;
@@ -33,6 +36,7 @@ const BUFFERS_LEN: usize = size_of::<Splices>()
     + 4 * SIP_LEN_MAX
     + Refusals::LEN
     + Registrar::ONCE_LEN
+    + Recent::<()>::CELL_LEN * ABSENT
     + Wheel::BUCKETS_LEN;
 
 /// A table.
@@ -128,7 +132,7 @@ pub fn tables(settings: &Settings) -> [Table; 14] {
         table(
             "bindings",
             capacity.bindings,
-            Registrar::BINDING_LEN + Live::SOURCE_LEN,
+            Registrar::BINDING_LEN + Live::SOURCE_LEN + Journal::BINDING_LEN,
             "Contacts that users have registered, each with its texts.",
         ),
         table(

@@ -14,6 +14,7 @@
 //! - `edge`: REGISTER, for a registrar elsewhere, and the flows to its phones
 //! - `keepalive`: what keeps the way to who has registered open
 //! - `located`, `found`: requests to users of ours
+//! - `stored`: contacts that others keep as well
 //! - `stateless`: forwarding without state
 //! - `dialog`: what belongs to a dialog, and where it goes
 //! - `fork`, `targets`: to whom it goes: one, several at once, one after the other
@@ -77,6 +78,7 @@ mod response;
 mod session;
 mod settle;
 mod stateless;
+mod stored;
 mod targets;
 mod timers;
 mod transactions;
@@ -109,6 +111,8 @@ use super::live::Live;
 use super::message::Message;
 use super::method::Method;
 use super::places::Places;
+use super::recent::Recent;
+use super::registrar::Journal;
 use super::registrar::Registrar;
 use super::slab::Slab;
 use super::texts::TextStore;
@@ -121,6 +125,7 @@ use crate::counters::trunks::TrunkCounters;
 use crate::frame::KeptSlab;
 use crate::ids::ListenIndex;
 use crate::ids::WorkerId;
+use crate::limits::ABSENT;
 use crate::limits::DIALOG_BLOCKS_PER_CALL;
 use crate::limits::SIP_LEN_MAX;
 use crate::media::Ports;
@@ -128,6 +133,7 @@ use crate::route::Dial;
 use crate::settings::Authentication;
 use crate::settings::Domain;
 use crate::settings::Listen;
+use crate::settings::Location;
 use crate::settings::MediaRange;
 use crate::settings::SessionTimer;
 use crate::settings::Settings;
@@ -223,6 +229,13 @@ pub struct Proxy {
     places: Places,
     /// Where users have registered, of the sources that this worker owns.
     live: Live,
+    /// What control is to be told of it.
+    journal: Journal,
+    location: Location,
+    /// The location store has told all that it had at the start.
+    is_loaded: bool,
+    /// Addresses of record of which the store has no contacts either.
+    absent: Recent<()>,
     /// What has come of questions, for those who still wait for it.
     answers: VecDeque<Answer>,
     splices: Box<Splices>,
@@ -263,6 +276,13 @@ impl Proxy {
                 settings.abuse,
                 !settings.domains.is_empty(),
             ),
+            journal: Journal::new(match settings.location {
+                Location::Nowhere => None,
+                Location::Own | Location::Shared => Some(capacity.bindings),
+            }),
+            location: settings.location,
+            is_loaded: false,
+            absent: Recent::new(ABSENT),
             identity,
             dial: Dial::new(
                 settings.trunks.clone(),

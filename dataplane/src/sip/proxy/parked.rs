@@ -29,6 +29,7 @@ use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::message::Message;
+use crate::sip::method::Method;
 use crate::sip::places::Granted;
 use crate::sip::places::Seek;
 use crate::sip::slab::Id;
@@ -62,8 +63,8 @@ pub(super) enum Wait {
         keeper: WorkerId,
         /// The key of the address of record.
         aor: u64,
-        /// The domain.
-        called: DomainIndex,
+        /// Whose that is.
+        who: Subscriber,
     },
     /// Whether its sender has registered from where it comes, of which the keeper of its contacts is
     /// asked.
@@ -72,6 +73,8 @@ pub(super) enum Wait {
         keeper: WorkerId,
         /// The key of the address of record.
         aor: u64,
+        /// Whose that is.
+        who: Subscriber,
     },
     /// A place among the calls of a subscriber, for which the keeper of their number is asked.
     Place {
@@ -113,6 +116,8 @@ pub(super) enum Answer {
     Located(Id, Option<Kept>),
     /// A place was sought, and this is what became of it.
     Placed(Seek, Granted),
+    /// Whether the user is reached cannot be said.
+    Unlocated(Id),
 }
 
 impl Proxy {
@@ -220,10 +225,17 @@ impl Proxy {
                     transaction: key,
                 },
             }),
-            (Wait::Contacts { keeper, aor, .. } | Wait::Flow { keeper, aor }, _) => {
-                let asker = self.worker;
-                let of = Locate { asker, ticket, aor };
-                step.effects.ask(Question::Contacts { keeper, of });
+            (Wait::Contacts { keeper, aor, who } | Wait::Flow { keeper, aor, who }, _) => {
+                let of = Locate {
+                    asker: self.worker,
+                    ticket,
+                    aor,
+                    who,
+                };
+                step.effects.ask(match keeper == self.worker {
+                    true => Question::Seek(of),
+                    false => Question::Contacts { keeper, of },
+                });
             }
             (
                 Wait::Place {
@@ -334,6 +346,13 @@ impl Proxy {
                         return true;
                     }
                 }
+                Answer::Unlocated(ticket) => {
+                    if let Some(parked) = self.take_ticket(ticket) {
+                        step.counters.count(Counter::LocationUnavailable);
+                        self.carry_on_without(parked, UNAVAILABLE, step);
+                        return true;
+                    }
+                }
             }
         }
         false
@@ -348,8 +367,11 @@ impl Proxy {
         self.with_parked(parked, step, |proxy, message, key, parked, step| {
             let (arrival, trunk, found) = (parked.arrival(), parked.trunk, &room[..len]);
             let sent = match parked.wait {
-                Wait::Contacts { called, .. } => {
-                    let from = (trunk, called);
+                Wait::Contacts { .. } if message.method() == Method::Register => {
+                    return proxy.register_parked(message, parked, key, step);
+                }
+                Wait::Contacts { who, .. } => {
+                    let from = (trunk, who.domain);
                     let sent = proxy.forward_found(message, arrival, key, from, found, step);
                     sent.map(|()| Counter::SipForwarded)
                 }
@@ -369,6 +391,32 @@ impl Proxy {
         });
     }
 
+    /// A request goes on of whose user it cannot be said how it is reached: what registers does so from memory.
+    fn carry_on_without(&mut self, parked: Parked, status: u16, step: &mut Step<'_>) {
+        self.with_parked(parked, step, |proxy, message, key, parked, step| {
+            if message.method() == Method::Register {
+                return proxy.register_parked(message, parked, key, step);
+            }
+            Next::Reply(Reply::Status(status))
+        });
+    }
+
+    fn register_parked(
+        &mut self,
+        message: &Message<'_>,
+        parked: &Parked,
+        key: u64,
+        step: &mut Step<'_>,
+    ) -> Next {
+        let Some((domain, Some(aor))) = self.registers(message) else {
+            return Next::Reply(Reply::Status(500));
+        };
+        match self.register_now(message, parked.arrival(), key, (domain, aor), step) {
+            Ok(_) => Next::Nothing,
+            Err(status) => Next::Reply(Reply::Status(status)),
+        }
+    }
+
     fn carry_on_with(&mut self, parked: Parked, said: Said, step: &mut Step<'_>) {
         match said {
             Said::Known(known) => self.carry_on(parked, Progress::Said(known), step),
@@ -386,11 +434,11 @@ impl Proxy {
         };
         let reply = match parked.wait {
             Wait::Grid => Reply::Challenge { stale: false },
-            Wait::Store(_)
-            | Wait::Use { .. }
-            | Wait::Contacts { .. }
-            | Wait::Flow { .. }
-            | Wait::Place { .. } => {
+            Wait::Contacts { .. } => {
+                step.counters.count(Counter::TicketsLate);
+                return self.carry_on_without(parked, NO_ANSWER, step);
+            }
+            Wait::Store(_) | Wait::Use { .. } | Wait::Flow { .. } | Wait::Place { .. } => {
                 step.counters.count(Counter::TicketsLate);
                 Reply::Status(NO_ANSWER)
             }

@@ -45,8 +45,26 @@ impl Proxy {
         keeps.then_some((domain, uri))
     }
 
-    /// Does what a REGISTER asks for, of whose sender it is known who it is.
+    /// Does what a REGISTER asks for, of whose sender it is known who it is: now, or when it is known what
+    /// the location store has of its user.
     pub(super) fn register(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        (domain, aor): (DomainIndex, AddressOfRecord),
+        step: &mut Step<'_>,
+    ) -> Result<Counter, u16> {
+        if self.waits_for_load(aor.key, step.now) {
+            let trunk = self.domains[usize::from(domain.0)].trunk;
+            let wait = self.contacts_wait(domain, &aor);
+            return self.park(message, arrival, key, (trunk, Some(domain)), wait, step);
+        }
+        self.register_now(message, arrival, key, (domain, aor), step)
+    }
+
+    /// Does what a REGISTER asks for.
+    pub(super) fn register_now(
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
@@ -96,15 +114,16 @@ impl Proxy {
         Ok(outcome)
     }
 
-    /// Has the registrar change bindings. Each change sets a timer, and is counted; who is bound is vouched
-    /// for, and may keep its NAT open.
+    /// Has the registrar change bindings. Each change sets a timer, is counted, and is to be told to who keeps
+    /// bindings as well; who is bound is vouched for, and may keep its NAT open.
     pub(super) fn with_changes<R>(
         &mut self,
         step: &mut Step<'_>,
         change: impl FnOnce(&mut Registrar, Tick, &mut dyn FnMut(Change<'_>)) -> R,
     ) -> R {
         let (first, pace) = (self.first_binding_timer(), self.registrar.pace());
-        let (wheel, counters) = (&mut self.wheel, &mut *step.counters);
+        let (wheel, journal) = (&mut self.wheel, &mut self.journal);
+        let counters = &mut *step.counters;
         let mut bound = None;
         let changed = change(&mut self.registrar, step.now, &mut |change| {
             let Change {
@@ -118,8 +137,16 @@ impl Proxy {
                     let before = bound.map_or(Tick(0), |(_, until)| until);
                     bound = Some((record.received, record.expires.max(before)));
                     wheel.arm(first + id.slot, pace.next(id.slot, &record, step.now));
+                    journal.bound(id);
                 }
-                Happened::Removed | Happened::Expired => wheel.disarm(first + id.slot),
+                Happened::Removed => {
+                    wheel.disarm(first + id.slot);
+                    if !journal.removed(&record) {
+                        counters.count(Counter::BindingsUntold);
+                    }
+                }
+                // Who keeps it elsewhere knows its time.
+                Happened::Expired => wheel.disarm(first + id.slot),
             }
         });
         if let Some((source, until)) = bound {

@@ -47,11 +47,23 @@ impl AddressOfRecord {
         if host.len() > HOST_LEN_MAX {
             return None;
         }
-        let hash = hash.text(name).text(lower(host, &mut room));
+        AddressOfRecord::named(name, lower(host, &mut room), hash)
+    }
+
+    /// The address of record of this user, escapes undone, in a domain in lower case.
+    #[must_use]
+    pub fn named(user: &[u8], domain: &[u8], hash: SipHash) -> Option<AddressOfRecord> {
+        let key = hash.text(user).text(domain);
         Some(AddressOfRecord {
-            key: hash.finish(What::AddressOfRecord.with(0)),
-            user: User::new(name)?,
+            key: key.finish(What::AddressOfRecord.with(0)),
+            user: User::new(user)?,
         })
+    }
+
+    /// The same, where the workers' tables are made from this key.
+    #[must_use]
+    pub fn keyed(user: &[u8], domain: &[u8], key: &[u8; 16]) -> Option<AddressOfRecord> {
+        AddressOfRecord::named(user, domain, SipHash::new(key))
     }
 
     /// The worker that keeps its contacts.
@@ -135,6 +147,13 @@ mod tests {
         ] {
             assert_ne!(key(other), known, "{other}");
         }
+    }
+
+    #[test]
+    fn an_address_is_known_by_its_parts() {
+        let named = AddressOfRecord::named(b"+1 (2)@x", b"example.com", HASH);
+        assert_eq!(named, aor("sip:+1%20(2)%40x@Example.com"));
+        assert_eq!(AddressOfRecord::named(b"", b"example.com", HASH), None);
     }
 
     #[test]

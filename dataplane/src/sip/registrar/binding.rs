@@ -99,6 +99,17 @@ impl Lens {
             path: u16::try_from(path.len()).ok()?,
         })
     }
+
+    /// The texts, of which there are so many bytes each.
+    pub(super) fn split(self, texts: &[u8]) -> [&[u8]; 4] {
+        let mut rest = texts;
+        let lens = [self.user.into(), self.uri, self.params, self.path];
+        lens.map(|len| {
+            let (text, after) = rest.split_at(usize::from(len).min(rest.len()));
+            rest = after;
+            text
+        })
+    }
 }
 
 impl Binding {
@@ -123,6 +134,15 @@ impl Binding {
         }
     }
 
+    /// Whether its REGISTER came before that of a record, perhaps at another box: within a Call-ID the CSeq
+    /// says so, else the time.
+    pub(super) fn is_before(&self, record: &Record<'_>) -> bool {
+        match self.call_id == record.call_id {
+            true => self.cseq < record.cseq,
+            false => self.taken < record.taken,
+        }
+    }
+
     /// Whether both are of one flow (RFC 5626 §6).
     pub(super) const fn is_flow(&self, instance: u64, reg_id: NonZeroU32) -> bool {
         match self.reg_id {
@@ -144,19 +164,14 @@ impl Binding {
 
     /// The binding as it is seen, its texts being `texts`.
     pub(super) fn record<'t>(&self, texts: &'t [u8]) -> Record<'t> {
-        let mut rest = texts;
-        let mut next = |len: usize| {
-            let (text, after) = rest.split_at(len.min(rest.len()));
-            rest = after;
-            text
-        };
+        let [user, uri, params, path] = self.lens.split(texts);
         Record {
             aor: self.aor,
             domain: self.domain,
-            user: next(self.lens.user.into()),
-            uri: next(self.lens.uri.into()),
-            params: next(self.lens.params.into()),
-            path: next(self.lens.path.into()),
+            user,
+            uri,
+            params,
+            path,
             received: self.received.addr(),
             listen: self.listen,
             expires: self.expires,

@@ -12,6 +12,7 @@
 //! - `binding`, `bindings`: what is kept, and the table that keeps it
 //! - `order`: which REGISTER counts, where several come in any order
 //! - `plan`, `register`: a REGISTER is applied, all or nothing
+//! - `journal`, `letter`: what others are told of it
 //! - `answer`, `refusal`, `require`: what its sender is told
 //! - `granted`: what a registrar elsewhere has granted
 //! - `pace`: when NATs on the way to it are kept open
@@ -28,6 +29,8 @@ mod contacts;
 mod equal;
 mod escape;
 mod granted;
+mod journal;
+mod letter;
 mod order;
 mod pace;
 mod plan;
@@ -37,6 +40,9 @@ mod require;
 
 pub use self::binding::Record;
 pub use self::granted::shorten;
+pub use self::journal::Journal;
+pub use self::letter::LETTER_LEN_MAX;
+pub use self::letter::Letter;
 pub use self::pace::Pace;
 pub use self::refusal::Refusal;
 pub use self::register::Change;
@@ -225,12 +231,14 @@ impl Registrar {
         }
         let ids = self.bindings.of(record.aor);
         let instance = record.instance().map_or(0, |text| self.instance(text));
-        let found = ids.all().find(|&id| match record.reg_id {
-            Some(reg_id) => self.bindings.is_flow(id, instance, reg_id),
-            None => self.bindings.has_uri(id, record.uri),
-        });
+        let found = self.of_record(&ids, record, instance);
+        // What was removed while the store was read does not come back.
+        let undone = self.undone.get(record.aor ^ record.call_id, now);
+        if undone.is_some_and(|last| last.cseq >= record.cseq) {
+            return None;
+        }
         let there = found.and_then(|id| self.bindings.slab.get(id));
-        if there.is_some_and(|there| there.expires > now && there.taken >= record.taken) {
+        if there.is_some_and(|there| there.expires > now && !there.is_before(record)) {
             return None;
         }
         if found.is_none() && (ids.count() == CONTACTS_MAX || self.bindings.free_count() == 0) {
@@ -242,6 +250,40 @@ impl Registrar {
             .put(found, Binding::of(record, instance, text, lens))?;
         self.bindings.sort(record.aor);
         Some(id)
+    }
+
+    /// Takes out the binding that a REGISTER has removed elsewhere, unless a later one has changed it since.
+    /// Gives the slot that is free now.
+    pub fn withdraw(&mut self, by: &Record<'_>) -> Option<u32> {
+        let ids = self.bindings.of(by.aor);
+        let instance = by.instance().map_or(0, |text| self.instance(text));
+        let id = self.of_record(&ids, by, instance)?;
+        if !self.bindings.slab.get(id)?.is_before(by) {
+            return None;
+        }
+        self.bindings.remove(id);
+        Some(id.slot)
+    }
+
+    /// The binding among these that a record is of.
+    fn of_record(&mut self, ids: &Ids, record: &Record<'_>, instance: u64) -> Option<Id> {
+        ids.all().find(|&id| match record.reg_id {
+            Some(reg_id) => self.bindings.is_flow(id, instance, reg_id),
+            None => self.bindings.has_uri(id, record.uri),
+        })
+    }
+
+    /// True where another binding finds no room, or may not.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let (used, blocks) = self.blocks();
+        self.bindings.free_count() == 0 || used as usize >= blocks
+    }
+
+    /// True where an address of record has no binding, not even one whose time is over.
+    #[must_use]
+    pub fn is_unknown(&self, aor: u64) -> bool {
+        self.bindings.of(aor).count() == 0
     }
 
     /// How many bindings there are.

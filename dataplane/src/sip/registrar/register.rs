@@ -202,8 +202,28 @@ impl Registrar {
         tell: &mut impl FnMut(Change<'_>),
     ) {
         self.supersede(id, by, now);
-        self.tell(id, Happened::Removed, tell);
+        self.tell_removed(id, by, now, tell);
         self.bindings.remove(id);
+    }
+
+    /// Tells that a binding is gone, and which REGISTER has removed it: who keeps it elsewhere puts that in
+    /// order with others.
+    fn tell_removed(&mut self, id: Id, by: Mark, now: Tick, tell: &mut impl FnMut(Change<'_>)) {
+        if let Some(record) = self.bindings.record(id) {
+            let record = Record {
+                call_id: by.call_id,
+                cseq: by.last.cseq,
+                transaction: by.last.transaction,
+                taken: now,
+                ..record
+            };
+            let happened = Happened::Removed;
+            tell(Change {
+                happened,
+                id,
+                record,
+            });
+        }
     }
 
     /// Does what a contact comes to, but for removing. False where the order of q may be another
@@ -231,7 +251,7 @@ impl Registrar {
                 let is_known = contact.flow().is_some() || self.bindings.spells(id, uri);
                 if !is_known {
                     // Who keeps it elsewhere knows it by its URI.
-                    self.tell(id, Happened::Removed, tell);
+                    self.tell_removed(id, mark, now, tell);
                 }
                 let binding = self.binding(text, lens, contact, request, mark, now);
                 self.bindings.put(Some(id), binding);

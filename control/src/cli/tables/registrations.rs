@@ -1,0 +1,49 @@
+//! `trunkctl registrations`.
+
+use super::Number;
+use super::Paper;
+use super::Text;
+use super::Word;
+use super::duration;
+use super::incomplete;
+use super::plural;
+use crate::api::types::Registrations;
+
+impl Paper {
+    /// `trunkctl registrations`
+    #[must_use]
+    pub fn registrations(self, all: &Registrations) -> String {
+        let columns = [
+            Word("user"),
+            Text("contact"),
+            Word("reached at"),
+            Word("by"),
+            Number("q"),
+            Number("ends in"),
+            Number("worker"),
+        ];
+        let rows = all.registrations.iter().map(|row| {
+            vec![
+                format!("{}@{}", row.user, row.domain),
+                row.contact.clone(),
+                match row.path.is_empty() {
+                    true => row.received.to_string(),
+                    false => row.path.clone(),
+                },
+                row.listen.clone(),
+                row.q.to_string(),
+                duration(row.expires_s as f64),
+                row.worker.to_string(),
+            ]
+        });
+        let text = match all.registrations.len() {
+            0 => "Nobody has registered.\n".to_owned(),
+            count => format!(
+                "{}\n{}\n",
+                self.table(&columns, rows),
+                plural(count, "contact")
+            ),
+        };
+        text + incomplete(all.complete)
+    }
+}

@@ -1,0 +1,450 @@
+//! The location store between the desk and the workers: what they tell is written behind, what it has is
+//! told to them.
+//!
+//! ```text
+//!   letters ─► a change ─► write_behind ─► the store ─┐ load, watch, find
+//!   workers ◄─ room for half of a mailbox ◄─ untold ◄─┘
+//! ```
+//!
+//! A worker that takes nothing holds up what is loaded, and nothing else: neither this thread nor memory.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::letters::Told;
+use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::post::ControlPost;
+use trunkline_dataplane::sip::effects::Locate;
+use trunkline_dataplane::sip::registrar::LETTER_LEN_MAX;
+use trunkline_dataplane::sip::subscriber::Subscriber;
+
+mod names;
+
+pub use self::names::Names;
+
+use self::names::Moment;
+use crate::api::types::LocationStats;
+use crate::api::types::LocationStatus;
+use crate::api::types::Registration;
+use crate::location::Change;
+use crate::location::Heard;
+use crate::location::Record;
+use crate::location::Store;
+use crate::location::Unavailable;
+use crate::location::WriteBehind;
+use crate::location::load::load;
+use crate::location::write_behind::Options;
+
+/// Users who are looked for at once. Beyond that who calls one is told to try later.
+const UNDER_WAY_MAX: usize = 8192;
+
+/// Requests that wait for one user.
+const ASKERS_MAX: usize = 256;
+
+/// What waits for room in a worker's mailbox. Above this nothing more is loaded.
+const BACKLOG: usize = 1024;
+
+/// Answers that may wait beside. Only a worker that is stuck has as many.
+const UNTOLD_MAX: usize = 65_536;
+
+/// A mailbox that was half full is tried again after this: 4,000 bindings in 2 ms are more than a worker takes.
+const AGAIN: Duration = Duration::from_millis(2);
+
+/// How long the last changes may take to be written when the daemon ends.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// Bindings that may be on their way from the store to the desk.
+const NEWS: usize = 256;
+
+/// Where bindings are kept.
+#[derive(Debug)]
+pub struct Location {
+    /// What `trunkctl status` calls it.
+    pub name: String,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Bindings that there may be, over all workers.
+    pub bindings: usize,
+    /// How long a look for a user may take: less than who calls it waits.
+    pub patience: Duration,
+}
+
+/// The store, what is under way to it and from it.
+#[derive(Debug)]
+pub(super) struct Locating {
+    names: Names,
+    kept: Option<Kept>,
+    under_way: HashMap<Subscriber, Vec<Locate>>,
+    finds: JoinSet<Found>,
+    /// By worker.
+    untold: Vec<VecDeque<Untold>>,
+    counts: LocationStats,
+}
+
+#[derive(Debug)]
+struct Kept {
+    name: String,
+    store: Arc<dyn Store>,
+    patience: Duration,
+    write_behind: WriteBehind,
+    /// Reads the store; ends with this.
+    _reader: JoinSet<()>,
+    news: mpsc::Receiver<News>,
+    is_loaded: bool,
+}
+
+/// What the store tells unasked.
+#[derive(Debug)]
+enum News {
+    Bound(Box<Record>),
+    /// Another box has written this.
+    Changed(Box<Change>),
+    /// All that it has, and so many were they.
+    Loaded(u64),
+}
+
+/// What a worker is to be told.
+#[derive(Debug)]
+enum Untold {
+    Bound(Record),
+    Unbound(Record),
+    Mail(Mail),
+}
+
+/// What has come of a look for a user.
+#[derive(Debug)]
+struct Found {
+    who: Subscriber,
+    records: Result<Vec<Record>, Unavailable>,
+}
+
+/// What there is to be done.
+#[derive(Debug)]
+pub(super) struct Event(What);
+
+#[derive(Debug)]
+enum What {
+    Found(Found),
+    News(News),
+    Again,
+}
+
+impl Locating {
+    pub fn new(workers: usize) -> Locating {
+        Locating {
+            names: Names::default(),
+            kept: None,
+            under_way: HashMap::new(),
+            finds: JoinSet::new(),
+            untold: (0..workers).map(|_| VecDeque::new()).collect(),
+            counts: LocationStats::default(),
+        }
+    }
+
+    /// With what users and listens are called.
+    pub fn named(self, names: Names) -> Locating {
+        Locating { names, ..self }
+    }
+
+    /// With a store, which is read from now on, in the runtime that this is called in.
+    pub fn with(self, location: Location) -> Locating {
+        let Location {
+            name,
+            store,
+            bindings,
+            patience,
+        } = location;
+        let (out, news) = mpsc::channel(NEWS);
+        let mut reader = JoinSet::new();
+        reader.spawn(read(Arc::clone(&store), out));
+        let options = Options {
+            waiting_max: bindings.saturating_mul(2),
+        };
+        let write_behind = WriteBehind::start(Arc::clone(&store), options);
+        Locating {
+            kept: Some(Kept {
+                name,
+                store,
+                patience,
+                write_behind,
+                _reader: reader,
+                news,
+                is_loaded: false,
+            }),
+            ..self
+        }
+    }
+
+    pub fn counts(&self) -> LocationStats {
+        let figures = self.kept.as_ref().map(|kept| kept.write_behind.figures());
+        let figures = figures.unwrap_or_default();
+        LocationStats {
+            written: figures.written,
+            overtaken: figures.overtaken,
+            stale: figures.stale,
+            refused: figures.refused,
+            lost: figures.lost,
+            failures: figures.failures,
+            ..self.counts
+        }
+    }
+
+    pub fn status(&self) -> Option<LocationStatus> {
+        let kept = self.kept.as_ref()?;
+        let figures = kept.write_behind.figures();
+        Some(LocationStatus {
+            store: kept.name.clone(),
+            contacts: 0,
+            loaded: kept.is_loaded,
+            waiting: figures.waiting as u64,
+            oldest_ms: u64::try_from(figures.oldest.as_millis()).unwrap_or(u64::MAX),
+            gone: figures.gone,
+        })
+    }
+
+    /// Reads what a worker has told of bindings, to the level seen now; rows of answers go to `rows`.
+    pub fn read_letters(
+        &mut self,
+        post: &mut ControlPost,
+        mut rows: impl FnMut(u32, Registration),
+    ) {
+        let now = Moment::now();
+        let mut room = [0; LETTER_LEN_MAX];
+        for _ in 0..post.letters.waiting() {
+            let Some((told, bound)) = post.letters.take(&mut room) else {
+                break;
+            };
+            if let Told::Row(query) = told {
+                rows(query, self.names.registration(&bound, now));
+            } else if let Some(kept) = &self.kept
+                && let Some(change) = self.names.change(told, &bound, now)
+            {
+                kept.write_behind.put(change);
+            }
+        }
+    }
+
+    /// By which the workers know a user of a domain of ours.
+    pub fn aor(&self, user: &str, domain: &str) -> Option<u64> {
+        self.names.aor(user, domain)
+    }
+
+    /// Looks in the store for the contacts of a user.
+    pub fn seek(&mut self, keeper: WorkerId, of: Locate, posts: &mut [ControlPost]) {
+        self.counts.sought += 1;
+        let is_full = self.under_way.len() >= UNDER_WAY_MAX;
+        let domain = self.names.domain(of.who.domain);
+        let (Some(kept), Some(domain)) = (&self.kept, domain) else {
+            return self.sought(keeper, of, false, posts);
+        };
+        match self.under_way.entry(of.who) {
+            Entry::Occupied(mut askers) if askers.get().len() < ASKERS_MAX => {
+                askers.get_mut().push(of);
+            }
+            Entry::Vacant(place) if !is_full => {
+                place.insert(vec![of]);
+                let (store, patience) = (Arc::clone(&kept.store), kept.patience);
+                let find = find(store, domain.to_owned(), of.who, patience);
+                self.finds.spawn(find);
+            }
+            Entry::Occupied(_) | Entry::Vacant(_) => {
+                self.counts.not_sought += 1;
+                self.sought(keeper, of, false, posts);
+            }
+        }
+    }
+
+    /// Tells a worker that it has been told all that there is of a user.
+    fn sought(&mut self, keeper: WorkerId, of: Locate, answered: bool, posts: &mut [ControlPost]) {
+        let mail = Mail::Sought { of, answered };
+        self.tell(keeper, Untold::Mail(mail), UNTOLD_MAX);
+        self.send(posts);
+    }
+
+    /// What is to be done next; without an end where there is nothing.
+    pub async fn next(&mut self) -> Event {
+        let waits = self.untold.iter().any(|untold| !untold.is_empty());
+        let has_room = self.untold.iter().all(|untold| untold.len() < BACKLOG);
+        let news = async {
+            match &mut self.kept {
+                Some(kept) => kept.news.recv().await,
+                None => None,
+            }
+        };
+        let what = tokio::select! {
+            // A task panics nowhere but in the store, which is caught.
+            Some(Ok(found)) = self.finds.join_next() => What::Found(found),
+            Some(news) = news, if has_room => What::News(news),
+            () = tokio::time::sleep(AGAIN), if waits => What::Again,
+            else => std::future::pending().await,
+        };
+        Event(what)
+    }
+
+    /// Does that.
+    pub fn act(&mut self, event: Event, posts: &mut [ControlPost]) {
+        match event.0 {
+            What::Found(found) => self.found(found, posts),
+            What::News(News::Bound(record)) => self.bound(*record, Untold::Bound),
+            What::News(News::Changed(change)) => match *change {
+                Change::Put(record) => self.bound(record, Untold::Bound),
+                Change::Remove(removal) => self.bound(Names::removed(removal), Untold::Unbound),
+            },
+            What::News(News::Loaded(given)) => self.loaded(given),
+            What::Again => {}
+        }
+        self.send(posts);
+    }
+
+    fn bound(&mut self, record: Record, what: fn(Record) -> Untold) {
+        match self.names.bound(&record, Moment::now()) {
+            Some((keeper, _)) => {
+                self.counts.given_back += 1;
+                self.tell(keeper, what(record), usize::MAX);
+            }
+            // Of a domain that is not ours, or not ours any more.
+            None => self.counts.not_ours += 1,
+        }
+    }
+
+    fn loaded(&mut self, given: u64) {
+        let Some(kept) = &mut self.kept else { return };
+        if !std::mem::replace(&mut kept.is_loaded, true) {
+            tracing::info!("{}: {given} contacts of users given back", kept.name);
+        }
+        for worker in (0..).take(self.untold.len()) {
+            self.tell(WorkerId(worker), Untold::Mail(Mail::Loaded), usize::MAX);
+        }
+    }
+
+    fn found(&mut self, found: Found, posts: &mut [ControlPost]) {
+        let Found { who, records } = found;
+        let askers = self.under_way.remove(&who).unwrap_or_default();
+        let Some(keeper) = self.names.keeper(&who) else {
+            return;
+        };
+        let answered = records.is_ok();
+        match records {
+            Ok(records) => {
+                self.counts.found += u64::from(!records.is_empty());
+                for record in records {
+                    self.bound(record, Untold::Bound);
+                }
+            }
+            // Who writes and who loads say so in the log.
+            Err(error) => {
+                self.counts.failed += 1;
+                tracing::debug!("{error}");
+            }
+        }
+        for of in askers {
+            self.sought(keeper, of, answered, posts);
+        }
+    }
+
+    /// Puts something behind what a worker is to be told before.
+    fn tell(&mut self, worker: WorkerId, what: Untold, max: usize) {
+        match self.untold.get_mut(usize::from(worker.0)) {
+            Some(untold) if untold.len() < max => untold.push_back(what),
+            _ => self.counts.untold += 1,
+        }
+    }
+
+    /// Tells the workers what they have room for.
+    pub fn send(&mut self, posts: &mut [ControlPost]) {
+        let now = Moment::now();
+        for (untold, post) in self.untold.iter_mut().zip(posts) {
+            let waited = untold.len();
+            while let Some(what) = untold.pop_front() {
+                let mut post_binding = |mail, record: &Record| {
+                    let bound = self.names.bound(record, now);
+                    bound.is_none_or(|(_, bound)| post.mail.post_binding(mail, &bound))
+                };
+                let refused = match what {
+                    Untold::Bound(record) => {
+                        (!post_binding(Mail::Bound, &record)).then_some(Untold::Bound(record))
+                    }
+                    Untold::Unbound(record) => {
+                        (!post_binding(Mail::Unbound, &record)).then_some(Untold::Unbound(record))
+                    }
+                    Untold::Mail(mail) => post.mail.post(mail).err().map(Untold::Mail),
+                };
+                if let Some(what) = refused {
+                    untold.push_front(what);
+                    break;
+                }
+            }
+            if untold.len() < waited {
+                post.wake.ring();
+            }
+        }
+    }
+
+    /// Writes what is still to be written.
+    pub async fn stop(&mut self) {
+        let Some(kept) = self.kept.take() else { return };
+        let left = kept.write_behind.stop(STOP_MAX).await;
+        if left.waiting > 0 {
+            let reason = left.gone.unwrap_or_else(|| "it is slow".to_owned());
+            tracing::error!(
+                "{} changes of registrations are lost: they were not written within {} s ({reason})",
+                left.waiting,
+                STOP_MAX.as_secs()
+            );
+        }
+    }
+}
+
+/// Looks for a user.
+async fn find(store: Arc<dyn Store>, domain: String, who: Subscriber, patience: Duration) -> Found {
+    let find = tokio::time::timeout(patience, store.find(&domain, who.user.name()));
+    let no_answer = |reason: &str| Unavailable {
+        store: "the location store".to_owned(),
+        reason: reason.to_owned(),
+    };
+    let records = match AssertUnwindSafe(find).catch_unwind().await {
+        Ok(Ok(records)) => records,
+        Ok(Err(_)) => Err(no_answer("nothing was heard in time")),
+        Err(_) => Err(no_answer("it met a bug: see above")),
+    };
+    Found { who, records }
+}
+
+/// Tells what the store has, and what others write there, until nobody wants to know.
+async fn read(store: Arc<dyn Store>, out: mpsc::Sender<News>) {
+    let mut heard = store.watch();
+    while let Some(heard) = heard.next().await {
+        match heard {
+            Heard::Gap => {
+                let give = |record| {
+                    let out = out.clone();
+                    // Where nobody wants it any more this task has ended.
+                    async move { drop(out.send(News::Bound(Box::new(record))).await) }
+                };
+                let loaded = load(&*store, give).await;
+                if out.send(News::Loaded(loaded.given)).await.is_err() {
+                    return;
+                }
+            }
+            Heard::Changed(change) => {
+                if out.send(News::Changed(change)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+    // There are no others: who has to be told of an end is told nothing more.
+    out.closed().await;
+}
+
+#[cfg(test)]
+mod tests;

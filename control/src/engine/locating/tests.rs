@@ -1,0 +1,376 @@
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use futures_util::stream::BoxStream;
+use trunkline_dataplane::ids::DomainIndex;
+use trunkline_dataplane::ids::ListenIndex;
+use trunkline_dataplane::mailbox::Receiver;
+use trunkline_dataplane::post;
+use trunkline_dataplane::post::WorkerPost;
+use trunkline_dataplane::sip::Id;
+use trunkline_dataplane::sip::subscriber::User;
+use trunkline_dataplane::sys::wake::Wake;
+
+use super::*;
+use crate::location::record::tests::binding;
+use crate::location::record::tests::removal;
+use crate::location::store::Batch;
+use crate::location::store::Written;
+
+/// A store that a test plays.
+#[derive(Debug, Default)]
+struct Played {
+    has: Mutex<Vec<Record>>,
+    written: Mutex<Vec<Change>>,
+    finds: AtomicUsize,
+    is_silent: AtomicBool,
+    heard: Mutex<Vec<Heard>>,
+}
+
+impl Store for Played {
+    fn write(&self, batch: Batch) -> BoxFuture<'_, Result<Written, Unavailable>> {
+        let changes = batch.iter().map(|change| Change::clone(change));
+        self.written.lock().unwrap().extend(changes);
+        async { Ok(Written::default()) }.boxed()
+    }
+
+    fn load(&self) -> BoxStream<'_, Result<Vec<Record>, Unavailable>> {
+        let all = self.has.lock().unwrap().clone();
+        let pages: Vec<_> = all.chunks(256).map(|page| Ok(page.to_vec())).collect();
+        stream::iter(pages).boxed()
+    }
+
+    fn find<'s>(
+        &'s self,
+        domain: &'s str,
+        user: &'s [u8],
+    ) -> BoxFuture<'s, Result<Vec<Record>, Unavailable>> {
+        async move {
+            self.finds.fetch_add(1, Ordering::Relaxed);
+            if self.is_silent.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            // So that others may ask meanwhile.
+            tokio::task::yield_now().await;
+            let has = self.has.lock().unwrap();
+            let of = |record: &&Record| record.domain == domain && record.user == user;
+            Ok(has.iter().filter(of).cloned().collect())
+        }
+        .boxed()
+    }
+
+    fn watch(&self) -> BoxStream<'static, Heard> {
+        let heard = std::mem::take(&mut *self.heard.lock().unwrap());
+        stream::iter([Heard::Gap].into_iter().chain(heard)).boxed()
+    }
+}
+
+/// Two workers that a test plays, and the store.
+struct Stage {
+    locating: Locating,
+    store: Arc<Played>,
+    posts: Vec<ControlPost>,
+    workers: Vec<WorkerPost>,
+}
+
+/// What a worker has heard, as far as these tests look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Mailed {
+    Bound(String),
+    Unbound(String),
+    Sought(Id, bool),
+    Loaded,
+}
+
+impl Stage {
+    /// A stage whose store is read from now on.
+    fn new(store: Played) -> Stage {
+        let wake = Arc::new(Wake::new().unwrap());
+        let (workers, posts) = post::connect(2, 0, &wake).unwrap();
+        let store = Arc::new(store);
+        let names = Names {
+            domains: vec![("example.net".to_owned(), ListenIndex(0))],
+            listens: vec!["access".to_owned()],
+            hash_key: [7; 16],
+            workers: 2,
+        };
+        let locating = Locating::new(2).named(names).with(Location {
+            name: "played".to_owned(),
+            store: Arc::<Played>::clone(&store),
+            bindings: 1000,
+            patience: Duration::from_millis(50),
+        });
+        Stage {
+            locating,
+            store,
+            posts,
+            workers,
+        }
+    }
+
+    /// Does what is to be done, until nothing is for a while; the workers read meanwhile.
+    async fn run(&mut self) -> [Vec<Mailed>; 2] {
+        let mut told = [Vec::new(), Vec::new()];
+        while let Ok(event) =
+            tokio::time::timeout(Duration::from_millis(100), self.locating.next()).await
+        {
+            self.locating.act(event, &mut self.posts);
+            for (worker, told) in self.workers.iter_mut().zip(&mut told) {
+                worker
+                    .inboxes
+                    .iter_mut()
+                    .for_each(|inbox| read(inbox, told));
+            }
+        }
+        told
+    }
+
+    fn keeper(&self, user: &str) -> WorkerId {
+        self.locating.names.keeper(&who(user)).unwrap()
+    }
+}
+
+fn read(inbox: &mut Receiver, told: &mut Vec<Mailed>) {
+    let mut room = [0; LETTER_LEN_MAX];
+    while let Some(mail) = inbox.take() {
+        let mut user = |letter: trunkline_dataplane::sip::registrar::Letter| {
+            let len = inbox.take_bytes(u16::try_from(letter.len()).unwrap(), &mut room);
+            let record = letter.record(&room[..len]);
+            String::from_utf8(record.user.to_vec()).unwrap()
+        };
+        told.push(match mail {
+            Mail::Bound(letter) => Mailed::Bound(user(letter)),
+            Mail::Unbound(letter) => Mailed::Unbound(user(letter)),
+            Mail::Sought { of, answered } => Mailed::Sought(of.ticket, answered),
+            Mail::Loaded => Mailed::Loaded,
+            other => panic!("{other:?}"),
+        });
+    }
+}
+
+fn who(user: &str) -> Subscriber {
+    Subscriber {
+        domain: DomainIndex(0),
+        user: User::new(user.as_bytes()).unwrap(),
+    }
+}
+
+fn locate(user: &str, ticket: u32) -> Locate {
+    Locate {
+        asker: WorkerId(1),
+        ticket: Id::new(ticket, 0),
+        aor: 0,
+        who: who(user),
+    }
+}
+
+fn record(user: &str) -> Record {
+    Record {
+        user: user.as_bytes().to_vec(),
+        ..binding(&format!("sip:{user}@192.0.2.1"))
+    }
+}
+
+/// More than there is room for at once: each to the worker that keeps it, and the end after all.
+#[tokio::test]
+async fn all_that_a_store_has_is_given_to_the_workers_that_keep_it() {
+    let users: Vec<_> = (0..20_000).map(|n| format!("user{n}")).collect();
+    let mut has: Vec<_> = users.iter().map(|user| record(user)).collect();
+    has[7].domain = "elsewhere.example".to_owned();
+    let mut stage = Stage::new(Played {
+        has: Mutex::new(has),
+        ..Played::default()
+    });
+    assert!(!stage.locating.status().unwrap().loaded);
+    let told = stage.run().await;
+    let mut heard = HashSet::new();
+    for (worker, told) in (0..).zip(&told) {
+        assert_eq!(told.last(), Some(&Mailed::Loaded));
+        for what in &told[..told.len() - 1] {
+            let Mailed::Bound(user) = what else {
+                panic!("{what:?}");
+            };
+            assert_eq!(stage.keeper(user), WorkerId(worker));
+            assert!(heard.insert(user.clone()));
+        }
+    }
+    assert_eq!(heard.len(), 19_999);
+    let counts = stage.locating.counts();
+    assert_eq!((counts.given_back, counts.not_ours), (19_999, 1));
+    assert!(stage.locating.status().unwrap().loaded);
+}
+
+/// Memory does not grow with what a worker that is stuck does not take.
+#[tokio::test]
+async fn a_worker_that_takes_nothing_holds_the_loading_up() {
+    let has = (0..40_000).map(|n| record(&format!("user{n}"))).collect();
+    let mut stage = Stage::new(Played {
+        has: Mutex::new(has),
+        ..Played::default()
+    });
+    let quiet = Duration::from_millis(300);
+    let _ = tokio::time::timeout(quiet, async {
+        loop {
+            let event = stage.locating.next().await;
+            stage.locating.act(event, &mut stage.posts);
+        }
+    })
+    .await;
+    let waiting = stage.locating.untold.iter().map(VecDeque::len).max();
+    assert_eq!(waiting, Some(BACKLOG));
+    // Answers go on, and what was loaded comes when it is read.
+    let told = stage.run().await;
+    assert_eq!(told.iter().map(Vec::len).sum::<usize>(), 40_002);
+}
+
+#[tokio::test]
+async fn what_workers_tell_is_written_and_the_rest_when_it_ends() {
+    let mut stage = Stage::new(Played::default());
+    stage.run().await;
+    let (alice, bob) = (record("alice"), record("bob"));
+    let names = stage.locating.names.clone();
+    for (told, record) in [
+        (Told::Bound, &alice),
+        (Told::Bound, &bob),
+        (Told::Removed, &alice),
+    ] {
+        let (keeper, bound) = names.bound(record, Moment::now()).unwrap();
+        let letters = &mut stage.workers[usize::from(keeper.0)].letters;
+        assert!(letters.post(told, &bound));
+    }
+    for post in &mut stage.posts {
+        let rows = |_, _| panic!("nobody has asked");
+        stage.locating.read_letters(post, rows);
+    }
+    assert_eq!(stage.locating.status().unwrap().waiting, 2);
+    assert_eq!(stage.locating.counts().overtaken, 1);
+    stage.locating.stop().await;
+    let written = stage.store.written.lock().unwrap();
+    assert_eq!(written.len(), 2);
+    let of = |user: &str| {
+        let change = written
+            .iter()
+            .find(|change| change.user() == user.as_bytes());
+        change.unwrap().clone()
+    };
+    assert!(matches!(of("alice"), Change::Remove(_)));
+    let Change::Put(put) = of("bob") else {
+        panic!("a record")
+    };
+    assert_eq!(
+        (put.key, put.listen, put.cseq),
+        (bob.key, bob.listen, bob.cseq)
+    );
+}
+
+#[tokio::test]
+async fn a_user_is_looked_for_once_and_all_who_ask_are_told_after_its_contacts() {
+    let mut stage = Stage::new(Played::default());
+    stage.run().await;
+    stage.store.has.lock().unwrap().push(record("alice"));
+    let keeper = stage.keeper("alice");
+    for ticket in 0..3 {
+        stage
+            .locating
+            .seek(keeper, locate("alice", ticket), &mut stage.posts);
+    }
+    let told = stage.run().await;
+    let sought = |ticket| Mailed::Sought(Id::new(ticket, 0), true);
+    let expected = [
+        Mailed::Bound("alice".to_owned()),
+        sought(0),
+        sought(1),
+        sought(2),
+    ];
+    assert_eq!(told[usize::from(keeper.0)], expected);
+    assert_eq!(told[1 - usize::from(keeper.0)], []);
+    assert_eq!(stage.store.finds.load(Ordering::Relaxed), 1);
+    // Nobody, and then a store that says nothing.
+    stage
+        .locating
+        .seek(keeper, locate("nobody", 4), &mut stage.posts);
+    assert_eq!(stage.run().await.concat().len(), 1);
+    stage.store.is_silent.store(true, Ordering::Relaxed);
+    stage
+        .locating
+        .seek(keeper, locate("alice", 5), &mut stage.posts);
+    let told = stage.run().await.concat();
+    assert_eq!(told, [Mailed::Sought(Id::new(5, 0), false)]);
+    let counts = stage.locating.counts();
+    assert_eq!((counts.sought, counts.found, counts.failed), (5, 1, 1));
+}
+
+#[tokio::test]
+async fn questions_beyond_all_room_are_answered_at_once() {
+    let mut stage = Stage::new(Played {
+        is_silent: AtomicBool::new(true),
+        ..Played::default()
+    });
+    for n in 0..UNDER_WAY_MAX {
+        let of = locate(&format!("user{n}"), 0);
+        stage.locating.seek(WorkerId(0), of, &mut stage.posts);
+    }
+    for _ in 1..ASKERS_MAX {
+        stage
+            .locating
+            .seek(WorkerId(0), locate("user0", 1), &mut stage.posts);
+    }
+    assert_eq!(stage.locating.counts().not_sought, 0);
+    for user in ["user0", "one more"] {
+        stage
+            .locating
+            .seek(WorkerId(0), locate(user, 2), &mut stage.posts);
+    }
+    assert_eq!(stage.locating.counts().not_sought, 2);
+    let mut told = Vec::new();
+    let inboxes = stage.workers[0].inboxes.iter_mut();
+    inboxes.for_each(|inbox| read(inbox, &mut told));
+    assert_eq!(
+        told,
+        [
+            Mailed::Sought(Id::new(2, 0), false),
+            Mailed::Sought(Id::new(2, 0), false)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_other_boxes_write_is_told() {
+    let (alice, bob) = (record("alice"), record("bob"));
+    let heard = [Change::Put(alice.clone()), Change::Remove(removal(&bob))];
+    let heard = heard.map(|change| Heard::Changed(Box::new(change)));
+    let mut stage = Stage::new(Played {
+        heard: Mutex::new(heard.to_vec()),
+        ..Played::default()
+    });
+    let told = stage.run().await.concat();
+    assert!(
+        told.contains(&Mailed::Bound("alice".to_owned())),
+        "{told:?}"
+    );
+    assert!(
+        told.contains(&Mailed::Unbound("bob".to_owned())),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_store_nobody_waits_for_one() {
+    let wake = Arc::new(Wake::new().unwrap());
+    let (mut workers, mut posts) = post::connect(1, 0, &wake).unwrap();
+    let mut locating = Locating::new(1);
+    assert_eq!(locating.status(), None);
+    locating.seek(WorkerId(0), locate("alice", 1), &mut posts);
+    let mut told = Vec::new();
+    let inboxes = workers[0].inboxes.iter_mut();
+    inboxes.for_each(|inbox| read(inbox, &mut told));
+    assert_eq!(told, [Mailed::Sought(Id::new(1, 0), false)]);
+    let idle = tokio::time::timeout(Duration::from_millis(20), locating.next()).await;
+    assert!(idle.is_err());
+    locating.stop().await;
+}
