@@ -75,6 +75,17 @@ impl Claim {
         matches!(self.standing, Standing::Waits | Standing::Fails(_))
     }
 
+    /// It waits after all: it was looked at before the worker was told of its user, in the same step.
+    /// False where that cannot be.
+    pub fn waits_after_all(&mut self, now: Tick, key: &(usize, String), question: Id) -> bool {
+        let is_decided = matches!(self.standing, Standing::Right | Standing::Fails(_));
+        let is_it = is_decided && self.came == now && self.key() == *key;
+        if is_it {
+            (self.standing, self.question) = (Standing::Waits, Some(question));
+        }
+        is_it
+    }
+
     /// True where it waits for this question of this worker, or for one that is to come.
     pub fn waits_for(&self, worker: usize, user: &str, question: Option<Id>) -> bool {
         self.standing == Standing::Waits
@@ -106,6 +117,8 @@ struct Nonce {
     at: Tick,
     /// The highest count with which something went on.
     highest: u32,
+    /// The highest with which something came that was right: what is at home goes on with it or without.
+    came: u32,
 }
 
 /// What has become of a nonce count.
@@ -205,6 +218,9 @@ impl Guard {
             let nonce = self.nonces.get(&claim.nonce);
             claim.is_elsewhere = nonce.is_some_and(|nonce| nonce.maker != worker);
             if claim.is_right {
+                if let Some(nonce) = self.nonces.get_mut(&claim.nonce) {
+                    nonce.came = nonce.came.max(claim.nc);
+                }
                 let key = (claim.nonce.clone(), claim.nc);
                 let by = &mut self.uses.entry(key).or_default().by;
                 if !by.contains(&(call, at)) {
@@ -266,6 +282,12 @@ impl Guard {
             asked_again: false,
         };
         self.heard.insert(key, heard);
+    }
+
+    /// True where a worker has been told of a user in this step: a request that came in it may have been
+    /// looked at before.
+    pub fn hears_now(&self, now: Tick, key: &(usize, String)) -> bool {
+        self.heard.get(key).is_some_and(|heard| heard.at == now)
     }
 
     /// The answer to the question that a claim has waited for.
@@ -374,15 +396,13 @@ impl Guard {
         if known.granted.is_some_and(|other| other != who) {
             return Ok(());
         }
-        let highest = self
-            .nonces
-            .get(&claim.nonce)
-            .map_or(0, |nonce| nonce.highest);
+        let nonce = self.nonces.get(&claim.nonce);
+        let (highest, came) = nonce.map_or((0, 0), |nonce| (nonce.highest, nonce.came));
         if claim.nc.saturating_add(WINDOW) <= highest {
             return Ok(());
         }
         // A repetition is known by the highest count alone.
-        if known.granted == Some(who) && claim.nc < highest {
+        if known.granted == Some(who) && claim.nc < came {
             return Ok(());
         }
         if known.by.len() > 1 {
@@ -428,6 +448,7 @@ impl Guard {
             to: asked.source.ip(),
             at: now,
             highest: 0,
+            came: 0,
         };
         match self.nonces.insert(nonce, given) {
             None => Ok(()),

@@ -295,7 +295,8 @@ impl Oracle {
         let Some(question) = question else {
             return guard.refreshes(now, &key).map_err(|why| fault(&why));
         };
-        let before = guard.open.insert(key, question);
+        let told = guard.hears_now(now, &key);
+        let before = guard.open.insert(key.clone(), question);
         let mut has_reason = false;
         for (call, at) in &guard.waiting {
             let ledger = self.calls.get_mut(call);
@@ -309,10 +310,38 @@ impl Oracle {
                 has_reason = true;
             }
         }
+        has_reason |= told && self.waits_after_all(now, &key, question);
         match has_reason {
             true => Ok(()),
             false => Err(fault("asked though nobody waits")),
         }
+    }
+
+    /// Requests for which a worker asks though it was told in this step: it has looked at them before.
+    fn waits_after_all(&mut self, now: Tick, key: &(usize, String), question: Id) -> bool {
+        let Some(guard) = &mut self.guard else {
+            return false;
+        };
+        let calls = &mut self.calls;
+        let mut waits = |call: usize, at: usize| {
+            let ledger = calls.get_mut(&call);
+            let claim = ledger.and_then(|ledger| ledger.asked[at].claim.as_mut());
+            claim.is_some_and(|claim| claim.waits_after_all(now, key, question))
+        };
+        let fails = guard.waiting.clone().into_iter();
+        let mut found = fails.filter(|(call, at)| waits(*call, *at)).count() > 0;
+        self.owed.retain(|(call, owed)| {
+            let Owed::TakenUp(at) = *owed else {
+                return true;
+            };
+            let is_it = waits(*call, at);
+            if is_it {
+                guard.waiting.push((*call, at));
+                found = true;
+            }
+            !is_it
+        });
+        found
     }
 
     /// The step ends: whoever waits waits for something, and nobody for too long.

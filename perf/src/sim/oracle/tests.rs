@@ -215,3 +215,48 @@ fn nothing_need_come_of_a_copy_of_what_was_sent_on() {
     scene.oracle.hears(answered, who, question, Some(true));
     scene.settle().unwrap();
 }
+
+/// Of a nonce the box knows the request with the highest count alone.
+#[test]
+fn a_repetition_may_be_challenged_once_a_later_request_has_come() {
+    let mut scene = Scene::new();
+    let call = scene.call_of(0, 0);
+    scene.learn(call);
+    let now = Tick::ms(1_100);
+    scene.oracle.hears(now, (0, USER), None, Some(true));
+    let request = scene.message(call, "first");
+    scene.enters(1_100, &request);
+    let at = scene.oracle.calls[&call].asked.len() - 1;
+    let stale = scene.challenge(&request, ",stale=true");
+    let refuses = |scene: &mut Scene| {
+        let asked = &scene.oracle.calls[&call].asked[at];
+        let (guard, claim) = (scene.oracle.guard.as_mut(), asked.claim.as_ref());
+        let (guard, claim) = (guard.unwrap(), claim.unwrap());
+        guard.passes(claim, (call, at)).unwrap();
+        guard.answers(now, 0, (call, at), asked, claim, &stale)
+    };
+    assert!(refuses(&mut scene).is_err(), "its count was new");
+    let later = scene.message(call, "later");
+    scene.enters(1_100, &later);
+    assert_eq!(refuses(&mut scene), Ok(true));
+}
+
+/// Which of a step's mail a worker reads first is not said.
+#[test]
+fn a_worker_may_ask_for_whom_it_is_told_of_in_the_same_step() {
+    let mut scene = Scene::new();
+    let call = scene.call_of(0, 0);
+    scene.learn(call);
+    let (who, question) = ((0, USER), Some(Id::new(1, 1)));
+    let now = Tick::ms(1_100);
+    scene.oracle.hears(now, who, None, Some(true));
+    let request = scene.message(call, "meets");
+    scene.enters(1_100, &request);
+    scene.oracle.asks(now, who, question).unwrap();
+    scene.settle().unwrap();
+    scene.oracle.check_waiting(now).unwrap();
+    let later = Tick::ms(1_200);
+    assert!(scene.oracle.asks(later, who, question).is_err());
+    scene.oracle.hears(later, who, question, Some(true));
+    assert!(scene.settle().is_err(), "nothing came of it");
+}
