@@ -491,6 +491,19 @@ fn a_registered_phone_calls_and_its_registrar_asks_who_it_is() {
 }
 
 #[test]
+fn the_nat_of_a_phone_is_kept_open_by_keepalives_as_well() {
+    let mut settings = phone::before_a_registrar(1);
+    settings.registrar.keepalive_s = 30;
+    let mut bench = Bench::of(&settings);
+    registered(&mut bench);
+    let left = bench.pass_ms(61_000);
+    let to_phone = left.iter().filter(|left| left.destination == PHONE);
+    let pings: Vec<_> = to_phone.map(|left| left.payload.clone()).collect();
+    assert_eq!(pings, vec![b"\r\n\r\n".to_vec(); pings.len()]);
+    assert!((1..=3).contains(&pings.len()), "{}", pings.len());
+}
+
+#[test]
 fn who_has_not_registered_passes_where_that_is_said() {
     let mut settings = phone::before_a_registrar(1);
     settings.domains[0]
