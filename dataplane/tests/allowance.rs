@@ -491,9 +491,14 @@ fn a_place_that_comes_too_late_is_given_back() {
                 .text();
             alice.acknowledges(&sent, &told);
         }
-        // One of the two owners is not her keeper, which does not turn.
+        // One of the two owners is not her keeper, which does not turn. Her nonce is the owner's, so that
+        // it waits for nothing else.
+        let mut waited = 0;
         for owner in [0, 1] {
             alice.owner = owner;
+            let plain = request("MESSAGE", "alice", &alice.bench.call_id_of(owner), 50, "");
+            alice.challenge = alice.bench.phone_gets(0, &plain);
+            alice.nc = 0;
             let call_id = alice.next_call_id();
             let text = alice.authorized("INVITE", &call_id, 1, "");
             alice.bench.arrives(owner, PHONE, ACCESS, text.as_bytes());
@@ -501,8 +506,10 @@ fn a_place_that_comes_too_late_is_given_back() {
             while worker.turn(alice.bench.now) {}
             if worker.counters().get(Counter::TicketsNow) == 0 {
                 alice.bench.turn();
+                alice.waits_ms(70_000);
                 continue;
             }
+            waited += 1;
             if cancels {
                 let cancel = request("CANCEL", "alice", &call_id, 1, "");
                 let branch = |method: &str| format!("z9hG4bK{call_id}{method}1");
@@ -517,6 +524,7 @@ fn a_place_that_comes_too_late_is_given_back() {
         }
         alice.bench.turn();
         alice.waits_ms(70_000);
+        assert_eq!(waited, 1);
         alice.is_alone("too late");
     }
 }
