@@ -576,3 +576,27 @@ fn users_whom_another_box_registers_are_called() {
     let left = answer(&mut bench, asked[0], Some("sip:carol@10.77.1.66:5070"));
     assert!(only(&left, ACCESS, PHONE).starts_with("INVITE sip:carol@"));
 }
+
+#[test]
+fn a_nat_is_kept_open_after_a_restart_and_by_one_box_of_several() {
+    for (location, keepalives) in [(Location::Own, 2), (Location::Shared, 0)] {
+        let mut settings = phone::settings(1);
+        settings.location = location;
+        settings.registrar.keepalive_s = 8;
+        let mut bench = Bench::of(&settings);
+        let record = stored(&bench, "bob", "sip:bob@192.168.0.2");
+        assert!(bench.posts[0].mail.post_binding(Mail::Bound, &record));
+        load(&mut bench);
+        assert_eq!(bench.count(Counter::BindingsNow), 1);
+        bench.pass_ms(16_000);
+        assert_eq!(bench.count(Counter::KeepalivesSent), keepalives);
+        // Its own keepalives are answered at each.
+        bench.left.clear();
+        let request = b"\0\x01\0\0\x21\x12\xa4\x42transaction!";
+        bench.arrives(0, PHONE, ACCESS, request);
+        bench.turn();
+        assert_eq!(bench.left.len(), 1);
+        bench.pass_ms(6_000);
+        assert_eq!(bench.count(Counter::BindingsExpired), 1);
+    }
+}

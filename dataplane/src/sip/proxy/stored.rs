@@ -62,12 +62,18 @@ impl Proxy {
         }
     }
 
-    /// The store has a binding.
+    /// The store has a binding. Of several boxes the one at which it was made keeps its NAT open.
     pub fn restore(&mut self, record: &Record<'_>, step: &mut Step<'_>) {
         match self.registrar.restore(record, step.now) {
             Some(id) => {
                 step.counters.count(Counter::BindingsRestored);
-                self.arm_binding(id.slot, step.now);
+                match self.location {
+                    Location::Shared => {
+                        let timer = self.first_binding_timer() + id.slot;
+                        self.wheel.arm(timer, record.expires);
+                    }
+                    Location::Own | Location::Nowhere => self.arm_binding(id.slot, step.now),
+                }
                 self.note_live(record.received, record.expires, step);
             }
             None if self.registrar.is_full() => step.counters.count(Counter::BindingsUnrestored),
