@@ -77,14 +77,13 @@ impl Registrar {
         }
     }
 
-    /// Remembers a REGISTER of which no binding tells, unless a later one of its Call-ID is
-    /// remembered.
+    /// Remembers a REGISTER of which no binding tells, or a later one of its Call-ID that is remembered
+    /// already, for as long as either may come again.
     pub(super) fn remember(&mut self, aor: u64, mark: Mark, now: Tick) {
         let key = aor ^ mark.call_id;
-        let later = |last: Last| last.cseq > mark.last.cseq;
-        if !self.undone.get(key, now).is_some_and(later) {
-            self.undone.remember(key, mark.last, now);
-        }
+        let known = self.undone.get(key, now);
+        let later = known.filter(|last| last.cseq > mark.last.cseq);
+        self.undone.remember(key, later.unwrap_or(mark.last), now);
     }
 
     /// Remembers the REGISTER that made a binding, which one of another Call-ID is about to change.

@@ -147,10 +147,10 @@ struct Model {
 impl Model {
     fn remember(&mut self, user: usize, call_id: usize, mark: (u32, u32), now: Tick) {
         let known = self.undone.get(&(user, call_id)).copied();
-        if known.is_none_or(|(known, until)| until <= now || known.0 <= mark.0) {
-            self.undone
-                .insert((user, call_id), (mark, now.plus_ms(32_000)));
-        }
+        let later = known.filter(|(known, until)| *until > now && known.0 > mark.0);
+        let mark = later.map_or(mark, |(known, _)| known);
+        self.undone
+            .insert((user, call_id), (mark, now.plus_ms(32_000)));
     }
 
     fn forget(&mut self, user: usize, bound: &Bound, now: Tick) {

@@ -81,6 +81,22 @@ fn a_removal_of_nothing_does_not_remove_what_comes_after_it() {
     assert_eq!(bench.registrar.count(), 1);
 }
 
+/// A later one of its Call-ID is remembered in its stead, and for as long as it would have been.
+#[test]
+fn a_removal_of_nothing_that_was_late_itself_does_not_remove_what_comes_after_it() {
+    let mut bench = Bench::new();
+    let removal = "Contact: <sip:a@h>;expires=0";
+    assert_eq!(bench.send(3, "Contact: <sip:b@h>;expires=0"), OK);
+    bench.pass_s(9);
+    assert_eq!(bench.send(1, removal), OK);
+    bench
+        .take(&Sent::new(1, "Contact: <sip:a@h>").of("reboot"))
+        .unwrap();
+    bench.pass_s(23);
+    assert_eq!(bench.send(1, removal), Err(Refusal::OutOfOrder));
+    assert_eq!(bench.registrar.count(), 1);
+}
+
 #[test]
 fn what_has_ended_is_not_made_anew_by_a_repetition() {
     let mut bench = Bench::with(
