@@ -504,6 +504,23 @@ fn the_nat_of_a_phone_is_kept_open_by_keepalives_as_well() {
 }
 
 #[test]
+fn a_phone_has_as_many_calls_as_its_domain_allows() {
+    for workers in [1, 2] {
+        let mut settings = phone::before_a_registrar(workers);
+        settings.domains[0].calls = 2;
+        let mut bench = Bench::of(&settings);
+        registered(&mut bench);
+        for (call, goes_on) in [(0, true), (1, true), (2, false), (3, false)] {
+            let call_id = format!("call-{call}");
+            let left = bench.phone(0, &request("INVITE", "alice", &call_id, 1, ""));
+            assert_eq!(went_on(&left), goes_on, "{call}");
+        }
+        assert_eq!(bench.count(Counter::CallsOverLimit), 2);
+        assert_eq!(bench.count(Counter::UnregisteredRefused), 0);
+    }
+}
+
+#[test]
 fn who_has_not_registered_passes_where_that_is_said() {
     let mut settings = phone::before_a_registrar(1);
     settings.domains[0]

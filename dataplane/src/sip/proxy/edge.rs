@@ -324,6 +324,10 @@ impl Proxy {
             step.counters.count(Counter::UnregisteredRefused);
             return Err(FORBIDDEN);
         }
+        if let Some(wait) = self.needs_place(message, trunk) {
+            let domain = self.dial.domain_of(trunk);
+            return self.park(message, arrival, key, (trunk, domain), wait, step);
+        }
         let dialog = self.in_dialog(message, arrival.source.ip());
         self.send_up(message, arrival, key, trunk, dialog, step)
     }
