@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -36,6 +37,12 @@ impl Process {
     /// SIGSTOP to it and to all its children: connections stay, and nothing moves on them.
     pub fn stop(&self) {
         self.signal_all(Signal::SIGSTOP);
+        // On another core a thread goes on until the signal has come there.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.all().into_iter().all(is_stopped) {
+            assert!(Instant::now() < deadline, "it does not stop");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// SIGCONT to all of them.
@@ -45,17 +52,36 @@ impl Process {
 
     /// A child that ends meanwhile needs no signal.
     fn signal_all(&self, signal: Signal) {
-        self.signal(signal);
+        for process in self.all() {
+            let _ = kill(process, signal);
+        }
+    }
+
+    fn all(&self) -> Vec<Pid> {
         let own = self.child.id();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
-        for child in children.unwrap_or_default().split_whitespace() {
-            let _ = kill(Pid::from_raw(child.parse().unwrap()), signal);
-        }
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().map(|child| child.parse());
+        let own = Pid::from_raw(own.try_into().unwrap());
+        let children = children.map(|child| Pid::from_raw(child.unwrap()));
+        std::iter::once(own).chain(children).collect()
     }
 
     fn signal(&self, signal: Signal) {
         let _ = kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal);
     }
+}
+
+/// Whether every thread of a process stands still; one that is gone does.
+fn is_stopped(process: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task"));
+    threads.into_iter().flatten().flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // proc_pid_stat(5): the state stands after the name, which may have anything in it.
+        stat.rsplit(") ")
+            .next()
+            .is_none_or(|rest| rest.is_empty() || rest.starts_with('T'))
+    })
 }
 
 impl Drop for Process {
