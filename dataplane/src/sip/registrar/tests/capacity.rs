@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sip::live::Live;
+use crate::sip::registrar::journal::Journal;
 
 #[test]
 fn a_full_table_refuses_whole_registers_and_keeps_every_binding() {
@@ -105,7 +106,7 @@ fn sixteen_contacts_are_the_most_and_all_are_told() {
 /// The contact of a telephone that is known by 80 bytes, with a user of 10.
 #[test]
 fn a_table_takes_as_many_typical_bindings_as_it_has_room_for_in_400_bytes_each() {
-    const { assert!(Registrar::BINDING_LEN + Live::SOURCE_LEN <= 400) };
+    const { assert!(Registrar::BINDING_LEN + Live::SOURCE_LEN + Journal::BINDING_LEN <= 400) };
     let mut bench = Bench::with(200, rules());
     for n in 0..200 {
         let contact = format!(
