@@ -122,6 +122,8 @@ pub struct Guard {
     last_round: u32,
     walks: [Option<Walk>; POLLS],
     next_walk: usize,
+    /// Not all of them are over, or that is not known yet.
+    is_walking: bool,
 }
 
 impl Guard {
@@ -148,6 +150,7 @@ impl Guard {
             last_round: 0,
             walks: [None; POLLS],
             next_walk: 0,
+            is_walking: false,
         }
     }
 
@@ -373,6 +376,7 @@ impl Guard {
             self.next_walk = (self.next_walk + 1) % POLLS;
             self.next_walk
         });
+        self.is_walking = true;
         self.walks[place] = Some(Walk {
             source,
             round,
@@ -382,10 +386,11 @@ impl Guard {
         });
     }
 
-    /// True while bindings are to be looked through.
+    /// True while bindings are to be looked through. Each turn asks.
+    #[inline]
     #[must_use]
-    pub fn has_walk(&self) -> bool {
-        self.walks.iter().flatten().any(|walk| !walk.is_over)
+    pub const fn has_walk(&self) -> bool {
+        self.is_walking
     }
 
     /// Goes on with a look through the `slots` slots of bindings, a few of them: `from` says
@@ -399,6 +404,7 @@ impl Guard {
     ) {
         let is_under_way = |walk: &&mut Walk| !walk.is_over;
         let Some(walk) = self.walks.iter_mut().flatten().find(is_under_way) else {
+            self.is_walking = false;
             return;
         };
         let end = slots.min(walk.at.saturating_add(few));

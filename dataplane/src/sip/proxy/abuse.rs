@@ -53,7 +53,7 @@ impl Proxy {
 
     /// True while bindings are to be looked through for those of a source.
     #[must_use]
-    pub fn has_walk(&self) -> bool {
+    pub const fn has_walk(&self) -> bool {
         self.guard.has_walk()
     }
 
