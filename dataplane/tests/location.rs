@@ -11,6 +11,7 @@ use bench::Bench;
 use bench::Left;
 use bench::call::only;
 use bench::call::status;
+use bench::call::to_callee;
 use bench::call::to_caller;
 use bench::header;
 use bench::phone;
@@ -599,4 +600,37 @@ fn a_nat_is_kept_open_after_a_restart_and_by_one_box_of_several() {
         bench.pass_ms(6_000);
         assert_eq!(bench.count(Counter::BindingsExpired), 1);
     }
+}
+
+/// What a registrar elsewhere has granted outlives a restart, and is of interest to this box alone: the path
+/// that the registrar has leads here.
+#[test]
+fn who_has_registered_elsewhere_is_known_after_a_restart() {
+    let of = |location| {
+        let mut settings = phone::before_a_registrar(1);
+        settings.location = location;
+        Bench::of(&settings)
+    };
+    let registered = |location| {
+        let mut bench = of(location);
+        let sent = to_callee(&bench.phone(0, &phone::register(1, "")));
+        bench.callee(0, &phone::granted(&sent, phone::PRIVATE, 3_600));
+        assert_eq!(bench.count(Counter::BindingsNow), 1);
+        bench
+    };
+    let mut shared = registered(Location::Shared);
+    assert_eq!(letters(&mut shared), []);
+
+    let mut before = registered(Location::Own);
+    let mut room = [0; LETTER_LEN_MAX];
+    let (_, record) = before.posts[0].letters.take(&mut room).unwrap();
+    let mut bench = of(Location::Own);
+    assert!(bench.posts[0].mail.post_binding(Mail::Bound, &record));
+    load(&mut bench);
+    // It calls, and its refresh is answered here.
+    let invite = phone::request("INVITE", "alice", "after", 1, "");
+    assert!(to_callee(&bench.phone(0, &invite)).starts_with("INVITE "));
+    let left = bench.phone(0, &phone::register(2, ""));
+    assert_eq!(status(&only(&left, ACCESS, PHONE)), "200");
+    assert_eq!(bench.count(Counter::RegistersSpared), 1);
 }

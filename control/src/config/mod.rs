@@ -401,9 +401,11 @@ fn location_of(
     domains: &[Domain],
 ) -> LocationConfig {
     use file::location::StoreKind;
-    let there_are_any = domains
+    let are_shared = domains
         .iter()
         .any(|domain| domain.registrar || domain.located);
+    // What registrars elsewhere have granted is of interest to this box alone.
+    let there_are_any = are_shared || domains.iter().any(|domain| domain.upstream.is_some());
     match (said.store, &said.redis) {
         (StoreKind::Sqlite, _) if there_are_any => LocationConfig::Sqlite {
             path: said.path.as_ref().map_or_else(
@@ -411,7 +413,7 @@ fn location_of(
                 |path| path.get_ref().clone(),
             ),
         },
-        (StoreKind::Redis, Some(redis)) if there_are_any => {
+        (StoreKind::Redis, Some(redis)) if are_shared => {
             LocationConfig::Redis(redis.options(rules.max_s))
         }
         _ => LocationConfig::Nowhere,

@@ -32,6 +32,16 @@ fn contacts_are_kept_in_a_file_unless_it_is_said_otherwise() {
     assert_eq!(path(location(said, "")), Path::new("/srv/where.db"));
     let none = location("[location]\nstore = \"none\"", "");
     assert!(matches!(none, LocationConfig::Nowhere));
+    // What registrars elsewhere have granted is no other box's business.
+    let elsewhere = REGISTRAR.replace("true", "\"caller\"");
+    let of = |said: &str| parse(&format!("state = \"/srv/box\"\n{said}\n{GOOD}{elsewhere}"));
+    let kept = of("").expect("good").location;
+    assert_eq!(path(kept), Path::new("/srv/box/location.db"));
+    let redis = "[location]\nstore = \"redis\"\nredis.servers = [\"redis://a\"]";
+    assert!(matches!(
+        of(redis).expect("good").location,
+        LocationConfig::Nowhere
+    ));
     // Without a registrar there are none.
     let without = parse(GOOD).expect("good").location;
     assert!(matches!(without, LocationConfig::Nowhere));

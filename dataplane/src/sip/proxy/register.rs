@@ -9,10 +9,12 @@ use super::Proxy;
 use super::Step;
 use crate::counters::Counter;
 use crate::ids::DomainIndex;
+use crate::settings::Location;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::registrar::Change;
 use crate::sip::registrar::Happened;
+use crate::sip::registrar::Record;
 use crate::sip::registrar::Refusal;
 use crate::sip::registrar::Register;
 use crate::sip::registrar::Registrar;
@@ -123,6 +125,12 @@ impl Proxy {
     ) -> R {
         let (first, pace) = (self.first_binding_timer(), self.registrar.pace());
         let (wheel, journal) = (&mut self.wheel, &mut self.journal);
+        // The registrar elsewhere has a path by this box: another one is not to spare it the REGISTER that moves
+        // the path there.
+        let (domains, is_shared) = (&self.domains, self.location == Location::Shared);
+        let is_told = |record: &Record<'_>| {
+            !is_shared || domains[usize::from(record.domain.0)].upstream.is_none()
+        };
         let counters = &mut *step.counters;
         let mut bound = None;
         let changed = change(&mut self.registrar, step.now, &mut |change| {
@@ -137,11 +145,13 @@ impl Proxy {
                     let before = bound.map_or(Tick(0), |(_, until)| until);
                     bound = Some((record.received, record.expires.max(before)));
                     wheel.arm(first + id.slot, pace.next(id.slot, &record, step.now));
-                    journal.bound(id);
+                    if is_told(&record) {
+                        journal.bound(id);
+                    }
                 }
                 Happened::Removed => {
                     wheel.disarm(first + id.slot);
-                    if !journal.removed(&record) {
+                    if is_told(&record) && !journal.removed(&record) {
                         counters.count(Counter::BindingsUntold);
                     }
                 }
