@@ -20,11 +20,12 @@ SILENT_ROOM=""
 SILENT_POSTGRES=""
 SILENT_SHELL=""
 
+# The worker's core is its own, as on a box of its own.
 silent_as_postgres() {
     local program=$1 bin
     shift
     bin=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin | sort -V | tail -n 1)
-    lab_exec box setpriv --reuid=postgres --regid=postgres --clear-groups env -C "$SILENT_ROOM" "$bin/$program" "$@"
+    lab_exec box taskset -c 0 setpriv --reuid=postgres --regid=postgres --clear-groups env -C "$SILENT_ROOM" "$bin/$program" "$@"
 }
 
 silent_sql() {
@@ -115,8 +116,9 @@ silent_run() {
     echo "$1: $(silent_figure "$1" .calls.completed.register) registered," \
         "$(silent_figure "$1" '.calls.refused["5xx"]') refused; INVITE to 180 in ms: p50 $(silent_ms "$1" p50)," \
         "p99 $(silent_ms "$1" p99), at most $(silent_ms "$1" max); memory $before KiB, then $after KiB"
-    # What control keeps of questions under way is bounded, and no worker has any memory that it had not at its start.
-    if [ $((after - before)) -gt 8192 ]; then e2e_fail "$1: $((after - before)) KiB more"; fi
+    # What control keeps of questions under way is bounded. Workers have their memory from the start; the rings of mail
+    # are touched when they are first walked, and that is most of it.
+    if [ $((after - before)) -gt 16384 ]; then e2e_fail "$1: $((after - before)) KiB more"; fi
 }
 
 silent_ms() {
