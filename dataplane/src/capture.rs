@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 
 use rtrb::Consumer;
 use rtrb::Producer;
-use rtrb::RingBuffer;
 
 use crate::ids::InterfaceIndex;
 use crate::limits::CAPTURE_BYTES;
@@ -26,6 +25,7 @@ use crate::sip::ShortText;
 use crate::sip::message::Message;
 use crate::sip::uri::Uri;
 use crate::span::Span;
+use crate::sys::memory::ring;
 use crate::tick::Tick;
 
 /// Whose packets a capture takes.
@@ -170,8 +170,8 @@ pub struct Reader {
 /// Both ends, allocated and touched.
 #[must_use]
 pub fn tap() -> (Tap, Reader) {
-    let (packets, packets_out) = RingBuffer::new(CAPTURE_PACKETS);
-    let (bytes, bytes_out) = RingBuffer::new(CAPTURE_BYTES);
+    let (packets, packets_out) = ring(CAPTURE_PACKETS);
+    let (bytes, bytes_out) = ring(CAPTURE_BYTES);
     let tap = Tap {
         slots: std::array::from_fn(|_| Slot::default()),
         on: false,

@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 
 use rtrb::Consumer;
 use rtrb::Producer;
-use rtrb::RingBuffer;
 
 use crate::ids::ListenIndex;
 use crate::mailbox::take_bytes;
+use crate::sys::memory::ring;
 
 /// A SIP message for the kernel to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub struct KernelReceiver {
 /// Rings for `sends` messages of `bytes` bytes in all.
 #[must_use]
 pub fn kernel_rings(sends: usize, bytes: usize) -> (KernelSender, KernelReceiver) {
-    let (sends_in, sends_out) = RingBuffer::new(sends);
-    let (bytes_in, bytes_out) = RingBuffer::new(bytes);
+    let (sends_in, sends_out) = ring(sends);
+    let (bytes_in, bytes_out) = ring(bytes);
     (
         KernelSender {
             sends: sends_in,

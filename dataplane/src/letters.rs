@@ -4,12 +4,12 @@
 
 use rtrb::Consumer;
 use rtrb::Producer;
-use rtrb::RingBuffer;
 
 use crate::mailbox::take_bytes;
 use crate::sip::registrar::LETTER_LEN_MAX;
 use crate::sip::registrar::Letter;
 use crate::sip::registrar::Record;
+use crate::sys::memory::ring;
 
 /// Why a binding is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub struct LetterReceiver {
 /// Rings for so many letters, with `bytes` bytes of texts in all.
 #[must_use]
 pub fn letters(letters: usize, bytes: usize) -> (LetterSender, LetterReceiver) {
-    let (letters_in, letters_out) = RingBuffer::new(letters);
-    let (texts_in, texts_out) = RingBuffer::new(bytes);
+    let (letters_in, letters_out) = ring(letters);
+    let (texts_in, texts_out) = ring(bytes);
     (
         LetterSender {
             letters: letters_in,

@@ -137,7 +137,8 @@ pub const CONTACTS_MAX: usize = 16;
 pub const CONTACT_LEN_MAX: usize = 512;
 
 /// REGISTERs of which it is remembered that a later one has undone them, for as long as they might be
-/// repeated: those of 32 s in which 128 contacts a second are removed or change hands.
+/// repeated: those of 32 s in which 128 contacts a second are removed or change hands. As many removals are
+/// remembered, in case a store that is being read still has what they took away.
 pub const REGISTERS_UNDONE: usize = 4096;
 
 /// Sources that are banned at once. Where there are more those whose ban ends soonest are heard again: so
@@ -169,8 +170,11 @@ pub const REMOVALS_UNTOLD: usize = 1024;
 /// Bytes of their texts.
 pub const REMOVALS_UNTOLD_BYTES: usize = 256 << 10;
 
-/// Addresses of record of which it is remembered that the location store does not know them either.
-pub const ABSENT: usize = 4096;
+/// Addresses of record of which it is remembered that the location store has told all that it has.
+pub const ASKED: usize = 4096;
+
+/// Slots of a turn that are looked at for bindings that the location store has lost: a few microseconds.
+pub const LOST_PER_TURN: usize = 64;
 
 /// The highest number of a request (RFC 3261 §8.1.1.5).
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;
@@ -197,6 +201,9 @@ pub const IN_PROGRESS_PART: u32 = 8;
 
 /// Refusals that are remembered at once, so that retransmissions get the same answer.
 pub const REFUSALS: usize = 8192;
+
+/// Subscribers of whom a worker remembers what they were last denied.
+pub const DENIALS: usize = 1024;
 
 /// RFC 3261 §17.1.1.1: the round-trip estimate.
 pub const T1_MS: u64 = 500;

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 
 use rtrb::Consumer;
 use rtrb::Producer;
-use rtrb::RingBuffer;
 
 use crate::capture::Order;
 use crate::ids::InterfaceIndex;
@@ -22,6 +21,8 @@ use crate::route::Network;
 use crate::samples::Samples;
 use crate::sip::CallReport;
 use crate::sip::Id;
+use crate::sip::denials::Denial;
+use crate::sip::denials::Dossier;
 use crate::sip::digest::window::Use;
 use crate::sip::effects::Heard;
 use crate::sip::effects::Locate;
@@ -34,6 +35,7 @@ use crate::sip::registrar::Record;
 use crate::sip::subscriber::Said;
 use crate::sip::subscriber::Subscriber;
 use crate::sip::undelivered::Undelivered;
+use crate::sys::memory::ring;
 
 /// What another thread sends to a worker.
 #[derive(Debug)]
@@ -120,7 +122,10 @@ pub enum Mail {
         /// False where the store gave no answer.
         answered: bool,
     },
-    /// All that the location store had at the start has been told, from control.
+    /// From here on all that the location store has is told, from control: at the start, and where changes
+    /// may have been missed since.
+    Loading,
+    /// It has been told.
     Loaded,
     /// End: from control. The worker leaves its loop.
     Stop,
@@ -175,6 +180,15 @@ pub enum Ask {
     Bans,
     /// Every binding that it has, or those of this address of record alone. They go by the ring of letters.
     Bindings(Option<u64>),
+    /// What it knows of one subscriber.
+    Subscriber {
+        /// Who.
+        who: Subscriber,
+        /// The key of its address of record.
+        aor: u64,
+    },
+    /// What subscribers were last denied.
+    Denials,
 }
 
 /// What a worker sends to control.
@@ -233,6 +247,20 @@ pub enum Report {
         /// The ban.
         ban: BanReport,
     },
+    /// What is known of a subscriber, in answer to a query.
+    Dossier {
+        /// The query's.
+        id: u32,
+        /// That.
+        dossier: Dossier,
+    },
+    /// What a subscriber was denied, in answer to a query.
+    Denial {
+        /// The query's.
+        id: u32,
+        /// That.
+        denial: Denial,
+    },
     /// A query has been answered whole.
     End {
         /// The query's.
@@ -260,8 +288,8 @@ pub struct Receiver {
 /// to other mail.
 #[must_use]
 pub fn mailbox(mails: usize, bytes: usize, reserved: usize) -> (Sender, Receiver) {
-    let (mail_in, mail_out) = RingBuffer::new(mails);
-    let (bytes_in, bytes_out) = RingBuffer::new(bytes);
+    let (mail_in, mail_out) = ring(mails);
+    let (bytes_in, bytes_out) = ring(bytes);
     (
         Sender {
             mail: mail_in,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use rtrb::Consumer;
 use rtrb::Producer;
-use rtrb::RingBuffer;
 
 use crate::capture;
 use crate::capture::Reader;
@@ -39,6 +38,8 @@ use crate::mailbox::SipMail;
 use crate::mailbox::mailbox;
 use crate::media::FlowChange;
 use crate::sip::Id;
+use crate::sys::memory::queue;
+use crate::sys::memory::ring;
 use crate::sys::wake::Wake;
 
 /// A worker's ends of all mailboxes.
@@ -121,7 +122,7 @@ pub fn connect(
         let wake = Arc::new(Wake::new()?);
         let published = Arc::new(Published::default());
         let published_trunks = Arc::new(PublishedTrunks::new(trunks));
-        let (producer, reports) = RingBuffer::new(REPORTS);
+        let (producer, reports) = ring(REPORTS);
         let (letters_in, letters_out) = letters(LETTERS, LETTERS_BYTES);
         let (tap, captured) = capture::tap();
         let reports_out = Reports {
@@ -161,7 +162,7 @@ pub fn connect(
                 let (sender, receiver) = mailbox(MAILBOX_MAILS, MAILBOX_BYTES, FLOW_MAILS_RESERVED);
                 posts[to].inboxes.push(receiver);
                 let wake = Arc::clone(&posts[to].wake);
-                let backlog = VecDeque::with_capacity(MAILBOX_MAILS);
+                let backlog = queue(MAILBOX_MAILS);
                 Outbox {
                     sender,
                     wake,

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 
 use crate::capture::Captures;
 use crate::capture::Direction;
-use crate::capture::Layer;
 use crate::counters::Counter;
 use crate::counters::Counters;
 use crate::counters::Kind;
@@ -25,9 +24,6 @@ use crate::limits::RESUMED_PER_TURN;
 use crate::limits::SLEEP_NS_MAX;
 use crate::limits::SPIN_NS;
 use crate::limits::TIMERS_PER_TURN;
-use crate::mailbox::Mail;
-use crate::mailbox::Origin;
-use crate::mailbox::SipMail;
 use crate::media::CallRef;
 use crate::media::FlowTable;
 use crate::media::GROWTH_MAX;
@@ -43,16 +39,14 @@ use crate::samples::Stage;
 use crate::samples::Stopwatch;
 use crate::settings::Settings;
 use crate::sip::effects::Effects;
-use crate::sip::message::Message;
 use crate::sip::proxy::Arrival;
 use crate::sip::proxy::Audit;
-use crate::sip::proxy::Owner;
 use crate::sip::proxy::Proxy;
 use crate::sip::proxy::Step;
-use crate::sip::scan;
-use crate::sip::undelivered::Undelivered;
-use crate::stun;
 use crate::sys::clock;
+use crate::sys::memory::bytes;
+use crate::sys::memory::list;
+use crate::sys::memory::touch_stack;
 use crate::tick::Tick;
 use crate::triage::Verdict;
 use crate::triage::media_drop;
@@ -63,9 +57,10 @@ mod act;
 mod capture;
 mod egress;
 mod location;
+mod mail;
 mod operator;
+mod sip;
 
-use self::capture::Heard;
 use self::operator::Operator;
 
 /// How a worker waits for work.
@@ -142,7 +137,7 @@ impl<R: Rings> Worker<R> {
                 .map(|listen| listen.advertised)
                 .collect(),
             rings,
-            batch: Vec::with_capacity(BATCH),
+            batch: list(BATCH),
             proxy: Proxy::new(id, settings),
             flows: FlowTable::new(&ranges, &interfaces.vlans())?,
             interfaces,
@@ -150,7 +145,7 @@ impl<R: Rings> Worker<R> {
             post,
             effects: Effects::default(),
             counters: Counters::default(),
-            letter: vec![0; DATAGRAM_LEN_MAX].into_boxed_slice(),
+            letter: bytes(DATAGRAM_LEN_MAX),
             operator: Operator::default(),
             stopwatch: Stopwatch::default(),
             kept_house: Tick(0),
@@ -160,6 +155,7 @@ impl<R: Rings> Worker<R> {
 
     /// Turns until control says stop. The last counts are published before it returns.
     pub fn run(mut self, poll: Poll) {
+        touch_stack();
         let mut now = clock::now();
         let mut idle_since = now;
         let spin_ns = poll.spin_ns();
@@ -198,7 +194,8 @@ impl<R: Rings> Worker<R> {
         worked |= self.resume(now);
         worked |= self.fire_timers(now);
         worked |= self.pay_debts(now);
-        worked |= self.answer_operator();
+        worked |= self.answer_operator(now);
+        worked |= self.proxy.seek_lost();
         worked |= self.tell_bindings();
         worked |= self.post.tap.is_on() && self.seek_captured_calls();
         self.post.flush();
@@ -351,126 +348,6 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// A SIP datagram off the rings: ours to take up, or another worker's.
-    fn take_up_sip(
-        &mut self,
-        frame: &Frame,
-        interface: InterfaceIndex,
-        datagram: &Datagram,
-        arrival: Arrival,
-        now: Tick,
-    ) -> Counter {
-        let packet = self.rings.bytes(frame);
-        let heard = Heard {
-            message: datagram.payload(packet),
-            packet: Some((Layer::Frame(interface), packet)),
-        };
-        self.stopwatch.start();
-        let mut step = Step {
-            now,
-            effects: &mut self.effects,
-            counters: &mut self.counters,
-        };
-        let (post, stopwatch) = (&mut self.post, &mut self.stopwatch);
-        let outcome = sip(&mut self.proxy, post, stopwatch, heard, arrival, &mut step);
-        self.carry_out(now);
-        self.stopwatch.lap(Stage::SipSend);
-        outcome
-    }
-
-    /// Reads every mailbox to the level that it has now.
-    fn read_mail(&mut self, now: Tick) -> bool {
-        let mut worked = false;
-        for inbox in 0..self.post.inboxes.len() {
-            for _ in 0..self.post.inboxes[inbox].waiting() {
-                let Some(mail) = self.post.inboxes[inbox].take() else {
-                    break;
-                };
-                worked = true;
-                match mail {
-                    Mail::Sip(mail) => self.take_up_mail(inbox, &mail, now),
-                    Mail::Undelivered(what) => self.take_up_undelivered(&what, now),
-                    Mail::Flow(change) => self.change_flow(&change),
-                    Mail::Network(network) => self.replace_network(network),
-                    Mail::Query(query) => self.operator.ask(query),
-                    Mail::Capture(order) => self.begin_capture(order),
-                    Mail::CaptureEnd { id } => self.end_capture(id),
-                    Mail::CaptureCall { order, call } => self.post.tap.learn(order, call),
-                    Mail::Samples(empty) => self.hand_over_samples(empty),
-                    Mail::Said {
-                        question,
-                        who,
-                        said,
-                    } => self.proxy.said(question, &who, said, now),
-                    Mail::Forget(who) => self.proxy.forget_subscriber(&who),
-                    Mail::Doubt => self.proxy.doubt_subscribers(now),
-                    Mail::NonceUse(of) => self.note_use(&of),
-                    Mail::NonceUsed { ticket, used } => self.proxy.used(ticket, used),
-                    Mail::Place(word) => self.hear_of_place(word),
-                    Mail::Guard(word) => self.hear(word, now),
-                    Mail::Heard(heard) => self.proxy.heard(heard, now),
-                    Mail::Stop => self.stopped = true,
-                    Mail::Locate(_)
-                    | Mail::Located { .. }
-                    | Mail::Unlocated { .. }
-                    | Mail::Bound(_)
-                    | Mail::Unbound(_)
-                    | Mail::Sought { .. }
-                    | Mail::Loaded => self.take_up_location(inbox, mail, now),
-                }
-            }
-        }
-        worked
-    }
-
-    fn take_up_mail(&mut self, inbox: usize, mail: &SipMail, now: Tick) {
-        self.counters.count(match mail.origin {
-            Origin::Worker => Counter::MailIn,
-            Origin::Kernel => Counter::KernelIn,
-            Origin::Own => Counter::OwnIn,
-        });
-        let len = self.post.inboxes[inbox].take_bytes(mail.len, &mut self.letter);
-        let arrival = Arrival {
-            source: mail.source,
-            listen: mail.listen,
-        };
-        let message = &self.letter[..len];
-        let layer = Layer::Datagram {
-            source: mail.source,
-            destination: self.listens[usize::from(mail.listen.0)],
-        };
-        // What another worker mailed was captured there, and our own when it was sent.
-        let is_kernels = mail.origin == Origin::Kernel;
-        if is_kernels && let Some(outcome) = self.proxy.turned_away(mail.source.ip(), now) {
-            self.counters.count(outcome);
-            return;
-        }
-        let packet = is_kernels.then_some((layer, message));
-        let heard = Heard { message, packet };
-        self.stopwatch.start();
-        let mut step = Step {
-            now,
-            effects: &mut self.effects,
-            counters: &mut self.counters,
-        };
-        let (post, stopwatch) = (&mut self.post, &mut self.stopwatch);
-        let outcome = sip(&mut self.proxy, post, stopwatch, heard, arrival, &mut step);
-        self.stopwatch.sip();
-        self.counters.count(outcome);
-        self.carry_out(now);
-        self.stopwatch.lap(Stage::SipSend);
-    }
-
-    fn take_up_undelivered(&mut self, what: &Undelivered, now: Tick) {
-        let mut step = Step {
-            now,
-            effects: &mut self.effects,
-            counters: &mut self.counters,
-        };
-        self.proxy.undelivered(what, &mut step);
-        self.carry_out(now);
-    }
-
     /// Has requests go on that have waited for what is known now, a bounded number a turn.
     fn resume(&mut self, now: Tick) -> bool {
         for resumed in 0..RESUMED_PER_TURN {
@@ -546,65 +423,4 @@ impl<R: Rings> Worker<R> {
             self.counters.set(counter, u64::from(frames));
         }
     }
-}
-
-/// A SIP datagram: scanned, then taken up or mailed to its owner.
-fn sip(
-    proxy: &mut Proxy,
-    post: &mut WorkerPost,
-    stopwatch: &mut Stopwatch,
-    heard: Heard<'_>,
-    arrival: Arrival,
-    step: &mut Step<'_>,
-) -> Counter {
-    let bytes = heard.message;
-    if scan::is_keepalive(bytes) {
-        return Counter::SipKeepalive;
-    }
-    if stun::is_stun(bytes) {
-        return match proxy.stun_owner(bytes, arrival) {
-            Owner::Mine => proxy.stun(bytes, arrival, step),
-            Owner::Nobody(outcome) => outcome,
-            Owner::Other(owner) if mail(post, owner, bytes, arrival) => Counter::MailedToOwner,
-            Owner::Other(_) => Counter::SipMailboxFull,
-        };
-    }
-    let scanned = Message::scan(bytes);
-    stopwatch.lap(Stage::SipScan);
-    let message = match &scanned {
-        Ok(message) => message,
-        Err(why) => return proxy.malformed(bytes, *why, arrival, step),
-    };
-    if post.tap.is_on() {
-        heard.capture(message, &mut post.tap, step);
-    }
-    let owner = match proxy.owner(message, arrival) {
-        Owner::Mine => {
-            let outcome = proxy.receive(message, arrival, step);
-            stopwatch.lap(Stage::SipProxy);
-            return outcome;
-        }
-        Owner::Nobody(outcome) => return outcome,
-        Owner::Other(owner) => owner,
-    };
-    let outcome = if mail(post, owner, bytes, arrival) {
-        Counter::MailedToOwner
-    } else {
-        proxy.refuse_unowned(message, arrival, step)
-    };
-    stopwatch.lap(Stage::SipProxy);
-    outcome
-}
-
-/// Hands a datagram to the worker that owns it; false where its mailbox has no room.
-fn mail(post: &mut WorkerPost, owner: WorkerId, bytes: &[u8], arrival: Arrival) -> bool {
-    let mail = SipMail {
-        source: arrival.source,
-        listen: arrival.listen,
-        len: 0,
-        origin: Origin::Worker,
-    };
-    let outbox = post.outboxes.get_mut(usize::from(owner.0));
-    let outbox = outbox.and_then(Option::as_mut);
-    outbox.is_some_and(|outbox| outbox.post_sip(mail, bytes))
 }

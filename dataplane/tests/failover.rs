@@ -298,6 +298,27 @@ fn another_method_fails_over_as_well() {
 }
 
 #[test]
+fn who_was_given_up_may_yet_answer_another_method_where_the_next_says_408() {
+    for said in ["200 OK", "482 Loop Detected", "408 Request Timeout"] {
+        let mut bench = bench(TWO);
+        let message = request("MESSAGE", "m", "1", "m1", "", "");
+        let first = one_to(&bench.caller(0, &message), 3);
+        let second = one_to(&bench.pass_ms(2_010), 4);
+        let timeout = answer_of(4, &second, "408 Request Timeout", "", "");
+        assert!(says(&mut bench, 4, &timeout).is_empty());
+        assert!(bench.caller(0, &message).is_empty(), "not delivered again");
+        let left = says(&mut bench, 3, &answer_of(3, &first, said, "", ""));
+        let told = all_to_caller(&left);
+        let told: Vec<&str> = told.iter().map(|text| status(text)).collect();
+        let expected = said.get(..3).filter(|&said| said != "408");
+        assert_eq!(told, Vec::from_iter(expected));
+        assert!(hosts_that_got(&bench.caller(0, &message), "MESSAGE").is_empty());
+        bench.pass_ms(40_000);
+        bench.assert_at_rest();
+    }
+}
+
+#[test]
 fn a_request_of_a_dialog_does_not_fail_over() {
     let mut settings = trunkline_dataplane::lab::settings(1);
     let second = host(4);

@@ -40,7 +40,7 @@ enum Event {
     Passes(u64),
 }
 
-const ANSWERS: [&str; 14] = [
+const ANSWERS: [&str; 15] = [
     "100 Trying",
     "180 Ringing",
     "183 Session Progress",
@@ -50,6 +50,7 @@ const ANSWERS: [&str; 14] = [
     "401 Unauthorized",
     "404 Not Found",
     "407 Proxy Authentication Required",
+    "408 Request Timeout",
     "486 Busy Here",
     "487 Request Terminated",
     "500 Oops",

@@ -238,6 +238,7 @@ fn a_hundred_thousand_bindings_cost_what_is_stated_and_registering_takes_no_more
         max_s: 7_200,
         default_s: 3_600,
         contacts_max: 10,
+        replaces_oldest: false,
         service_route: String::new(),
         keepalive_s: 0,
         flow_timer_s: 0,

@@ -187,6 +187,25 @@ fn after_a_restart_the_next_offer_anchors_the_media_again() {
 }
 
 #[test]
+fn after_a_restart_re_invites_that_are_refused_leave_nothing_while_the_first_waits() {
+    for method in ["UPDATE", "INVITE"] {
+        let mut talk = Talk::established();
+        talk.bench = Bench::restarted(1);
+        let first = talk.ask(Caller, method, 5, "", &sdp(CALLER_MEDIA));
+        for cseq in 1..10 {
+            // RFC 3261 §14.2: the caller has one of its own under way.
+            let invite = talk.ask(Callee, "INVITE", cseq, "", &sdp2(CALLEES[1], 7400));
+            assert_eq!(talk.ports(), 4);
+            talk.reply(Caller, &invite, "491 Request Pending", "");
+            assert_eq!(talk.ports(), 2, "{method} {cseq}");
+        }
+        assert_eq!(talk.bench.count(Counter::OffersRefused), 0);
+        talk.reply(Callee, &first, "200 OK", &sdp(CALLEE_MEDIA));
+        assert_eq!((talk.plays(), talk.ports()), (BOTH, 2), "{method}");
+    }
+}
+
+#[test]
 fn an_offer_in_a_200_counts_once_the_ack_has_answered_it() {
     let mut talk = Talk::established();
     // The caller asks for an offer, and then does not answer it.

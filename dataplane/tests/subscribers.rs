@@ -340,7 +340,8 @@ fn a_nonce_count_is_good_once_and_a_nonce_for_its_address() {
 #[test]
 fn a_thousand_who_wait_for_one_user_ask_once() {
     let mut settings = phone::settings(1);
-    settings.capacity.tickets = 100;
+    // A quarter is for those who do not wait for the store.
+    settings.capacity.tickets = 133;
     let mut bench = Bench::of(&settings);
     let challenge = bench.phone_gets(0, &request("MESSAGE", "alice", "first", 1, ""));
     for n in 0..100 {
@@ -381,6 +382,26 @@ fn who_waits_in_vain_is_told_in_time_and_the_late_answer_is_kept() {
     let again = authorized("INVITE", "again", 1, &challenge, 2);
     assert!(to_callee(&bench.phone(0, &again)).starts_with("INVITE"));
     assert!(bench.asked().is_empty());
+}
+
+/// A store that takes longer than anybody waits serves those who have asked since.
+#[test]
+fn a_late_answer_serves_who_waits_for_the_same_user_now() {
+    let mut bench = Bench::of(&phone::settings(1));
+    let challenge = bench.phone_gets(0, &request("MESSAGE", "alice", "early", 1, ""));
+    bench.phone(0, &authorized("MESSAGE", "early", 2, &challenge, 1));
+    let early = bench.asked();
+    bench.pass_ms(5_100);
+    assert_eq!(bench.count(Counter::TicketsLate), 1);
+    bench.phone(0, &authorized("MESSAGE", "now", 1, &challenge, 2));
+    let now = bench.asked();
+    assert_eq!(now.len(), 1);
+    // That nobody could be asked then says nothing of now.
+    assert!(bench.said(early[0], Said::Unavailable).is_empty());
+    let sent = to_callee(&bench.said(early[0], known()));
+    assert!(sent.contains("\r\nCall-ID: now"), "{sent}");
+    assert_eq!(bench.count(Counter::TicketsNow), 0);
+    assert!(bench.said(now[0], known()).is_empty());
 }
 
 #[test]

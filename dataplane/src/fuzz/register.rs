@@ -43,6 +43,7 @@ pub fn register(datagram: &[u8]) {
         max_s: 3_600,
         default_s: 600,
         contacts_max: 10,
+        replaces_oldest: true,
         service_route: "<sip:box.example;lr>".to_owned(),
         keepalive_s: 0,
         flow_timer_s: 0,

@@ -16,6 +16,7 @@ use crate::settings::Trunk;
 pub struct Dial {
     trunks: Vec<Trunk>,
     routes: Vec<DialRoute>,
+    has_stateless_routes: bool,
     /// By [`TrunkIndex`].
     tags: Vec<TrunkTag>,
     /// Every source network, the longest prefix first, and last the targets, which may call
@@ -93,6 +94,7 @@ impl Dial {
         let domains = domains.iter();
         Dial {
             trunks,
+            has_stateless_routes: routes.iter().any(|route| route.stateless),
             routes,
             tags,
             sources,
@@ -101,6 +103,12 @@ impl Dial {
                 .collect(),
             domain_of,
         }
+    }
+
+    /// Whether requests on some route go on without state.
+    #[must_use]
+    pub const fn has_stateless_routes(&self) -> bool {
+        self.has_stateless_routes
     }
 
     /// The domain of this name, in any case.

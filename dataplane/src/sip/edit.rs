@@ -341,18 +341,18 @@ pub fn set_limits(
     }
 }
 
-/// Replaces the Request-URI (RFC 3261 §16.6 step 2). A response has none and stays as it
-/// is.
+/// Replaces the Request-URI (RFC 3261 §16.6 step 2), which is given in pieces. A response has none
+/// and stays as it is.
 ///
 /// # Errors
 /// As [`Splices::splice`].
 pub fn set_request_uri(
     message: &Message<'_>,
     splices: &mut Splices,
-    uri: &[u8],
+    uri: &[&[u8]],
 ) -> Result<(), Refused> {
     match message.request_uri() {
-        Some(old) => splices.replace(old, uri),
+        Some(old) => splices.splice(old, |out| uri.iter().for_each(|piece| out.push(piece))),
         None => Ok(()),
     }
 }

@@ -105,7 +105,7 @@ fn max_forwards_is_set_or_added_below_the_vias() {
 
 #[test]
 fn the_request_uri_is_replaced() {
-    let uri = changed(|m, s| set_request_uri(m, s, b"tel:+1"));
+    let uri = changed(|m, s| set_request_uri(m, s, &[b"tel:", b"+1"]));
     assert_eq!(
         uri,
         REQUEST.replacen("INVITE sip:bob@example.com", "INVITE tel:+1", 1)

@@ -18,6 +18,8 @@ use crate::sip::guard::Word;
 use crate::sip::places::Seek;
 use crate::sip::slab::Id;
 use crate::sip::subscriber::Subscriber;
+use crate::sys::memory::bytes;
+use crate::sys::memory::list;
 use crate::tick::Tick;
 
 /// A message to send.
@@ -121,11 +123,11 @@ pub struct Effects {
 impl Default for Effects {
     fn default() -> Self {
         Effects {
-            arena: vec![0; SENDS_PER_INPUT * (SIP_LEN_MAX + 1)].into_boxed_slice(),
+            arena: bytes(SENDS_PER_INPUT * (SIP_LEN_MAX + 1)),
             used: 0,
-            sends: Vec::with_capacity(SENDS_PER_INPUT),
-            flows: Vec::with_capacity(FLOWS_PER_INPUT),
-            questions: Vec::with_capacity(QUESTIONS_PER_INPUT),
+            sends: list(SENDS_PER_INPUT),
+            flows: list(FLOWS_PER_INPUT),
+            questions: list(QUESTIONS_PER_INPUT),
             heard: None,
         }
     }

@@ -42,6 +42,7 @@ pub enum HeaderName {
     // `HeaderName::PLACES`.
     MaxBreadth,
     Path,
+    AssertedIdentity,
     Timestamp,
     ProxyAuthorization,
     Other,
@@ -101,6 +102,7 @@ impl HeaderName {
             16 if is(b"Content-Encoding") => HeaderName::ContentEncoding,
             19 if is(b"Content-Disposition") => HeaderName::ContentDisposition,
             19 if is(b"Proxy-Authorization") => HeaderName::ProxyAuthorization,
+            19 if is(b"P-Asserted-Identity") => HeaderName::AssertedIdentity,
             _ => HeaderName::Other,
         }
     }
@@ -128,7 +130,7 @@ impl HeaderName {
             b'A' if line.starts_with(b"Allow:") => (HeaderName::Other, 5),
             b'A' if line.starts_with(b"Authorization:") => (HeaderName::Authorization, 13),
             b'S' if line.starts_with(b"Supported:") => (HeaderName::Supported, 9),
-            b'P' if line.starts_with(b"P-Asserted-Identity:") => (HeaderName::Other, 19),
+            b'P' if line.starts_with(b"P-Asserted-Identity:") => (HeaderName::AssertedIdentity, 19),
             b'P' if line.starts_with(b"Proxy-Authorization:") => {
                 (HeaderName::ProxyAuthorization, 19)
             }

@@ -126,6 +126,10 @@ pub enum What {
     Flow,
     /// The address and port of a user agent.
     LiveSource,
+    /// A request that uses a nonce.
+    NonceUse,
+    /// The URI of a contact.
+    Contact,
 }
 
 impl What {

@@ -12,6 +12,7 @@ pub mod anchors;
 mod base32;
 pub mod build;
 pub mod call;
+pub mod denials;
 mod dialog;
 pub mod digest;
 pub mod edit;

@@ -20,6 +20,7 @@ use super::slab::Id;
 use super::slab::Slab;
 use crate::ids::DomainIndex;
 use crate::ids::WorkerId;
+use crate::sys::memory::queue;
 
 /// A place that is sought for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl Places {
     pub fn new(capacity: u32) -> Places {
         Places {
             places: Slab::new(capacity),
-            back: VecDeque::with_capacity(capacity as usize),
+            back: queue(capacity as usize),
             numbers: Index::new(capacity),
             numbered: 0,
             sum: 0,
@@ -127,6 +128,11 @@ impl Places {
             self.numbers.remove(subscriber, id);
             self.numbered -= 1;
         }
+    }
+
+    /// How many calls of a subscriber are counted here.
+    pub fn count_of(&self, subscriber: u64) -> u32 {
+        self.numbers.get(subscriber).map_or(0, |id| id.slot)
     }
 
     /// How many calls are counted here.

@@ -133,6 +133,12 @@ impl<T> Tickets<T> {
         Some((first, self.give_back(first)?))
     }
 
+    /// The question behind a key, where somebody waits for its answer.
+    #[must_use]
+    pub fn question(&self, key: u64) -> Option<Id> {
+        self.index.get(key)
+    }
+
     /// Who holds a ticket.
     #[must_use]
     pub fn get(&self, ticket: Id) -> Option<&T> {

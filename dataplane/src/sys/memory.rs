@@ -2,13 +2,21 @@
 //!
 //! Every page is touched when the mapping is made, so that no packet ever pays
 //! for a page fault and a machine without enough memory says so at the start.
-#![allow(unsafe_code, reason = "madvise(2) is called through libc")]
+#![allow(
+    unsafe_code,
+    reason = "madvise(2) is called through libc, and getrusage(2) in a test"
+)]
 
+use std::collections::VecDeque;
+use std::hint::black_box;
 use std::io;
 use std::mem::MaybeUninit;
 
 use memmap2::MmapMut;
 use memmap2::MmapOptions;
+use rtrb::Consumer;
+use rtrb::Producer;
+use rtrb::RingBuffer;
 
 /// Bytes in a hugepage of the kind we ask for. 1 GiB pages bring nothing more
 /// for the tens of MiB that a worker maps.
@@ -16,6 +24,9 @@ pub const HUGEPAGE_LEN: usize = 2 << 20;
 
 /// Bytes in an ordinary page.
 const PAGE_LEN: usize = 4096;
+
+/// Bytes of a worker's stack: what it uses with some to spare, an eighth of what the thread has.
+const STACK_LEN: usize = 256 << 10;
 
 /// Base-2 logarithm of [`HUGEPAGE_LEN`].
 const HUGEPAGE_BITS: u8 = 21;
@@ -71,8 +82,7 @@ pub enum MemoryError {
 /// half a gigabyte misses the TLB each time, and ordinary pages miss the caches as well for it.
 #[must_use]
 pub fn table<T>(entries: impl ExactSizeIterator<Item = T>) -> Box<[T]> {
-    let mut table = Vec::with_capacity(entries.len());
-    wish_for_large_pages(table.spare_capacity_mut());
+    let mut table = list(entries.len());
     table.extend(entries);
     table.into_boxed_slice()
 }
@@ -80,10 +90,55 @@ pub fn table<T>(entries: impl ExactSizeIterator<Item = T>) -> Box<[T]> {
 /// Zeroed bytes, as [`table`] has its entries.
 #[must_use]
 pub fn bytes(len: usize) -> Box<[u8]> {
-    let mut bytes = Vec::with_capacity(len);
-    wish_for_large_pages(bytes.spare_capacity_mut());
+    let mut bytes = list(len);
     bytes.resize(len, 0);
     bytes.into_boxed_slice()
+}
+
+/// Touched room for so many, empty.
+#[must_use]
+pub fn list<T>(capacity: usize) -> Vec<T> {
+    let mut list = Vec::with_capacity(capacity);
+    touch(list.spare_capacity_mut());
+    list
+}
+
+/// Touched room for so many that wait, empty.
+#[must_use]
+pub fn queue<T>(capacity: usize) -> VecDeque<T> {
+    VecDeque::from(list(capacity))
+}
+
+/// A ring of touched places: it would else be walked for seconds before the last one has its memory.
+#[must_use]
+pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+    let (mut producer, consumer) = RingBuffer::new(capacity);
+    if let Ok(mut places) = producer.write_chunk_uninit(capacity) {
+        // None is committed: the ring stays empty.
+        touch(places.as_mut_slices().0);
+    }
+    (producer, consumer)
+}
+
+/// Writes to the pages of this thread's stack that it will go down to.
+#[inline(never)]
+pub fn touch_stack() {
+    black_box(&mut [0_u8; STACK_LEN]);
+}
+
+/// Writes to each page of memory that nobody has written to yet.
+fn touch<T>(memory: &mut [MaybeUninit<T>]) {
+    wish_for_large_pages(memory);
+    // Hidden from the compiler, which may else ask for zeroed memory instead, and that comes untouched.
+    let memory = black_box(memory);
+    let in_a_page = (PAGE_LEN / size_of::<T>().max(1)).max(1);
+    for entry in memory.iter_mut().step_by(in_a_page) {
+        *entry = MaybeUninit::zeroed();
+    }
+    if let Some(last) = memory.last_mut() {
+        *last = MaybeUninit::zeroed();
+    }
+    black_box(memory);
 }
 
 /// Pages that are yet untouched are made large where the kernel can. It is a wish: what comes of it
@@ -172,6 +227,44 @@ mod tests {
             assert_eq!(table.len(), len as usize);
             assert!((0..).zip(&table).all(|(at, &entry)| at == entry));
         }
+    }
+
+    #[test]
+    fn a_stack_that_was_touched_has_its_pages() {
+        /// How many page faults this thread has taken.
+        fn faults() -> i64 {
+            // SAFETY: it is made of integers alone.
+            let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+            // SAFETY: the call writes to this structure alone.
+            let result = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+            assert_eq!(result, 0);
+            usage.ru_minflt
+        }
+        #[inline(never)]
+        fn go_down() {
+            black_box(&mut [1_u8; STACK_LEN / 2]);
+        }
+        let thread = std::thread::spawn(|| {
+            faults();
+            touch_stack();
+            let before = faults();
+            go_down();
+            faults() - before
+        });
+        let taken = thread.join().unwrap();
+        assert!(taken <= 2, "{taken} page faults");
+    }
+
+    #[test]
+    fn a_ring_is_empty_and_has_all_its_places() {
+        let (mut producer, mut consumer) = ring::<[u64; 100]>(1_000);
+        for round in 0..3 {
+            assert!(consumer.is_empty());
+            (0..1_000).for_each(|n| producer.push([n + round; 100]).unwrap());
+            assert!(producer.is_full());
+            assert!((0..1_000).all(|n| consumer.pop() == Ok([n + round; 100])));
+        }
+        assert_eq!(ring::<u8>(0).0.slots(), 0);
     }
 
     #[test]

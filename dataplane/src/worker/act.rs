@@ -60,7 +60,7 @@ impl<R: Rings> Worker<R> {
         }
         for at in 0..self.effects.questions().len() {
             let question = self.effects.questions()[at];
-            self.ask(question);
+            self.ask(question, now);
         }
         if let Some((owner, heard)) = self.effects.heard() {
             self.mail(owner, Mail::Heard(heard));
@@ -70,7 +70,7 @@ impl<R: Rings> Worker<R> {
 
     /// Asks control or another worker. A question that finds no room is lost: whoever waits for its
     /// answer has a deadline.
-    fn ask(&mut self, question: Question) {
+    fn ask(&mut self, question: Question, now: Tick) {
         match question {
             Question::Store { question, who } => {
                 let report = Report::Ask { question, who };
@@ -82,7 +82,7 @@ impl<R: Rings> Worker<R> {
             Question::Contacts { keeper, of } => self.mail(keeper, Mail::Locate(of)),
             Question::Place(of) => self.mail(of.keeper, Mail::Place(PlaceWord::Seek(of))),
             Question::Guard { to, word } => self.tell(to, word),
-            Question::Seek(of) => self.seek(&of),
+            Question::Seek(of) => self.seek(&of, now),
         }
     }
 

@@ -27,6 +27,7 @@ impl<R: Rings> Worker<R> {
             Mail::Bound(letter) => self.take_bound(inbox, &letter, now),
             Mail::Unbound(letter) => self.take_unbound(inbox, &letter),
             Mail::Sought { of, answered } => self.sought(&of, answered, now),
+            Mail::Loading => self.proxy.loading(now),
             Mail::Loaded => self.proxy.loaded(),
             _ => {}
         }
@@ -37,30 +38,27 @@ impl<R: Rings> Worker<R> {
     fn locate(&mut self, of: &Locate, now: Tick) {
         let mut room = [0; FOUND_LEN_MAX];
         let len = self.proxy.contacts_of(of.aor, now, &mut room);
-        if len == 0 && self.proxy.may_be_stored(of.aor, now) {
-            return self.seek(of);
+        if self.proxy.may_be_stored(of.aor, len > 0, now) {
+            return self.seek(of, now);
         }
         self.tell_located(of, &room[..len]);
     }
 
     /// Has the location store be asked.
-    pub(super) fn seek(&mut self, of: &Locate) {
+    pub(super) fn seek(&mut self, of: &Locate, now: Tick) {
         self.counters.count(Counter::LocationQuestions);
         if self.post.reports.send(Report::Seek(*of)).is_err() {
             self.counters.count(Counter::ReportsLost);
-            self.tell_unlocated(of);
+            self.sought(of, false, now);
         }
     }
 
-    /// The location store has told what it has of a user.
+    /// The location store has told what it has of a user, or cannot.
     fn sought(&mut self, of: &Locate, answered: bool, now: Tick) {
         let mut room = [0; FOUND_LEN_MAX];
-        match self.proxy.contacts_of(of.aor, now, &mut room) {
+        match self.proxy.sought(of.aor, answered, now, &mut room) {
             0 if !answered => self.tell_unlocated(of),
-            _ => {
-                let len = self.proxy.sought(of.aor, now, &mut room);
-                self.tell_located(of, &room[..len]);
-            }
+            len => self.tell_located(of, &room[..len]),
         }
     }
 

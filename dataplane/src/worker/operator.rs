@@ -11,6 +11,7 @@ use crate::mailbox::Ask;
 use crate::mailbox::Query;
 use crate::mailbox::Report;
 use crate::ring::Rings;
+use crate::tick::Tick;
 
 /// Questions that may wait; control asks one at a time.
 const QUERIES: usize = 8;
@@ -69,7 +70,7 @@ impl Operator {
 
 impl<R: Rings> Worker<R> {
     /// Writes the next rows of an answer, as many as there is room and patience for.
-    pub(super) fn answer_operator(&mut self) -> bool {
+    pub(super) fn answer_operator(&mut self, now: Tick) -> bool {
         let Some(query) = self.operator.queries[0] else {
             return false;
         };
@@ -79,7 +80,7 @@ impl<R: Rings> Worker<R> {
                 self.post.ring_control();
                 break;
             }
-            let (report, end) = match self.next_row(query) {
+            let (report, end) = match self.next_row(query, now) {
                 Row::Report(report) => (report, false),
                 Row::Empty => continue,
                 Row::End => (Report::End { id: query.id }, true),
@@ -95,7 +96,7 @@ impl<R: Rings> Worker<R> {
     }
 
     /// What stands at the cursor, which moves on.
-    fn next_row(&mut self, query: Query) -> Row {
+    fn next_row(&mut self, query: Query, now: Tick) -> Row {
         let id = query.id;
         let at = self.operator.cursor;
         self.operator.cursor += 1;
@@ -125,6 +126,17 @@ impl<R: Rings> Worker<R> {
                 Some(report) => (usize::MAX, Some(report)),
                 None => (0, None),
             },
+            Ask::Subscriber { who, aor } => {
+                let dossier = (at == 0).then(|| self.proxy.dossier(&who, aor, now));
+                (0, dossier.map(|dossier| Report::Dossier { id, dossier }))
+            }
+            Ask::Denials => {
+                let denial = self.proxy.denial_report(at);
+                (
+                    self.proxy.denial_slots(),
+                    denial.map(|denial| Report::Denial { id, denial }),
+                )
+            }
             Ask::Bindings(aor) => {
                 self.tell_row(id, aor, at);
                 (self.proxy.binding_slots(), None)

@@ -6,6 +6,7 @@
 pub mod call;
 pub mod carriers;
 pub mod phone;
+pub mod stored;
 pub mod talk;
 
 use std::collections::VecDeque;

@@ -11,40 +11,11 @@
 //! Whoever guesses names or passwords gets no further than the porch, and pushes out nobody but others there. In
 //! the house a new one takes the place of one that has proved who it is longer ago than others.
 
-use super::Algorithm;
-use super::Hash;
+use super::ha1::Ha1s;
+use super::ha1::Primed;
 use crate::sip::index::Index;
 use crate::sip::slab::Id;
 use crate::tick::Tick;
-
-/// The HA1s of a subscriber, one for each algorithm that the store has one of.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ha1s {
-    md5: Option<[u8; 16]>,
-    sha256: Option<[u8; 32]>,
-    sha512t256: Option<[u8; 32]>,
-}
-
-impl Ha1s {
-    /// Sets the HA1 of an algorithm; one that is not of its length is none.
-    pub fn set(&mut self, algorithm: Algorithm, ha1: &[u8]) {
-        match algorithm {
-            Algorithm::Md5 => self.md5 = ha1.try_into().ok(),
-            Algorithm::Sha256 => self.sha256 = ha1.try_into().ok(),
-            Algorithm::Sha512T256 => self.sha512t256 = ha1.try_into().ok(),
-        }
-    }
-
-    /// The HA1 of an algorithm.
-    #[must_use]
-    pub fn get(&self, algorithm: Algorithm) -> Option<Hash> {
-        match algorithm {
-            Algorithm::Md5 => self.md5.map(|ha1| Hash::new(&ha1)),
-            Algorithm::Sha256 => self.sha256.map(|ha1| Hash::new(&ha1)),
-            Algorithm::Sha512T256 => self.sha512t256.map(|ha1| Hash::new(&ha1)),
-        }
-    }
-}
 
 /// How long what the store said is believed, in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -55,28 +26,52 @@ pub struct Lifetimes {
     pub unknown_ms: u64,
 }
 
-/// What is known of a subscriber.
+/// What is known of a subscriber: as the store says it, or [`Primed`].
 #[derive(Clone, Copy, Debug)]
-pub enum Known {
+pub enum Known<H = Ha1s> {
     /// These HA1s.
-    Subscriber(Ha1s),
+    Subscriber(H),
     /// There is none of that name.
     Nobody,
+}
+
+impl Known {
+    /// As a worker keeps it.
+    #[must_use]
+    pub fn primed(self) -> Known<Primed> {
+        match self {
+            Known::Subscriber(ha1s) => Known::Subscriber(ha1s.into()),
+            Known::Nobody => Known::Nobody,
+        }
+    }
 }
 
 /// What a look-up found.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
     /// What the store said.
-    pub known: Known,
+    pub known: Known<Primed>,
     /// It will not be believed much longer: ask again, and go on with it meanwhile. Said once.
     pub ask_again: bool,
+}
+
+/// What is known, for who only looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// What the store said.
+    pub known: Known<Primed>,
+    /// When.
+    pub kept: Tick,
+    /// Until when that is believed.
+    pub expires: Tick,
+    /// When its subscriber last had the right password here.
+    pub proved: Option<Tick>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     key: u64,
-    known: Known,
+    known: Known<Primed>,
     kept: Tick,
     expires: Tick,
     /// From here on it is asked for again when it is used.
@@ -178,6 +173,25 @@ impl Cache {
         area.entries.get_mut(id.slot as usize)?.as_mut()
     }
 
+    /// What is known of the subscriber behind `key`, with no effect on it.
+    #[must_use]
+    pub fn look(&self, key: u64, now: Tick) -> Option<Look> {
+        let id = self.index.get(key)?;
+        let area = self.areas.get(usize::from(id.generation))?;
+        let entry = area.entries.get(id.slot as usize)?.as_ref()?;
+        let doubted_until = self.doubted.plus_ms(self.lifetimes.unknown_ms);
+        let expires = match entry.kept < self.doubted {
+            true => entry.expires.min(doubted_until),
+            false => entry.expires,
+        };
+        (expires > now).then_some(Look {
+            known: entry.known,
+            kept: entry.kept,
+            expires,
+            proved: (entry.proved > Tick(0)).then_some(entry.proved),
+        })
+    }
+
     /// What is known of the subscriber behind `key`, a keyed hash of user and domain.
     pub fn find(&mut self, key: u64, now: Tick) -> Option<Found> {
         let (doubted, unknown_ms) = (self.doubted, self.lifetimes.unknown_ms);
@@ -197,7 +211,7 @@ impl Cache {
     }
 
     /// Takes note of what the store said.
-    pub fn keep(&mut self, key: u64, known: Known, now: Tick) {
+    pub fn keep(&mut self, key: u64, known: Known<Primed>, now: Tick) {
         let lifetime_ms = match known {
             Known::Subscriber(_) => self.lifetimes.known_ms,
             Known::Nobody => self.lifetimes.unknown_ms,
@@ -275,6 +289,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::digest::Algorithm;
     use proptest::prelude::*;
     use std::collections::HashMap;
 
@@ -283,15 +298,15 @@ mod tests {
         unknown_ms: 1_000,
     };
 
-    fn subscriber(byte: u8) -> Known {
+    fn subscriber(byte: u8) -> Known<Primed> {
         let mut ha1s = Ha1s::default();
         ha1s.set(Algorithm::Md5, &[byte; 16]);
-        Known::Subscriber(ha1s)
+        Known::Subscriber(ha1s).primed()
     }
 
     fn md5_of(found: Option<Found>) -> Option<u8> {
         match found?.known {
-            Known::Subscriber(ha1s) => Some(ha1s.get(Algorithm::Md5)?.bytes()[0]),
+            Known::Subscriber(ha1s) => Some(ha1s.md5()?[0]),
             Known::Nobody => None,
         }
     }
@@ -336,6 +351,28 @@ mod tests {
         assert_eq!(ask(2, 1_100), None);
         cache.keep(1 << 60, subscriber(8), Tick::ms(1_100));
         assert_eq!(md5_of(cache.find(1 << 60, Tick::ms(1_200))), Some(8));
+    }
+
+    #[test]
+    fn a_look_says_until_when_it_is_believed_and_asks_for_nothing() {
+        let mut cache = Cache::new(16, LIFETIMES);
+        cache.keep(1 << 60, subscriber(7), Tick::ms(1));
+        let look = cache.look(1 << 60, Tick::ms(3_500)).unwrap();
+        assert_eq!((look.kept, look.expires), (Tick::ms(1), Tick::ms(4_001)));
+        assert_eq!(look.proved, None);
+        let found = cache.find(1 << 60, Tick::ms(3_500)).unwrap();
+        assert!(found.ask_again, "the look has not asked");
+        cache.prove(1 << 60, Tick::ms(3_600));
+        let look = cache.look(1 << 60, Tick::ms(3_600)).unwrap();
+        assert_eq!(look.proved, Some(Tick::ms(3_600)));
+        cache.doubt(Tick::ms(100));
+        assert!(cache.look(1 << 60, Tick::ms(1_099)).is_some());
+        assert!(
+            cache.look(1 << 60, Tick::ms(1_100)).is_none(),
+            "as for who asks"
+        );
+        assert!(cache.find(1 << 60, Tick::ms(1_100)).is_none());
+        assert!(cache.look(2 << 60, Tick::ms(0)).is_none());
     }
 
     const fn key_of(n: u64) -> u64 {

@@ -4,11 +4,11 @@
 use super::Algorithm;
 use super::Hash;
 use crate::sip::header::BadValue;
-use crate::sip::header::quoted_end;
 use crate::sip::scan::PLAIN;
 use crate::sip::scan::TOKEN;
 use crate::sip::scan::byte_at;
 use crate::sip::scan::class_end;
+use crate::sip::scan::quote_or_backslash;
 use crate::sip::scan::skip_space;
 use crate::span::Span;
 
@@ -34,22 +34,39 @@ pub struct Credentials<'m> {
     pub algorithm: Algorithm,
     /// What proves it.
     pub response: Hash,
-    /// The client's own nonce.
-    pub cnonce: &'m [u8],
+    /// Which use of the nonce it is; `None` by a client of RFC 2069, which knows nothing of that.
+    pub count: Option<Count<'m>>,
+}
+
+/// What `qop=auth` puts into a response.
+#[derive(Clone, Copy, Debug)]
+pub struct Count<'m> {
     /// How often the client has used the nonce, from 1 on.
     pub nc: u32,
     /// The same as it is hashed.
-    pub nc_text: &'m [u8],
+    pub text: &'m [u8],
+    /// The client's own nonce.
+    pub cnonce: &'m [u8],
 }
 
 impl<'m> Credentials<'m> {
-    /// Reads the value of a header field. `None` where it is of another scheme, of an algorithm that
-    /// is not offered, or without the `qop=auth` that every challenge of ours offers: nothing of ours
-    /// was answered.
+    /// Which use of its nonce this is. Who does not count may use a nonce once.
+    #[must_use]
+    pub fn nc(&self) -> u32 {
+        self.count.map_or(1, |count| count.nc)
+    }
+
+    /// Reads the value of a header field. `None` where nothing of ours was answered: it is for another
+    /// realm, and then another's to judge, of another scheme, of an algorithm or a quality of protection that is not offered, or without a nonce, as
+    /// from who has seen no challenge yet (RFC 8760 §2.7).
     ///
     /// # Errors
     /// A value that does not follow the grammar, with a parameter twice, or without one that must be.
-    pub fn read(bytes: &'m [u8], value: Span) -> Result<Option<Credentials<'m>>, BadValue> {
+    pub fn read(
+        bytes: &'m [u8],
+        value: Span,
+        realm: &[u8],
+    ) -> Result<Option<Credentials<'m>>, BadValue> {
         let (from, end) = (usize::from(value.start), usize::from(value.end));
         let scheme_end = class_end(bytes, from, end, TOKEN);
         let scheme = bytes.get(from..scheme_end).unwrap_or_default();
@@ -62,15 +79,21 @@ impl<'m> Credentials<'m> {
             let (name, value, after) = parameter(bytes, at, end)?;
             found.take(name, value)?;
             at = skip_space(bytes, after, end);
+            if at < end && byte_at(bytes, at) != b',' {
+                return Err(BadValue);
+            }
+            // RFC 7230 §7: an element of a list may be empty, and some end with a comma.
+            while at < end && byte_at(bytes, at) == b',' {
+                at = skip_space(bytes, at + 1, end);
+            }
             if at >= end {
                 break;
             }
-            if byte_at(bytes, at) != b',' {
-                return Err(BadValue);
-            }
-            at = skip_space(bytes, at + 1, end);
         }
-        found.finish()
+        match found.realm {
+            Some(other) if other != realm => Ok(None),
+            _ => found.finish(),
+        }
     }
 }
 
@@ -84,11 +107,11 @@ fn parameter(bytes: &[u8], at: usize, end: usize) -> Result<(&[u8], &[u8], usize
     }
     let value_at = skip_space(bytes, equals + 1, end);
     if value_at < end && byte_at(bytes, value_at) == b'"' {
-        let value_end = quoted_end(bytes, value_at, end).ok_or(BadValue)?;
-        let value = bytes.get(value_at + 1..value_end - 1).ok_or(BadValue)?;
-        return match value.contains(&b'\\') {
-            true => Err(BadValue),
-            false => Ok((name, value, value_end)),
+        let close = quote_or_backslash(bytes, value_at + 1, end);
+        let value = bytes.get(value_at + 1..close).ok_or(BadValue)?;
+        return match close < end && byte_at(bytes, close) == b'"' {
+            true => Ok((name, value, close + 1)),
+            false => Err(BadValue),
         };
     }
     // Tokens, and what some send without the quotes that it needs, such as a URI.
@@ -115,7 +138,8 @@ struct Found<'m> {
 
 impl<'m> Found<'m> {
     fn take(&mut self, name: &[u8], value: &'m [u8]) -> Result<(), BadValue> {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        // Nearly everybody spells them so, and comparing words is cheaper than walking through them.
+        let is = |known: &[u8]| name == known || name.eq_ignore_ascii_case(known);
         let place = match name.len() {
             2 if is(b"nc") => &mut self.nc,
             3 if is(b"uri") => &mut self.uri,
@@ -126,6 +150,8 @@ impl<'m> Found<'m> {
             8 if is(b"username") => &mut self.username,
             8 if is(b"response") => &mut self.response,
             9 if is(b"algorithm") => &mut self.algorithm,
+            // RFC 7616 §3.4: not beside the plain one, and alone it names nobody that we know.
+            9 if is(b"username*") => return Err(BadValue),
             // RFC 7616 §3.4: what is not known is ignored.
             _ => return Ok(()),
         };
@@ -137,14 +163,18 @@ impl<'m> Found<'m> {
 
     fn finish(self) -> Result<Option<Credentials<'m>>, BadValue> {
         let must = |value: Option<&'m [u8]>| value.ok_or(BadValue);
-        let name = self.algorithm.unwrap_or(b"MD5");
-        let (Some(algorithm), Some(qop)) = (Algorithm::of(name), self.qop) else {
+        let Some(algorithm) = Algorithm::of(self.algorithm.unwrap_or(b"MD5")) else {
             return Ok(None);
         };
-        if !qop.eq_ignore_ascii_case(b"auth") {
+        if self.nonce == Some(b"") {
             return Ok(None);
         }
-        let nc_text = must(self.nc)?;
+        // RFC 3261 §22.4 item 8: a client may leave it out, though we say it.
+        let count = match self.qop {
+            None => None,
+            Some(qop) if !qop.eq_ignore_ascii_case(b"auth") => return Ok(None),
+            Some(_) => Some(Count::read(must(self.nc)?, must(self.cnonce)?)?),
+        };
         Ok(Some(Credentials {
             username: must(self.username)?,
             realm: must(self.realm)?,
@@ -152,19 +182,23 @@ impl<'m> Found<'m> {
             uri: must(self.uri)?,
             algorithm,
             response: Hash::read(algorithm, must(self.response)?).ok_or(BadValue)?,
-            cnonce: must(self.cnonce)?,
-            nc: count(nc_text).ok_or(BadValue)?,
-            nc_text,
+            count,
         }))
     }
 }
 
-/// RFC 7616 §3.4: eight hexadecimal digits.
-fn count(text: &[u8]) -> Option<u32> {
-    if text.len() != 8 || !text.iter().all(u8::is_ascii_hexdigit) {
-        return None;
+impl<'m> Count<'m> {
+    /// RFC 7616 §3.4: nc is eight hexadecimal digits.
+    fn read(text: &'m [u8], cnonce: &'m [u8]) -> Result<Count<'m>, BadValue> {
+        let is_count = text.len() == 8 && text.iter().all(u8::is_ascii_hexdigit);
+        let digits = std::str::from_utf8(text).ok().filter(|_| is_count);
+        let nc = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        Ok(Count {
+            nc: nc.ok_or(BadValue)?,
+            text,
+            cnonce,
+        })
     }
-    u32::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -172,7 +206,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Option<Credentials<'_>>, BadValue> {
-        Credentials::read(text.as_bytes(), Span::new(0, text.len()))
+        Credentials::read(text.as_bytes(), Span::new(0, text.len()), b"biloxi.com")
     }
 
     const GOOD: &str = "Digest username=\"bob\",realm=\"biloxi.com\",nonce=\"n\",uri=\"sip:bob@biloxi.com\",\
@@ -184,19 +218,37 @@ mod tests {
         assert_eq!(credentials.username, b"bob");
         assert_eq!(credentials.uri, b"sip:bob@biloxi.com");
         assert_eq!(credentials.algorithm, Algorithm::Md5);
-        assert_eq!(
-            (credentials.nc, credentials.nc_text),
-            (10, &b"0000000a"[..])
-        );
+        let count = credentials.count.unwrap();
+        assert_eq!((count.nc, count.text), (10, &b"0000000a"[..]));
+        assert_eq!(count.cnonce, b"0a4f113b");
         // Spaces, line ends, another case, quotes where a token would do, none where they should be.
         let odd = GOOD
             .replace(",realm=", " ,\r\n Realm = ")
             .replace("qop=auth", "QOP=\"auth\"")
+            .replace("nc=0000000a", "nc=\"0000000A\"")
+            .replace("6629fae4", "6629FAE4")
             .replace("uri=\"sip:bob@biloxi.com\"", "uri=sip:bob@biloxi.com")
-            + ", algorithm=md5, opaque=\"\", more=1";
+            + ", algorithm=\"md5\", opaque=\"\", , more=1,";
         let credentials = read(&odd).unwrap().unwrap();
         assert_eq!(credentials.realm, b"biloxi.com");
         assert_eq!(credentials.uri, b"sip:bob@biloxi.com");
+        assert_eq!(credentials.nc(), 10);
+        assert!(
+            credentials
+                .response
+                .is(&read(GOOD).unwrap().unwrap().response)
+        );
+    }
+
+    /// RFC 3261 §22.4 item 8.
+    #[test]
+    fn who_knows_no_quality_of_protection_counts_no_uses() {
+        let old = GOOD.replace("qop=auth,nc=0000000a,cnonce=\"0a4f113b\",", "");
+        for text in [&old, &GOOD.replace("qop=auth,", "")] {
+            let credentials = read(text).unwrap().unwrap();
+            assert!(credentials.count.is_none(), "{text}");
+            assert_eq!(credentials.nc(), 1);
+        }
     }
 
     #[test]
@@ -204,9 +256,13 @@ mod tests {
         for text in [
             "Basic QWxhZGRpbg==",
             "",
-            &GOOD.replace("qop=auth,", ""),
+            // RFC 8760 §2.7: before any challenge.
+            "Digest username=\"bob\",realm=\"biloxi.com\",nonce=\"\",uri=\"sip:h\",response=\"\"",
+            &GOOD.replace("\"n\"", "\"\""),
             &GOOD.replace("qop=auth", "qop=auth-int"),
             &(GOOD.to_owned() + ",algorithm=MD5-sess"),
+            &GOOD.replace("biloxi", "atlanta"),
+            "Digest username=\"u\",realm=\"elsewhere\",nonce=\"n\",uri=\"sip:e\",response=\"0\"",
         ] {
             assert!(read(text).unwrap().is_none(), "{text}");
         }
@@ -225,7 +281,9 @@ mod tests {
             &GOOD.replace("0000000a", "0000000g"),
             &GOOD.replace("6629", "66"),
             &(GOOD.to_owned() + ",username=\"alice\""),
-            &(GOOD.to_owned() + ","),
+            &(GOOD.to_owned() + ",username*=UTF-8''alice"),
+            &GOOD.replace("nc=0000000a,", ""),
+            &GOOD.replace("cnonce=\"0a4f113b\",", ""),
             &(GOOD.to_owned() + ",more"),
         ] {
             assert!(read(text).is_err(), "{text}");

@@ -101,15 +101,17 @@ pub fn read(
     Verdict::Forged
 }
 
-/// The MAC, and the whole of the hash that it is the beginning of.
-fn mac(signer: SipHash, raw: &[u8; RAW_LEN], realm: &[u8]) -> ([u8; 6], u64) {
+/// The MAC, and a key from the whole of the hash that it is the beginning of.
+fn mac(signer: SipHash, raw: &[u8; RAW_LEN], realm: &[u8]) -> ([u8; RAW_LEN - SIGNED_LEN], u64) {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, ..] = *raw;
     let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let second = u64::from_be_bytes([0, 0, i, j, k, l, m, n]);
     let hash = signer.text(realm).word(first);
     let hash = hash.finish(What::Nonce.with(second));
     let [mac @ .., _, _] = hash.to_be_bytes();
-    (mac, hash)
+    // An index has its keys in the order of their high bits, which nobody is to see: the 48 that the MAC
+    // tells go to the end.
+    (mac, hash.rotate_right(16))
 }
 
 /// The address without its port: behind a NAT that changes with every request.
@@ -181,6 +183,26 @@ mod tests {
         let maker = identity(0, 1, [2, 3]);
         let of = |serial| make(&maker, REALM, lab::PEERS[0].ip(), serial, at(5));
         assert_ne!(of(1), of(2));
+    }
+
+    /// Who sees nonces could else choose those whose windows are found one behind the other.
+    #[test]
+    fn a_nonce_does_not_tell_where_its_window_is_found() {
+        let maker = identity(0, 1, [2, 3]);
+        let source = lab::PEERS[0].ip();
+        for serial in 0..100 {
+            let text = make(&maker, REALM, source, serial, at(5));
+            let raw: [u8; RAW_LEN] = base32::decode(&text).unwrap();
+            let Verdict::Good(nonce) = read(&maker, &text, REALM, source, 300, at(5)) else {
+                panic!("it is good");
+            };
+            let told = &nonce.key.to_be_bytes()[2..];
+            assert_eq!(
+                told,
+                &raw[SIGNED_LEN..],
+                "in front of it is what is not told"
+            );
+        }
     }
 
     proptest! {

@@ -1,8 +1,9 @@
 //! Which counts of a nonce have been used (RFC 7616 §3.4.5, `nc`): a request that is replayed
 //! authenticates nobody.
 //!
-//! A repetition of the request that has used the highest count is no replay: it may have been answered
-//! without a transaction, and is answered the same again.
+//! A request that has used the highest count may come again: it may have been answered without a transaction.
+//! A window knows it by no more than its branch, which whoever has seen it can write above another request:
+//! so it is told apart from a first use, and who asked says whether the request is the same.
 //!
 //! A window begins with the first right answer to a nonce and remembers the highest count and the 64
 //! below it: over UDP they overtake each other. There are so many windows and no more; the eldest gives
@@ -33,6 +34,8 @@ struct Window {
 pub enum Use {
     /// The first of this count.
     First,
+    /// One more by the transaction that has used the highest count.
+    Again,
     /// One of a count that has been used, or is too far behind to know.
     Replayed,
     /// Of a nonce whose window may have given way.
@@ -111,7 +114,7 @@ impl Window {
             return Use::First;
         }
         if nc == self.highest && transaction == self.transaction {
-            return Use::First;
+            return Use::Again;
         }
         let behind = self.highest - nc;
         let bit = 1_u64.checked_shl(behind).unwrap_or(0);
@@ -159,15 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_is_no_replay() {
+    fn a_repetition_is_neither_new_nor_a_replay() {
         let mut windows = Windows::new(4);
         let nonce = nonce(1, 10);
         for (nc, transaction, expected) in [
             (1, 7, Use::First),
-            (1, 7, Use::First),
+            (1, 7, Use::Again),
             (1, 8, Use::Replayed),
             (2, 8, Use::First),
-            (2, 8, Use::First),
+            (2, 8, Use::Again),
             (1, 7, Use::Replayed),
         ] {
             assert_eq!(windows.note(&nonce, nc, transaction), expected);

@@ -1,15 +1,18 @@
 //! Sources that are not heard, because somebody there tries passwords, or sends too much.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::Proxy;
 use super::Step;
 use crate::counters::Counter;
 use crate::counters::Counters;
 use crate::limits::BINDINGS_PER_TURN;
+use crate::sip::denials::Why;
 use crate::sip::guard::BanReport;
 use crate::sip::guard::Source;
 use crate::sip::guard::Word;
+use crate::sip::message::Message;
 use crate::tick::Tick;
 
 impl Proxy {
@@ -34,10 +37,17 @@ impl Proxy {
         self.dial.trunk_of(address).is_some()
     }
 
-    /// Somebody at this address has answered our nonce with a wrong password, or as nobody.
-    pub(super) fn failed(&mut self, address: IpAddr, step: &mut Step<'_>) {
-        if !self.is_trunk(address) {
-            self.guard.failed(Source::of(address), step);
+    /// Somebody at this source has answered our nonce with a wrong password, or as nobody.
+    pub(super) fn failed(
+        &mut self,
+        message: &Message<'_>,
+        source: SocketAddr,
+        why: Why,
+        step: &mut Step<'_>,
+    ) {
+        self.note_denial(message, source, why, step.now);
+        if !self.is_trunk(source.ip()) {
+            self.guard.failed(Source::of(source.ip()), step);
         }
     }
 

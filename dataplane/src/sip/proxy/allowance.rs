@@ -4,15 +4,16 @@
 use super::Proxy;
 use super::Step;
 use super::auth::identity_uri;
-use super::parked::Answer;
 use super::parked::Next;
 use super::parked::Parked;
 use super::parked::Reply;
 use super::parked::UNAVAILABLE;
 use super::parked::Wait;
+use super::resumed::Answer;
 use crate::counters::Counter;
 use crate::ids::TrunkIndex;
 use crate::ids::WorkerId;
+use crate::sip::denials::Why;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::places::Back;
@@ -100,6 +101,7 @@ impl Proxy {
                 Granted::Yes => {}
                 Granted::No => {
                     step.counters.count(Counter::CallsOverLimit);
+                    proxy.note_denial(message, arrival.source, Why::Calls, step.now);
                     // RFC 3261 §21.4.4: to try again is of no use, and no other server is better.
                     return Next::Reply(Reply::Status(403));
                 }

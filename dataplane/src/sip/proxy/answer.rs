@@ -6,6 +6,7 @@ use super::Arrival;
 use super::Proxy;
 use super::Step;
 use crate::counters::Counter;
+use crate::ids::TrunkIndex;
 use crate::sip::build;
 use crate::sip::malformed::Malformed;
 use crate::sip::message::Message;
@@ -113,15 +114,40 @@ impl Proxy {
     /// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): to where it came
     /// from, and to the port it came from if it asked for that, else to the one it names. What
     /// we sent to ourselves is answered to the listen it left by: its Via names an advertised
-    /// port, which may be that of a NAT before us.
+    /// port, which may be that of a NAT before us. Nor is the port that a phone behind a NAT names
+    /// one of its NAT's: it is answered as if it had asked for it.
     pub(super) fn reply_to(&self, message: &Message<'_>, source: SocketAddr) -> SocketAddr {
         let via = message.via();
-        let port = if via.rport.is_some() || self.is_listen(source) {
+        let is_natted = || {
+            let said = via.host_ip(message.bytes());
+            said.is_some_and(|said| said != source.ip())
+                && self.dial.trunk_of(source.ip()).is_none()
+        };
+        let port = if via.rport.is_some() || self.is_listen(source) || is_natted() {
             source.port()
         } else {
             via.port.unwrap_or(5060)
         };
         SocketAddr::new(source.ip(), port)
+    }
+
+    /// A request as if it had come from where its sender is heard: a phone that names the address it
+    /// sends from with another port, and does not ask to be answered there (RFC 3581 §3), listens on
+    /// that one alone. Before a registrar elsewhere only the source says who a phone is, so that it
+    /// is what it is.
+    pub(super) fn heard_at(
+        &self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        trunk: TrunkIndex,
+    ) -> Arrival {
+        if self.dial.domain_of(trunk).is_none() || self.upstream_of(trunk).is_some() {
+            return arrival;
+        }
+        Arrival {
+            source: self.reply_to(message, arrival.source),
+            ..arrival
+        }
     }
 
     /// True for the address of a listen: what comes from there we sent ourselves.

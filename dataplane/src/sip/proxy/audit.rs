@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use super::Proxy;
 use super::Timer;
 use super::media::call_ref;
-use super::parked::Answer;
+use super::resumed::Answer;
 use crate::frame::Kept;
 use crate::media::CallRef;
 use crate::sip::call::Call;
@@ -129,7 +129,7 @@ impl Proxy {
             let is_of = |server: &Server| {
                 server.branches == Branches::Context(id) && server.state == ServerState::Proceeding
             };
-            if !server.is_some_and(is_of) || !context.targets.is_pending() {
+            if !server.is_some_and(is_of) || !self.is_waiting(context) {
                 return Err(format!("a context of nobody: {id:?} {context:?}"));
             }
         }

@@ -20,14 +20,15 @@ use super::parked::Wait;
 use crate::counters::Counter;
 use crate::ids::DomainIndex;
 use crate::ids::TrunkIndex;
+use crate::sip::denials::Why;
 use crate::sip::digest;
 use crate::sip::digest::Algorithm;
-use crate::sip::digest::HASH_LEN_MAX;
-use crate::sip::digest::Hash;
 use crate::sip::digest::cache::Known;
 use crate::sip::digest::challenge;
 use crate::sip::digest::challenge::Asker;
 use crate::sip::digest::credentials::Credentials;
+use crate::sip::digest::ha1::Primed;
+use crate::sip::digest::ha2::Ha2;
 use crate::sip::digest::nonce;
 use crate::sip::digest::nonce::Nonce;
 use crate::sip::digest::window::Use;
@@ -35,6 +36,7 @@ use crate::sip::edit;
 use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::header::BadValue;
+use crate::sip::header::HeaderName;
 use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -100,8 +102,8 @@ pub(super) enum Judgement {
     Waits(Wait),
     /// The nonce is not good for one more use: the password was not the matter.
     Stale,
-    /// It is not.
-    False,
+    /// It is not, and this is why: nobody but the operator is told.
+    False(Why),
 }
 
 impl Proxy {
@@ -131,15 +133,20 @@ impl Proxy {
             Err(Unclaimed::Challenge { stale }) => {
                 return Ok(self.challenge_at_once(message, arrival, key, domain, stale, step));
             }
-            Err(Unclaimed::Refuse(status)) => return Err(status),
+            Err(Unclaimed::Refuse(status)) => {
+                if status == 403 {
+                    self.note_denial(message, arrival.source, Why::Another, step.now);
+                }
+                return Err(status);
+            }
         };
-        match self.judge(message, key, &claim, Progress::Begins, step) {
+        match self.judge(message, arrival, key, &claim, Progress::Begins, step) {
             Judgement::True => self.admitted(message, arrival, key, (trunk, &claim), step),
             Judgement::Waits(wait) => {
                 self.park(message, arrival, key, (trunk, Some(domain)), wait, step)
             }
-            Judgement::False => {
-                self.failed(arrival.source.ip(), step);
+            Judgement::False(why) => {
+                self.failed(message, arrival.source, why, step);
                 let of = (trunk, Some(domain));
                 self.park(message, arrival, key, of, Wait::Grid, step)
             }
@@ -207,6 +214,7 @@ impl Proxy {
     pub(super) fn judge(
         &mut self,
         message: &Message<'_>,
+        arrival: Arrival,
         key: u64,
         claim: &Claim<'_>,
         progress: Progress,
@@ -227,31 +235,68 @@ impl Proxy {
                 }
                 found.known
             }
-            Progress::Said(known) => known,
-            Progress::Used(used) => return judge_use(used, step),
+            Progress::Said(known) => known.primed(),
+            Progress::Used(used) => {
+                return self.judge_use(used, message, arrival, key, claim, step);
+            }
         };
-        let ha1 = match known {
-            Known::Subscriber(ha1s) => ha1s.get(credentials.algorithm),
-            Known::Nobody => None,
+        let (algorithm, uri) = (credentials.algorithm, credentials.uri);
+        let ha1s = match known {
+            Known::Subscriber(ha1s) if ha1s.has(algorithm) => Some(ha1s),
+            Known::Subscriber(_) | Known::Nobody => None,
         };
+        let registers = message.method() == Method::Register;
+        let remembered = registers.then(|| self.ha2s.get(algorithm, uri)).flatten();
         let (_, method, _) = message.cseq();
+        let ha2 = remembered.unwrap_or_else(|| Ha2::of(algorithm, method, uri));
         // Nobody's password takes as long.
-        let nobodys = || Hash::new(&[0; HASH_LEN_MAX][..credentials.algorithm.hash_len()]);
-        let compared = ha1.unwrap_or_else(nobodys);
-        let is_right = digest::is_right(credentials, &compared, method);
-        if !is_right || ha1.is_none() {
+        let compared = ha1s.as_ref().unwrap_or(&Primed::NOBODYS);
+        let is_right = digest::is_right(credentials, compared, &ha2);
+        if !is_right || ha1s.is_none() {
             step.counters.count(Counter::AuthFailures);
-            return Judgement::False;
+            return Judgement::False(match (known, ha1s) {
+                (Known::Nobody, _) => Why::Nobody,
+                (Known::Subscriber(_), None) => Why::NoHa1,
+                (Known::Subscriber(_), Some(_)) => Why::Password,
+            });
+        }
+        if registers && remembered.is_none() {
+            self.ha2s.keep(algorithm, uri, ha2);
         }
         let who = self.subscriber_key(&claim.who());
         self.subscribers.prove(who, step.now);
+        let by = self.used_by(message, arrival, key);
         if nonce.worker == self.worker {
-            return judge_use(self.windows.note(nonce, credentials.nc, key), step);
+            let used = self.windows.note(nonce, credentials.nc(), by);
+            return self.judge_use(used, message, arrival, key, claim, step);
         }
         Judgement::Waits(Wait::Use {
             nonce: *nonce,
-            nc: credentials.nc,
+            nc: credentials.nc(),
+            by,
         })
+    }
+
+    /// Judges a claim by what the use of its nonce is.
+    fn judge_use(
+        &mut self,
+        used: Use,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        claim: &Claim<'_>,
+        step: &mut Step<'_>,
+    ) -> Judgement {
+        let of = (claim.domain, &claim.aor);
+        match used {
+            Use::First => Judgement::True,
+            Use::Again if self.comes_again(message, arrival, key, of, step.now) => Judgement::True,
+            Use::Again | Use::Replayed => {
+                step.counters.count(Counter::AuthReplays);
+                Judgement::Stale
+            }
+            Use::Forgotten => Judgement::Stale,
+        }
     }
 
     /// Sends on a request whose sender has proved who it is.
@@ -281,9 +326,10 @@ impl Proxy {
         self.send_up(message, arrival, key, trunk, dialog, step)
     }
 
-    /// Takes the credentials for our domain off a subscriber's request: they are nobody else's
-    /// business, whether they were asked for or not.
-    pub(super) fn remove_credentials(
+    /// Takes off a subscriber's request what it may not say to others: the credentials for our domain,
+    /// which are nobody else's business, whether they were asked for or not; and whom it asserts to be
+    /// (RFC 3325 §5), which is for us to say, and From says it.
+    pub(super) fn remove_claims(
         &mut self,
         message: &Message<'_>,
         arrival: Arrival,
@@ -295,13 +341,17 @@ impl Proxy {
         let Some(domain) = sender.and_then(|trunk| self.dial.domain_of(trunk)) else {
             return Ok(());
         };
+        for header in message.all_of(HeaderName::AssertedIdentity) {
+            self.splices.remove(header.line)?;
+        }
         if self.domains[usize::from(domain.0)].upstream.is_some() {
-            // They are for the registrar elsewhere.
+            // The credentials are for the registrar elsewhere.
             return Ok(());
         }
         for header in Asker::of(message.method()).answers(message) {
             let realm = self.domains[usize::from(domain.0)].name.as_bytes();
-            if realm_of(message, header.value) == Some(realm) {
+            let read = Credentials::read(message.bytes(), header.value, realm);
+            if read.is_ok_and(|ours| ours.is_some()) {
                 self.splices.remove(header.line)?;
             }
         }
@@ -369,17 +419,6 @@ impl Proxy {
     }
 }
 
-fn judge_use(used: Use, step: &mut Step<'_>) -> Judgement {
-    match used {
-        Use::First => Judgement::True,
-        Use::Replayed => {
-            step.counters.count(Counter::AuthReplays);
-            Judgement::Stale
-        }
-        Use::Forgotten => Judgement::Stale,
-    }
-}
-
 /// The URI of whom a request says it is from: a REGISTER is for who stands in To (RFC 3261 §10.2).
 pub(super) fn identity_uri(message: &Message<'_>) -> Span {
     match message.method() {
@@ -388,25 +427,21 @@ pub(super) fn identity_uri(message: &Message<'_>) -> Span {
     }
 }
 
-/// The first credentials for this realm by one of these algorithms.
+/// The first credentials for this realm by one of these algorithms (RFC 3261 §22.3): others, and how
+/// they are spelled, are the business of other realms. It is an error where there are none but such as
+/// cannot be read.
 fn credentials_for<'m>(
     message: &Message<'m>,
     realm: &[u8],
     algorithms: &[Algorithm],
 ) -> Result<Option<Credentials<'m>>, BadValue> {
+    let mut none = Ok(None);
     for header in Asker::of(message.method()).answers(message) {
-        let read = Credentials::read(message.bytes(), header.value)?;
-        let is_ours =
-            |read: &Credentials<'_>| read.realm == realm && algorithms.contains(&read.algorithm);
-        if let Some(credentials) = read.filter(is_ours) {
-            return Ok(Some(credentials));
+        match Credentials::read(message.bytes(), header.value, realm) {
+            Ok(Some(read)) if algorithms.contains(&read.algorithm) => return Ok(Some(read)),
+            Ok(_) => {}
+            Err(bad) => none = Err(bad),
         }
     }
-    Ok(None)
-}
-
-/// The realm of credentials, whatever else is in them.
-fn realm_of<'m>(message: &Message<'m>, value: Span) -> Option<&'m [u8]> {
-    let read = Credentials::read(message.bytes(), value).ok()?;
-    read.map(|credentials| credentials.realm)
+    none
 }

@@ -289,7 +289,9 @@ impl Proxy {
             }
             None => {
                 let status = best.status.or_else(|| self.timed_out_status(server_id));
-                status.zip(request).is_some_and(|(status, (len, arrival))| {
+                // Where nothing is to be told the transaction ends in silence, as by a 408.
+                let status = status.unwrap_or(408);
+                request.is_some_and(|(len, arrival)| {
                     Message::scan(&room[..len]).is_ok_and(|request| {
                         self.answer_of_own(server_id, &request, arrival, status, step)
                     })

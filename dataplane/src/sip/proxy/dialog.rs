@@ -196,11 +196,15 @@ impl Proxy {
         let listen = to.listen(dialog.sides);
         let trunk = dialog.sides.trunks[to as usize];
         let call = call.and_then(|id| self.calls.get(id));
+        let last = call.and_then(|call| call.parties[to as usize]);
+        // A subscriber who says that it is at a trunk would have its caller's requests sent there.
+        let is_subscriber = self.dial.domain_with(trunk).is_some();
+        let may_be_at = |host| !is_subscriber || last.is_some_and(|last| last.addr().ip() == host);
         let named = self.named_hop(&uri, listen).filter(|hop| {
             self.dial.trunk_with(trunk, hop.ip()).is_some()
                 || call.is_some_and(|call| self.has_given(message, call, to, hop.ip()))
+                    && may_be_at(hop.ip())
         });
-        let last = call.and_then(|call| call.parties[to as usize]);
         let first = || {
             let home = dialog.other_home.map(Endpoint::addr);
             let home = home.filter(|_| self.dial.domain_with(trunk).is_some());

@@ -26,6 +26,7 @@ use crate::ids::ListenIndex;
 use crate::ids::TrunkIndex;
 use crate::settings::Domain;
 use crate::settings::Upstream;
+use crate::sip::denials::Why;
 use crate::sip::edit;
 use crate::sip::edit::Refused;
 use crate::sip::header::HeaderName;
@@ -322,6 +323,7 @@ impl Proxy {
     ) -> Result<Counter, u16> {
         if !is_registered {
             step.counters.count(Counter::UnregisteredRefused);
+            self.note_denial(message, arrival.source, Why::Unregistered, step.now);
             return Err(FORBIDDEN);
         }
         if let Some(wait) = self.needs_place(message, trunk) {

@@ -105,10 +105,20 @@ impl Proxy {
             }
             self.try_again(id, step);
         }
-        let pending = |context: &Context| context.targets.is_pending();
-        if !self.contexts.get(id).is_some_and(pending) {
+        let context = self.contexts.get(id);
+        if !context.is_some_and(|context| self.is_waiting(context)) {
             self.finish(id, step);
         }
+    }
+
+    /// True while a context waits for a target: for one that is being tried, and for one that was given
+    /// up where nobody else has said what could be told, which for others than INVITE a 408 is not
+    /// (RFC 4320 §4.2).
+    pub(super) fn is_waiting(&self, context: &Context) -> bool {
+        let server = self.servers.get(context.server);
+        let is_silent = context.best.is_none() && server.is_some_and(|server| !server.invite);
+        let lives = || context.targets.clients().iter().any(Option::is_some);
+        context.targets.is_pending() || is_silent && lives()
     }
 
     /// Tries the targets that follow, with the request as it came.

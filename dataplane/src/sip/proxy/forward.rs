@@ -121,7 +121,7 @@ impl Proxy {
         way: Way,
         branch: &[u8],
     ) -> Result<(), edit::Refused> {
-        self.remove_credentials(message, arrival)?;
+        self.remove_claims(message, arrival)?;
         let ours = self.advertised[usize::from(way.listen.0)].sent_by();
         let splices = &mut self.splices;
         edit::stamp_via(message, splices, arrival.source)?;

@@ -91,10 +91,14 @@ impl Proxy {
         if self.refusals.status_of(key, step.now).is_some() {
             return Counter::SipAbsorbed;
         }
+        // RFC 3261 §22.1: it cannot be challenged, and is taken from the hop that has sent the INVITE. The callee
+        // has seen the caller's branch as well.
+        let is_subscriber = self.dial.domain_of(trunk).is_some();
         let invite = self
             .transactions
             .get(key)
-            .and_then(|id| self.servers.get_mut(id));
+            .and_then(|id| self.servers.get_mut(id))
+            .filter(|invite| !is_subscriber || invite.reply_to.addr().ip() == arrival.source.ip());
         let Some(invite) = invite else {
             // RFC 3261 §16.10 would have us send it on, without state, whatever it cancels. Only
             // what went on without state has a branch that it could meet below.

@@ -8,8 +8,10 @@ use super::Owner;
 use super::Proxy;
 use super::Step;
 use super::register::counter_of;
+use super::request::OPTIONS_LINES;
 use crate::counters::Counter;
 use crate::sip::effects::Heard;
+use crate::sip::message::Message;
 use crate::stun;
 use crate::tick::Tick;
 
@@ -27,6 +29,29 @@ impl Proxy {
         }
         let (_, owner) = self.identity.live_source(source, self.workers);
         self.owned_by(owner)
+    }
+
+    /// Who is to take up a request that names nobody we know. A PBX that registers asks by OPTIONS
+    /// whether the box is there, From itself, and calls nowhere without an answer.
+    pub(super) fn ping_owner(&self, message: &Message<'_>, arrival: Arrival) -> Owner {
+        if !self.asks_for_us(message) {
+            return Owner::Nobody(Counter::SipSourceUnknown);
+        }
+        let (_, owner) = self.identity.live_source(arrival.source, self.workers);
+        self.owned_by(owner)
+    }
+
+    /// Answers such a request, where somebody has registered from its source.
+    pub(super) fn ping(
+        &mut self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Counter {
+        if !self.asks_for_us(message) || !self.is_live(arrival.source, step.now) {
+            return Counter::SipSourceUnknown;
+        }
+        self.answer(message, arrival, 200, OPTIONS_LINES, step)
     }
 
     /// Whether a source that this worker owns has a binding.

@@ -17,7 +17,7 @@ use super::found::Contact;
 use super::found::FOUND_LEN_MAX;
 use super::found::Found;
 use super::found::Writer;
-use super::parked::Answer;
+use super::resumed::Answer;
 use super::targets::Targets;
 use super::write::unedited_status;
 use crate::counters::Counter;
@@ -31,6 +31,7 @@ use crate::sip::message::Message;
 use crate::sip::registrar::aor::AddressOfRecord;
 use crate::sip::slab::Id;
 use crate::sip::uri::Uri;
+use crate::span::Span;
 use crate::text::Text;
 use crate::tick::Tick;
 
@@ -64,7 +65,9 @@ impl Proxy {
         if keeper == self.worker {
             let mut room = [0; FOUND_LEN_MAX];
             let len = self.contacts_of(aor.key, step.now, &mut room);
-            if len > 0 || !self.may_be_stored(aor.key, step.now) {
+            // Where too many wait already, those that are known do.
+            let waits = !self.tickets.is_full() || len == 0;
+            if !waits || !self.may_be_stored(aor.key, len > 0, step.now) {
                 let found = &room[..len];
                 self.forward_found(message, arrival, key, (caller, domain), found, step)?;
                 return Ok(Counter::SipForwarded);
@@ -139,7 +142,8 @@ impl Proxy {
     ) -> Result<Id, u16> {
         let routes = self.our_preloaded_routes(message);
         self.splices.clear();
-        edit::set_request_uri(message, &mut self.splices, contact.uri).map_err(unedited_status)?;
+        let uri = for_request(contact.uri);
+        edit::set_request_uri(message, &mut self.splices, &uri).map_err(unedited_status)?;
         if !contact.path.is_empty() {
             let mut room = [0; ROUTE_SET_LEN_MAX + 16];
             let mut text = Text::new(&mut room);
@@ -172,4 +176,22 @@ impl Proxy {
         self.retargeted = room;
         sent
     }
+}
+
+/// What of a contact's URI may stand in a Request-URI: neither a method nor headers (RFC 3261 §16.6
+/// step 2, §19.1.1).
+fn for_request(uri: &[u8]) -> [&[u8]; 2] {
+    let Ok(parts) = Uri::read(uri, Span::new(0, uri.len())) else {
+        return [uri, &[]];
+    };
+    let end = match parts.headers {
+        Some(headers) => usize::from(headers.start).saturating_sub(1),
+        None => uri.len(),
+    };
+    let pieces = parts.param(uri, b"method").and_then(|param| {
+        let name = usize::from(param.name.start).saturating_sub(1);
+        let after = usize::from(param.value.unwrap_or(param.name).end);
+        Some([uri.get(..name)?, uri.get(after..end)?])
+    });
+    pieces.unwrap_or([uri.get(..end).unwrap_or(uri), &[]])
 }

@@ -2,20 +2,22 @@
 
 use super::context::Context;
 use super::contexts;
+use super::denied::denials;
 use super::merged::Merged;
-use super::parked::Answer;
 use super::parked::Parked;
 use super::places;
 use super::refusal::Refusals;
+use super::resumed::Answer;
 use crate::frame::KeptSlab;
 use crate::ids::WorkerId;
-use crate::limits::ABSENT;
+use crate::limits::ASKED;
 use crate::limits::SIP_LEN_MAX;
 use crate::media::Ports;
 use crate::media::ports;
 use crate::settings::Settings;
 use crate::sip::anchors::Anchors;
 use crate::sip::call::Call;
+use crate::sip::denials::Denials;
 use crate::sip::digest::cache::Cache;
 use crate::sip::digest::window::Windows;
 use crate::sip::edit::Splices;
@@ -36,7 +38,7 @@ const BUFFERS_LEN: usize = size_of::<Splices>()
     + 4 * SIP_LEN_MAX
     + Refusals::LEN
     + Registrar::ONCE_LEN
-    + Recent::<()>::CELL_LEN * ABSENT
+    + Recent::<()>::CELL_LEN * ASKED
     + Wheel::BUCKETS_LEN;
 
 /// A table.
@@ -62,7 +64,7 @@ impl Table {
 
 /// The tables of one worker.
 #[must_use]
-pub fn tables(settings: &Settings) -> [Table; 14] {
+pub fn tables(settings: &Settings) -> [Table; 15] {
     let capacity = settings.capacity;
     let ranges = settings.media.iter();
     // The first worker's slice; the others' differ by a pair.
@@ -146,6 +148,12 @@ pub fn tables(settings: &Settings) -> [Table; 14] {
             u32::from(!settings.domains.is_empty()),
             Guard::LEN,
             "Bans, and the failures that lead to them, in tables of a fixed size.",
+        ),
+        table(
+            "denials",
+            u32::try_from(denials(settings)).unwrap_or(u32::MAX),
+            Denials::ENTRY_LEN,
+            "What subscribers were last denied, and why, one entry each.",
         ),
         table(
             "kept messages",

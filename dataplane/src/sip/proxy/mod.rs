@@ -44,6 +44,7 @@
 //! - `audit`: what must hold among all tables between two inputs
 
 mod abuse;
+mod again;
 mod allowance;
 mod answer;
 mod audit;
@@ -52,6 +53,7 @@ mod best;
 mod bye;
 mod calls;
 mod context;
+mod denied;
 mod describe;
 mod dialog;
 mod edge;
@@ -75,6 +77,7 @@ mod register;
 mod remember;
 mod request;
 mod response;
+mod resumed;
 mod session;
 mod settle;
 mod stateless;
@@ -92,13 +95,15 @@ pub use self::audit::Audit;
 use self::context::Context;
 pub(crate) use self::found::FOUND_LEN_MAX;
 use self::merged::Merged;
-use self::parked::Answer;
 use self::parked::Parked;
 use self::refusal::Refusals;
+use self::resumed::Answer;
 use self::write::Advertised;
 use super::anchors::Anchors;
 use super::call::Call;
+use super::denials::Denials;
 use super::digest::cache::Cache;
+use super::digest::ha2::Ha2s;
 use super::digest::window::Windows;
 use super::edit::Splices;
 use super::effects::Effects;
@@ -125,7 +130,7 @@ use crate::counters::trunks::TrunkCounters;
 use crate::frame::KeptSlab;
 use crate::ids::ListenIndex;
 use crate::ids::WorkerId;
-use crate::limits::ABSENT;
+use crate::limits::ASKED;
 use crate::limits::DIALOG_BLOCKS_PER_CALL;
 use crate::limits::SIP_LEN_MAX;
 use crate::media::Ports;
@@ -137,6 +142,8 @@ use crate::settings::Location;
 use crate::settings::MediaRange;
 use crate::settings::SessionTimer;
 use crate::settings::Settings;
+use crate::sys::memory::bytes;
+use crate::sys::memory::queue;
 use crate::tick::Tick;
 use crate::timer::Wheel;
 
@@ -217,6 +224,7 @@ pub struct Proxy {
     authentication: Authentication,
     /// What the store said of subscribers.
     subscribers: Cache,
+    ha2s: Ha2s,
     /// Of the nonces that this worker made.
     windows: Windows,
     /// Of the last nonce.
@@ -224,8 +232,12 @@ pub struct Proxy {
     tickets: Tickets<Parked>,
     /// Those of requests whose failure is yet to be told.
     failures_waiting: u32,
+    /// Those of requests that may wait for long, these among them.
+    long_waiting: u32,
     registrar: Registrar,
     guard: Guard,
+    /// What subscribers were last denied.
+    denials: Denials,
     places: Places,
     /// Where users have registered, of the sources that this worker owns.
     live: Live,
@@ -234,8 +246,8 @@ pub struct Proxy {
     location: Location,
     /// The location store has told all that it had at the start.
     is_loaded: bool,
-    /// Addresses of record of which the store has no contacts either.
-    absent: Recent<()>,
+    /// Addresses of record of which it has told all that it has.
+    asked: Recent<()>,
     /// What has come of questions, for those who still wait for it.
     answers: VecDeque<Answer>,
     splices: Box<Splices>,
@@ -276,13 +288,14 @@ impl Proxy {
                 settings.abuse,
                 !settings.domains.is_empty(),
             ),
+            denials: Denials::new(denied::denials(settings)),
             journal: Journal::new(match settings.location {
                 Location::Nowhere => None,
                 Location::Own | Location::Shared => Some(capacity.bindings),
             }),
             location: settings.location,
             is_loaded: false,
-            absent: Recent::new(ABSENT),
+            asked: Recent::new(ASKED),
             identity,
             dial: Dial::new(
                 settings.trunks.clone(),
@@ -313,17 +326,19 @@ impl Proxy {
             live: Live::new(capacity.bindings),
             domains: settings.domains.clone(),
             authentication: settings.authentication,
+            ha2s: Ha2s::default(),
             subscribers: Cache::new(capacity.subscribers, settings.authentication.lifetimes),
             windows: Windows::new(capacity.nonces),
             nonce_serial: 0,
             tickets: Tickets::new(capacity.tickets),
             failures_waiting: 0,
-            answers: VecDeque::with_capacity(capacity.tickets as usize),
+            long_waiting: 0,
+            answers: queue(capacity.tickets as usize),
             splices: Box::default(),
-            scratch: vec![0; SIP_LEN_MAX].into_boxed_slice(),
-            request: vec![0; SIP_LEN_MAX].into_boxed_slice(),
-            changed: vec![0; SIP_LEN_MAX].into_boxed_slice(),
-            retargeted: vec![0; SIP_LEN_MAX].into_boxed_slice(),
+            scratch: bytes(SIP_LEN_MAX),
+            request: bytes(SIP_LEN_MAX),
+            changed: bytes(SIP_LEN_MAX),
+            retargeted: bytes(SIP_LEN_MAX),
         }
     }
 
@@ -337,7 +352,7 @@ impl Proxy {
                 return self.owned_by(aor.owner(self.workers));
             }
             if self.sender_of(message, arrival).is_none() {
-                return Owner::Nobody(Counter::SipSourceUnknown);
+                return self.ping_owner(message, arrival);
             }
             if self.is_stateless(message, arrival) {
                 return Owner::Mine;
@@ -389,8 +404,9 @@ impl Proxy {
     /// Takes up a request, preprocessed.
     fn take(&mut self, message: &Message<'_>, arrival: Arrival, step: &mut Step<'_>) -> Counter {
         let Some(trunk) = self.sender_of(message, arrival) else {
-            return Counter::SipSourceUnknown;
+            return self.ping(message, arrival, step);
         };
+        let arrival = self.heard_at(message, arrival, trunk);
         match message.method() {
             Method::Ack => self.ack(message, arrival, trunk, step),
             Method::Cancel => self.cancel(message, arrival, trunk, step),

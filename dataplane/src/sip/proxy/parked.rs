@@ -2,18 +2,13 @@
 //! repetitions end there, each with a ticket and a deadline.
 //!
 //! Who asks for the same thing holds a ticket of the same question, and the answer serves them one
-//! after the other, one an input. An answer that comes too late serves nobody, but is
-//! remembered by the cache.
+//! after the other, one an input. An answer that comes too late serves
+//! whoever waits for the same user by then, and is remembered by the cache.
 
 use super::Arrival;
 use super::Proxy;
 use super::Step;
 use super::auth::CHALLENGE_LEN_MAX;
-use super::auth::Judgement;
-use super::auth::Progress;
-use super::found::Contact;
-use super::found::FOUND_LEN_MAX;
-use super::found::Found;
 use crate::counters::Counter;
 use crate::frame::Kept;
 use crate::ids::DomainIndex;
@@ -23,17 +18,13 @@ use crate::ids::WorkerId;
 use crate::sip::build;
 use crate::sip::digest::challenge::Asker;
 use crate::sip::digest::nonce::Nonce;
-use crate::sip::digest::window::Use;
 use crate::sip::effects::Locate;
 use crate::sip::effects::NonceUse;
 use crate::sip::effects::Question;
 use crate::sip::endpoint::Endpoint;
 use crate::sip::message::Message;
-use crate::sip::method::Method;
-use crate::sip::places::Granted;
 use crate::sip::places::Seek;
 use crate::sip::slab::Id;
-use crate::sip::subscriber::Said;
 use crate::sip::subscriber::Subscriber;
 use crate::sip::ticket::Taken;
 use crate::sip::transaction::Branches;
@@ -56,6 +47,8 @@ pub(super) enum Wait {
         nonce: Nonce,
         /// Its count.
         nc: u32,
+        /// Who has used it, see [`Proxy::used_by`].
+        by: u64,
     },
     /// Where a user of a domain is reached, of which the keeper is asked.
     Contacts {
@@ -89,6 +82,16 @@ pub(super) enum Wait {
     Grid,
 }
 
+impl Wait {
+    /// Whether it may take longer than another worker takes for its word.
+    const fn is_long(self) -> bool {
+        match self {
+            Wait::Store(_) | Wait::Contacts { .. } | Wait::Flow { .. } | Wait::Grid => true,
+            Wait::Use { .. } | Wait::Place { .. } => false,
+        }
+    }
+}
+
 /// A request that waits.
 #[derive(Debug)]
 pub(super) struct Parked {
@@ -98,26 +101,11 @@ pub(super) struct Parked {
     listen: ListenIndex,
     pub(super) trunk: TrunkIndex,
     /// Whose subscriber its sender says it is.
-    domain: Option<DomainIndex>,
+    pub(super) domain: Option<DomainIndex>,
     /// When it came.
-    began: Tick,
+    pub(super) began: Tick,
     pub(super) due: Tick,
-    wait: Wait,
-}
-
-/// What has come of a question.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// The store has said this, for all who hold a ticket of the question.
-    Said(Id, Said),
-    /// The use of a nonce was this, for who holds the ticket.
-    Used(Id, Use),
-    /// The user is reached so, see [`super::found`]; or not at all.
-    Located(Id, Option<Kept>),
-    /// A place was sought, and this is what became of it.
-    Placed(Seek, Granted),
-    /// Whether the user is reached cannot be said.
-    Unlocated(Id),
+    pub(super) wait: Wait,
 }
 
 impl Proxy {
@@ -135,7 +123,7 @@ impl Proxy {
             // Whoever tries so many passwords is not owed an answer.
             return Ok(Counter::SipAuthFlood);
         }
-        if self.tickets.is_full() {
+        if self.tickets.is_full() || wait.is_long() && self.is_crowded() {
             step.counters.count(Counter::TicketsRefused);
             return Err(UNAVAILABLE);
         }
@@ -163,7 +151,14 @@ impl Proxy {
 
     /// True where so many failures wait to be told that what waits for answers needs the rest.
     fn is_flooded(&self) -> bool {
-        self.failures_waiting >= self.tickets.capacity() / 2
+        self.failures_waiting >= self.tickets.capacity() / 2 || self.is_crowded()
+    }
+
+    /// True where so many wait for what may take long that those who wait for another worker's word need
+    /// the rest: whoever names users whom nobody knows would else keep those who are known from calling.
+    pub(super) fn is_crowded(&self) -> bool {
+        let capacity = self.tickets.capacity();
+        self.long_waiting >= capacity - capacity / 4
     }
 
     /// Until when a request that came at `began` waits for this.
@@ -206,6 +201,7 @@ impl Proxy {
             }
         };
         let ticket = taken.ticket();
+        self.long_waiting += u32::from(wait.is_long());
         if let Some(server) = self.servers.get_mut(server) {
             server.branches = Branches::Parked(ticket);
         }
@@ -215,14 +211,14 @@ impl Proxy {
                 self.ask_store(Some(question), who, step);
             }
             (Wait::Store(_), Taken::Joined { .. }) => {}
-            (Wait::Use { nonce, nc }, _) => step.effects.ask(Question::Nonce {
+            (Wait::Use { nonce, nc, by }, _) => step.effects.ask(Question::Nonce {
                 maker: nonce.worker,
                 of: NonceUse {
                     asker: self.worker,
                     ticket,
                     nonce,
                     nc,
-                    transaction: key,
+                    transaction: by,
                 },
             }),
             (Wait::Contacts { keeper, aor, who } | Wait::Flow { keeper, aor, who }, _) => {
@@ -264,166 +260,22 @@ impl Proxy {
     }
 
     /// Takes a ticket back.
-    fn take_ticket(&mut self, ticket: Id) -> Option<Parked> {
+    pub(super) fn take_ticket(&mut self, ticket: Id) -> Option<Parked> {
         let parked = self.tickets.give_back(ticket)?;
         self.ticket_taken(ticket, &parked);
         Some(parked)
     }
 
-    fn ticket_taken(&mut self, ticket: Id, parked: &Parked) {
+    pub(super) fn ticket_taken(&mut self, ticket: Id, parked: &Parked) {
         self.wheel.disarm(self.ticket_timer(ticket.slot));
-        if matches!(parked.wait, Wait::Grid) {
-            self.failures_waiting -= 1;
-        }
+        self.long_waiting -= u32::from(parked.wait.is_long());
+        self.failures_waiting -= u32::from(matches!(parked.wait, Wait::Grid));
     }
 
     /// The request of a ticket waits no more: its transaction ends.
     pub(super) fn discard_ticket(&mut self, ticket: Id) {
         if let Some(parked) = self.take_ticket(ticket) {
             self.kept.release(parked.request);
-        }
-    }
-
-    /// The store has answered. Who waited for it goes on by [`Proxy::resume`].
-    pub fn said(&mut self, question: Option<Id>, who: &Subscriber, said: Said, now: Tick) {
-        if let Said::Known(known) = said {
-            self.subscribers.keep(self.subscriber_key(who), known, now);
-        }
-        if let Some(question) = question {
-            let _ = self.note_answer(Answer::Said(question, said));
-        }
-    }
-
-    /// The maker of a nonce has answered. Who waited for it goes on by [`Proxy::resume`].
-    pub fn used(&mut self, ticket: Id, used: Use) {
-        let _ = self.note_answer(Answer::Used(ticket, used));
-    }
-
-    /// No more than there are tickets can be of use: those beyond meet their deadline.
-    pub(super) fn note_answer(&mut self, answer: Answer) -> Result<(), Answer> {
-        if self.answers.len() == self.answers.capacity() {
-            return Err(answer);
-        }
-        self.answers.push_back(answer);
-        Ok(())
-    }
-
-    /// One request that waited goes on; false where none can.
-    pub fn resume(&mut self, step: &mut Step<'_>) -> bool {
-        while let Some(answer) = self.answers.pop_front() {
-            match answer {
-                Answer::Said(question, said) => {
-                    if let Some((ticket, parked)) = self.tickets.serve(question) {
-                        // There may be others.
-                        self.answers.push_front(answer);
-                        self.ticket_taken(ticket, &parked);
-                        self.carry_on_with(parked, said, step);
-                        return true;
-                    }
-                }
-                Answer::Used(ticket, used) => {
-                    if let Some(parked) = self.take_ticket(ticket) {
-                        self.carry_on(parked, Progress::Used(used), step);
-                        return true;
-                    }
-                }
-                Answer::Placed(of, granted) => match self.take_ticket(of.ticket) {
-                    Some(parked) => {
-                        self.carry_on_placed(parked, &of, granted, step);
-                        return true;
-                    }
-                    // It was cancelled, or its time is up.
-                    None => self.decline(&of, granted),
-                },
-                Answer::Located(ticket, found) => {
-                    let parked = self.take_ticket(ticket);
-                    let goes_on = parked.is_some();
-                    if let Some(parked) = parked {
-                        self.carry_on_to(parked, found.as_ref(), step);
-                    }
-                    self.release(found);
-                    if goes_on {
-                        return true;
-                    }
-                }
-                Answer::Unlocated(ticket) => {
-                    if let Some(parked) = self.take_ticket(ticket) {
-                        step.counters.count(Counter::LocationUnavailable);
-                        self.carry_on_without(parked, UNAVAILABLE, step);
-                        return true;
-                    }
-                }
-            }
-        }
-        false
-    }
-
-    /// A request goes on to a user whose contacts are known now, or from one.
-    fn carry_on_to(&mut self, parked: Parked, found: Option<&Kept>, step: &mut Step<'_>) {
-        let mut room = [0; FOUND_LEN_MAX];
-        let bytes = found.map_or(&[][..], |found| self.kept.bytes(found));
-        let len = bytes.len().min(FOUND_LEN_MAX);
-        room[..len].copy_from_slice(&bytes[..len]);
-        self.with_parked(parked, step, |proxy, message, key, parked, step| {
-            let (arrival, trunk, found) = (parked.arrival(), parked.trunk, &room[..len]);
-            let sent = match parked.wait {
-                Wait::Contacts { .. } if message.method() == Method::Register => {
-                    return proxy.register_parked(message, parked, key, step);
-                }
-                Wait::Contacts { who, .. } => {
-                    let from = (trunk, who.domain);
-                    let sent = proxy.forward_found(message, arrival, key, from, found, step);
-                    sent.map(|()| Counter::SipForwarded)
-                }
-                Wait::Flow { .. } => {
-                    let is_it = |contact: Contact<'_>| {
-                        contact.to == arrival.source && contact.listen == arrival.listen
-                    };
-                    let from = (trunk, Found(found).contacts().any(is_it));
-                    proxy.go_on_registered(message, arrival, key, from, step)
-                }
-                Wait::Store(_) | Wait::Use { .. } | Wait::Place { .. } | Wait::Grid => Err(500),
-            };
-            match sent {
-                Ok(_) => Next::Nothing,
-                Err(status) => Next::Reply(Reply::Status(status)),
-            }
-        });
-    }
-
-    /// A request goes on of whose user it cannot be said how it is reached: what registers does so from memory.
-    fn carry_on_without(&mut self, parked: Parked, status: u16, step: &mut Step<'_>) {
-        self.with_parked(parked, step, |proxy, message, key, parked, step| {
-            if message.method() == Method::Register {
-                return proxy.register_parked(message, parked, key, step);
-            }
-            Next::Reply(Reply::Status(status))
-        });
-    }
-
-    fn register_parked(
-        &mut self,
-        message: &Message<'_>,
-        parked: &Parked,
-        key: u64,
-        step: &mut Step<'_>,
-    ) -> Next {
-        let Some((domain, Some(aor))) = self.registers(message) else {
-            return Next::Reply(Reply::Status(500));
-        };
-        match self.register_now(message, parked.arrival(), key, (domain, aor), step) {
-            Ok(_) => Next::Nothing,
-            Err(status) => Next::Reply(Reply::Status(status)),
-        }
-    }
-
-    fn carry_on_with(&mut self, parked: Parked, said: Said, step: &mut Step<'_>) {
-        match said {
-            Said::Known(known) => self.carry_on(parked, Progress::Said(known), step),
-            Said::Unavailable => {
-                step.counters.count(Counter::AuthUnavailable);
-                self.answer_parked(parked, Reply::Status(UNAVAILABLE), step);
-            }
         }
     }
 
@@ -438,7 +290,11 @@ impl Proxy {
                 step.counters.count(Counter::TicketsLate);
                 return self.carry_on_without(parked, NO_ANSWER, step);
             }
-            Wait::Store(_) | Wait::Use { .. } | Wait::Flow { .. } | Wait::Place { .. } => {
+            Wait::Store(_) => {
+                step.counters.count(Counter::TicketsLate);
+                return self.answer_without_store(parked, NO_ANSWER, step);
+            }
+            Wait::Use { .. } | Wait::Flow { .. } | Wait::Place { .. } => {
                 step.counters.count(Counter::TicketsLate);
                 Reply::Status(NO_ANSWER)
             }
@@ -475,36 +331,7 @@ impl Proxy {
         step.effects.send(len, entry.reply_to.addr(), entry.listen);
     }
 
-    /// A request that waited is judged once more, with what is known now.
-    fn carry_on(&mut self, parked: Parked, progress: Progress, step: &mut Step<'_>) {
-        self.with_parked(parked, step, |proxy, message, key, parked, step| {
-            let arrival = parked.arrival();
-            let Some(domain) = parked.domain else {
-                return Next::Reply(Reply::Status(500));
-            };
-            // As of when it came: its nonce was good then.
-            let claim = match proxy.claim(message, arrival, domain, parked.began) {
-                Ok(claim) => claim,
-                Err(_) => return Next::Reply(Reply::Challenge { stale: true }),
-            };
-            match proxy.judge(message, key, &claim, progress, step) {
-                Judgement::True => {
-                    match proxy.admitted(message, arrival, key, (parked.trunk, &claim), step) {
-                        Ok(_) => Next::Nothing,
-                        Err(status) => Next::Reply(Reply::Status(status)),
-                    }
-                }
-                Judgement::Waits(wait) => Next::Wait(wait),
-                Judgement::False => {
-                    proxy.failed(arrival.source.ip(), step);
-                    Next::Wait(Wait::Grid)
-                }
-                Judgement::Stale => Next::Reply(Reply::Challenge { stale: true }),
-            }
-        });
-    }
-
-    fn answer_parked(&mut self, parked: Parked, reply: Reply, step: &mut Step<'_>) {
+    pub(super) fn answer_parked(&mut self, parked: Parked, reply: Reply, step: &mut Step<'_>) {
         self.with_parked(parked, step, |_, _, _, _, _| Next::Reply(reply));
     }
 

@@ -7,9 +7,10 @@
 use super::Arrival;
 use super::Proxy;
 use super::Step;
+use super::stored::is_told;
 use crate::counters::Counter;
 use crate::ids::DomainIndex;
-use crate::settings::Location;
+use crate::sip::denials::Why;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::registrar::Change;
@@ -95,6 +96,7 @@ impl Proxy {
             }
             Err(refusal) => {
                 step.counters.count(Counter::RegistrationsRefused);
+                self.note_denial(message, arrival.source, Why::Register(refusal), step.now);
                 if matches!(refusal.status(), 403 | 503) {
                     // Its repetition could else be done, when there is room.
                     let refused = (refusal.status(), refusal.reason());
@@ -125,12 +127,8 @@ impl Proxy {
     ) -> R {
         let (first, pace) = (self.first_binding_timer(), self.registrar.pace());
         let (wheel, journal) = (&mut self.wheel, &mut self.journal);
-        // The registrar elsewhere has a path by this box: another one is not to spare it the REGISTER that moves
-        // the path there.
-        let (domains, is_shared) = (&self.domains, self.location == Location::Shared);
-        let is_told = |record: &Record<'_>| {
-            !is_shared || domains[usize::from(record.domain.0)].upstream.is_none()
-        };
+        let (domains, location) = (&self.domains, self.location);
+        let is_told = |record: &Record<'_>| is_told(domains, location, record);
         let counters = &mut *step.counters;
         let mut bound = None;
         let changed = change(&mut self.registrar, step.now, &mut |change| {

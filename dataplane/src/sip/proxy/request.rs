@@ -9,6 +9,7 @@ use super::dialog::InDialog;
 use super::refusal::Refused;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
+use crate::ids::DomainIndex;
 use crate::ids::TrunkIndex;
 use crate::sip::header::HeaderName;
 use crate::sip::message::Message;
@@ -22,7 +23,7 @@ use crate::span::Span;
 use crate::text::Text;
 
 /// What an OPTIONS to the box itself is told (RFC 3261 §11.2). A proxy passes all methods.
-const OPTIONS_LINES: &[u8] = b"Accept: application/sdp\r\n\
+pub(super) const OPTIONS_LINES: &[u8] = b"Accept: application/sdp\r\n\
     Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, SUBSCRIBE, MESSAGE\r\n\
     Supported: \r\n";
 
@@ -68,7 +69,7 @@ impl Proxy {
         self.validate(message)?;
         // RFC 3261 §16.3 step 3 lets us answer any OPTIONS at its last hop; RFC 4475 §3.3.11 would
         // rather see the 483, and whoever asks for us names us.
-        if message.method() == Method::Options && self.is_for_us(message) {
+        if self.asks_for_us(message) {
             return Ok(self.answer(message, arrival, 200, OPTIONS_LINES, step));
         }
         if message.max_forwards() == Some(0) {
@@ -80,6 +81,9 @@ impl Proxy {
         let is_phone = self.upstream_of(trunk).is_some();
         match self.registrar_of(message) {
             Some((domain, _)) if self.domains[usize::from(domain.0)].registrar => {
+                if self.is_for_another(message, domain) {
+                    return Err(404);
+                }
                 // Who registers says so by a password, whichever proxy it comes by.
                 return self.admit(message, arrival, key, (trunk, domain), step);
             }
@@ -202,12 +206,30 @@ impl Proxy {
         }
     }
 
-    /// True where the Request-URI names one of our listens and no user.
-    fn is_for_us(&self, message: &Message<'_>) -> bool {
+    /// True for an OPTIONS to the box itself: its Request-URI names one of our listens, or a domain
+    /// whose registrar we are, and no user (RFC 3261 §11.1).
+    pub(super) fn asks_for_us(&self, message: &Message<'_>) -> bool {
+        if message.method() != Method::Options {
+            return false;
+        }
         let uri = message
             .request_uri()
             .and_then(|uri| Uri::read(message.bytes(), uri).ok());
-        uri.is_some_and(|uri| uri.user.is_none() && self.our_host(&uri).is_some())
+        let is_ours = |uri: &Uri| {
+            let domain = self.dial.domain_named(message.text(uri.host_text));
+            let is_registrar = |domain: DomainIndex| self.domains[usize::from(domain.0)].registrar;
+            self.our_host(uri).is_some() || domain.is_some_and(is_registrar)
+        };
+        uri.is_some_and(|uri| uri.user.is_none() && is_ours(&uri))
+    }
+
+    /// True for a REGISTER that is sent to another of our domains than the one it is for (RFC 3261
+    /// §10.3 step 5). Other hosts may be names of the box.
+    fn is_for_another(&self, message: &Message<'_>, domain: DomainIndex) -> bool {
+        let uri = message.request_uri();
+        let uri = uri.and_then(|uri| Uri::read(message.bytes(), uri).ok());
+        let named = uri.and_then(|uri| self.dial.domain_named(message.text(uri.host_text)));
+        named.is_some_and(|named| named != domain)
     }
 
     /// Where the hostport of `uri` stands, if it is a listen's.

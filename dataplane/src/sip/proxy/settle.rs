@@ -11,7 +11,6 @@ use crate::sip::anchors::Peers;
 use crate::sip::call::Party;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
-use crate::sip::report::CallState;
 use crate::sip::slab::Id;
 
 impl Proxy {
@@ -129,8 +128,9 @@ impl Proxy {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        // A call that was taken up by an UPDATE has been answered, and not by a 2xx to INVITE.
-        let first = !call.anchor.is_decided() && call.state != CallState::Established;
+        // In a call that was taken up again others than its first may fail while that one waits.
+        let first = self.clients.get(call.invite);
+        let first = first.is_some_and(|first| first.server == Some(server));
         let carried = |offer: &Offer| {
             let of_invite = matches!(offer.carrier, Carrier::Invite | Carrier::Response);
             offer.server == server && !(first && of_invite)

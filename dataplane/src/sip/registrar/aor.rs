@@ -60,6 +60,12 @@ impl AddressOfRecord {
         })
     }
 
+    /// The user that such a URI names.
+    #[must_use]
+    pub fn user_of(bytes: &[u8], uri: &Uri) -> Option<User> {
+        AddressOfRecord::of(bytes, uri, SipHash::new(&[0; 16])).map(|aor| aor.user)
+    }
+
     /// The same, where the workers' tables are made from this key.
     #[must_use]
     pub fn keyed(user: &[u8], domain: &[u8], key: &[u8; 16]) -> Option<AddressOfRecord> {

@@ -57,6 +57,33 @@ impl Contacts {
         }
     }
 
+    /// Has each binding be named once, now that it is known which are flows. A phone whose address has
+    /// changed takes the old one off and puts the new one on in one REGISTER, by the same flow: the
+    /// one that lasts counts, wherever it stands.
+    ///
+    /// One after the other the second would be out of order (RFC 3261 §10.3 step 7): the first has
+    /// made a binding with the CSeq that it comes with.
+    pub(super) fn settle(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
+        let mut kept = 0;
+        for at in 0..self.count {
+            let contact = self.list[at];
+            let mut earlier = self.list[..kept].iter_mut();
+            match earlier.find(|other| is_twice(message, other, &contact)) {
+                None => {
+                    self.list[kept] = contact;
+                    kept += 1;
+                }
+                Some(other) if other.expires_s > 0 && contact.expires_s > 0 => {
+                    return Err(Refusal::Twice);
+                }
+                Some(other) if contact.expires_s > 0 => *other = contact,
+                Some(_) => {}
+            }
+        }
+        self.count = kept;
+        Ok(())
+    }
+
     /// Whether any of them is to be reached by a flow of its own (RFC 5626 §6).
     pub(super) fn has_flow(&self) -> bool {
         self.all().iter().any(|contact| contact.flow().is_some())
@@ -201,17 +228,11 @@ pub(super) fn read(
 fn judge(message: &Message<'_>, contacts: &[Contact], rules: &Rules) -> Result<(), Refusal> {
     // RFC 3261 §10.3 step 7: never what lasts for an hour or longer, however high the least is.
     let least_s = rules.min_s.min(3_600);
-    for (at, contact) in contacts.iter().enumerate() {
-        if contact.expires_s > 0 && contact.expires_s < least_s {
-            return Err(Refusal::TooBrief { min_s: rules.min_s });
-        }
-        let earlier = contacts.get(..at).unwrap_or(&[]);
-        if earlier
-            .iter()
-            .any(|other| is_twice(message, other, contact))
-        {
-            return Err(Refusal::Twice);
-        }
+    if contacts
+        .iter()
+        .any(|contact| (1..least_s).contains(&contact.expires_s))
+    {
+        return Err(Refusal::TooBrief { min_s: rules.min_s });
     }
     let lasting = || contacts.iter().filter(|contact| contact.expires_s > 0);
     // RFC 5626 §6: one flow is registered at a time.
@@ -225,8 +246,7 @@ fn judge(message: &Message<'_>, contacts: &[Contact], rules: &Rules) -> Result<(
     Ok(())
 }
 
-/// Whether two contacts are of the same binding. One after the other they would each be out of order
-/// (RFC 3261 §10.3 step 7): the first has made a binding with the CSeq that the second comes with.
+/// Whether two contacts are of the same binding.
 fn is_twice(message: &Message<'_>, one: &Contact, other: &Contact) -> bool {
     match (one.flow(), other.flow()) {
         (Some((one, flow)), Some((other, of))) => {

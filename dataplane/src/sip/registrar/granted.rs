@@ -40,6 +40,7 @@ const ANY: Rules = Rules {
     max_s: u32::MAX,
     default_s: 3_600,
     contacts_max: u8::MAX,
+    replaces_oldest: false,
     service_route: String::new(),
     keepalive_s: 0,
     flow_timer_s: 0,
@@ -70,6 +71,7 @@ impl Registrar {
         if !require::requires_outbound(response) {
             contacts.forget_flows();
         }
+        contacts.settle(request.message)?;
         let ids = self.live(request.aor.key, now, tell);
         let mut mark = self.mark(request);
         if response.lines_named(b"Service-Route").next().is_some() {
@@ -161,6 +163,9 @@ impl Registrar {
         let requires_outbound = ids.all().any(by_flow);
         if !requires_outbound {
             contacts.forget_flows();
+        }
+        if contacts.settle(message).is_err() {
+            return false;
         }
         let mark = self.mark(request);
         let mut bound = [None; CONTACTS_MAX];

@@ -5,11 +5,15 @@
 //!   removed ─► letters ──────────────┴─► the ring to control
 //! ```
 //!
+//! A store that has told all that it has may have lost some: those slots that it has not named since it began are
+//! told again, a few a turn.
+//!
 //! A ring that is full holds nobody up and loses nothing: what has changed is told as it is when there is
 //! room, and once, however often it has changed. A removed binding is not there any more, so a letter of
 //! it is kept. Those go first: what is bound anew in its place is told after it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::Record;
 use super::Registrar;
@@ -18,9 +22,13 @@ use crate::letters::LetterReceiver;
 use crate::letters::LetterSender;
 use crate::letters::Told;
 use crate::letters::letters;
+use crate::limits::LOST_PER_TURN;
 use crate::limits::REMOVALS_UNTOLD;
 use crate::limits::REMOVALS_UNTOLD_BYTES;
 use crate::sip::slab::Id;
+use crate::sys::memory::queue;
+use crate::sys::memory::table;
+use crate::tick::Tick;
 
 /// Which changes are yet to be told.
 #[derive(Debug)]
@@ -29,13 +37,20 @@ pub struct Journal {
     changed: VecDeque<u32>,
     /// By slot: it is among these.
     is_waiting: Box<[bool]>,
+    /// By slot: the pass over the store in which it last had the binding as it is here.
+    kept: Box<[u8]>,
+    /// Which pass it is, and when it began; `None` before the first.
+    pass: u8,
+    begun: Option<Tick>,
+    /// The slots that are yet to be looked at for what that pass has not found.
+    unseen: Range<usize>,
     removed_in: LetterSender,
     removed: LetterReceiver,
 }
 
 impl Journal {
     /// Bytes for each binding.
-    pub const BINDING_LEN: usize = size_of::<u32>() + size_of::<bool>();
+    pub const BINDING_LEN: usize = size_of::<u32>() + size_of::<bool>() + size_of::<u8>();
 
     /// For so many bindings. Where nothing keeps them, `None`, nothing is told.
     #[must_use]
@@ -47,8 +62,12 @@ impl Journal {
         let (removed_in, removed) = letters(room, bytes);
         let bindings = bindings.unwrap_or(0) as usize;
         Journal {
-            changed: touched(bindings),
-            is_waiting: vec![false; bindings].into_boxed_slice(),
+            changed: queue(bindings),
+            is_waiting: table((0..bindings).map(|_| false)),
+            kept: table((0..bindings).map(|_| 0)),
+            pass: 0,
+            begun: None,
+            unseen: 0..0,
             removed_in,
             removed,
         }
@@ -79,6 +98,52 @@ impl Journal {
         self.is_off() || self.removed_in.post(Told::Removed, &record)
     }
 
+    /// The store tells all that it has, from its beginning.
+    pub fn begin(&mut self, now: Tick) {
+        // Of 256 passes ago nothing is left: what no pass has found since was told again.
+        self.pass = self.pass.wrapping_add(1);
+        self.begun = Some(now);
+        self.unseen = 0..0;
+    }
+
+    /// It has the binding in a slot as it is here.
+    pub fn kept(&mut self, slot: u32) {
+        if let Some(kept) = self.kept.get_mut(slot as usize) {
+            *kept = self.pass;
+        }
+    }
+
+    /// It has told all; nothing where no pass was begun.
+    pub fn end(&mut self) {
+        if self.begun.is_some() {
+            self.unseen = 0..self.kept.len();
+        }
+    }
+
+    /// Looks for what the store has not named, in some slots; false where all were looked at. What was registered
+    /// since it began is on its way there.
+    pub fn seek_lost(
+        &mut self,
+        registrar: &mut Registrar,
+        is_told: impl Fn(&Record<'_>) -> bool,
+    ) -> bool {
+        let some = self.unseen.start..self.unseen.end.min(self.unseen.start + LOST_PER_TURN);
+        self.unseen.start = some.end;
+        for slot in some.clone() {
+            let slot_number = u32::try_from(slot).unwrap_or(u32::MAX);
+            if self.kept[slot] != self.pass
+                && !self.is_waiting[slot]
+                && let Some(record) = registrar.tenant(slot_number)
+                && self.begun.is_some_and(|begun| record.taken < begun)
+                && is_told(&record)
+            {
+                self.is_waiting[slot] = true;
+                self.changed.push_back(slot_number);
+            }
+        }
+        !some.is_empty()
+    }
+
     /// How many changes are to be told.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -106,11 +171,4 @@ impl Journal {
         }
         false
     }
-}
-
-/// Room for so many slots, touched as all memory is at the start.
-fn touched(slots: usize) -> VecDeque<u32> {
-    let mut room = VecDeque::from(vec![u32::MAX; slots]);
-    room.clear();
-    room
 }

@@ -82,6 +82,8 @@ pub struct Rules {
     pub default_s: u32,
     /// Contacts of an address of record; at most [`CONTACTS_MAX`].
     pub contacts_max: u8,
+    /// One more takes the place of the one that was registered longest ago, instead of being refused.
+    pub replaces_oldest: bool,
     /// The value of Service-Route (RFC 3608); empty: none.
     pub service_route: String,
     /// Seconds between two keepalives to a binding behind a NAT; 0: none are sent.
@@ -97,6 +99,7 @@ impl Default for Rules {
             max_s: 7_200,
             default_s: 3_600,
             contacts_max: 10,
+            replaces_oldest: false,
             service_route: String::new(),
             keepalive_s: 0,
             flow_timer_s: 0,
@@ -112,6 +115,8 @@ pub struct Registrar {
     bindings: Bindings,
     /// The last REGISTER of a Call-ID whose bindings are not its own any more.
     undone: Recent<Last>,
+    /// When a contact was removed.
+    removed: Recent<Tick>,
     /// A contact as it will be kept.
     room: Box<[u8; USER_LEN_MAX + CONTACT_LEN_MAX]>,
 }
@@ -120,7 +125,8 @@ impl Registrar {
     /// Bytes that a binding costs, with its texts, its place in the index and its timer.
     pub const BINDING_LEN: usize = Bindings::BINDING_LEN;
     /// Bytes of what there is once.
-    pub const ONCE_LEN: usize = REGISTERS_UNDONE * Recent::<Last>::CELL_LEN
+    pub const ONCE_LEN: usize = REGISTERS_UNDONE
+        * (Recent::<Last>::CELL_LEN + Recent::<Tick>::CELL_LEN)
         + size_of::<[u8; USER_LEN_MAX + CONTACT_LEN_MAX]>()
         + size_of::<[u8; bindings::TEXTS_LEN_MAX]>();
 
@@ -133,6 +139,7 @@ impl Registrar {
             hash,
             bindings: Bindings::new(capacity),
             undone: Recent::new(REGISTERS_UNDONE),
+            removed: Recent::new(REGISTERS_UNDONE),
             room: Box::new([0; USER_LEN_MAX + CONTACT_LEN_MAX]),
         }
     }
@@ -216,7 +223,8 @@ impl Registrar {
     }
 
     /// Puts in a binding that a store has kept; its timer is to be armed. `None` where it has ended,
-    /// where there is no room for it, and where the same contact is there and was registered later.
+    /// where there is no room for it, where the same contact is there and was registered later, and where
+    /// a text has what no line of a message has: it will stand in one.
     pub fn restore(&mut self, record: &Record<'_>, now: Tick) -> Option<Id> {
         let lens = Lens {
             user: u8::try_from(record.user.len()).ok()?,
@@ -226,15 +234,19 @@ impl Registrar {
         };
         let parts = [record.user, record.uri, record.params, record.path];
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if record.expires <= now || len > bindings::TEXTS_LEN_MAX {
+        if record.expires <= now || len > bindings::TEXTS_LEN_MAX || !is_of_lines(&parts) {
             return None;
         }
         let ids = self.bindings.of(record.aor);
         let instance = record.instance().map_or(0, |text| self.instance(text));
         let found = self.of_record(&ids, record, instance);
-        // What was removed while the store was read does not come back.
+        // What was removed while the store was read does not come back, nor what another Call-ID had made
+        // of the same contact before.
         let undone = self.undone.get(record.aor ^ record.call_id, now);
-        if undone.is_some_and(|last| last.cseq >= record.cseq) {
+        let removed = self.removed.get(place_of(record, &self.hash), now);
+        if undone.is_some_and(|last| last.cseq >= record.cseq)
+            || removed.is_some_and(|at| at >= record.taken)
+        {
             return None;
         }
         let there = found.and_then(|id| self.bindings.slab.get(id));
@@ -265,6 +277,15 @@ impl Registrar {
         Some(id.slot)
     }
 
+    /// The slot of the binding that was made by the REGISTER of a record; `None` where a record is of none here.
+    pub fn slot_of(&mut self, record: &Record<'_>) -> Option<u32> {
+        let ids = self.bindings.of(record.aor);
+        let instance = record.instance().map_or(0, |text| self.instance(text));
+        let id = self.of_record(&ids, record, instance)?;
+        let there = self.bindings.slab.get(id)?;
+        (there.call_id == record.call_id && there.cseq == record.cseq).then_some(id.slot)
+    }
+
     /// The binding among these that a record is of.
     fn of_record(&mut self, ids: &Ids, record: &Record<'_>, instance: u64) -> Option<Id> {
         ids.all().find(|&id| match record.reg_id {
@@ -278,12 +299,6 @@ impl Registrar {
     pub fn is_full(&self) -> bool {
         let (used, blocks) = self.blocks();
         self.bindings.free_count() == 0 || used as usize >= blocks
-    }
-
-    /// True where an address of record has no binding, not even one whose time is over.
-    #[must_use]
-    pub fn is_unknown(&self, aor: u64) -> bool {
-        self.bindings.of(aor).count() == 0
     }
 
     /// How many bindings there are.
@@ -310,6 +325,24 @@ impl Registrar {
         let hash = self.hash.text(instance);
         hash.finish(What::Instance.with(0)).max(1)
     }
+}
+
+/// What a contact of an address of record is known by, whoever registers it (RFC 5626 §6), hashed.
+fn place_of(record: &Record<'_>, hash: &SipHash) -> u64 {
+    let place = match (record.instance(), record.reg_id) {
+        (Some(instance), Some(reg_id)) => {
+            let number = What::Instance.with(u64::from(reg_id.get()));
+            hash.text(instance).finish(number)
+        }
+        _ => hash.text(record.uri).finish(What::Contact.with(0)),
+    };
+    record.aor ^ place
+}
+
+/// Whether these texts can stand in lines of a message: a line end in one would begin another.
+fn is_of_lines(texts: &[&[u8]]) -> bool {
+    let is_of_a_line = |text: &&[u8]| memchr::memchr3(b'\r', b'\n', 0, text).is_none();
+    texts.iter().all(is_of_a_line)
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 //! (RFC 3261 §17.2.2). It is known by the binding that it made; where it made none, or somebody else
 //! has that now, it is remembered for 64·T1.
 
+use super::Register;
 use super::Registrar;
 use super::refusal::Refusal;
 use crate::limits::T1_64_MS;
+use crate::sip::header::HeaderName;
 use crate::sip::slab::Id;
 use crate::tick::Tick;
 
@@ -49,6 +51,18 @@ impl Registrar {
     pub(super) fn has_made(&self, mark: Mark, id: Id) -> bool {
         let binding = self.bindings.slab.get(id);
         binding.is_some_and(|binding| binding.mark() == mark)
+    }
+
+    /// Whether a REGISTER has been done before, or asks for nothing but to be told: it changes nothing.
+    pub fn changes_nothing(&self, request: &Register<'_, '_>, now: Tick) -> bool {
+        if request.message.field(HeaderName::Contact).is_none() {
+            return true;
+        }
+        let (aor, mark) = (request.aor.key, self.mark(request));
+        let is_live = |id: &Id| self.due(id.slot).is_some_and(|due| due > now);
+        let mut ids = self.bindings.of(aor).all().filter(is_live);
+        ids.any(|id| self.has_made(mark, id))
+            || self.undone.get(aor ^ mark.call_id, now) == Some(mark.last)
     }
 
     /// Whether a REGISTER may change a binding, or add one where there is none: not if one that was

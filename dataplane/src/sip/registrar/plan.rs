@@ -153,13 +153,36 @@ impl Registrar {
             return Ok(());
         }
         let removed = count(plan, |act| matches!(act, Act::Remove(_)));
-        let most = usize::from(self.rules.contacts_max).min(CONTACTS_MAX);
-        if ids.count() + added > most + removed {
+        let left_alone = ids.count() - count(plan, |act| act.on().is_some());
+        let surplus = self.surplus(plan, ids);
+        if surplus > 0 && (!self.rules.replaces_oldest || surplus > left_alone) {
             return Err(Refusal::TooManyContacts.into());
         }
-        if added > self.bindings.free_count() + removed {
+        if added > self.bindings.free_count() + removed + surplus {
             return Err(Refusal::Full.into());
         }
         Ok(())
+    }
+
+    /// How many bindings there would be beyond those that there may be.
+    pub(super) fn surplus(&self, plan: &Plan, ids: &Ids) -> usize {
+        let added = count(plan, |act| matches!(act, Act::Add(..)));
+        let removed = count(plan, |act| matches!(act, Act::Remove(_)));
+        let most = usize::from(self.rules.contacts_max).min(CONTACTS_MAX);
+        match added {
+            0 => 0,
+            _ => (ids.count() + added).saturating_sub(most + removed),
+        }
+    }
+
+    /// The binding that gives way: of those that are there, and that a plan leaves alone, the one that
+    /// was registered longest ago.
+    pub(super) fn oldest(&self, plan: &Plan, ids: &Ids) -> Option<Id> {
+        let is_left_alone = |id: &Id| plan.iter().all(|act| act.on() != Some(*id));
+        let there = ids.all().filter(is_left_alone).filter_map(|id| {
+            let binding = self.bindings.slab.get(id)?;
+            Some((binding.taken, id))
+        });
+        there.min_by_key(|(taken, _)| *taken).map(|(_, id)| id)
     }
 }

@@ -18,6 +18,7 @@ use super::contacts::Contacts;
 use super::order::Last;
 use super::order::Mark;
 use super::order::Stop;
+use super::place_of;
 use super::plan::Act;
 use super::plan::Plan;
 use super::refusal::Refusal;
@@ -101,6 +102,7 @@ impl Registrar {
         let mut contacts = Contacts::default();
         let asked = contacts::read(message, &self.rules, &mut contacts)?;
         let registered = judge_flows(message, &mut contacts)?;
+        contacts.settle(message)?;
         let ids = self.live(request.aor.key, now, tell);
         let mark = self.mark(request);
         let done = match asked {
@@ -176,9 +178,15 @@ impl Registrar {
             return Err(stop);
         }
         // These first, so that there is room for those that are added.
+        let surplus = self.surplus(&plan, ids);
         for act in &plan {
             if let Act::Remove(id) = act {
                 self.remove(*id, mark, now, tell);
+            }
+        }
+        for _ in 0..surplus {
+            if let Some(id) = self.oldest(&plan, ids) {
+                self.remove(id, mark, now, tell);
             }
         }
         let mut is_sorted = true;
@@ -188,7 +196,7 @@ impl Registrar {
         if !is_sorted {
             self.bindings.sort(request.aor.key);
         }
-        if contacts.iter().any(|contact| contact.expires_s == 0) {
+        if surplus > 0 || contacts.iter().any(|contact| contact.expires_s == 0) {
             self.remember(request.aor.key, mark, now);
         }
         Ok(())
@@ -217,6 +225,8 @@ impl Registrar {
                 taken: now,
                 ..record
             };
+            let place = place_of(&record, &self.hash);
+            self.removed.remember(place, now, now);
             let happened = Happened::Removed;
             tell(Change {
                 happened,

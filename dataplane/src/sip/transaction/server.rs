@@ -122,16 +122,19 @@ impl Server {
             }
             (ServerState::Proceeding, _) => {
                 self.state = ServerState::Completed;
-                // RFC 3261 §17.2.1: Timer H, and G over UDP. §17.2.2: Timer J.
-                self.timers.end_in(T1_64_MS, now);
+                // RFC 4320 §4.2: others than INVITE get no 408, and nothing in its place. The
+                // transaction stays for its time, so that a repetition is not taken for a new request.
+                let is_told = self.invite || status != 408;
+                if is_told {
+                    // RFC 3261 §17.2.1: Timer H, and G over UDP. §17.2.2: Timer J.
+                    self.timers.end_in(T1_64_MS, now);
+                }
                 if self.invite {
                     self.timers.resend_in(T1, now);
                 } else {
                     self.timers.stop_resending();
                 }
-                // RFC 4320 §4.2: others than INVITE get no 408, and nothing in its place. The
-                // transaction stays, so that a repetition is not taken for a new request.
-                self.invite || status != 408
+                is_told
             }
             (ServerState::Accepted, 200..=299) => true,
             _ => false,
@@ -278,7 +281,7 @@ mod tests {
         assert_eq!(server.due().as_ms(), 32_500, "one, and nothing late");
         assert!(!server.respond(408, Tick::ms(29_000)));
         assert!(!server.respond(200, Tick::ms(29_001)));
-        assert_eq!(run(&mut server), (vec![], 61_000));
+        assert_eq!(run(&mut server), (vec![], 32_500));
     }
 
     #[test]

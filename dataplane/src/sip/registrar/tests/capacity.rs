@@ -69,6 +69,47 @@ fn a_user_has_as_many_contacts_as_one_may_have() {
     assert_eq!(bench.send(6, "Contact: <sip:f@h>").unwrap().len(), 1);
 }
 
+/// A softphone that has another port at each start is not locked out by what it left behind.
+#[test]
+fn one_more_contact_takes_the_place_of_the_oldest_where_that_is_said() {
+    let replaces_oldest = true;
+    let mut bench = Bench::with(
+        4,
+        Rules {
+            contacts_max: 2,
+            replaces_oldest,
+            ..rules()
+        },
+    );
+    bench.send(1, "Contact: <sip:a@h>").unwrap();
+    bench.pass_s(1);
+    bench.send(2, "Contact: <sip:b@h>").unwrap();
+    bench.pass_s(1);
+    bench.send(3, "Contact: <sip:a@h>").unwrap();
+    bench.pass_s(1);
+    let third = Sent::new(1, "Contact: <sip:c@h>").of("third");
+    let told = bench.take(&third).unwrap();
+    assert_eq!(told.len(), 2);
+    assert_eq!(
+        bench.changes,
+        [
+            (Happened::Removed, "sip:b@h".to_owned()),
+            (Happened::Added, "sip:c@h".to_owned()),
+        ]
+    );
+    // Neither its repetition nor that of who gave way changes anything.
+    for sent in [third, Sent::new(2, "Contact: <sip:b@h>")] {
+        assert_eq!(bench.take(&sent).unwrap(), told);
+        assert_eq!(bench.changes, []);
+    }
+    // What a REGISTER names does not give way to it.
+    let more = bench.send(4, "Contact: <sip:a@h>, <sip:d@h>, <sip:e@h>");
+    assert_eq!(more, Err(Refusal::TooManyContacts));
+    bench.send(5, "Contact: <sip:d@h>, <sip:e@h>").unwrap();
+    assert_eq!(bench.registrar.count(), 2);
+    assert_eq!(bench.registrar.blocks().0, 2);
+}
+
 /// Whatever is configured.
 #[test]
 fn sixteen_contacts_are_the_most_and_all_are_told() {

@@ -131,6 +131,41 @@ fn one_flow_is_registered_at_a_time() {
     assert_eq!(bench.send(2, &old).unwrap().len(), 1);
 }
 
+/// RFC 5626 §6: what does not last may be taken off as well, its own old address among it. pjsip
+/// names that last.
+#[test]
+fn a_flow_moves_and_its_old_address_goes_in_one_register() {
+    let new = format!(
+        "Contact: {};reg-id=1",
+        PHONE.replace("192.168.1.7", "10.9.9.9")
+    );
+    let old = format!("Contact: {PHONE};reg-id=1;expires=0");
+    for (first, second) in [(&new, &old), (&old, &new)] {
+        let mut bench = Bench::new();
+        bench.send(1, &contact("1", "")).unwrap();
+        let both = format!("{first}|{second}|Supported: path, outbound");
+        let told = bench.send(2, &both).unwrap();
+        assert_eq!(
+            told,
+            [format!("{new};expires=600"), "Require: outbound".to_owned()]
+        );
+        assert_eq!(bench.uris("alice"), ["sip:a@10.9.9.9"]);
+        assert_eq!(bench.registrar.count(), 1);
+    }
+    // By a proxy that does not keep flows they are two.
+    let mut bench = Bench::new();
+    bench.send(1, "Contact: <sip:a@192.168.1.7>").unwrap();
+    let text = Sent::new(2, &format!("{new}|{old}")).text();
+    let text = text.replacen(
+        "Via: ",
+        "Via: SIP/2.0/UDP p.example;branch=z9hG4bKp\r\nVia: ",
+        1,
+    );
+    bench.take_text(&text, "203.0.113.1:5060").unwrap();
+    assert_eq!(bench.uris("alice"), ["sip:a@10.9.9.9"]);
+    assert_eq!(bench.registrar.count(), 1);
+}
+
 /// RFC 5626 §6: by the first hop, which must keep the flow.
 #[test]
 fn a_flow_by_a_proxy_that_does_not_keep_it_is_none() {

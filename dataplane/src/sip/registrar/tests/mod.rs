@@ -35,6 +35,7 @@ fn rules() -> Rules {
         max_s: 7_200,
         default_s: 600,
         contacts_max: 4,
+        replaces_oldest: false,
         service_route: String::new(),
         keepalive_s: 0,
         flow_timer_s: 0,

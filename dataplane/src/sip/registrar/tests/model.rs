@@ -140,6 +140,8 @@ struct Bound {
 #[derive(Default)]
 struct Model {
     users: HashMap<usize, Vec<Bound>>,
+    /// One more takes the place of the oldest.
+    replaces_oldest: bool,
     /// By user and Call-ID: the last one that no binding tells of, and until when it may come again.
     undone: HashMap<(usize, usize), ((u32, u32), Tick)>,
 }
@@ -197,17 +199,25 @@ impl Model {
         if r.star && r.expires != Some(0) {
             return Err(Refusal::Star);
         }
-        for (at, (class, _, own, _)) in r.contacts.iter().enumerate() {
-            if (1..min_s).contains(&asked(*own)) {
-                return Err(Refusal::TooBrief { min_s });
-            }
-            if r.contacts[..at].iter().any(|(other, ..)| other == class) {
-                return Err(Refusal::Twice);
-            }
+        if r.contacts
+            .iter()
+            .any(|it| (1..min_s).contains(&asked(it.2)))
+        {
+            return Err(Refusal::TooBrief { min_s });
         }
         let lasting: Vec<_> = r.contacts.iter().filter(|it| asked(it.2) > 0).collect();
         if lasting.len() > 1 && lasting.iter().any(|it| it.0 >= 3) {
             return Err(Refusal::SeveralFlows);
+        }
+        // Of a class that is named twice the one that lasts.
+        let mut named: Vec<(usize, usize, Option<u32>, u16)> = Vec::new();
+        for &contact in &r.contacts {
+            match named.iter_mut().find(|other| other.0 == contact.0) {
+                None => named.push(contact),
+                Some(_) if asked(contact.2) == 0 => {}
+                Some(other) if asked(other.2) == 0 => *other = contact,
+                Some(_) => return Err(Refusal::Twice),
+            }
         }
         self.expire(r.user, now);
         let mut bound = self.users.get(&r.user).cloned().unwrap_or_default();
@@ -226,7 +236,7 @@ impl Model {
             changed.append(&mut bound);
         }
         let mut added = Vec::new();
-        for &(class, spelling, own, q) in &r.contacts {
+        for &(class, spelling, own, q) in &named {
             let found = before.iter().find(|it| it.class == class);
             if found.is_none() && asked(own) == 0 {
                 continue;
@@ -253,8 +263,22 @@ impl Model {
                 added.insert(0, new);
             }
         }
-        if !added.is_empty() && bound.len() + added.len() > most {
+        let mut surplus = (bound.len() + added.len()).saturating_sub(most);
+        if added.is_empty() {
+            surplus = 0;
+        }
+        let is_old = |it: &&Bound| it.mark != r.mark() || it.call_id != r.call_id;
+        if surplus > 0 && (!self.replaces_oldest || surplus > bound.iter().filter(is_old).count()) {
             return Err(Refusal::TooManyContacts);
+        }
+        for _ in 0..surplus {
+            let oldest = bound
+                .iter()
+                .filter(is_old)
+                .min_by_key(|it| it.taken)
+                .cloned();
+            bound.retain(|it| Some(it) != oldest.as_ref());
+            changed.extend(oldest);
         }
         let others = self.count() - before.len();
         if !added.is_empty() && others + bound.len() + added.len() > CAPACITY as usize {
@@ -266,7 +290,7 @@ impl Model {
         for was in changed.iter().filter(|it| it.call_id != r.call_id) {
             self.forget(r.user, was, now);
         }
-        if r.star || r.contacts.iter().any(|it| asked(it.2) == 0) {
+        if r.star || surplus > 0 || named.iter().any(|it| asked(it.2) == 0) {
             self.remember(r.user, r.call_id, r.mark(), now);
         }
         Ok(())
@@ -297,12 +321,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_does_as_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
+    fn it_does_as_the_model_does(steps in prop::collection::vec(step(), 1..60), replaces_oldest: bool) {
         let (min_s, max_s, default_s, most) = RULES;
         let contacts_max = u8::try_from(most).unwrap();
-        let rules = Rules { min_s, max_s, default_s, contacts_max, ..rules() };
+        let rules = Rules { min_s, max_s, default_s, contacts_max, replaces_oldest, ..rules() };
         let mut bench = Bench::with(CAPACITY, rules);
-        let mut model = Model::default();
+        let mut model = Model { replaces_oldest, ..Model::default() };
         let mut sent: Vec<(Request, Tick, bool)> = Vec::new();
         for step in steps {
             let (request, first) = match step {

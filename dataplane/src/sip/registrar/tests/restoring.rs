@@ -106,3 +106,61 @@ fn an_address_of_record_gets_no_more_contacts_back_than_it_may_have() {
     }
     assert_eq!(to.uris("alice").len(), 16);
 }
+
+/// A box that has begun anew is told by its phone of a contact, and to remove it, before the store gives back what
+/// another REGISTER had made of it: that does not bring it back.
+#[test]
+fn what_was_removed_under_another_call_id_does_not_come_back() {
+    let flow = "Contact: <sip:c@h>;+sip.instance=\"<urn:1>\";reg-id=3";
+    for contact in ["Contact: <sip:a@h>", flow] {
+        let mut before = Bench::new();
+        before.take(&Sent::new(1, contact).of("before")).unwrap();
+        let written = before.registrar.tenant(0).unwrap();
+
+        let mut after = Bench::new();
+        after.now = before.now.plus_ms(40_000);
+        after.take(&Sent::new(1, contact).of("after")).unwrap();
+        let gone = format!("{contact};expires=0");
+        after.take(&Sent::new(2, &gone).of("after")).unwrap();
+        assert_eq!(after.registrar.restore(&written, after.now), None);
+
+        // What another box has been told since does.
+        let later = Record {
+            taken: after.now.plus_ms(1),
+            expires: after.now.plus_ms(60_000),
+            ..written
+        };
+        assert!(after.registrar.restore(&later, after.now).is_some());
+    }
+}
+
+/// Who can write into the store writes no lines into messages.
+#[test]
+fn what_cannot_stand_in_a_line_does_not_come_back() {
+    let mut bench = Bench::new();
+    bench.send(1, LINES).unwrap();
+    let record = bench.registrar.tenant(0).unwrap();
+    for odd in ["sip:x@h SIP/2.0\r\nX: y", "\n", "\r", "\0"] {
+        let odd = odd.as_bytes();
+        for record in [
+            Record { uri: odd, ..record },
+            Record {
+                params: odd,
+                ..record
+            },
+            Record {
+                path: odd,
+                ..record
+            },
+            Record {
+                user: odd,
+                ..record
+            },
+        ] {
+            let mut after = Bench::new();
+            assert_eq!(after.registrar.restore(&record, after.now), None);
+        }
+    }
+    let mut after = Bench::new();
+    assert!(after.registrar.restore(&record, after.now).is_some());
+}

@@ -220,7 +220,7 @@ fn a_contact_is_known_again_however_its_uri_is_spelled() {
 }
 
 #[test]
-fn the_same_contact_twice_is_refused() {
+fn a_contact_that_lasts_is_named_once() {
     let mut bench = Bench::new();
     let twice = bench.send(1, "Contact: <sip:a@h>, <sip:%61@H>;q=0.2");
     assert_eq!(twice, Err(Refusal::Twice));
@@ -230,6 +230,13 @@ fn the_same_contact_twice_is_refused() {
     assert_eq!(twice, Err(Refusal::Twice));
     assert_eq!(bench.uris("alice"), ["sip:a@h"]);
     assert_eq!(bench.registrar.blocks().0, 1);
+    // Unless but one of them lasts, wherever that stands.
+    let lasting = bench.send(4, "Contact: <sip:a@h>;expires=0, <sip:%61@H>;q=0.2");
+    assert_eq!(lasting.unwrap(), ["Contact: <sip:%61@H>;q=0.2;expires=600"]);
+    let lasting = bench.send(5, "Contact: <sip:a@h>, <sip:%61@H>;expires=0");
+    assert_eq!(lasting.unwrap(), ["Contact: <sip:a@h>;expires=600"]);
+    let gone = bench.send(6, "Contact: <sip:a@h>;expires=0, <sip:a@H>;expires=0");
+    assert_eq!(gone.unwrap(), [""; 0]);
 }
 
 #[test]
