@@ -14,6 +14,7 @@ pub mod location;
 pub mod log;
 pub mod metrics;
 pub mod netlink;
+mod notice;
 mod percent;
 pub mod privileges;
 mod redis_link;

@@ -11,6 +11,7 @@ use std::sync::mpsc::TrySendError;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::ErrorCode;
 use rusqlite::OpenFlags;
 use tokio::sync::oneshot;
 
@@ -96,7 +97,15 @@ impl<D: Send + 'static> Thread<D> {
         })?;
         let done = answer.await;
         let done = done.map_err(|_| self.unavailable(&"its thread has ended"))?;
-        done.map_err(|error| self.unavailable(&error))
+        done.map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                self.unavailable(&format_args!(
+                    "{error}: the file is damaged. Stop the daemon, restore the file or move it away with its -wal and \
+                     -shm, and start it again"
+                ))
+            }
+            _ => self.unavailable(&error),
+        })
     }
 
     fn unavailable(&self, reason: &dyn std::fmt::Display) -> Unavailable {

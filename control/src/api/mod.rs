@@ -7,6 +7,7 @@
 
 mod bans;
 pub mod capture;
+mod dossier;
 mod health;
 mod log;
 pub mod peer;
@@ -18,6 +19,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::Path;
+use axum::extract::Query;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONNECTION;
@@ -25,6 +27,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::delete;
 use axum::routing::get;
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
@@ -80,7 +83,11 @@ pub fn router(desk: Desk) -> Router {
                 .put(subscribers::put)
                 .layer(DefaultBodyLimit::max(subscribers::BODY_LEN_MAX)),
         )
-        .route("/v1/subscribers/{address}", delete(subscribers::remove))
+        .route(
+            "/v1/subscribers/{address}",
+            get(dossier::show).delete(subscribers::remove),
+        )
+        .route("/v1/denials", get(dossier::denials))
         .route("/v1/registrations", get(registrations))
         .route("/v1/registrations/{address}", get(registrations_of))
         .route("/v1/auth", delete(subscribers::doubt))
@@ -123,8 +130,15 @@ async fn stats(State(desk): State<Desk>) -> Response {
     ask(&desk, Request::Stats).await
 }
 
-async fn calls(State(desk): State<Desk>) -> Response {
-    ask_large(&desk, Request::Calls).await
+/// Whose calls are asked for.
+#[derive(Deserialize)]
+struct CallsOf {
+    subscriber: Option<String>,
+}
+
+async fn calls(State(desk): State<Desk>, of: Query<CallsOf>) -> Response {
+    let of = of.0.subscriber;
+    ask_large(&desk, |reply| Request::Calls(of, reply)).await
 }
 
 async fn flows(State(desk): State<Desk>) -> Response {
@@ -181,17 +195,17 @@ async fn registrations_of(State(desk): State<Desk>, Path(address): Path<String>)
             return refuse(StatusCode::BAD_REQUEST, error.to_string());
         }
     };
-    let of = Some((user, domain));
+    let of = Some((user, domain.clone()));
     let (reply, answer) = oneshot::channel();
     if desk.send(Request::Registrations(of, reply)).await.is_err() {
         return stopping();
     }
     match answer.await {
         Ok(Some(registrations)) => Json(registrations).into_response(),
-        Ok(None) => refuse(
-            StatusCode::NOT_FOUND,
-            format!("no user of a [[domain]] can be called {address}"),
-        ),
+        Ok(None) => match subscribers::directory(&desk).await {
+            Some(directory) => refuse(StatusCode::NOT_FOUND, directory.unknown(&domain)),
+            None => stopping(),
+        },
         Err(_) => stopping(),
     }
 }
@@ -269,7 +283,7 @@ async fn ask_large<T: serde::Serialize + Send + 'static>(
 async fn no_such_path() -> Response {
     let paths = "/v1/version, /v1/status, /v1/health, /v1/stats, /v1/interfaces, /v1/workers, /v1/frames, /v1/trunks, \
          /v1/routes, /v1/routes/{address}, /v1/neighbours, /v1/calls, /v1/calls/{id}, /v1/flows, /v1/latency, \
-         /v1/talkers, /v1/capture, /v1/domains, /v1/subscribers, /v1/subscribers/{address}, /v1/auth, /v1/auth/{address}, /v1/log, /metrics, /healthz, /readyz";
+         /v1/talkers, /v1/capture, /v1/registrations, /v1/registrations/{address}, /v1/bans, /v1/bans/{address}, /v1/denials, /v1/domains, /v1/subscribers, /v1/subscribers/{address}, /v1/auth, /v1/auth/{address}, /v1/log, /metrics, /healthz, /readyz";
     let refusal = Refusal {
         error: format!("no such path; there are {paths}"),
         no_such_path: true,

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::Hash;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use super::Desk;
 use super::refuse;
@@ -219,7 +219,7 @@ pub(super) async fn doubt(State(desk): State<Desk>) -> Response {
     }
 }
 
-async fn directory(desk: &Desk) -> Option<Arc<Directory>> {
+pub(super) async fn directory(desk: &Desk) -> Option<Arc<Directory>> {
     let (reply, answer) = oneshot::channel();
     desk.send(Request::Directory(reply)).await.ok()?;
     answer.await.ok()

@@ -4,6 +4,7 @@
 
 mod bans;
 mod control;
+mod dossier;
 mod location;
 mod network;
 mod subscribers;
@@ -12,6 +13,7 @@ mod workers;
 
 pub use bans::*;
 pub use control::ControlRow;
+pub use dossier::*;
 pub use location::*;
 pub use network::*;
 use serde::Deserialize;
@@ -61,6 +63,9 @@ pub struct Status {
     /// Where contacts of users are kept; nothing where there are none, or nothing keeps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<LocationStatus>,
+    /// How it stands with the subscribers' store; nothing where there is none.
+    #[serde(default)]
+    pub subscribers: Option<SubscribersStatus>,
     /// What the operator should know and may want to change.
     pub warnings: Vec<String>,
 }
@@ -356,10 +361,24 @@ pub struct OperatorStats {
 /// `GET /v1/calls`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calls {
-    /// Every call.
+    /// Every call; with `?subscriber=USER@DOMAIN` those that it has begun.
     pub calls: Vec<Call>,
+    /// Who has begun how many of them, most first.
+    #[serde(default)]
+    pub subscribers: Vec<SubscriberCalls>,
     /// False where a worker did not answer in time: there may be more.
     pub complete: bool,
+}
+
+/// How many calls a subscriber has begun that are not over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriberCalls {
+    /// As in `alice@example.com`.
+    pub subscriber: String,
+    /// How many.
+    pub calls: usize,
+    /// How many it may have begun at once; none: any number.
+    pub calls_max: Option<u16>,
 }
 
 /// A call; with `GET /v1/calls/{id}` its flows as well.
@@ -379,6 +398,9 @@ pub struct Call {
     pub talk_s: Option<f64>,
     /// The worker that owns it.
     pub worker: u8,
+    /// The subscriber that began it, where one did.
+    #[serde(default)]
+    pub subscriber: Option<String>,
     /// The trunk that called.
     pub caller: Option<String>,
     /// The trunk that was called.

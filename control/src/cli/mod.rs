@@ -83,7 +83,14 @@ enum Command {
         watch: Option<u32>,
     },
     /// The calls that are up
-    Calls,
+    Calls {
+        /// Only those that this subscriber has begun, as in bob@example.org
+        #[arg(long, value_name = "USER@DOMAIN", conflicts_with = "by_subscriber")]
+        subscriber: Option<Address>,
+        /// How many each subscriber has begun, and how many it may
+        #[arg(long)]
+        by_subscriber: bool,
+    },
     /// All that is known of one call
     Call {
         /// Its Call-ID
@@ -132,6 +139,8 @@ enum Command {
         #[command(subcommand)]
         command: Option<bans::BansCommand>,
     },
+    /// The subscribers who were refused something lately, and why
+    Denials,
     /// Where users have registered: all of them, or one
     Registrations {
         /// Whose contacts, as in bob@example.org
@@ -319,10 +328,23 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
             })
             .await
         }
-        Command::Calls => {
-            show(socket, "/v1/calls", json, |calls: &types::Calls| {
-                paper.calls(calls)
-            })
+        Command::Calls {
+            subscriber,
+            by_subscriber,
+        } => {
+            let path = match subscriber {
+                None => "/v1/calls".to_owned(),
+                Some(of) => format!("/v1/calls?subscriber={}", encode(&of.to_string())),
+            };
+            show(
+                socket,
+                &path,
+                json,
+                |calls: &types::Calls| match by_subscriber {
+                    true => paper.callers(calls),
+                    false => paper.calls(calls),
+                },
+            )
             .await
         }
         Command::Call { id } => {
@@ -368,6 +390,7 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
             subscriber::subscriber(socket, command, json, paper).await
         }
         Command::Auth { command } => subscriber::auth(socket, command, json).await,
+        Command::Denials => show(socket, "/v1/denials", json, |all| paper.denials(all)).await,
         Command::Bans { command: None } => {
             show(socket, "/v1/bans", json, |all| paper.bans(all)).await
         }

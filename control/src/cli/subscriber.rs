@@ -18,7 +18,7 @@ use clap::Subcommand;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::HEX_LEN_MAX;
 use trunkline_dataplane::sip::digest::Hash;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use super::Failure;
 use super::Paper;
@@ -47,6 +47,13 @@ pub(super) enum SubscriberCommand {
     },
     /// Removes a subscriber
     Remove {
+        /// The address
+        #[arg(value_name = "USER@DOMAIN")]
+        who: Address,
+    },
+    /// Shows all that is known of one: what the store and the workers say, where it has registered, its
+    /// calls, what it was last refused and why, and who is banned where it is
+    Show {
         /// The address
         #[arg(value_name = "USER@DOMAIN")]
         who: Address,
@@ -144,6 +151,19 @@ pub(super) async fn subscriber(
                 true => pretty(&changes),
                 false => format!("{who} is removed\n"),
             })
+        }
+        SubscriberCommand::Show { who } => {
+            let path = format!("/v1/subscribers/{}", encode(&who.to_string()));
+            let dossier: types::Dossier = client::get(socket, &path).await?;
+            let text = match json {
+                true => pretty(&dossier),
+                false => paper.dossier(&dossier),
+            };
+            let stored = dossier.stored.as_ref();
+            match stored.is_some_and(|stored| stored.answer == "unknown") {
+                true => Err(Failure::Said(text)),
+                false => Ok(text),
+            }
         }
         SubscriberCommand::List { domain } => {
             let all = list(socket, domain.as_deref()).await?;

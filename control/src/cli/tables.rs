@@ -2,6 +2,7 @@
 
 mod bans;
 mod calls;
+mod dossier;
 mod network;
 mod reference;
 mod registrations;
@@ -52,6 +53,8 @@ impl Paper {
         if !self.fit {
             table.force_no_tty();
         }
+        // What a phone has sent stands there as well, and is nothing to do with the terminal.
+        let shown = |text: String| text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
         let cell = |column: &Column<'_>, text: String| match column {
             Text(_) | Word(_) => Cell::new(text),
             Number(_) => Cell::new(text).set_alignment(CellAlignment::Right),
@@ -65,7 +68,7 @@ impl Paper {
                 columns
                     .iter()
                     .zip(row)
-                    .map(|(column, text)| cell(column, text)),
+                    .map(|(column, text)| cell(column, shown(text))),
             );
         }
         for (index, column) in columns.iter().enumerate() {

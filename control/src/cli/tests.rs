@@ -124,6 +124,24 @@ fn a_call() {
 }
 
 #[test]
+fn who_has_begun_how_many_calls() {
+    let subscribed = CALL.replace(
+        "\"caller\":\"caller\"",
+        "\"caller\":\"example.com\",\"subscriber\":\"alice@example.com\"",
+    );
+    let text = PAPER.call(&read(&subscribed));
+    assert!(text.contains("begun by      alice@example.com\n"), "{text}");
+    let calls = read(
+        r#"{"calls":[],"complete":true,"subscribers":[
+            {"subscriber":"alice@example.com","calls":12,"calls_max":20},
+            {"subscriber":"bob@example.org","calls":1,"calls_max":null}]}"#,
+    );
+    insta::assert_snapshot!(PAPER.callers(&calls));
+    let none = read(r#"{"calls":[],"complete":true}"#);
+    assert_eq!(PAPER.callers(&none), "no subscriber has begun a call\n");
+}
+
+#[test]
 fn calls_and_flows() {
     let calls = read(&format!(r#"{{"calls":[{CALL}],"complete":false}}"#));
     insta::assert_snapshot!(PAPER.calls(&calls));
@@ -148,6 +166,20 @@ fn registrations() {
     insta::assert_snapshot!(PAPER.registrations(&all));
 }
 
+/// A phone writes what it likes into a parameter, and a terminal does what it is told.
+#[test]
+fn what_a_phone_has_sent_tells_the_terminal_nothing() {
+    let all = read(
+        r#"{"registrations":[
+          {"user":"a\u009b2J","domain":"example.org","contact":"sip:a@h","parameters":"","path":"<sip:p;x=\u001b]0;y\u0007>",
+           "received":"198.51.100.1:40000","listen":"access","expires_s":3599,"q":1.0,"worker":1}],
+        "complete":true}"#,
+    );
+    let shown = PAPER.registrations(&all);
+    assert!(shown.contains("<sip:p;x=\u{fffd}]0;y\u{fffd}>"), "{shown}");
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'));
+}
+
 #[test]
 fn how_it_stands_with_the_location_store_is_a_sentence() {
     let status = |location: &str| {
@@ -169,11 +201,11 @@ fn how_it_stands_with_the_location_store_is_a_sentence() {
         status(well),
         "Registrations: 1,234 contacts, kept in /var/lib/trunkline/location.db"
     );
-    let ill = r#"{"store":"redis","contacts":7,"loaded":false,"waiting":1200,"oldest_ms":61500,"gone":"redis gives no answer"}"#;
+    let ill = r#"{"store":"redis","contacts":7,"loaded":false,"waiting":1200,"oldest_ms":61500,"gone":"redis gives no answer","silent":"refused"}"#;
     assert_eq!(
         status(ill),
         "Registrations: 7 contacts, kept in redis, which is still being read; 1,200 changes wait to be written, for 1 min \
-         01 s\n  it takes none: redis gives no answer"
+         01 s\n  it takes none: redis gives no answer\n  it does not tell where users are: refused"
     );
 }
 
@@ -329,6 +361,32 @@ fn config_check_says_what_is_wrong_to_people_and_programs() {
 }
 
 #[test]
+fn how_it_stands_with_the_subscribers_store_is_a_sentence() {
+    let status = |subscribers: &str| {
+        let text = format!(
+            r#"{{"version":"0.1.0","pid":1,"uptime_s":1,"workers":[],"interfaces":[],"sums":[],"complete":true,
+            "warnings":[],"subscribers":{subscribers}}}"#
+        );
+        let text = PAPER.status(&read(&text));
+        let begin = text.find("Subscribers:").unwrap();
+        text[begin..]
+            .split("\n\n")
+            .next()
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    };
+    assert_eq!(status("{}"), "Subscribers: nobody is being looked up");
+    let ill = r#"{"waiting":1200,"oldest_ms":1500,
+        "troubles":[{"store":"PostgreSQL at 10.77.3.1:5432","reason":"nothing within 2000 ms","ago_s":3}]}"#;
+    assert_eq!(
+        status(ill),
+        "Subscribers: 1,200 are being looked up, the first for 1.5 s\n  \
+         PostgreSQL at 10.77.3.1:5432 gave no answer 3.0 s ago: nothing within 2000 ms"
+    );
+}
+
+#[test]
 fn bans() {
     let bans = read(
         r#"{"bans":[
@@ -339,4 +397,50 @@ fn bans() {
     insta::assert_snapshot!(PAPER.bans(&bans));
     let nobody = PAPER.bans(&types::Bans::default());
     assert!(nobody.starts_with("Nobody is banned.\n"), "{nobody}");
+}
+
+#[test]
+fn all_that_is_known_of_a_subscriber() {
+    let known = read(
+        r#"{"user":"bob","domain":"example.org",
+        "stored":{"answer":"known","algorithms":["MD5","SHA-256"],"lacking":[],"error":null,"took_ms":3},
+        "workers":[
+          {"worker":0,"belief":"nothing"},
+          {"worker":1,"belief":"known","since_s":12,"expires_in_s":588,"proved_s":4}],
+        "calls":1,"calls_max":50,
+        "denial":{"user":"bob","domain":"example.org","count":14,"since_s":190,"last_s":12,"source":"10.77.1.66:5060",
+          "reason":"password","because":"wrong password"},
+        "registrations":[
+          {"user":"bob","domain":"example.org","contact":"sip:bob@192.0.2.7:5062","parameters":"","path":"",
+           "received":"198.51.100.1:40000","listen":"access","expires_s":3599,"q":1.0,"worker":1}],
+        "bans":[{"source":"10.77.1.66","since_s":70,"expires_in_s":530,"failures":10,"dropped":123456}],
+        "complete":true}"#,
+    );
+    insta::assert_snapshot!(PAPER.dossier(&known));
+    let unknown = read(
+        r#"{"user":"eve","domain":"example.org",
+        "stored":{"answer":"no answer","error":"postgres 10.77.3.1:5432/sip gives no answer: it is silent","took_ms":2000},
+        "workers":[{"worker":0,"belief":"unknown","since_s":50,"expires_in_s":10}],
+        "calls":0,"calls_max":0,"denial":null,"registrations":[],"bans":[],"complete":false}"#,
+    );
+    insta::assert_snapshot!(PAPER.dossier(&unknown));
+    let elsewhere = read(
+        r#"{"user":"eve","domain":"example.org","stored":null,"workers":[],
+        "calls":0,"calls_max":50,"denial":null,"registrations":[],"bans":[],"complete":true}"#,
+    );
+    insta::assert_snapshot!(PAPER.dossier(&elsewhere));
+}
+
+#[test]
+fn denials() {
+    let all = read(
+        r#"{"denials":[
+          {"user":"bob","domain":"example.org","count":1400,"since_s":190,"last_s":12,"source":"10.77.1.66:5060",
+          "reason":"password","because":"wrong password"},
+          {"user":"eve","domain":"example.org","count":1,"since_s":7200,"last_s":7200,"source":"[2001:db8::7]:5060",
+          "reason":"nobody","because":"the store knows no such subscriber"}],"complete":true}"#,
+    );
+    insta::assert_snapshot!(PAPER.denials(&all));
+    let none = PAPER.denials(&types::Denials::default());
+    assert!(none.starts_with("No subscriber was refused"), "{none}");
 }

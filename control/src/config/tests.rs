@@ -184,7 +184,7 @@ fn every_key_of_the_code_stands_in_the_default_configuration() {
     }
     assert_eq!(
         keys,
-        23 + 2 + 1 + 2 + 2 + 8 + 5 + 5 + 7 + (5 + 5 + 5 + 3) + (3 + 3) + 8 + 4 + 4 + 7 + 9 + 4,
+        23 + 2 + 1 + 2 + 2 + 8 + 5 + 5 + 8 + (5 + 5 + 5 + 3) + (3 + 3) + 8 + 4 + 4 + 7 + 9 + 4,
         "a table was not probed:\n{refusal}"
     );
 }

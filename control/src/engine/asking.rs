@@ -24,6 +24,8 @@ use trunkline_dataplane::sip::subscriber::Said;
 use trunkline_dataplane::sip::subscriber::Subscriber;
 
 use crate::api::types::StoreStats;
+use crate::api::types::StoreTrouble;
+use crate::api::types::SubscribersStatus;
 use crate::subscribers::Directory;
 use crate::subscribers::Unavailable;
 
@@ -41,6 +43,9 @@ const UNTOLD_MAX: usize = 65_536;
 
 /// A store that gives no answer is logged so often: of a thousand questions a second each may fail.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+
+/// For so long the operator is told that a store gave no answer.
+const TROUBLE_MAX: Duration = Duration::from_secs(300);
 
 /// The questions under way, and the answers that no mailbox had room for.
 #[derive(Debug)]
@@ -61,6 +66,8 @@ struct Question {
     askers: Vec<Asker>,
     /// The subscriber was changed since the store was asked.
     is_stale: bool,
+    /// When it was first asked.
+    began: Option<Instant>,
 }
 
 /// What is logged of a store that gives no answer.
@@ -70,6 +77,10 @@ struct Complaint {
     at: Instant,
     /// How many questions have failed there since.
     failed: u64,
+    /// When the last one did.
+    last: Instant,
+    /// Why.
+    reason: String,
 }
 
 /// A worker, and what it calls its question; nothing where it only wants to know.
@@ -108,6 +119,28 @@ impl Asking {
         Arc::clone(&self.directory)
     }
 
+    /// How it stands with the store; nothing where there is none.
+    pub fn status(&self) -> Option<SubscribersStatus> {
+        self.directory.store.as_ref()?;
+        let began = self.under_way.values().filter_map(|open| open.began);
+        let oldest = began.min().map_or(Duration::ZERO, |began| began.elapsed());
+        let recent = self.complaints.iter().filter_map(|(store, complaint)| {
+            let ago = complaint.last.elapsed();
+            (ago < TROUBLE_MAX).then(|| StoreTrouble {
+                store: store.clone(),
+                reason: complaint.reason.clone(),
+                ago_s: ago.as_secs(),
+            })
+        });
+        let mut troubles: Vec<_> = recent.collect();
+        troubles.sort_by(|a, b| a.store.cmp(&b.store));
+        Some(SubscribersStatus {
+            waiting: self.under_way.len() as u64,
+            oldest_ms: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX),
+            troubles,
+        })
+    }
+
     pub const fn counts(&self) -> StoreStats {
         self.counts
     }
@@ -126,6 +159,7 @@ impl Asking {
             return self.say(asker, who, Said::Unavailable, posts);
         }
         open.askers.push(asker);
+        open.began.get_or_insert_with(Instant::now);
         if !is_known {
             self.begin(who);
         }
@@ -162,6 +196,8 @@ impl Asking {
             // What was read may be what it was before the change.
             return self.begin(who);
         }
+        let took = open.began.map_or(Duration::ZERO, |began| began.elapsed());
+        self.counts.looked_up_us += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let askers = std::mem::take(&mut open.askers);
         self.under_way.remove(&who);
         let told = match outcome {
@@ -182,7 +218,7 @@ impl Asking {
 
     /// Logs that a store gives no answer.
     fn complain(&mut self, error: &Unavailable, now: Instant) {
-        let Some(failed) = self.complaint(&error.store, now) else {
+        let Some(failed) = self.complaint(error, now) else {
             return;
         };
         let more = match failed {
@@ -198,17 +234,24 @@ impl Asking {
 
     /// A store gave no answer: how many questions have failed there since that was logged, where it is to
     /// be again. One that is dead hides no other, and fills no log.
-    fn complaint(&mut self, store: &str, now: Instant) -> Option<u64> {
-        let before = self.complaints.get_mut(store);
+    fn complaint(&mut self, error: &Unavailable, now: Instant) -> Option<u64> {
+        let before = self.complaints.get_mut(&error.store);
         let failed = match before {
             Some(last) if now.duration_since(last.at) < COMPLAINT_PAUSE => {
                 last.failed += 1;
+                last.last = now;
+                last.reason.clone_from(&error.reason);
                 return None;
             }
             before => before.map_or(0, |last| last.failed),
         };
-        let complaint = Complaint { at: now, failed: 0 };
-        self.complaints.insert(store.to_owned(), complaint);
+        let complaint = Complaint {
+            at: now,
+            failed: 0,
+            last: now,
+            reason: error.reason.clone(),
+        };
+        self.complaints.insert(error.store.clone(), complaint);
         Some(failed)
     }
 

@@ -271,10 +271,10 @@ impl Desk {
                 let stats = view::Snapshot::of(self);
                 answer(sockets, reply, move |answers| stats.stats(&answers));
             }
-            Request::Calls(reply) => {
+            Request::Calls(of, reply) => {
                 let trunks = self.facts.trunks.clone();
                 answer_apart(self.ask(Ask::Calls), reply, move |answers| {
-                    view::calls(&answers, &trunks, clock::now())
+                    view::calls::calls(&answers, &trunks, of.as_deref(), clock::now())
                 });
             }
             Request::Flows(reply) => {
@@ -295,7 +295,7 @@ impl Desk {
                     let calls = calls.await.unwrap_or_default();
                     let flows = flows.await.unwrap_or_default();
                     tokio::task::spawn_blocking(move || {
-                        let call = view::call(&id, &calls, &flows, &trunks, clock::now());
+                        let call = view::calls::call(&id, &calls, &flows, &trunks, clock::now());
                         let _ = reply.send(call);
                     });
                 });
@@ -352,6 +352,21 @@ impl Desk {
                         Some(view::registrations::registrations(answers))
                     });
                 }
+            }
+            Request::Dossier(who, reply) => {
+                let names = self.locating.names();
+                // Who has none can have no calls.
+                let aor = self.locating.aor_of(&who).unwrap_or_default();
+                let said = self.ask(Ask::Subscriber { who, aor });
+                answer(said, reply, move |answers| {
+                    view::dossier::said(&answers, &names, clock::now())
+                });
+            }
+            Request::Denials(reply) => {
+                let names = self.locating.names();
+                answer(self.ask(Ask::Denials), reply, move |answers| {
+                    view::dossier::denials(&answers, &names, clock::now())
+                });
             }
             Request::Directory(reply) => drop(reply.send(self.asking.directory())),
             Request::Forget(subscribers) => {

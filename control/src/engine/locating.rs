@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use trunkline_dataplane::ids::WorkerId;
@@ -28,20 +27,21 @@ use trunkline_dataplane::sip::registrar::LETTER_LEN_MAX;
 use trunkline_dataplane::sip::subscriber::Subscriber;
 
 mod names;
+mod reader;
 
 pub use self::names::Names;
 
 use self::names::Moment;
+use self::reader::News;
+use self::reader::read;
 use crate::api::types::LocationStats;
 use crate::api::types::LocationStatus;
 use crate::api::types::Registration;
 use crate::location::Change;
-use crate::location::Heard;
 use crate::location::Record;
 use crate::location::Store;
 use crate::location::Unavailable;
 use crate::location::WriteBehind;
-use crate::location::load::load;
 use crate::location::write_behind::Options;
 
 /// Users who are looked for at once. Beyond that who calls one is told to try later.
@@ -100,16 +100,9 @@ struct Kept {
     _reader: JoinSet<()>,
     news: mpsc::Receiver<News>,
     is_loaded: bool,
-}
-
-/// What the store tells unasked.
-#[derive(Debug)]
-enum News {
-    Bound(Box<Record>),
-    /// Another box has written this.
-    Changed(Box<Change>),
-    /// All that it has, and so many were they.
-    Loaded(u64),
+    /// What was removed while the store tells all that it has: it may have been read before. `None` where it
+    /// does not.
+    removed: Option<Vec<Record>>,
 }
 
 /// What a worker is to be told.
@@ -179,6 +172,7 @@ impl Locating {
                 _reader: reader,
                 news,
                 is_loaded: false,
+                removed: None,
             }),
             ..self
         }
@@ -208,6 +202,7 @@ impl Locating {
             waiting: figures.waiting as u64,
             oldest_ms: u64::try_from(figures.oldest.as_millis()).unwrap_or(u64::MAX),
             gone: figures.gone,
+            silent: kept.store.silent(),
         })
     }
 
@@ -225,12 +220,25 @@ impl Locating {
             };
             if let Told::Row(query) = told {
                 rows(query, self.names.registration(&bound, now));
-            } else if let Some(kept) = &self.kept
+            } else if let Some(kept) = &mut self.kept
                 && let Some(change) = self.names.change(told, &bound, now)
             {
+                if let (Change::Remove(removal), Some(removed)) = (&change, &mut kept.removed) {
+                    remember(removed, Names::removed(removal.clone()), &mut self.counts);
+                }
                 kept.write_behind.put(change);
             }
         }
+    }
+
+    /// What users and listens are called.
+    pub fn names(&self) -> Names {
+        self.names.clone()
+    }
+
+    /// By which the workers know a subscriber.
+    pub fn aor_of(&self, who: &Subscriber) -> Option<u64> {
+        self.names.aor_of(who)
     }
 
     /// By which the workers know a user of a domain of ours.
@@ -294,21 +302,32 @@ impl Locating {
     pub fn act(&mut self, event: Event, posts: &mut [ControlPost]) {
         match event.0 {
             What::Found(found) => self.found(found, posts),
-            What::News(News::Bound(record)) => self.bound(*record, Untold::Bound),
-            What::News(News::Changed(change)) => match *change {
-                Change::Put(record) => self.bound(record, Untold::Bound),
-                Change::Remove(removal) => self.bound(Names::removed(removal), Untold::Unbound),
-            },
+            What::News(News::Loading) => self.loading(),
+            What::News(News::Has(change)) => self.changed(*change),
+            What::News(News::Changed(change)) => {
+                let removed = self.kept.as_mut().and_then(|kept| kept.removed.as_mut());
+                if let (Change::Remove(removal), Some(removed)) = (&*change, removed) {
+                    remember(removed, Names::removed(removal.clone()), &mut self.counts);
+                }
+                self.changed(*change);
+            }
             What::News(News::Loaded(given)) => self.loaded(given),
             What::Again => {}
         }
         self.send(posts);
     }
 
+    fn changed(&mut self, change: Change) {
+        match change {
+            Change::Put(record) => self.bound(record, Untold::Bound),
+            Change::Remove(removal) => self.bound(Names::removed(removal), Untold::Unbound),
+        }
+    }
+
     fn bound(&mut self, record: Record, what: fn(Record) -> Untold) {
         match self.names.bound(&record, Moment::now()) {
             Some((keeper, _)) => {
-                self.counts.given_back += 1;
+                self.counts.given_back += u64::from(record.expires_ms > 0);
                 self.tell(keeper, what(record), usize::MAX);
             }
             // Of a domain that is not ours, or not ours any more.
@@ -316,13 +335,29 @@ impl Locating {
         }
     }
 
+    /// Where it is begun anew what was removed meanwhile stays remembered: more of it does no harm.
+    fn loading(&mut self) {
+        let Some(kept) = &mut self.kept else { return };
+        kept.removed.get_or_insert_default();
+        self.tell_all(|| Mail::Loading);
+    }
+
     fn loaded(&mut self, given: u64) {
         let Some(kept) = &mut self.kept else { return };
-        if !std::mem::replace(&mut kept.is_loaded, true) {
+        if std::mem::replace(&mut kept.is_loaded, true) {
+            tracing::info!("{}: {given} contacts of users looked through", kept.name);
+        } else {
             tracing::info!("{}: {given} contacts of users given back", kept.name);
         }
+        for record in kept.removed.take().unwrap_or_default() {
+            self.bound(record, Untold::Unbound);
+        }
+        self.tell_all(|| Mail::Loaded);
+    }
+
+    fn tell_all(&mut self, mail: fn() -> Mail) {
         for worker in (0..).take(self.untold.len()) {
-            self.tell(WorkerId(worker), Untold::Mail(Mail::Loaded), usize::MAX);
+            self.tell(WorkerId(worker), Untold::Mail(mail()), usize::MAX);
         }
     }
 
@@ -419,31 +454,13 @@ async fn find(store: Arc<dyn Store>, domain: String, who: Subscriber, patience: 
     Found { who, records }
 }
 
-/// Tells what the store has, and what others write there, until nobody wants to know.
-async fn read(store: Arc<dyn Store>, out: mpsc::Sender<News>) {
-    let mut heard = store.watch();
-    while let Some(heard) = heard.next().await {
-        match heard {
-            Heard::Gap => {
-                let give = |record| {
-                    let out = out.clone();
-                    // Where nobody wants it any more this task has ended.
-                    async move { drop(out.send(News::Bound(Box::new(record))).await) }
-                };
-                let loaded = load(&*store, give).await;
-                if out.send(News::Loaded(loaded.given)).await.is_err() {
-                    return;
-                }
-            }
-            Heard::Changed(change) => {
-                if out.send(News::Changed(change)).await.is_err() {
-                    return;
-                }
-            }
-        }
+/// Keeps what is to be told again when all has been told.
+fn remember(removed: &mut Vec<Record>, record: Record, counts: &mut LocationStats) {
+    if removed.len() < UNTOLD_MAX {
+        removed.push(record);
+    } else {
+        counts.untold += 1;
     }
-    // There are no others: who has to be told of an end is told nothing more.
-    out.closed().await;
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ use trunkline_dataplane::sip::guard::Source;
 use trunkline_dataplane::sip::proxy::memory::Table;
 use trunkline_dataplane::sip::subscriber::Subscriber;
 use trunkline_dataplane::wire::VlanStack;
+pub use view::dossier::Said;
 pub use workers::WorkerError;
 pub use workers::Workers;
 
@@ -151,6 +152,8 @@ pub struct TrunkFacts {
     pub listen: String,
     /// The media range's name.
     pub media: String,
+    /// Where it stands for a domain: how many calls each of its users may have begun at once; 0: any number.
+    pub calls_of_each: Option<u16>,
 }
 
 /// What the tasks beside it ask of the [`Desk`].
@@ -160,8 +163,8 @@ pub enum Request {
     Status(oneshot::Sender<types::Status>),
     /// `GET /v1/stats`
     Stats(oneshot::Sender<types::Stats>),
-    /// `GET /v1/calls`
-    Calls(oneshot::Sender<types::Calls>),
+    /// `GET /v1/calls`: all of them, or those that this subscriber has begun.
+    Calls(Option<String>, oneshot::Sender<types::Calls>),
     /// `GET /v1/calls/{id}`: none of that Call-ID, or not all workers answered.
     Call(String, oneshot::Sender<Result<types::Call, NoCall>>),
     /// `GET /v1/flows`
@@ -208,6 +211,10 @@ pub enum Request {
         Option<(String, String)>,
         oneshot::Sender<Option<types::Registrations>>,
     ),
+    /// What the workers know of a subscriber, who is called so.
+    Dossier(Subscriber, oneshot::Sender<Said>),
+    /// `GET /v1/denials`
+    Denials(oneshot::Sender<types::Denials>),
     /// The domains and their store, for who changes subscribers.
     Directory(oneshot::Sender<Arc<Directory>>),
     /// These subscribers were changed, or are to be asked for anew.

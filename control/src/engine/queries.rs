@@ -14,6 +14,8 @@ use trunkline_dataplane::media::FlowReport;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::ring::SocketStatistics;
 use trunkline_dataplane::sip::CallReport;
+use trunkline_dataplane::sip::denials::Denial;
+use trunkline_dataplane::sip::denials::Dossier;
 use trunkline_dataplane::sip::guard::BanReport;
 
 use crate::api::types::Registration;
@@ -36,6 +38,10 @@ pub struct Answers {
     pub sockets: Vec<(WorkerId, SocketStatistics)>,
     /// Bans, each from every worker.
     pub bans: Vec<BanReport>,
+    /// What each worker knows of the subscriber that was asked for.
+    pub dossiers: Vec<(WorkerId, Dossier)>,
+    /// What subscribers were denied, each from the workers that did.
+    pub denials: Vec<Denial>,
     /// Contacts of users, each from the worker that keeps it.
     pub registrations: Vec<(WorkerId, Registration)>,
     /// False where a worker did not answer in time.
@@ -139,6 +145,16 @@ impl Queries {
             Report::Ban { id, ban } => {
                 if let Some(open) = self.open.get_mut(id) {
                     open.answers.bans.push(*ban);
+                }
+            }
+            Report::Dossier { id, dossier } => {
+                if let Some(open) = self.open.get_mut(id) {
+                    open.answers.dossiers.push((worker, *dossier));
+                }
+            }
+            Report::Denial { id, denial } => {
+                if let Some(open) = self.open.get_mut(id) {
+                    open.answers.denials.push(*denial);
                 }
             }
             Report::End { id } => {

@@ -4,6 +4,7 @@
 mod answers;
 mod bans;
 mod calls;
+mod dossier;
 mod health;
 mod inputs;
 mod lists;
@@ -201,6 +202,7 @@ fn trunk(name: &str) -> TrunkFacts {
         targets: vec!["10.0.0.1:5060".to_owned()],
         listen: "access".to_owned(),
         media: "access".to_owned(),
+        calls_of_each: None,
     }
 }
 
@@ -292,7 +294,7 @@ fn honest(worker: u8, post: &mut WorkerPost, mail: Mail) {
             };
             post.reports.send(Report::Ban { id, ban }).unwrap();
         }
-        Ask::Calls | Ask::Bindings(_) => {}
+        Ask::Calls | Ask::Bindings(_) | Ask::Subscriber { .. } | Ask::Denials => {}
     }
     let mut counters = Counters::default();
     counters.add(Counter::Rx, 5);

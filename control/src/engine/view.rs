@@ -1,6 +1,8 @@
 //! What the operator sees of the engine.
 
 pub(super) mod bans;
+pub(super) mod calls;
+pub(super) mod dossier;
 pub(super) mod network;
 pub(super) mod registrations;
 pub(super) mod trunks;
@@ -16,36 +18,27 @@ use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::counters::Kind;
 use trunkline_dataplane::counters::TABLE;
 use trunkline_dataplane::ids::DeviceIndex;
-use trunkline_dataplane::ids::TrunkIndex;
 use trunkline_dataplane::media::FlowKind;
 use trunkline_dataplane::media::FlowReport;
 use trunkline_dataplane::ring::BusyPoll;
-use trunkline_dataplane::sip::CallReport;
-use trunkline_dataplane::sip::LegReport;
 use trunkline_dataplane::sip::proxy::memory::Table;
-use trunkline_dataplane::tick::Tick;
 
 use super::Desk;
 use super::Facts;
-use super::NoCall;
-use super::TrunkFacts;
 use super::pace::Pace;
 use super::queries::Answers;
-use crate::api::types::Call;
-use crate::api::types::Calls;
 use crate::api::types::Confinement;
 use crate::api::types::CounterRow;
 use crate::api::types::Flow;
 use crate::api::types::Flows;
 use crate::api::types::InterfaceStatus;
 use crate::api::types::Latency;
-use crate::api::types::Leg;
 use crate::api::types::LocationStatus;
 use crate::api::types::OperatorStats;
 use crate::api::types::SocketStats;
 use crate::api::types::Stats;
 use crate::api::types::Status;
-use crate::api::types::Stream;
+use crate::api::types::SubscribersStatus;
 use crate::api::types::Sum;
 use crate::api::types::TableRow;
 use crate::api::types::VerdictRow;
@@ -71,6 +64,7 @@ pub(super) struct Snapshot {
     operator: OperatorStats,
     latency: Latency,
     location: Option<LocationStatus>,
+    subscribers: Option<SubscribersStatus>,
 }
 
 impl Snapshot {
@@ -100,6 +94,7 @@ impl Snapshot {
             },
             latency: desk.sampling.latency(),
             location: desk.locating.status(),
+            subscribers: desk.asking.status(),
         }
     }
 
@@ -116,6 +111,7 @@ impl Snapshot {
             complete: self.is_complete(sockets),
             confinement: self.confinement(),
             location: registrations::status(self.location.as_ref(), &self.counters),
+            subscribers: self.subscribers.clone(),
             warnings: [
                 self.facts.warnings.clone(),
                 self.devices.clone(),
@@ -424,83 +420,6 @@ fn xdp_stats(interface: &str, verdicts: &Verdicts) -> XdpStats {
         interface: interface.to_owned(),
         seen: verdicts.seen(),
         verdicts: rows.collect(),
-    }
-}
-
-/// Every call, the oldest first.
-pub(super) fn calls(answers: &Answers, trunks: &[TrunkFacts], now: Tick) -> Calls {
-    let mut reports: Vec<_> = answers.calls.iter().collect();
-    reports.sort_by_key(|report| report.started);
-    let calls = reports
-        .into_iter()
-        .map(|report| one_call(report, &BTreeMap::new(), trunks, now));
-    Calls {
-        calls: calls.collect(),
-        complete: answers.complete,
-    }
-}
-
-/// The call of this Call-ID with its flows.
-pub(super) fn call(
-    id: &str,
-    calls: &Answers,
-    flows: &Answers,
-    trunks: &[TrunkFacts],
-    now: Tick,
-) -> Result<Call, NoCall> {
-    // A worker keeps the first bytes of a very long Call-ID only.
-    let is_it = |report: &&CallReport| {
-        let shown = report.call_id.display();
-        shown == id || (report.call_id.bytes().len() == CALL_ID_KEPT && id.starts_with(&shown))
-    };
-    match calls.calls.iter().find(is_it) {
-        Some(report) => Ok(one_call(report, &merged(flows), trunks, now)),
-        None if calls.complete => Err(NoCall::Unknown),
-        None => Err(NoCall::Incomplete),
-    }
-}
-
-/// How many bytes of a Call-ID a report holds.
-const CALL_ID_KEPT: usize = 128;
-
-fn one_call(
-    report: &CallReport,
-    flows: &BTreeMap<SocketAddr, FlowReport>,
-    trunks: &[TrunkFacts],
-    now: Tick,
-) -> Call {
-    let seconds = |since: Tick| now.since(since) as f64 / 1e9;
-    let trunk = |index: Option<TrunkIndex>| {
-        index.and_then(|index| Some(trunks.get(usize::from(index.0))?.name.clone()))
-    };
-    let streams = report.legs.iter().flatten().map(|[caller, callee]| Stream {
-        caller: leg(caller, flows),
-        callee: leg(callee, flows),
-    });
-    Call {
-        id: report.call_id.display(),
-        from: report.from.display(),
-        to: report.to.display(),
-        state: report.state.name().to_owned(),
-        age_s: seconds(report.started),
-        talk_s: report.answered.map(seconds),
-        worker: report.worker.0,
-        caller: trunk(report.caller),
-        callee: trunk(report.callee),
-        streams: streams.collect(),
-    }
-}
-
-fn leg(report: &LegReport, flows: &BTreeMap<SocketAddr, FlowReport>) -> Leg {
-    let rtcp = SocketAddr::new(report.relay.ip(), report.relay.port().saturating_add(1));
-    let flows = [report.relay, rtcp]
-        .into_iter()
-        .filter_map(|local| flows.get(&local))
-        .map(flow);
-    Leg {
-        relay: report.relay.to_string(),
-        peer: report.peer.map(|peer| peer.to_string()),
-        flows: flows.collect(),
     }
 }
 

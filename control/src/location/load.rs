@@ -1,12 +1,21 @@
-//! What the store has, given back at a start.
+//! All that a store has is given: at a start, and where changes may have been missed.
 
 use futures_util::StreamExt as _;
 
-use super::record::Record;
+use super::record::Change;
 use super::record::now_ms;
 use super::store::Store;
 use super::store::Unavailable;
 use crate::backoff::Backoff;
+
+/// What is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// From here on, all of it.
+    Begun,
+    /// This it has.
+    Has(Box<Change>),
+}
 
 /// What was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,46 +28,51 @@ pub struct Loaded {
     pub failures: u64,
 }
 
-/// Gives `take` every binding that has not ended, some of them more than once: the devices may have
-/// refreshed it by then, so it stands only where its user has no other of its name. A page is read
+/// Gives `take` every binding that has not ended, some of them more than once, and removals: the devices
+/// may have refreshed it by then, so it stands only where its user has no other of its name. A page is read
 /// when `take` is done with the one before, so a receiver without room holds the store up, and
 /// memory stays as it is. Where the store goes away, or is not there yet, it begins anew.
 pub async fn load<T: Future<Output = ()>>(
     store: &dyn Store,
-    mut take: impl FnMut(Record) -> T,
+    mut take: impl FnMut(Given) -> T,
 ) -> Loaded {
-    let mut loaded = Loaded::default();
+    let mut failures = 0;
     let mut backoff = Backoff::default();
-    while let Err(unavailable) = once(store, &mut loaded, &mut take).await {
-        if loaded.failures == 0 {
-            tracing::error!("{unavailable}. Its bindings are given back when it is there");
+    loop {
+        take(Given::Begun).await;
+        match once(store, &mut take).await {
+            Ok(loaded) => return Loaded { failures, ..loaded },
+            Err(unavailable) if failures == 0 => {
+                tracing::error!("{unavailable}. Its bindings are given back when it is there");
+            }
+            Err(_) => {}
         }
-        loaded.failures += 1;
+        failures += 1;
         tokio::time::sleep(backoff.wait()).await;
-        loaded.given = 0;
-        loaded.ended = 0;
     }
-    loaded
 }
 
 async fn once<T: Future<Output = ()>>(
     store: &dyn Store,
-    loaded: &mut Loaded,
-    take: &mut impl FnMut(Record) -> T,
-) -> Result<(), Unavailable> {
+    take: &mut impl FnMut(Given) -> T,
+) -> Result<Loaded, Unavailable> {
+    let mut loaded = Loaded::default();
     let mut pages = store.load();
     while let Some(page) = pages.next().await {
-        for record in page? {
+        for change in page? {
             // It may have ended while those before it found no room.
-            if record.expires_ms <= now_ms() {
-                loaded.ended += 1;
-            } else {
-                take(record).await;
-                loaded.given += 1;
+            match &change {
+                Change::Put(record) if record.expires_ms <= now_ms() => {
+                    loaded.ended += 1;
+                    continue;
+                }
+                Change::Put(_) => loaded.given += 1,
+                Change::Remove(_) => {}
             }
+            take(Given::Has(Box::new(change))).await;
         }
     }
-    Ok(())
+    Ok(loaded)
 }
 
 #[cfg(test)]

@@ -137,6 +137,15 @@ impl Change {
         }
     }
 
+    /// What was made or refreshed.
+    #[must_use]
+    pub fn put(self) -> Option<Record> {
+        match self {
+            Change::Put(record) => Some(record),
+            Change::Remove(_) => None,
+        }
+    }
+
     /// The binding among those of its user.
     #[must_use]
     pub fn key(&self) -> &Key {

@@ -2,11 +2,14 @@
 //!
 //! A user's bindings are one hash, `location:{user@domain}`, a field a binding. A change is compared
 //! and set by a script (`redis/write.lua`), so that an older one never replaces a later one, whichever
-//! box comes first, and published on the channel `location`, so that every box hears of it. A field
+//! box comes first, and published on the channel `location`, so that every box hears of it. A store that
+//! was emptied is known by the key `location:mark`, which is gone then. A field
 //! says itself when its binding ends, and Redis forgets the hash when the last has. What orders the
 //! REGISTERs of different Call-IDs is the boxes' time, which must agree: see the manual.
 
+mod hearing;
 mod link;
+mod mark;
 mod value;
 mod watch;
 
@@ -215,8 +218,8 @@ impl Redis {
         }
     }
 
-    /// The bindings of a key that have not ended.
-    async fn read_user(&self, mut link: Link, key: Vec<u8>) -> RedisResult<Vec<Record>> {
+    /// The bindings of a key that have not ended, and the removals that are remembered.
+    async fn read_user(&self, mut link: Link, key: Vec<u8>) -> RedisResult<Vec<Change>> {
         let Some((domain, user)) = self.names.user_of(&key) else {
             return Ok(Vec::new());
         };
@@ -226,17 +229,16 @@ impl Redis {
             fields => fields?,
         };
         let now = now_ms();
-        let records = fields.into_iter().filter_map(|(field, value)| {
-            match value::decode(domain, user, &field, &value) {
-                Some(Change::Put(record)) if record.expires_ms > now => Some(record),
-                _ => None,
-            }
-        });
-        Ok(records.collect())
+        let decoded = fields
+            .into_iter()
+            .filter_map(|(field, value)| value::decode(domain, user, &field, &value));
+        let has_ended =
+            |change: &Change| matches!(change, Change::Put(record) if record.expires_ms <= now);
+        Ok(decoded.filter(|change| !has_ended(change)).collect())
     }
 
     /// The next page after `place`; none where there are no more.
-    async fn page(&self, place: Place) -> RedisResult<Option<(Vec<Record>, Place)>> {
+    async fn page(&self, place: Place) -> RedisResult<Option<(Vec<Change>, Place)>> {
         let mut link = self.servers.link().await?;
         let mut place = match place {
             Place::Start => Place::At(0, link.masters().await?),
@@ -264,8 +266,8 @@ impl Redis {
             .map(|key| self.read_user(link.clone(), key));
         let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
         let mut page = Vec::new();
-        while let Some(records) = reads.next().await {
-            page.extend(records?);
+        while let Some(changes) = reads.next().await {
+            page.extend(changes?);
         }
         drop(reads);
         Ok(Some((page, place)))
@@ -284,7 +286,7 @@ impl Store for Redis {
         async move { self.answer(self.write_all(&batch).await).await }.boxed()
     }
 
-    fn load(&self) -> BoxStream<'_, Result<Vec<Record>, Unavailable>> {
+    fn load(&self) -> BoxStream<'_, Result<Vec<Change>, Unavailable>> {
         let pages = stream::try_unfold(Place::Start, move |place| async move {
             self.answer(self.page(place).await).await
         });
@@ -298,7 +300,8 @@ impl Store for Redis {
     ) -> BoxFuture<'s, Result<Vec<Record>, Unavailable>> {
         let found = async move {
             let link = self.servers.link().await?;
-            self.read_user(link, self.names.key(domain, user)).await
+            let changes = self.read_user(link, self.names.key(domain, user)).await?;
+            Ok(changes.into_iter().filter_map(Change::put).collect())
         };
         async move { self.answer(found.await).await }.boxed()
     }
@@ -306,6 +309,10 @@ impl Store for Redis {
     fn watch(&self) -> BoxStream<'static, Heard> {
         let heard = watch::start(Arc::clone(&self.servers), self.names.clone());
         stream::unfold(heard, async |mut heard| Some((heard.recv().await?, heard))).boxed()
+    }
+
+    fn silent(&self) -> Option<String> {
+        self.servers.hearing.silent()
     }
 }
 

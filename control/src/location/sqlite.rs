@@ -8,6 +8,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -37,12 +38,15 @@ use crate::sqlite::Thread;
 /// What the file is called.
 pub const FILE: &str = "location.db";
 
-/// Bindings that are read at once: some 100 KiB.
+/// Rows that are read at once, some 100 KiB, whether they have ended or not: nobody waits for longer than that.
 const PAGE: u32 = 256;
 
 /// Rows looked at for each that is written, to find those that have ended: at two for one the file
 /// stays below twice what is alive.
 const LOOKED_AT: usize = 2;
+
+/// So many at least with each batch: after a night without power all have ended, and few are written at first.
+const LOOKED_AT_MIN: usize = 256;
 
 /// How long somebody else may lock the file before a batch is put off.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -82,17 +86,22 @@ const PUT: &str = "
 
 const REMOVE: &str = "DELETE FROM bindings WHERE domain = ?1 AND user = ?2 AND key = ?3";
 
-const READ_PAGE: &str =
-    "SELECT * FROM bindings WHERE id > ?1 AND expires_ms > ?2 ORDER BY id LIMIT ?3";
+/// What [`record`] reads, in its order: to look each up by its name takes as long as all the rest.
+const COLUMNS: &str = "id, expires_ms, domain, user, key, contact, parameters, path, received, listen, q, cseq, \
+    call_id, sip_transaction, reg_id, granted_ms";
 
-const READ_USER: &str =
-    "SELECT * FROM bindings WHERE domain = ?1 AND user = ?2 AND expires_ms > ?3";
+static READ_PAGE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {COLUMNS} FROM bindings WHERE id > ?1 ORDER BY id LIMIT ?2"));
+
+static READ_USER: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {COLUMNS} FROM bindings WHERE domain = ?1 AND user = ?2 AND expires_ms > ?3")
+});
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be made or opened.
-    #[error("cannot open {}: {error}. Check the key `state` of the configuration and who owns the directory", path.display())]
+    #[error("cannot open {}: {error}. Check the key `path` of [location], or `state` where there is none, and who owns the directory", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -163,13 +172,14 @@ impl Store for Sqlite {
         write.boxed()
     }
 
-    fn load(&self) -> BoxStream<'_, Result<Vec<Record>, Unavailable>> {
+    fn load(&self) -> BoxStream<'_, Result<Vec<Change>, Unavailable>> {
         let pages = stream::try_unfold(0, move |after| async move {
             let page = self
                 .thread
                 .ask(move |database| database.page(after, now_ms()));
             let (records, last) = page.await?;
-            Ok(last.map(|last| (records, last)))
+            let changes = records.into_iter().map(Change::Put).collect();
+            Ok(last.map(|last| (changes, last)))
         });
         pages.boxed()
     }
@@ -274,7 +284,7 @@ impl Database {
         let looked_at = prune(
             &transaction,
             self.looked_at,
-            batch.len() * LOOKED_AT + 1,
+            (batch.len() * LOOKED_AT + 1).max(LOOKED_AT_MIN),
             now,
         )?;
         transaction.commit()?;
@@ -284,18 +294,23 @@ impl Database {
 
     /// The bindings of some rows after `after`, and the last of these; none where there are no more.
     fn page(&self, after: i64, now: UnixMs) -> rusqlite::Result<(Vec<Record>, Option<i64>)> {
-        let mut statement = self.connection.prepare_cached(READ_PAGE)?;
+        let mut statement = self.connection.prepare_cached(&READ_PAGE)?;
         let mut last = None;
-        let rows = statement.query_map(params![after, signed(now), PAGE], |row| {
-            last = Some(row.get("id")?);
-            Ok(record(row))
-        })?;
-        let records = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut rows = statement.query(params![after, PAGE])?;
+        let mut records = Vec::with_capacity(PAGE as usize);
+        while let Some(row) = rows.next()? {
+            last = Some(row.get(0)?);
+            // One that has no time makes no sense, which is seen below.
+            if row.get(1).is_ok_and(|ends: i64| ends <= signed(now)) {
+                continue;
+            }
+            records.push(record(row));
+        }
         Ok((self.whole(records), last))
     }
 
     fn find(&self, domain: &str, user: &[u8], now: UnixMs) -> rusqlite::Result<Vec<Record>> {
-        let mut statement = self.connection.prepare_cached(READ_USER)?;
+        let mut statement = self.connection.prepare_cached(&READ_USER)?;
         let rows =
             statement.query_map(params![domain, user, signed(now)], |row| Ok(record(row)))?;
         let records = rows.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -334,27 +349,28 @@ fn prune(connection: &Connection, after: i64, count: usize, now: UnixMs) -> rusq
 
 /// A row's binding; none where it makes no sense.
 fn record(row: &Row<'_>) -> Option<Record> {
-    let integer = |name| row.get::<_, i64>(name).ok();
-    let time = |name| UnixMs::try_from(integer(name)?).ok();
-    let reg_id: Option<u32> = row.get("reg_id").ok()?;
-    let received: String = row.get("received").ok()?;
-    let q: u16 = row.get("q").ok()?;
+    let text = |column| row.get::<_, String>(column).ok();
+    let bytes = |column| row.get::<_, Vec<u8>>(column).ok();
+    let integer = |column| row.get::<_, i64>(column).ok();
+    let time = |column| UnixMs::try_from(integer(column)?).ok();
+    let reg_id: Option<u32> = row.get(14).ok()?;
+    let q: u16 = row.get(10).ok()?;
     Some(Record {
-        domain: row.get("domain").ok()?,
-        user: row.get("user").ok()?,
-        key: Key::from_bytes(row.get("key").ok()?),
-        contact: row.get("contact").ok()?,
-        parameters: row.get("parameters").ok()?,
-        path: row.get("path").ok()?,
-        received: received.parse().ok()?,
-        listen: row.get("listen").ok()?,
-        expires_ms: time("expires_ms")?,
+        expires_ms: time(1)?,
+        domain: text(2)?,
+        user: bytes(3)?,
+        key: Key::from_bytes(bytes(4)?),
+        contact: bytes(5)?,
+        parameters: bytes(6)?,
+        path: bytes(7)?,
+        received: text(8)?.parse().ok()?,
+        listen: text(9)?,
         q: q.min(1000),
-        cseq: row.get("cseq").ok()?,
-        call_id: integer("call_id")?.cast_unsigned(),
-        transaction: integer("sip_transaction")?.cast_unsigned(),
+        cseq: row.get(11).ok()?,
+        call_id: integer(12)?.cast_unsigned(),
+        transaction: integer(13)?.cast_unsigned(),
         reg_id: reg_id.and_then(NonZeroU32::new),
-        granted_ms: time("granted_ms")?,
+        granted_ms: time(15)?,
     })
 }
 

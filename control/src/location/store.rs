@@ -22,8 +22,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<Written, Unavailable>>;
 
     /// All that it has, in pages of some hundreds: the next is read when it is asked for. A binding
-    /// that changes meanwhile may come as it was, as it is, or twice; one that has ended may come.
-    fn load(&self) -> BoxStream<'_, Result<Vec<Record>, Unavailable>>;
+    /// that changes meanwhile may come as it was, as it is, or twice; one that has ended may come. Removals
+    /// come where others may have made them.
+    fn load(&self) -> BoxStream<'_, Result<Vec<Change>, Unavailable>>;
 
     /// The bindings of a user that have not ended.
     ///
@@ -39,6 +40,11 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// others write can be missed any more; it ends where there are no others. It must be read
     /// steadily, and where it is not there is another gap.
     fn watch(&self) -> BoxStream<'static, Heard>;
+
+    /// Why nothing is heard of it now.
+    fn silent(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What became of a batch.
@@ -55,6 +61,7 @@ pub struct Written {
 pub enum Heard {
     /// Another box has written this.
     Changed(Box<Change>),
-    /// What it has must be loaded: nothing is known yet, or something may have been missed.
+    /// What it has must be loaded: nothing is known yet, something may have been missed, or the store has
+    /// lost something.
     Gap,
 }

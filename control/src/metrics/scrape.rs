@@ -109,6 +109,7 @@ fn families(scrape: &Scrape) -> Families {
     for row in scrape.stats.operator.rows() {
         families.add(&names::of_control(row.name, row.help), &[], row.count);
     }
+    stores(scrape, &mut families);
     for sum in &scrape.stats.sums {
         let metric = named(
             "sum_difference",
@@ -118,6 +119,33 @@ fn families(scrape: &Scrape) -> Families {
         families.add_part(&metric, &[("sum", &sum.name)], sum.difference as f64);
     }
     families
+}
+
+/// What waits for the stores now.
+fn stores(scrape: &Scrape, families: &mut Families) {
+    if let Some(store) = &scrape.status.subscribers {
+        let waiting = named(
+            "subscribers_waiting",
+            true,
+            "Subscribers who are being looked up in their store.",
+        );
+        families.add(&waiting, &[], store.waiting);
+    }
+    if let Some(store) = &scrape.status.location {
+        let waiting = named(
+            "location_waiting",
+            true,
+            "Changes of contacts that are yet to be written to the location store.",
+        );
+        families.add(&waiting, &[], store.waiting);
+        let silent = named(
+            "location_gone",
+            true,
+            "1 while the location store takes no changes, or does not tell what it has.",
+        );
+        let is_gone = store.gone.is_some() || store.silent.is_some();
+        families.add(&silent, &[], is_gone.into());
+    }
 }
 
 fn daemon(scrape: &Scrape, families: &mut Families) {

@@ -17,6 +17,7 @@ use trunkline_dataplane::ring::Mode;
 use trunkline_dataplane::ring::RingError;
 use trunkline_dataplane::ring::Xsk;
 use trunkline_dataplane::route::Network;
+use trunkline_dataplane::settings::Domain;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sip::proxy::memory;
@@ -311,6 +312,8 @@ fn trunk_facts(config: &Config, trunk: &Trunk) -> TrunkFacts {
         (IpAddr::V4(_), 32) | (IpAddr::V6(_), 128) => address.to_string(),
         _ => format!("{address}/{len}"),
     });
+    let is_its = |domain: &&Domain| domain.name == trunk.name;
+    let domain = config.domains.iter().find(is_its);
     let listen = config.listens.get(usize::from(trunk.listen.0));
     let media = config.media.get(usize::from(trunk.media.0));
     TrunkFacts {
@@ -319,6 +322,7 @@ fn trunk_facts(config: &Config, trunk: &Trunk) -> TrunkFacts {
         targets: trunk.targets.iter().map(ToString::to_string).collect(),
         listen: listen.map_or_else(String::new, |listen| listen.name.clone()),
         media: media.map_or_else(String::new, |media| media.name.clone()),
+        calls_of_each: domain.map(|domain| domain.calls),
     }
 }
 

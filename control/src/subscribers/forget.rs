@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::backoff::Backoff;
+use crate::notice::Notice;
 
 /// How long a source is silent before it is asked whether it is still there.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
@@ -63,21 +64,24 @@ pub(super) trait Source: fmt::Debug + Send + Sync {
 
 /// Listens to `source` until nobody listens to `out` any more.
 pub(super) async fn follow(source: &dyn Source, out: &mpsc::Sender<Forget>) {
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut notice) = (Backoff::default(), Notice::default());
     while !out.is_closed() {
         let began = Instant::now();
         let Err(reason) = source.listen(out).await;
         if began.elapsed() >= LASTED {
             backoff = Backoff::default();
+            notice.back();
         }
         if out.is_closed() {
             return;
         }
-        tracing::warn!(
-            "{} tells no changes of subscribers: {reason}. What is known of them is believed for its \
-             lifetime until it does",
-            source.name()
-        );
+        if notice.dead(true, Instant::now()).is_some() {
+            tracing::warn!(
+                "{} tells no changes of subscribers: {reason}. What is known of them is believed for its \
+                 lifetime until it does",
+                source.name()
+            );
+        }
         tokio::time::sleep(backoff.wait()).await;
     }
 }

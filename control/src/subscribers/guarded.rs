@@ -28,6 +28,7 @@ use trunkline_dataplane::sip::subscriber::User;
 use super::Store;
 use super::Unavailable;
 use crate::backoff::Backoff;
+use crate::notice::Notice;
 
 /// A server, and how it is spoken to. Either way an error says why there is no answer.
 pub trait Server: fmt::Debug + Send + Sync + 'static {
@@ -61,39 +62,6 @@ struct State {
     /// Why it is dead.
     dead: Option<String>,
     notice: Notice,
-}
-
-/// Of a server that comes and goes it is logged that it is gone at most so often, and that it is back where
-/// that was.
-const NOTICE_PAUSE: Duration = Duration::from_secs(60);
-
-/// What the log knows of a server.
-#[derive(Debug, Default)]
-struct Notice {
-    /// When it was last logged that it is dead.
-    at: Option<Instant>,
-    /// It is dead, and the log says so.
-    is_told: bool,
-    /// How often it has died since.
-    deaths: u32,
-}
-
-impl Notice {
-    /// It is dead, now or still; how often it has died, where that is to be logged.
-    fn dead(&mut self, was_alive: bool, now: Instant) -> Option<u32> {
-        self.deaths += u32::from(was_alive);
-        let is_recent = |at: Instant| now.duration_since(at) < NOTICE_PAUSE;
-        if self.is_told || self.at.is_some_and(is_recent) {
-            return None;
-        }
-        (self.at, self.is_told) = (Some(now), true);
-        Some(std::mem::take(&mut self.deaths))
-    }
-
-    /// It answers again; whether that is to be logged.
-    fn back(&mut self) -> bool {
-        std::mem::take(&mut self.is_told)
-    }
 }
 
 impl<S: Server> Guarded<S> {

@@ -2,7 +2,7 @@
 
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::Hash;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 /// Sets the HA1 of an algorithm from its digits, in either case, with blanks around them where a column pads
 /// with these. Nothing but blanks is none: that is what Kamailio's table has by default.

@@ -13,8 +13,8 @@ use futures_util::future::BoxFuture;
 use hyper::StatusCode;
 use serde::Deserialize;
 use trunkline_dataplane::sip::digest::Algorithm;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
 use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use self::connections::Connections;
 use super::guarded::Guarded;

@@ -24,8 +24,8 @@ use futures_util::future::BoxFuture;
 use trunkline_dataplane::ids::DomainIndex;
 use trunkline_dataplane::settings::Domain;
 use trunkline_dataplane::sip::digest::Algorithm;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
 use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 use trunkline_dataplane::sip::subscriber::Subscriber;
 use trunkline_dataplane::sip::subscriber::User;
 
@@ -197,7 +197,7 @@ pub fn ha1s_of(who: &Address, password: &str) -> Ha1s {
 
 /// What the domain's challenges ask for and `ha1s` has nothing for: with such a subscriber they could
 /// no longer be sent (RFC 8760 §2.3 lets a client choose any of them).
-fn lacking<'d>(domain: &'d Domain, ha1s: &'d Ha1s) -> impl Iterator<Item = Algorithm> + 'd {
+pub fn lacking<'d>(domain: &'d Domain, ha1s: &'d Ha1s) -> impl Iterator<Item = Algorithm> + 'd {
     let offered = domain.algorithms.iter().copied();
     offered.filter(|&algorithm| ha1s.get(algorithm).is_none())
 }

@@ -25,8 +25,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::types::Type;
 use trunkline_dataplane::sip::digest::Algorithm;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
 use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use super::guarded::Guarded;
 use super::guarded::Server;

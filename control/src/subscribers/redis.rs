@@ -21,8 +21,8 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use tokio::sync::Mutex;
 use trunkline_dataplane::sip::digest::Algorithm;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
 use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use super::guarded::Guarded;
 use super::guarded::Server;

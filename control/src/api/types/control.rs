@@ -20,14 +20,15 @@ pub struct ControlRow {
 impl StoreStats {
     /// Every count.
     #[rustfmt::skip]
-    fn rows(&self) -> [ControlRow; 8] {
+    fn rows(&self) -> [ControlRow; 9] {
         let StoreStats {
-            asked, looked_up, answered, failed, refused, forgotten, doubted, untold,
+            asked, looked_up, looked_up_us, answered, failed, refused, forgotten, doubted, untold,
         } = *self;
         let row = |name, count, help| ControlRow { name, count, help };
         [
             row("subscribers_asked", asked, "Workers' questions about subscribers: answered + failed + refused + those that wait."),
             row("subscribers_looked_up", looked_up, "Look-ups at the subscribers' store that have ended: who is asked about by several workers at once is looked up once."),
+            row("subscribers_looked_up_us", looked_up_us, "Microseconds that these look-ups took, all together."),
             row("subscribers_answered", answered, "Questions that the subscribers' store has answered."),
             row("subscribers_failed", failed, "Questions that it did not answer in time, or could not."),
             row("subscribers_refused", refused, "Questions that it was not asked, since too many were under way."),

@@ -21,6 +21,8 @@ pub struct LocationStatus {
     pub oldest_ms: u64,
     /// Why it takes none; nothing when it has taken the last.
     pub gone: Option<String>,
+    /// Why it does not tell what it has and what other boxes write.
+    pub silent: Option<String>,
 }
 
 /// `GET /v1/registrations`, `/v1/registrations/{address}`

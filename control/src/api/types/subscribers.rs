@@ -5,6 +5,30 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::Serialize;
 
+/// How it stands with the subscribers' store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubscribersStatus {
+    /// Subscribers who are being looked up.
+    pub waiting: u64,
+    /// For how long the first of them has been.
+    pub oldest_ms: u64,
+    /// Stores, or servers of one, that gave no answer in the last five minutes.
+    pub troubles: Vec<StoreTrouble>,
+}
+
+/// A store that gave no answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoreTrouble {
+    /// Which, as the log calls it.
+    pub store: String,
+    /// Why, the last time.
+    pub reason: String,
+    /// How long ago that was.
+    pub ago_s: u64,
+}
+
 /// What the workers ask of the subscribers' store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -13,6 +37,8 @@ pub struct StoreStats {
     pub asked: u64,
     /// Look-ups that have ended.
     pub looked_up: u64,
+    /// Microseconds that they took, all together.
+    pub looked_up_us: u64,
     /// Questions answered.
     pub answered: u64,
     /// Questions to which no answer came.

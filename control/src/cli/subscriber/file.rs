@@ -6,7 +6,7 @@ use std::io::Read;
 use csv::ByteRecord;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::Hash;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use crate::subscribers::Directory;
 use crate::subscribers::Entry;

@@ -49,6 +49,25 @@ impl Paper {
         text + incomplete(calls.complete)
     }
 
+    /// `trunkctl calls --by-subscriber`
+    #[must_use]
+    pub fn callers(self, calls: &Calls) -> String {
+        let columns = [Word("subscriber"), Number("calls"), Number("at most")];
+        let rows = calls.subscribers.iter().map(|row| {
+            vec![
+                row.subscriber.clone(),
+                number(row.calls as u64),
+                row.calls_max
+                    .map_or_else(|| "-".to_owned(), |most| number(most.into())),
+            ]
+        });
+        let text = match calls.subscribers.is_empty() {
+            true => "no subscriber has begun a call\n".to_owned(),
+            false => self.table(&columns, rows) + "\n",
+        };
+        text + incomplete(calls.complete)
+    }
+
     /// `trunkctl call ID`
     #[must_use]
     pub fn call(self, call: &Call) -> String {
@@ -67,6 +86,9 @@ impl Paper {
             ("answered for", talk),
         ] {
             let _ = writeln!(text, "{name:<13} {value}");
+        }
+        if let Some(subscriber) = &call.subscriber {
+            let _ = writeln!(text, "{:<13} {subscriber}", "begun by");
         }
         if call.streams.is_empty() {
             text += "\nno media\n";

@@ -12,6 +12,7 @@ use super::number;
 use crate::api::types::Confinement;
 use crate::api::types::LocationStatus;
 use crate::api::types::Status;
+use crate::api::types::SubscribersStatus;
 
 impl Paper {
     /// `trunkctl status`
@@ -74,6 +75,9 @@ impl Paper {
         if let Some(location) = &status.location {
             text += &registrations(location);
         }
+        if let Some(store) = &status.subscribers {
+            text += &subscribers(store);
+        }
         text += &self.confinement(&status.confinement);
         text += &self.sums(&status.sums, &status.unchecked);
         text += missing(status.complete);
@@ -122,6 +126,7 @@ fn registrations(location: &LocationStatus) -> String {
         waiting,
         oldest_ms,
         gone,
+        silent,
     } = location;
     let mut text = format!(
         "\nRegistrations: {} contacts, kept in {store}",
@@ -140,6 +145,29 @@ fn registrations(location: &LocationStatus) -> String {
     }
     if let Some(gone) = gone {
         let _ = write!(text, "\n  it takes none: {gone}");
+    }
+    if let Some(silent) = silent {
+        let _ = write!(text, "\n  it does not tell where users are: {silent}");
+    }
+    text + "\n"
+}
+
+/// A sentence: whether the subscribers' store answers.
+fn subscribers(store: &SubscribersStatus) -> String {
+    let mut text = match store.waiting {
+        0 => "Subscribers: nobody is being looked up".to_owned(),
+        waiting => {
+            let since = duration(store.oldest_ms as f64 / 1000.0);
+            format!(
+                "Subscribers: {} are being looked up, the first for {since}",
+                number(waiting)
+            )
+        }
+    };
+    for trouble in &store.troubles {
+        let (store, reason) = (&trouble.store, &trouble.reason);
+        let ago = duration(trouble.ago_s as f64);
+        let _ = write!(text, "\n  {store} gave no answer {ago} ago: {reason}");
     }
     text + "\n"
 }

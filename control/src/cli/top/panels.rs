@@ -5,7 +5,9 @@ use ratatui::style::Stylize as _;
 use ratatui::text::Line;
 use ratatui::text::Span;
 
+use super::look::Look;
 use super::model::Model;
+use crate::api::types::Status;
 use crate::cli::rates::per_second;
 use crate::cli::tables::duration;
 use crate::cli::tables::number;
@@ -72,6 +74,9 @@ pub(super) fn notice(model: &Model) -> Line<'static> {
         Some(look) if !look.status.complete => {
             Line::from("figures are missing: a worker does not answer".red())
         }
+        Some(Look { status, .. }) if trouble(status).is_some() => {
+            Line::from(trouble(status).unwrap_or_default().red())
+        }
         Some(look) => match look.status.warnings.as_slice() {
             [] => Line::default(),
             [one] => Line::from(format!("warning: {one}")),
@@ -81,6 +86,21 @@ pub(super) fn notice(model: &Model) -> Line<'static> {
             }
         },
     }
+}
+
+/// A store that gives no answer: the first of those that the status tells of.
+fn trouble(status: &Status) -> Option<String> {
+    let location = status.location.as_ref().and_then(|location| {
+        let reason = location.gone.as_ref().or(location.silent.as_ref())?;
+        Some(format!("the location store is gone: {reason}"))
+    });
+    location.or_else(|| {
+        let trouble = status.subscribers.as_ref()?.troubles.first()?;
+        Some(format!(
+            "{} gave no answer {} s ago: {}",
+            trouble.store, trouble.ago_s, trouble.reason
+        ))
+    })
 }
 
 /// The keys.

@@ -215,3 +215,39 @@ fn keys_do_what_they_say() {
     let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert!(!super::press(&mut model, interrupt));
 }
+
+#[test]
+fn a_store_that_is_gone_stands_before_the_warnings() {
+    let notice = |status: &str| {
+        let mut look = look(0);
+        let status: serde_json::Value = read(status);
+        let mut whole = serde_json::to_value(&look.status).expect("JSON");
+        for (key, value) in status.as_object().expect("a table") {
+            whole[key] = value.clone();
+        }
+        look.status = serde_json::from_value(whole).expect("a status");
+        let mut model = Model::default();
+        model.see(look);
+        panels::notice(&model).to_string()
+    };
+    assert_eq!(
+        notice("{}"),
+        "warning: frames are copied: the driver says so"
+    );
+    let subscribers =
+        r#""subscribers":{"troubles":[{"store":"Redis at ::1","reason":"refused","ago_s":3}]}"#;
+    assert_eq!(
+        notice(&format!("{{{subscribers}}}")),
+        "Redis at ::1 gave no answer 3 s ago: refused"
+    );
+    assert_eq!(
+        notice(&format!(
+            r#"{{{subscribers},"location":{{"silent":"no route"}}}}"#
+        )),
+        "the location store is gone: no route"
+    );
+    assert_eq!(
+        notice(r#"{"location":{"store":"redis"},"subscribers":{}}"#),
+        "warning: frames are copied: the driver says so"
+    );
+}

@@ -63,7 +63,16 @@ impl Check<'_> {
 
     /// Its registrar can be reached, can reach its users, and asks for their passwords itself.
     fn upstream(&mut self, file: &File, domain: &Domain) {
-        let Some(name) = &domain.upstream else { return };
+        let Some(name) = &domain.upstream else {
+            for (key, at) in &domain.of_edge {
+                self.wrong(
+                    at.clone(),
+                    format!("`{key}` of a domain whose registrar is not elsewhere"),
+                    "leave it out, or set `registrar` to the name of the [[trunk]] that is its registrar",
+                );
+            }
+            return;
+        };
         let trunks: Vec<_> = file.trunks.iter().map(|it| it.name.get_ref()).collect();
         if !trunks.contains(&name.get_ref()) {
             let all: Vec<_> = trunks.iter().map(|name| name.0.as_str()).collect();
@@ -144,7 +153,14 @@ impl Check<'_> {
 
     pub(super) fn registrar(&mut self, file: &File) {
         let rules = file.registrar.get_ref();
-        if !(rules.min_s..=rules.max_s).contains(&rules.default_s) {
+        if rules.min_s > rules.max_s {
+            let message = format!(
+                "`min_expires` is {} s, `max_expires` {} s",
+                rules.min_s, rules.max_s
+            );
+            let help = "no time fits between them: raise `max_expires` or lower `min_expires`";
+            self.wrong(file.registrar.span(), message, help);
+        } else if !(rules.min_s..=rules.max_s).contains(&rules.default_s) {
             let message = format!("contacts cannot expire after {} s", rules.default_s);
             let help = format!(
                 "`default_expires` must be from `min_expires`, {} s, to `max_expires`, {} s",

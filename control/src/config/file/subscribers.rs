@@ -30,6 +30,8 @@ pub(in crate::config) struct Domain {
     /// The trunk of the registrar, where that is elsewhere.
     pub upstream: Option<Spanned<Name>>,
     pub nat_expires_s: u32,
+    /// Keys that mean something only with a registrar elsewhere, and where they stand.
+    pub of_edge: Vec<(&'static str, Range<usize>)>,
     pub passes_unregistered: bool,
     pub calls: u16,
     pub located: bool,
@@ -159,6 +161,9 @@ impl File {
     }
 }
 
+/// What a phone behind a NAT is told, in seconds.
+const NAT_EXPIRES_S: u32 = 60;
+
 fn domain(section: &mut Section<'_>) -> Option<Domain> {
     let name = section.required(
         "name",
@@ -169,12 +174,24 @@ fn domain(section: &mut Section<'_>) -> Option<Domain> {
     let algorithms = section.one_or_list("algorithms", "\"SHA-512-256\", \"SHA-256\" or \"MD5\"");
     let expected = "true, false, or the name of the [[trunk]] that is its registrar";
     let (registrar, upstream) = section.flag_or("registrar", expected);
-    let nat_expires = section.integer("nat_expires", 20..=3_600, 60);
+    let nat_expires = section.integer("nat_expires", 20..=3_600, NAT_EXPIRES_S);
     let unregistered = section.choice("unregistered", &UNREGISTERED, false);
+    // What is said to be as it is anyway misleads nobody.
+    let edge = [
+        (
+            "nat_expires",
+            *nat_expires.get_ref() != NAT_EXPIRES_S,
+            nat_expires.span(),
+        ),
+        ("unregistered", *unregistered.get_ref(), unregistered.span()),
+    ];
+    let said = edge.into_iter().filter(|(_, is_other, _)| *is_other);
+    let of_edge = said.map(|(key, _, at)| (key, at)).collect();
     let calls = section.integer("calls", 0..=10_000, 50);
     let located = section.flag("located");
     Some(Domain {
         name: name?,
+        of_edge,
         listen,
         media,
         algorithms,
@@ -194,6 +211,7 @@ fn registrar(section: &mut Section<'_>) -> Spanned<Rules> {
     let max = section.integer("max_expires", 60..=604_800, default.max_s);
     let unnamed = section.integer("default_expires", 10..=604_800, default.default_s);
     let contacts = section.integer("contacts", 1..=contacts_max, default.contacts_max.into());
+    let replaces_oldest = section.flag("replace_oldest");
     let keepalive = section.integer("keepalive_s", 0..=600, default.keepalive_s);
     let flow_timer = section.integer("flow_timer_s", 0..=3_600, default.flow_timer_s);
     let route: Option<Spanned<ServiceRoute>> = section.parsed(
@@ -205,6 +223,7 @@ fn registrar(section: &mut Section<'_>) -> Spanned<Rules> {
         max_s: max.into_inner(),
         default_s: *unnamed.get_ref(),
         contacts_max: u8::try_from(contacts.into_inner()).unwrap_or(u8::MAX),
+        replaces_oldest,
         service_route: route.map_or_else(String::new, |route| route.into_inner().0),
         keepalive_s: keepalive.into_inner(),
         flow_timer_s: flow_timer.into_inner(),

@@ -45,7 +45,7 @@ fn what_is_said_of_authentication_is_heard() {
     let config = parse(&format!(
         "state = \"/srv/box\"\n[authentication]\nnonce_s = 60\nknown_s = 5\nunknown_s = 7\ndeadline_ms = 31000\n\
          failure_grid_ms = 999\n[abuse]\nfailures = 3\nwithin_s = 4\nban_s = 5\nrequests_per_s = 6\nburst = 7\n[registrar]\nmin_expires = 61\nmax_expires = 62\ndefault_expires = 62\n\
-         contacts = 3\nservice_route = \"<sip:edge;lr>\"\nkeepalive_s = 25\nflow_timer_s = 120\n[capacity]\nbindings = 50\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\ncalls = 3\nregistrar = true\n"
+         contacts = 3\nreplace_oldest = true\nservice_route = \"<sip:edge;lr>\"\nkeepalive_s = 25\nflow_timer_s = 120\n[capacity]\nbindings = 50\nsubscribers = 20\nnonces = 30\ntickets = 40\n{GOOD}{DOMAIN}algorithms = [\"sha-512-256\", \"MD5\"]\ncalls = 3\nregistrar = true\n"
     ));
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let authentication = config.authentication;
@@ -66,6 +66,7 @@ fn what_is_said_of_authentication_is_heard() {
         max_s: 62,
         default_s: 62,
         contacts_max: 3,
+        replaces_oldest: true,
         service_route: "<sip:edge;lr>".to_owned(),
         keepalive_s: 25,
         flow_timer_s: 120,
@@ -168,11 +169,19 @@ fn registrars_elsewhere_that_cannot_be() {
         ("registrar", "algorithms = [\"MD5\"]\nregistrar"),
         ("registrar", "nat_expires = 5\nregistrar"),
         ("registrar", "unregistered = \"drop\"\nregistrar"),
+        (
+            "registrar = \"caller\"",
+            "nat_expires = 30\nunregistered = \"pass\"\nregistrar = true",
+        ),
     ] {
         let domain = format!("{DOMAIN}registrar = \"caller\"\n");
         refusals += &refusal(&format!("{GOOD}{}", domain.replacen(from, to, 1)));
         refusals += "\n\n";
     }
+    refusals += &refusal(&format!(
+        "[registrar]\nmin_expires = 600\nmax_expires = 300\n{GOOD}"
+    ));
+    refusals += "\n\n";
     let alone = GOOD.replace("target = \"10.77.1.2:5060\"", "");
     let alone = alone.replace(
         "5060\"\n\n[[media]]",

@@ -15,7 +15,7 @@ use trunkline_dataplane::post::WorkerPost;
 use trunkline_dataplane::settings::Domain;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::Hash;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 use trunkline_dataplane::sip::subscriber::User;
 use trunkline_dataplane::sys::wake::Wake;
 
@@ -284,14 +284,34 @@ async fn without_a_store_nobody_is_known_or_unknown() {
 
 #[tokio::test]
 async fn each_store_that_fails_is_logged_once_a_minute() {
-    let mut asking = Asking::new(1);
+    let mut asking = Stage::new(1_000).asking;
     let start = Instant::now();
     let at = |s| start + Duration::from_secs(s);
-    assert_eq!(asking.complaint("first", at(0)), Some(0));
+    let failed = |store: &str, reason: &str| Unavailable {
+        store: store.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let first = failed("first", "refused");
+    assert_eq!(asking.complaint(&first, at(0)), Some(0));
     for s in 1..60 {
-        assert_eq!(asking.complaint("first", at(s)), None);
+        assert_eq!(asking.complaint(&first, at(s)), None);
     }
-    assert_eq!(asking.complaint("second", at(30)), Some(0), "it is another");
-    assert_eq!(asking.complaint("first", at(60)), Some(59));
-    assert_eq!(asking.complaint("first", at(200)), Some(0));
+    let second = failed("second", "silent");
+    assert_eq!(asking.complaint(&second, at(30)), Some(0), "it is another");
+    assert_eq!(asking.complaint(&first, at(60)), Some(59));
+    assert_eq!(asking.complaint(&first, at(200)), Some(0));
+    // The operator is told of both for a while.
+    let status = asking.status().unwrap();
+    let troubles = status.troubles.iter();
+    let troubles: Vec<_> = troubles
+        .map(|it| (it.store.as_str(), it.reason.as_str()))
+        .collect();
+    assert_eq!(troubles, [("first", "refused"), ("second", "silent")]);
+    assert_eq!((status.waiting, status.oldest_ms), (0, 0));
+    let long_ago = start.checked_sub(TROUBLE_MAX);
+    if let (Some(complaint), Some(long_ago)) = (asking.complaints.get_mut("first"), long_ago) {
+        complaint.last = long_ago;
+        let troubles = asking.status().unwrap().troubles;
+        assert_eq!(troubles.len(), 1, "not for ever");
+    }
 }

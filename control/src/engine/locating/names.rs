@@ -85,7 +85,7 @@ impl Names {
         }
     }
 
-    pub(super) fn domain(&self, domain: DomainIndex) -> Option<&str> {
+    pub(in crate::engine) fn domain(&self, domain: DomainIndex) -> Option<&str> {
         let domain = self.domains.get(usize::from(domain.0));
         domain.map(|(name, _)| name.as_str())
     }
@@ -95,6 +95,13 @@ impl Names {
         let domain = self.domain(who.domain)?.as_bytes();
         let aor = AddressOfRecord::keyed(who.user.name(), domain, &self.hash_key)?;
         Some(aor.owner(self.workers))
+    }
+
+    /// By which the workers know a subscriber.
+    pub(super) fn aor_of(&self, who: &Subscriber) -> Option<u64> {
+        let domain = self.domain(who.domain)?.as_bytes();
+        let aor = AddressOfRecord::keyed(who.user.name(), domain, &self.hash_key)?;
+        Some(aor.key)
     }
 
     /// By which the workers know a user of a domain of ours.
@@ -207,6 +214,9 @@ impl Names {
         let aor = AddressOfRecord::keyed(&record.user, name.as_bytes(), &self.hash_key)?;
         let listen = self.listens.iter().position(|name| *name == record.listen);
         let listen = listen.and_then(|at| u8::try_from(at).ok());
+        // A clock that was set back since must not make it live longer than it was granted for.
+        let lifetime = record.expires_ms.saturating_sub(record.granted_ms);
+        let expires_ms = record.expires_ms.min(now.unix_ms.saturating_add(lifetime));
         let bound = Bound {
             aor: aor.key,
             domain: DomainIndex(u8::try_from(domain).ok()?),
@@ -216,8 +226,8 @@ impl Names {
             path: &record.path,
             received: canonical(record.received),
             listen: listen.map_or(*default, ListenIndex),
-            expires: now.tick(record.expires_ms),
-            taken: now.tick(record.granted_ms),
+            expires: now.tick(expires_ms),
+            taken: now.tick(record.granted_ms.min(now.unix_ms)),
             q: record.q,
             call_id: record.call_id,
             cseq: record.cseq,
@@ -317,6 +327,31 @@ mod tests {
         assert_eq!(gone.0, ListenIndex(1));
         let mapped = bound(&|record| record.received = "[::ffff:192.0.2.7]:5060".parse().unwrap());
         assert_eq!(mapped.unwrap().1, "192.0.2.7:5060".parse().unwrap());
+    }
+
+    /// The clock was an hour, or years, ahead when it was written.
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_binding_live_longer_than_it_was_granted_for() {
+        let now = Moment::now();
+        let left_s = |ahead_ms: u64, gone_ms: u64| {
+            let mut record = binding("sip:alice@192.0.2.1");
+            record.granted_ms = now.unix_ms + ahead_ms - gone_ms;
+            record.expires_ms = record.granted_ms + 600_000;
+            let (_, bound) = names().bound(&record, now).unwrap();
+            assert!(bound.taken <= now.tick);
+            bound.expires.since(now.tick) / 1_000_000_000
+        };
+        assert_eq!(left_s(0, 0), 600);
+        assert_eq!(left_s(0, 100_000), 500);
+        assert_eq!(left_s(3_600_000, 0), 600);
+        assert_eq!(left_s(300_000_000_000, 0), 600);
+        let never = Record {
+            granted_ms: u64::MAX - 1,
+            expires_ms: u64::MAX,
+            ..binding("sip:alice@192.0.2.1")
+        };
+        let (_, bound) = names().bound(&never, now).map(|(_, it)| ((), it)).unwrap();
+        assert!(bound.expires.since(now.tick) <= 1_000_000);
     }
 
     /// Clocks that were set, and a box that has just been started.

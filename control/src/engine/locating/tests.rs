@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use futures_util::stream::BoxStream;
@@ -17,6 +18,7 @@ use trunkline_dataplane::sip::subscriber::User;
 use trunkline_dataplane::sys::wake::Wake;
 
 use super::*;
+use crate::location::Heard;
 use crate::location::record::tests::binding;
 use crate::location::record::tests::removal;
 use crate::location::store::Batch;
@@ -30,6 +32,8 @@ struct Played {
     finds: AtomicUsize,
     is_silent: AtomicBool,
     heard: Mutex<Vec<Heard>>,
+    /// What is heard later than that.
+    later: Mutex<Option<mpsc::UnboundedReceiver<Heard>>>,
 }
 
 impl Store for Played {
@@ -39,8 +43,9 @@ impl Store for Played {
         async { Ok(Written::default()) }.boxed()
     }
 
-    fn load(&self) -> BoxStream<'_, Result<Vec<Record>, Unavailable>> {
+    fn load(&self) -> BoxStream<'_, Result<Vec<Change>, Unavailable>> {
         let all = self.has.lock().unwrap().clone();
+        let all: Vec<_> = all.into_iter().map(Change::Put).collect();
         let pages: Vec<_> = all.chunks(256).map(|page| Ok(page.to_vec())).collect();
         stream::iter(pages).boxed()
     }
@@ -66,7 +71,14 @@ impl Store for Played {
 
     fn watch(&self) -> BoxStream<'static, Heard> {
         let heard = std::mem::take(&mut *self.heard.lock().unwrap());
-        stream::iter([Heard::Gap].into_iter().chain(heard)).boxed()
+        let later = self.later.lock().unwrap().take();
+        let later = stream::unfold(later, async |later| {
+            let mut later = later?;
+            Some((later.recv().await?, Some(later)))
+        });
+        stream::iter([Heard::Gap].into_iter().chain(heard))
+            .chain(later)
+            .boxed()
     }
 }
 
@@ -84,6 +96,7 @@ enum Mailed {
     Bound(String),
     Unbound(String),
     Sought(Id, bool),
+    Loading,
     Loaded,
 }
 
@@ -147,6 +160,7 @@ fn read(inbox: &mut Receiver, told: &mut Vec<Mailed>) {
             Mail::Bound(letter) => Mailed::Bound(user(letter)),
             Mail::Unbound(letter) => Mailed::Unbound(user(letter)),
             Mail::Sought { of, answered } => Mailed::Sought(of.ticket, answered),
+            Mail::Loading => Mailed::Loading,
             Mail::Loaded => Mailed::Loaded,
             other => panic!("{other:?}"),
         });
@@ -190,8 +204,9 @@ async fn all_that_a_store_has_is_given_to_the_workers_that_keep_it() {
     let told = stage.run().await;
     let mut heard = HashSet::new();
     for (worker, told) in (0..).zip(&told) {
+        assert_eq!(told.first(), Some(&Mailed::Loading));
         assert_eq!(told.last(), Some(&Mailed::Loaded));
-        for what in &told[..told.len() - 1] {
+        for what in &told[1..told.len() - 1] {
             let Mailed::Bound(user) = what else {
                 panic!("{what:?}");
             };
@@ -213,6 +228,11 @@ async fn a_worker_that_takes_nothing_holds_the_loading_up() {
         has: Mutex::new(has),
         ..Played::default()
     });
+    let waiting = |stage: &Stage| stage.locating.untold.iter().map(VecDeque::len).max();
+    while waiting(&stage) != Some(BACKLOG) {
+        let event = stage.locating.next().await;
+        stage.locating.act(event, &mut stage.posts);
+    }
     let quiet = Duration::from_millis(300);
     let _ = tokio::time::timeout(quiet, async {
         loop {
@@ -221,11 +241,10 @@ async fn a_worker_that_takes_nothing_holds_the_loading_up() {
         }
     })
     .await;
-    let waiting = stage.locating.untold.iter().map(VecDeque::len).max();
-    assert_eq!(waiting, Some(BACKLOG));
+    assert_eq!(waiting(&stage), Some(BACKLOG));
     // Answers go on, and what was loaded comes when it is read.
     let told = stage.run().await;
-    assert_eq!(told.iter().map(Vec::len).sum::<usize>(), 40_002);
+    assert_eq!(told.iter().map(Vec::len).sum::<usize>(), 40_004);
 }
 
 #[tokio::test]
@@ -357,6 +376,83 @@ async fn what_other_boxes_write_is_told() {
         told.contains(&Mailed::Unbound("bob".to_owned())),
         "{told:?}"
     );
+}
+
+fn place(told: &[Mailed], what: &Mailed) -> usize {
+    let place = told.iter().position(|mailed| mailed == what);
+    place.unwrap_or_else(|| panic!("{what:?} is not among {told:?}"))
+}
+
+/// It may have been read before it was removed, and is told after: so the removal is told once more.
+#[tokio::test]
+async fn what_is_removed_while_all_is_told_is_removed_at_the_end() {
+    let users: Vec<_> = (0..2_000).map(|n| record(&format!("user{n}"))).collect();
+    let (elsewhere, here) = (&users[1_990], &users[1_991]);
+    let (heard_in, heard_out) = mpsc::unbounded_channel();
+    let mut stage = Stage::new(Played {
+        has: Mutex::new(users.clone()),
+        later: Mutex::new(Some(heard_out)),
+        ..Played::default()
+    });
+    // The reading has begun when these are heard of.
+    for _ in 0..3 {
+        let event = stage.locating.next().await;
+        stage.locating.act(event, &mut stage.posts);
+    }
+    let removed = Change::Remove(removal(elsewhere));
+    heard_in.send(Heard::Changed(Box::new(removed))).unwrap();
+    let names = stage.locating.names.clone();
+    let (keeper, bound) = names.bound(here, Moment::now()).unwrap();
+    let keeper = usize::from(keeper.0);
+    assert!(stage.workers[keeper].letters.post(Told::Removed, &bound));
+    let rows = |_, _| panic!("nobody has asked");
+    stage.locating.read_letters(&mut stage.posts[keeper], rows);
+    let told = stage.run().await;
+    for record in [elsewhere, here] {
+        let user = String::from_utf8(record.user.clone()).unwrap();
+        let told = &told[usize::from(stage.keeper(&user).0)];
+        let bound = place(told, &Mailed::Bound(user.clone()));
+        let unbound = told
+            .iter()
+            .rposition(|what| *what == Mailed::Unbound(user.clone()));
+        assert!(unbound.unwrap() > bound, "{user}");
+        assert!(unbound.unwrap() < place(told, &Mailed::Loaded));
+    }
+    // After that it is told once.
+    let removed = Change::Remove(removal(&users[7]));
+    heard_in.send(Heard::Changed(Box::new(removed))).unwrap();
+    assert_eq!(stage.run().await.concat().len(), 1);
+}
+
+/// However often something is missed, each pass comes to its end, and one follows.
+#[tokio::test]
+async fn gaps_without_end_leave_each_pass_its_end() {
+    let (heard_in, heard_out) = mpsc::unbounded_channel();
+    let mut stage = Stage::new(Played {
+        has: Mutex::new((0..500).map(|n| record(&format!("user{n}"))).collect()),
+        later: Mutex::new(Some(heard_out)),
+        ..Played::default()
+    });
+    let mut told = Vec::new();
+    let end = tokio::time::Instant::now() + Duration::from_millis(1_500);
+    while let Ok(event) = tokio::time::timeout_at(end, stage.locating.next()).await {
+        heard_in.send(Heard::Gap).unwrap();
+        stage.locating.act(event, &mut stage.posts);
+        let inboxes = &mut stage.workers[0].inboxes;
+        inboxes.iter_mut().for_each(|inbox| read(inbox, &mut told));
+        let inboxes = &mut stage.workers[1].inboxes;
+        inboxes
+            .iter_mut()
+            .for_each(|inbox| read(inbox, &mut Vec::new()));
+    }
+    told.retain(|what| matches!(what, Mailed::Loading | Mailed::Loaded));
+    let passes = [
+        Mailed::Loading,
+        Mailed::Loaded,
+        Mailed::Loading,
+        Mailed::Loaded,
+    ];
+    assert_eq!(told, passes, "the next after a second");
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn registrations_are_told_all_of_them_or_of_one_user() {
     assert_eq!(
         refusals,
         "\"bob\" is no subscriber's address: write USER@DOMAIN, as in bob@example.org\n\
-         no user of a [[domain]] can be called bob@elsewhere.example\n"
+         no [[domain]] is called \"elsewhere.example\", and none is configured\n"
     );
 }
 

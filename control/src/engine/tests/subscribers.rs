@@ -18,10 +18,10 @@ use crate::subscribers::Directory;
 use crate::subscribers::Store;
 use crate::subscribers::sqlite::Opened;
 
-const MD5: &str = "00112233445566778899aabbccddeeff";
+pub(super) const MD5: &str = "00112233445566778899aabbccddeeff";
 
 /// A stage with a domain and a real store.
-fn stage() -> Stage {
+pub(super) fn stage() -> Stage {
     let mut stage = Stage::new();
     let path = stage.room.path().join("subscribers.db");
     let store = Opened::open(&path).unwrap().serve().unwrap();
@@ -43,7 +43,7 @@ fn stage() -> Stage {
     stage
 }
 
-fn wish(user: &str, domain: &str, algorithm: &str, ha1: &str) -> types::SubscribersWish {
+pub(super) fn wish(user: &str, domain: &str, algorithm: &str, ha1: &str) -> types::SubscribersWish {
     let ha1 = BTreeMap::from([(algorithm.to_owned(), ha1.to_owned())]);
     types::SubscribersWish {
         subscribers: vec![types::SubscriberWish {
@@ -54,7 +54,7 @@ fn wish(user: &str, domain: &str, algorithm: &str, ha1: &str) -> types::Subscrib
     }
 }
 
-fn bob() -> Subscriber {
+pub(super) fn bob() -> Subscriber {
     Subscriber {
         domain: DomainIndex(0),
         user: User::new(b"bob").unwrap(),

@@ -7,7 +7,9 @@ use futures_util::stream;
 use futures_util::stream::BoxStream;
 
 use super::*;
+use crate::location::record::Record;
 use crate::location::record::tests::binding;
+use crate::location::record::tests::removal;
 use crate::location::store::Batch;
 use crate::location::store::Heard;
 use crate::location::store::Written;
@@ -20,7 +22,7 @@ struct Leaving {
 }
 
 impl Leaving {
-    fn page(&self, number: u32) -> Result<Vec<Record>, Unavailable> {
+    fn page(&self, number: u32) -> Result<Vec<Change>, Unavailable> {
         if number == 1 && self.loads.load(Ordering::Relaxed) == 1 {
             return Err(Unavailable {
                 store: "the script".to_owned(),
@@ -30,7 +32,9 @@ impl Leaving {
         self.pages.fetch_add(1, Ordering::Relaxed);
         let mut ended = binding(&format!("sip:{number}.ended@b"));
         ended.expires_ms = now_ms();
-        Ok(vec![binding(&format!("sip:{number}@b")), ended])
+        let lives = binding(&format!("sip:{number}@b"));
+        let end = Change::Remove(removal(&lives));
+        Ok(vec![Change::Put(lives), Change::Put(ended), end])
     }
 }
 
@@ -39,7 +43,7 @@ impl Store for Leaving {
         async { Ok(Written::default()) }.boxed()
     }
 
-    fn load(&self) -> BoxStream<'_, Result<Vec<Record>, Unavailable>> {
+    fn load(&self) -> BoxStream<'_, Result<Vec<Change>, Unavailable>> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         stream::iter(0..3).map(|number| self.page(number)).boxed()
     }
@@ -61,8 +65,15 @@ impl Store for Leaving {
 async fn all_that_lives_is_given_though_the_store_goes_away_meanwhile() {
     let store = Leaving::default();
     let mut given = Vec::new();
-    let loaded = load(&store, |record| {
-        given.push(record.contact);
+    let loaded = load(&store, |what| {
+        given.push(match what {
+            Given::Begun => "begun".to_owned(),
+            Given::Has(change) => {
+                let (is_put, key) = (matches!(*change, Change::Put(_)), change.key());
+                let key = String::from_utf8_lossy(key.bytes());
+                format!("{}{key}", if is_put { "" } else { "no " })
+            }
+        });
         std::future::ready(())
     })
     .await;
@@ -72,15 +83,27 @@ async fn all_that_lives_is_given_though_the_store_goes_away_meanwhile() {
         failures: 1,
     };
     assert_eq!(loaded, expected);
-    assert_eq!(given, [&b"sip:0@b"[..], b"sip:0@b", b"sip:1@b", b"sip:2@b"]);
+    let page = |n| [format!("sip:{n}@b"), format!("no sip:{n}@b")];
+    let begun = || vec!["begun".to_owned()];
+    let all = [
+        begun(),
+        page(0).into(),
+        begun(),
+        page(0).into(),
+        page(1).into(),
+        page(2).into(),
+    ];
+    assert_eq!(given, all.concat());
 }
 
 #[tokio::test]
 async fn a_receiver_without_room_holds_the_store_up() {
     let store = Leaving::default();
-    let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    let mut loading = std::pin::pin!(load(&store, async |record| {
-        sender.send(record).await.unwrap();
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(2);
+    let mut loading = std::pin::pin!(load(&store, async |given| {
+        if let Given::Has(change) = given {
+            sender.send(change).await.unwrap();
+        }
     }));
     let wait = std::time::Duration::from_millis(300);
     assert!(tokio::time::timeout(wait, &mut loading).await.is_err());

@@ -10,13 +10,16 @@ use redis::IntoConnectionInfo as _;
 use redis::RedisResult;
 use redis::Value;
 use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::MultipleNodeRoutingInfo;
 use redis::cluster_routing::RoutingInfo;
 use redis::cluster_routing::SingleNodeRoutingInfo;
+use redis::io::tcp::TcpSettings;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Options;
+use super::hearing::Hearing;
 use crate::redis_link::Link;
 use crate::redis_link::within;
 
@@ -36,6 +39,8 @@ pub(super) struct Servers {
     pub name: String,
     /// One by one.
     pub clients: Vec<Client>,
+    /// Whether they tell what others write.
+    pub hearing: Hearing,
     cluster: Option<ClusterClient>,
     state: Mutex<State>,
 }
@@ -61,19 +66,18 @@ impl Servers {
             return Err((kind, "no server is named").into());
         }
         let servers = options.servers.iter().map(String::as_str);
-        let clients: Vec<_> = servers
-            .clone()
-            .map(Client::open)
+        let nodes: Vec<_> = servers
+            .map(|server| Ok(server.into_connection_info()?.set_tcp_settings(tcp())))
             .collect::<RedisResult<_>>()?;
+        let clients = nodes.iter().cloned().map(Client::open);
+        let clients: Vec<_> = clients.collect::<RedisResult<_>>()?;
         let names = clients.iter();
         let names: Vec<_> = names
             .map(|client| client.get_connection_info().addr().to_string())
             .collect();
-        let nodes: Vec<_> = servers
-            .map(|server| server.into_connection_info())
-            .collect::<RedisResult<_>>()?;
         let cluster = options.is_cluster.then(|| {
             ClusterClient::builder(nodes)
+                .tcp_settings(tcp())
                 .retries(RETRIES)
                 .connection_timeout(ANSWER)
                 .response_timeout(ANSWER)
@@ -83,6 +87,7 @@ impl Servers {
         Ok(Servers {
             name: format!("Redis {}", names.join(", ")),
             clients,
+            hearing: Hearing::default(),
             cluster: cluster.transpose()?,
             state: Mutex::default(),
         })
@@ -146,20 +151,42 @@ impl Servers {
     }
 }
 
+/// A connection that is given up says nothing any more. Otherwise the kernel goes on sending what was
+/// written on it, and a change arrives after later ones of another connection: a store that was
+/// emptied in between does not know that it is the older.
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_linger_time(Duration::ZERO)
+}
+
 impl Link {
+    /// By what each master of a cluster is known, which is another one after its restart; of one server
+    /// nothing: who listens to it hears its end.
+    pub async fn run_ids(&mut self) -> RedisResult<Vec<String>> {
+        let Link::Cluster(cluster) = self else {
+            return Ok(Vec::new());
+        };
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let answers = all_masters(cluster, info).await?;
+        let id_of = |said: Value| -> RedisResult<String> {
+            let said: String = redis::from_redis_value(said)?;
+            let id = said.lines().find_map(|line| line.strip_prefix("run_id:"));
+            Ok(id.unwrap_or_default().trim().to_owned())
+        };
+        let mut ids = answers
+            .into_iter()
+            .map(|(_, said)| id_of(said))
+            .collect::<RedisResult<Vec<_>>>()?;
+        ids.sort();
+        Ok(ids)
+    }
+
     /// Where keys are: the masters of a cluster, as `host:port`; else the one server, which has no name.
     pub async fn masters(&mut self) -> RedisResult<Vec<Option<(String, u16)>>> {
         let Link::Cluster(cluster) = self else {
             return Ok(vec![None]);
         };
-        let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-        let answers = cluster
-            .route_command(redis::cmd("PING"), everywhere)
-            .await?;
-        let Value::Map(answers) = answers else {
-            let kind = ErrorKind::UnexpectedReturnType;
-            return Err((kind, "the cluster does not say which masters it has").into());
-        };
+        let answers = all_masters(cluster, redis::cmd("PING")).await?;
         answers
             .into_iter()
             .map(|(master, _)| {
@@ -189,5 +216,58 @@ impl Link {
             }
             (link, _) => command.query_async(link).await,
         }
+    }
+}
+
+/// What each master of a cluster answers, by its `host:port`.
+async fn all_masters(
+    cluster: &mut ClusterConnection,
+    command: Cmd,
+) -> RedisResult<Vec<(Value, Value)>> {
+    let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+    match cluster.route_command(command, everywhere).await? {
+        Value::Map(answers) => Ok(answers),
+        _ => {
+            let kind = ErrorKind::UnexpectedReturnType;
+            Err((kind, "the cluster does not say which masters it has").into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_written_on_a_connection_that_is_given_up_is_not_sent_any_more() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let servers = Servers::new(&Options {
+            servers: vec![format!("redis://{}", server.local_addr().unwrap())],
+            is_cluster: false,
+            prefix: "location".to_owned(),
+            remember: Duration::from_secs(3600),
+        });
+        let servers = servers.unwrap();
+        let serve = async {
+            let (mut connection, _) = server.accept().await.unwrap();
+            let mut room = [0; 4096];
+            // Its name and its version, with which a client begins.
+            assert!(connection.read(&mut room).await.unwrap() > 0);
+            connection.write_all(b"+OK\r\n+OK\r\n").await.unwrap();
+            connection
+        };
+        let (mut connection, link) = tokio::join!(serve, servers.link());
+        drop(link.unwrap());
+        let late = Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        servers.checked::<()>(late).await.unwrap_err();
+        // An orderly end would come after all that was written.
+        let end = connection.read(&mut [0; 4096]).await;
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 }

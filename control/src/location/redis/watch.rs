@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::Names;
 use super::link::ANSWER;
 use super::link::Servers;
+use super::mark;
 use super::value;
 use super::value::Reader;
 use crate::backoff::Backoff;
@@ -22,6 +23,8 @@ const WAITING: usize = 4096;
 /// Begins to listen; what is heard comes out of the other end, and when that is dropped it ends.
 pub(super) fn start(servers: Arc<Servers>, names: Names) -> mpsc::Receiver<Heard> {
     let (sender, receiver) = mpsc::channel(WAITING);
+    let marked = mark::watch(Arc::clone(&servers), names.clone(), sender.clone());
+    tokio::spawn(marked);
     let listener = Listener {
         names,
         sender,
@@ -46,8 +49,8 @@ impl Listener {
             let gone = self.sender.clone();
             tokio::select! {
                 () = gone.closed() => return,
-                ended = self.subscribe(client, &mut backoff) => if let Err(error) = ended {
-                    tracing::debug!("{}: the subscription has ended: {error}", servers.name);
+                ended = self.subscribe(&servers, client, &mut backoff) => if let Err(error) = ended {
+                    servers.hearing.lost(&servers.name, error.to_string());
                 },
             }
             self.missed = true;
@@ -55,10 +58,16 @@ impl Listener {
         }
     }
 
-    async fn subscribe(&mut self, client: &Client, backoff: &mut Backoff) -> RedisResult<()> {
+    async fn subscribe(
+        &mut self,
+        servers: &Servers,
+        client: &Client,
+        backoff: &mut Backoff,
+    ) -> RedisResult<()> {
         let mut subscription = Subscription::open(client, self.names.channel(), ANSWER).await?;
         // From here on nothing is missed.
         *backoff = Backoff::default();
+        servers.hearing.found(&servers.name);
         let sender = self.sender.clone();
         loop {
             tokio::select! {

@@ -3,7 +3,7 @@
 -- KEYS[1]  the user's hash: a field a binding, values as value.rs lays them out
 -- ARGV     now (Unix ms), how long what has ended is kept, how many removals are remembered, the channel,
 --          our name on it; then a field and its value for each change
--- Gives how many of them were older than what is there.
+-- Gives how many of them were older than what is there. What is there already is not published again.
 local user = KEYS[1]
 local now, slack, removals = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local channel, origin = ARGV[4], ARGV[5]
@@ -18,12 +18,17 @@ end
 -- RFC 3261 §10.3: within a Call-ID the CSeq says which is later; otherwise the boxes' clocks do.
 local function is_older(new, old)
     if old.till <= now then return false end
-    if new.call ~= old.call then return new.granted < old.granted end
+    -- A box whose clock was far ahead must not keep a binding to itself for good.
+    if new.call ~= old.call then return new.granted < old.granted and old.granted <= now + slack end
     if new.cseq > old.cseq then return false end
     if old.kind == 'P' or new.kind == 'R' then return new.cseq < old.cseq end
     -- After a removal there is no binding to compare with: a device may begin its CSeq anew. What
     -- was granted before the removal, as far as two clocks agree, is older all the same.
     return new.granted < old.granted + 2000
+end
+
+local function is_there(new, old)
+    return old.till > now and new.kind == old.kind and new.call == old.call and new.cseq == old.cseq
 end
 
 local stale = 0
@@ -33,7 +38,7 @@ for i = 6, #ARGV, 2 do
     local old = there and front(there)
     if old and is_older(new, old) then
         stale = stale + 1
-    else
+    elseif not old or not is_there(new, old) then
         redis.call('HSET', user, field, value)
         redis.call('PUBLISH', channel, struct.pack('>c8I2c0I2c0', origin, #user, user, #field, field) .. value)
     end

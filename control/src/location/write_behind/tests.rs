@@ -218,7 +218,7 @@ impl Store for Scripted {
         .boxed()
     }
 
-    fn load(&self) -> BoxStream<'_, Result<Vec<Record>, Unavailable>> {
+    fn load(&self) -> BoxStream<'_, Result<Vec<Change>, Unavailable>> {
         stream::empty().boxed()
     }
 

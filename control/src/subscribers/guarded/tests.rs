@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-use trunkline_dataplane::sip::digest::cache::Ha1s;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use super::*;
 
@@ -192,25 +192,4 @@ fn a_reason_has_all_that_stands_behind_it() {
     let outer = anyhow::Error::from(io).context("cannot connect");
     let outer: Box<dyn std::error::Error> = outer.into();
     assert_eq!(reason(&*outer), "cannot connect: no route");
-}
-
-#[test]
-fn of_a_server_that_comes_and_goes_the_log_hears_once_a_minute() {
-    let start = Instant::now();
-    let at = |ms| start + Duration::from_millis(ms);
-    let mut notice = Notice::default();
-    assert_eq!(notice.dead(true, at(0)), Some(1));
-    assert_eq!(notice.dead(false, at(100)), None, "it still is");
-    assert!(notice.back());
-    for n in 1..300 {
-        assert_eq!(notice.dead(true, at(n * 200)), None);
-        assert!(!notice.back(), "nobody was told that it was gone");
-    }
-    assert_eq!(notice.dead(true, at(60_000)), Some(300));
-    assert!(notice.back());
-    // Gone again at once, and for good: that is told as soon as it may be.
-    assert_eq!(notice.dead(true, at(60_100)), None);
-    assert_eq!(notice.dead(false, at(119_999)), None);
-    assert_eq!(notice.dead(false, at(120_000)), Some(1));
-    assert_eq!(notice.dead(false, at(500_000)), None);
 }

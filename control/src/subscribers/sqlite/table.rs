@@ -11,8 +11,8 @@ use rusqlite::Transaction;
 use rusqlite::named_params;
 use rusqlite::params;
 use trunkline_dataplane::sip::digest::Algorithm;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
 use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use super::SqliteError;
 use crate::subscribers::Entry;

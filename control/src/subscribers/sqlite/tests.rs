@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use trunkline_dataplane::sip::digest::Algorithm;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use super::*;
 

@@ -207,3 +207,113 @@ async fn a_cluster_is_one_store() {
     }
     assert_eq!(by_user(told), by_user(records));
 }
+
+/// What a box has missed is among all that there is: what was made, and what was ended.
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn removals_are_given_with_the_rest() {
+    let server = servers::Redis::new(false);
+    let (ours, others) = (store(&server), store(&server));
+    let gone = binding("sip:gone@b");
+    let kept = binding(CONTACT);
+    write(&others, [gone.clone(), kept.clone()].map(Change::Put)).await;
+    let end = removal(&gone);
+    write(&others, [Change::Remove(end.clone())]).await;
+    let pages: Vec<_> = ours.load().collect().await;
+    let mut given: Vec<_> = pages.into_iter().flat_map(Result::unwrap).collect();
+    given.sort_by_key(|change| matches!(change, Change::Remove(_)));
+    assert_eq!(given, [Change::Put(kept.clone()), Change::Remove(end)]);
+    assert_eq!(alice(&ours).await, [kept]);
+}
+
+/// Boxes that all write what an empty store has lost do not tell one another of it again and again.
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn what_is_there_already_is_not_published_again() {
+    let server = servers::Redis::new(false);
+    let (ours, others, listener) = (store(&server), store(&server), store(&server));
+    let mut heard = listener.watch();
+    gap(&mut heard).await;
+    let record = registered(3, 0);
+    write(&ours, [Change::Put(record.clone())]).await;
+    // As the other box has it: a moment of rounding apart.
+    let again = Record {
+        granted_ms: record.granted_ms + 1,
+        expires_ms: record.expires_ms - 1,
+        ..record.clone()
+    };
+    assert_eq!(write(&others, [Change::Put(again)]).await, 0);
+    let end = removal(&record);
+    for store in [&ours, &others] {
+        assert_eq!(write(store, [Change::Remove(end.clone())]).await, 0);
+    }
+    let last = registered(9, 9_000);
+    write(&ours, [Change::Put(last.clone())]).await;
+    let told = [
+        change(&mut heard).await,
+        change(&mut heard).await,
+        change(&mut heard).await,
+    ];
+    assert_eq!(
+        told,
+        [Change::Put(record), Change::Remove(end), Change::Put(last)]
+    );
+}
+
+/// A box whose clock was a day ahead does not keep a binding to itself for that day.
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn what_was_written_by_a_clock_far_ahead_is_replaced() {
+    let server = servers::Redis::new(false);
+    let store = store(&server);
+    let day = 86_400_000;
+    let ahead = Record {
+        expires_ms: *BEGIN + day + 600_000,
+        ..registered(7, day)
+    };
+    write(&store, [Change::Put(ahead)]).await;
+    let now = Record {
+        call_id: 5,
+        granted_ms: now_ms(),
+        ..registered(1, 0)
+    };
+    assert_eq!(write(&store, [Change::Put(now.clone())]).await, 0);
+    assert_eq!(alice(&store).await, [now]);
+}
+
+/// Nothing breaks where a store is emptied: that it was is seen by what is missing.
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn a_store_that_was_emptied_is_noticed_by_every_box_and_one_that_was_not_is_left_alone() {
+    let server = servers::Redis::new(false);
+    let boxes = [store(&server), store(&server)];
+    let mut heard = boxes.each_ref().map(Redis::watch);
+    for heard in &mut heard {
+        gap(heard).await;
+    }
+    let quiet = async |heard: &mut BoxStream<'static, Heard>| {
+        let time = Duration::from_secs(5);
+        tokio::time::timeout(time, heard.next()).await.is_err()
+    };
+    let [one, two] = &mut heard;
+    assert_eq!(tokio::join!(quiet(one), quiet(two)), (true, true));
+    server.run(&["FLUSHALL"]);
+    for heard in [one, two] {
+        gap(heard).await;
+        assert!(quiet(heard).await, "once");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn a_node_of_a_cluster_that_comes_back_empty_is_noticed() {
+    let mut nodes = servers::redis_cluster();
+    let ours = open(&nodes[0], true);
+    let mut heard = ours.watch();
+    gap(&mut heard).await;
+    // So that it has been looked at before.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    nodes[1].end();
+    nodes[1].start();
+    gap(&mut heard).await;
+}

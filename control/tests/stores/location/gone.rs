@@ -2,11 +2,11 @@
 
 use super::*;
 
-const OPTIONS: write_behind::Options = write_behind::Options {
+pub const OPTIONS: write_behind::Options = write_behind::Options {
     waiting_max: 10_000,
 };
 
-fn register(user: u32, cseq: u32) -> Change {
+pub fn register(user: u32, cseq: u32) -> Change {
     Change::Put(Record {
         user: user.to_string().into_bytes(),
         cseq,
@@ -15,7 +15,7 @@ fn register(user: u32, cseq: u32) -> Change {
 }
 
 /// Waits until it is so, for 30 s at most.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(Instant::now() < end, "{what}");
