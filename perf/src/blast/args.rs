@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use std::time::UNIX_EPOCH;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -13,6 +15,7 @@ use trunkline_dataplane::sys::clock;
 
 use super::load::Plan;
 use super::pace::Rate;
+use super::phones::Phones;
 use super::port::EndConfig;
 use super::port::Port;
 use super::report;
@@ -79,6 +82,13 @@ pub struct BlastArgs {
     /// The first so many of the users call, and those who register are the others.
     #[arg(long, default_value_t = 0, requires = "users")]
     callers: u32,
+    /// What the users' phones know between runs: the nonce that each was given when it registered, which it then uses until
+    /// it is told that it is stale. Read where it is there, and written at the end.
+    #[arg(long, value_name = "FILE", requires = "users")]
+    phones: Option<PathBuf>,
+    /// Write here who was told 200 to a REGISTER: seconds since 1970, and the user, a line each.
+    #[arg(long, value_name = "FILE")]
+    registered: Option<PathBuf>,
     /// The users' domain; the address of --to if it is not given.
     #[arg(long)]
     domain: Option<String>,
@@ -126,6 +136,10 @@ fn seconds(text: &str) -> Result<f64, String> {
         .ok_or("seconds, up to a day".to_owned())
 }
 
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
 /// Seats for calls that end late or wait for a repetition.
 const SEATS_SPARE: f64 = 2_000.0;
 
@@ -141,6 +155,20 @@ impl BlastArgs {
         let lasts = (self.ring + self.talk) as f64 / 1e3;
         let seats = rate.mul_add(2.0 * lasts + 1.0, SEATS_SPARE);
         self.open.unwrap_or(seats.min(4_000_000.0) as u32)
+    }
+
+    fn known_phones(&self) -> anyhow::Result<Phones> {
+        let Some(path) = &self.phones else {
+            return Ok(Phones::default());
+        };
+        let text = match path.exists() {
+            true => fs::read_to_string(path),
+            false => Ok(String::new()),
+        };
+        let phones = text.map_err(Into::into);
+        phones
+            .and_then(|text| Phones::read(&text, self.users))
+            .with_context(|| format!("reading {}", path.display()))
     }
 
     /// Carries the load and tells of it.
@@ -200,13 +228,21 @@ impl BlastArgs {
             domain: self.domain.clone().unwrap_or(self.to.ip().to_string()),
         };
         let warm = Duration::from_secs_f64(self.warm);
-        let outcome = run::run(plan, warm, port, Watch::new(accounts), self.quiet)?;
+        let phones = self.known_phones()?;
+        let outcome = run::run(plan, phones, warm, port, Watch::new(accounts), self.quiet)?;
+        if let Some(path) = &self.phones {
+            write(path, &outcome.phones.text())?;
+        }
+        if let Some(path) = &self.registered {
+            let monotonic = Duration::from_nanos(clock::now().0);
+            let offset = UNIX_EPOCH.elapsed()?.saturating_sub(monotonic);
+            write(path, &outcome.phones.log(offset))?;
+        }
         let figures = || serde_json::to_string_pretty(&report::json(&outcome));
         match &self.json {
             Some(path) if path.as_os_str() == "-" => println!("{}", figures()?),
             Some(path) => {
-                fs::write(path, figures()? + "\n")
-                    .with_context(|| format!("writing {}", path.display()))?;
+                write(path, &(figures()? + "\n"))?;
                 print!("{}", report::summary(&outcome));
             }
             None => print!("{}", report::summary(&outcome)),

@@ -79,6 +79,8 @@ pub struct Caller {
     pub(super) heard: u16,
     /// When the request under way was said first.
     pub(super) since: Tick,
+    /// When the first REGISTER was said, before any challenge.
+    pub(super) begun: Tick,
     /// When the first ACK was said, or the last of a re-INVITE.
     pub(super) acked: Tick,
     /// Where the callee wants its media.
@@ -170,6 +172,7 @@ impl Call {
                 held: 0,
                 heard: 0,
                 since: Tick(0),
+                begun: Tick(0),
                 acked: Tick(0),
                 media: None,
                 challenges: 0,

@@ -40,6 +40,16 @@ impl Load {
         if self.calls[id.seat as usize].script != Script::Register {
             return self.invite(id, now, out);
         }
+        let call = &mut self.calls[id.seat as usize];
+        let register = ("REGISTER", self.speech.uri("REGISTER"));
+        let known = self.phones.authorize(call.user, register, id.generation);
+        call.caller.authorization = known.unwrap_or_default();
+        call.caller.begun = now;
+        self.register(id, now, out);
+    }
+
+    /// Says REGISTER, with the credentials that there are.
+    fn register(&mut self, id: Id, now: Tick, out: &mut impl Outbox) {
         self.calls[id.seat as usize].caller.state = CallerState::Calling;
         self.ask_first(id, Ask::Register, now, out);
     }
@@ -326,10 +336,16 @@ impl Load {
         }
         self.tally.took(Measure::Register, caller.since, now);
         if self.authorize(id, message, status, "REGISTER") {
-            return self.open(id, now, out);
+            return self.register(id, now, out);
         }
         match status {
-            200..300 => self.complete(id),
+            200..300 => {
+                let call = &self.calls[id.seat as usize];
+                self.tally
+                    .took(Measure::Registration, call.caller.begun, now);
+                self.phones.registered(call.user, now);
+                self.complete(id);
+            }
             _ => self.refuse(id, status),
         }
     }
@@ -341,15 +357,15 @@ impl Load {
         if !matches!(status, 401 | 407) || call.caller.challenges >= CHALLENGES_MAX {
             return false;
         }
-        let credentials = Credentials {
-            user: format!("user{:06}", call.user),
-            password: format!("pw{:06}", call.user),
-        };
+        let credentials = Credentials::of(call.user);
         let uri = self.speech.uri(method);
-        let answer = digest::answer(message, &credentials, (method, uri), id.generation);
-        let Some(answer) = answer else {
+        let answered = digest::answered(message, &credentials, (method, uri), id.generation);
+        let Some((challenge, answer)) = answered else {
             return false;
         };
+        if method == "REGISTER" {
+            self.phones.challenged(call.user, challenge);
+        }
         call.caller.authorization = answer;
         call.caller.challenges += 1;
         call.caller.cseq += 1;

@@ -15,6 +15,16 @@ pub struct Credentials {
     pub password: String,
 }
 
+impl Credentials {
+    /// Those of the user of that number.
+    pub(super) fn of(user: u32) -> Credentials {
+        Credentials {
+            user: format!("user{user:06}"),
+            password: format!("pw{user:06}"),
+        }
+    }
+}
+
 /// Hash functions, as a challenge names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
@@ -67,6 +77,17 @@ pub fn answer(
     (method, uri): (&str, &str),
     cnonce: u32,
 ) -> Option<String> {
+    let (_, line) = answered(message, credentials, (method, uri), cnonce)?;
+    Some(line)
+}
+
+/// The same, with the value of the challenge.
+pub(super) fn answered<'m>(
+    message: &'m Message<'_>,
+    credentials: &Credentials,
+    (method, uri): (&str, &str),
+    cnonce: u32,
+) -> Option<(&'m str, String)> {
     let headers = message.headers();
     headers
         .filter(|header| header.kind == HeaderName::Other)
@@ -79,7 +100,7 @@ pub fn answer(
             };
             let challenge = std::str::from_utf8(message.text(header.value)).ok()?;
             let value = answer_to(challenge, credentials, (method, uri), (1, cnonce))?;
-            Some(format!("{answer_name}: {value}\r\n"))
+            Some((challenge, format!("{answer_name}: {value}\r\n")))
         })
 }
 

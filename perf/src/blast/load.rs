@@ -17,6 +17,7 @@ use super::media::MediaOutbox;
 use super::pace::Pace;
 use super::pace::Rate;
 use super::pen::Pen;
+use super::phones::Phones;
 use super::script::Mix;
 use super::script::Script;
 use super::script::Times;
@@ -101,6 +102,8 @@ pub struct Load {
     pub tally: Tally,
     /// The streams of the calls that talk.
     pub media: Media,
+    /// What the users' phones know.
+    pub phones: Phones,
 }
 
 impl Load {
@@ -115,6 +118,7 @@ impl Load {
             pace: Pace::new(plan.rate, plan.time, plan.calls, start),
             tally: Tally::default(),
             media: Media::new(plan.seats, plan.target, start),
+            phones: Phones::default(),
             plan,
         }
     }

@@ -22,6 +22,7 @@ pub mod load;
 pub mod media;
 pub mod pace;
 pub mod pen;
+pub mod phones;
 pub mod port;
 pub mod report;
 pub mod run;

@@ -12,6 +12,7 @@ use trunkline_dataplane::tick::Tick;
 use super::load::Load;
 use super::load::Plan;
 use super::media::MediaCounts;
+use super::phones::Phones;
 use super::port::Port;
 use super::speech::MEDIA_PORT_FIRST;
 use super::tally::Counts;
@@ -27,6 +28,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// What was counted of RTP, and how long it took.
     pub media: (MediaCounts, Histogram<u64>),
+    /// What the users' phones know at the end.
+    pub phones: Phones,
     /// From the first call to the end of the last.
     pub took: Duration,
     /// The share of that time in which there was work.
@@ -113,6 +116,7 @@ impl Watch {
 /// CPU time that cannot be read.
 pub fn run(
     plan: Plan,
+    phones: Phones,
     warm: Duration,
     mut port: Port,
     mut watch: Watch,
@@ -126,6 +130,7 @@ pub fn run(
     let mut warm_end = Some(Tick(start.0 + nanos(warm)));
     let seconds = plan.time.as_secs_f64();
     let mut load = Load::new(plan, start);
+    load.phones = phones;
     let mut live = Live::new(start, seconds, quiet);
     let mut busy_ns = 0;
     let mut since = start;
@@ -172,6 +177,7 @@ pub fn run(
     let busy = busy_ns as f64 / took.as_nanos().max(1) as f64;
     Ok(Outcome {
         tally: load.tally,
+        phones: load.phones,
         media: (load.media.counts, load.media.transit),
         took,
         busy,

@@ -24,13 +24,15 @@ pub enum Measure {
     Bye,
     /// REGISTER to its response, 401 or 200.
     Register,
+    /// A user's first REGISTER to the 200, challenges and what was said again between them.
+    Registration,
     /// How much later than planned a call began: the generator's own lateness.
     Lateness,
 }
 
 impl Measure {
     /// All of them.
-    pub const ALL: [Measure; 8] = [
+    pub const ALL: [Measure; 9] = [
         Measure::RequestTransit,
         Measure::ResponseTransit,
         Measure::FirstResponse,
@@ -38,6 +40,7 @@ impl Measure {
         Measure::Final,
         Measure::Bye,
         Measure::Register,
+        Measure::Registration,
         Measure::Lateness,
     ];
 
@@ -52,6 +55,7 @@ impl Measure {
             Measure::Final => "invite_to_final",
             Measure::Bye => "bye_to_200",
             Measure::Register => "register_to_response",
+            Measure::Registration => "register_to_200",
             Measure::Lateness => "lateness",
         }
     }

@@ -14,6 +14,7 @@ use super::load::Plan;
 use super::media::MediaOutbox;
 use super::pace::Rate;
 use super::pen::Pen;
+use super::phones::Phones;
 use super::script::Mix;
 use super::script::Times;
 use super::speech::media_port;
@@ -292,6 +293,7 @@ fn a_user_registers_and_answers_the_challenge() {
         first.contains("To: <sip:user000000@example.com>\r\n"),
         "{first}"
     );
+    let mut now = 0;
     let mut answer = |request: &str, status: &str, more: &str, said: &mut Said| {
         let lines: String = ["Via", "From", "To", "Call-ID", "CSeq"]
             .map(|name| {
@@ -301,7 +303,8 @@ fn a_user_registers_and_answers_the_challenge() {
             .concat();
         let text = format!("SIP/2.0 {status}\r\n{lines}{more}Content-Length: 0\r\n\r\n");
         let source = "10.77.1.1:5060".parse().unwrap();
-        load.receive(Side::Caller, source, text.as_bytes(), Tick(1_000), said);
+        now += 1_000;
+        load.receive(Side::Caller, source, text.as_bytes(), Tick(now), said);
         load.tally.counts.clone()
     };
     let challenge = "WWW-Authenticate: Digest realm=\"example.com\",nonce=\"n1\",qop=\"auth\"\r\n";
@@ -322,6 +325,31 @@ fn a_user_registers_and_answers_the_challenge() {
         (counts.completed(), counts.challenged, counts.open),
         (1, 1, 0)
     );
+    let whole = load.tally.times(Measure::Registration);
+    assert_eq!((whole.len(), whole.max()), (1, 2_000), "both transactions");
+    assert_eq!(load.phones.log(Duration::ZERO), "0.000002 user000000\n");
+}
+
+#[test]
+fn a_phone_that_remembers_uses_its_nonce_again() {
+    let register = Plan {
+        users: 2,
+        target: "10.77.1.1:5060".parse().unwrap(),
+        ..plan("register", 2)
+    };
+    let mut said = Said::default();
+    let mut load = Load::new(register, Tick(0));
+    let known = "3 Digest realm=\"example.com\",nonce=\"n1\",qop=\"auth\"\n0 \n";
+    load.phones = Phones::read(known, 2).unwrap();
+    load.fire(Tick(1_000_000_000), &mut said);
+    let [with, without] = &said.0[..] else {
+        panic!("{said:?}");
+    };
+    assert!(
+        with.contains("nonce=\"n1\"") && with.contains("nc=00000004"),
+        "{with}"
+    );
+    assert!(!without.contains("Authorization"), "{without}");
 }
 
 #[test]
@@ -363,7 +391,7 @@ fn who_calls_is_told_from_who_registers() {
 }
 
 /// Keeps what the callers say.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Said(Vec<String>);
 
 impl MediaOutbox for Said {

@@ -11,6 +11,7 @@ use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::ids::WorkerId;
 use trunkline_dataplane::lab;
+use trunkline_dataplane::settings::Abuse;
 use trunkline_dataplane::settings::Capacity;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::sip::effects::Effects;
@@ -74,7 +75,7 @@ fn measured_scan(bytes: &[u8]) -> bool {
     std::hint::black_box(Message::scan(std::hint::black_box(bytes))).is_ok()
 }
 
-/// An input: scanned, its owner found, taken up. What only leads to what is measured calls `input` itself: a function
+/// An input: its source heard, scanned, its owner found, taken up. What only leads to what is measured calls `input` itself: a function
 /// of the same instructions and another name would be merged with this one, and counted.
 #[inline(never)]
 fn measured_input(
@@ -88,6 +89,9 @@ fn measured_input(
 
 #[inline(always)]
 fn input(proxy: &mut Proxy, bytes: &[u8], arrival: Arrival, step: &mut Step<'_>) -> Counter {
+    if let Some(outcome) = proxy.turned_away(arrival.source.ip(), step.now) {
+        return outcome;
+    }
     let scanned = Message::scan(bytes);
     let message = match &scanned {
         Ok(message) => message,
@@ -134,6 +138,7 @@ impl Engine {
 
     pub(super) fn with(capacity: Capacity) -> Engine {
         let mut settings = lab::settings(1);
+        settings.abuse = Abuse::default();
         settings.capacity = capacity;
         Engine::of(&settings)
     }

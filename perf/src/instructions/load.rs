@@ -12,6 +12,7 @@ use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
 use trunkline_dataplane::ring::Fake;
 use trunkline_dataplane::ring::FakeConfig;
+use trunkline_dataplane::settings::Abuse;
 use trunkline_dataplane::settings::Capacity;
 use trunkline_dataplane::sys::wake::Wake;
 use trunkline_dataplane::tick::Tick;
@@ -205,6 +206,7 @@ struct Bench {
 impl Bench {
     fn new() -> anyhow::Result<Bench> {
         let mut settings = lab::settings(1);
+        settings.abuse = Abuse::default();
         settings.capacity = Capacity::SMALL;
         let control = Arc::new(Wake::new()?);
         let (mut posts, mut ends) = post::connect(1, settings.trunks.len(), &control)?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use trunkline_dataplane::lab;
+use trunkline_dataplane::settings::Abuse;
 use trunkline_dataplane::settings::Capacity;
 use trunkline_dataplane::sip::digest::Algorithm;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
 use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 use trunkline_dataplane::sip::effects::Question;
 use trunkline_dataplane::sip::message::Message;
 use trunkline_dataplane::sip::subscriber::Said;
@@ -36,7 +37,9 @@ pub fn time_challenges(count: u64) -> anyhow::Result<Duration> {
     let mut engine = engine();
     let mut numbers = 0..count;
     numbers.try_for_each(|number| {
-        engine.hear_from(PHONE, CALLER, &request("REGISTER", number, 1, ""), 1)
+        engine.hear_from(PHONE, CALLER, &request("REGISTER", number, 1, ""), 1)?;
+        // As many as one address may send.
+        engine.pass_to(engine.now.plus_ms(20))
     })?;
     Ok(engine.busy)
 }
@@ -115,6 +118,7 @@ fn authorized(engine: &mut Engine, method: &str, number: u64) -> anyhow::Result<
 
 fn engine() -> Engine {
     let mut settings = lab::settings(1);
+    settings.abuse = Abuse::default();
     settings.capacity = Capacity::SMALL;
     lab::add_domain(&mut settings);
     // Nobody is asked about twice.

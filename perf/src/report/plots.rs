@@ -43,12 +43,11 @@ pub(super) fn draw(runs: &[Run], directory: &Path) -> anyhow::Result<()> {
     chart(&directory.join("latency.svg"), words, beside, &latency)?;
     let mut carried = Series::new();
     for run in runs.iter().filter(|run| run.kind == "ladder") {
-        let completed = run.figures.pointer("/calls/completed/basic");
-        let completed = completed.and_then(serde_json::Value::as_f64);
         let seconds = run.number("/window/seconds").unwrap_or(0.0);
-        if let (Some(completed), true) = (completed, seconds > 0.0) {
-            let points = carried.entry(run.candidate.clone()).or_default();
-            points.push((run.rate, completed / seconds));
+        if seconds > 0.0 {
+            let name = format!("{}, {}", run.candidate, run.mode);
+            let points = carried.entry(name).or_default();
+            points.push((run.rate, run.completed() / seconds));
         }
     }
     let words = (

@@ -45,11 +45,19 @@ impl Run {
 
     /// Calls that failed or did not end.
     pub(super) fn failed(&self) -> f64 {
-        let failed = self.figures.pointer("/calls/failed");
-        let failed = failed.and_then(Value::as_object);
-        let by_reason = failed.into_iter().flat_map(|failed| failed.values());
-        by_reason.filter_map(Value::as_f64).sum::<f64>()
-            + self.number("/calls/open_at_end").unwrap_or(0.0)
+        self.sum("/calls/failed") + self.number("/calls/open_at_end").unwrap_or(0.0)
+    }
+
+    /// Calls that went as they should, of every kind.
+    pub(super) fn completed(&self) -> f64 {
+        self.sum("/calls/completed")
+    }
+
+    /// The sum of the numbers in the object at a JSON pointer.
+    fn sum(&self, at: &str) -> f64 {
+        let object = self.figures.pointer(at).and_then(Value::as_object);
+        let values = object.into_iter().flat_map(|object| object.values());
+        values.filter_map(Value::as_f64).sum()
     }
 
     /// Nothing failed, and nothing had to be said again.

@@ -8,6 +8,7 @@ use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::letters::Told;
 use trunkline_dataplane::limits::SIP_LEN_MAX;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Report;
@@ -18,8 +19,10 @@ use trunkline_dataplane::ring::Fake;
 use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::ring::Rings as _;
 use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::sip::effects::Locate;
 use trunkline_dataplane::sip::identity::Identity;
 use trunkline_dataplane::sip::identity::Kind;
+use trunkline_dataplane::sip::registrar::LETTER_LEN_MAX;
 use trunkline_dataplane::sip::undelivered::Undelivered;
 use trunkline_dataplane::sip::undelivered::Why;
 use trunkline_dataplane::sip::undelivered::read_quote;
@@ -30,6 +33,8 @@ use trunkline_dataplane::worker::Worker;
 
 use super::frame;
 use super::frame::Datagram;
+use super::location::Kept;
+use super::location::Word;
 use super::network;
 use super::network::Body;
 use super::network::Packet;
@@ -66,6 +71,10 @@ pub struct Boxed {
     before: Counters,
     /// What they have asked the store since somebody looked.
     pub asked: Vec<Question>,
+    /// What they have asked the location store, and by whom.
+    pub sought: Vec<(usize, Locate)>,
+    /// What they have told of contacts.
+    pub told: Vec<(Told, Kept)>,
     /// True where something has come that no turn has seen.
     is_touched: bool,
     room: Vec<u8>,
@@ -86,6 +95,8 @@ impl Boxed {
             rss,
             before: Counters::default(),
             asked: Vec::new(),
+            sought: Vec::new(),
+            told: Vec::new(),
             is_touched: false,
             room: vec![0; SIP_LEN_MAX],
         };
@@ -110,6 +121,8 @@ impl Boxed {
             .map_err(|error| error.to_string())?;
         self.workers.clear();
         self.asked.clear();
+        self.sought.clear();
+        self.told.clear();
         self.posts = ends;
         for (id, post) in (0..workers).zip(posts) {
             let config = FakeConfig {
@@ -231,6 +244,28 @@ impl Boxed {
         post.mail.post(mail).is_ok()
     }
 
+    /// The location store has something to say; false where a mailbox has no room for it.
+    pub fn locate(&mut self, word: &Word) -> bool {
+        self.is_touched = true;
+        match word {
+            Word::Bound(kept) => {
+                let hash = self.site.place().settings(1).secrets.hash;
+                let workers = u8::try_from(self.workers.len()).unwrap_or(1);
+                let keeper = kept.keeper(&hash, workers);
+                let mail = &mut self.posts[keeper].mail;
+                mail.post_binding(Mail::Bound, &kept.record())
+            }
+            &Word::Sought(worker, of, answered) => {
+                let mail = &mut self.posts[worker].mail;
+                mail.post(Mail::Sought { of, answered }).is_ok()
+            }
+            Word::Loaded => {
+                let mut posts = self.posts.iter_mut();
+                posts.all(|post| post.mail.post(Mail::Loaded).is_ok())
+            }
+        }
+    }
+
     /// RSS: by the 5-tuple, so that all signalling between two hosts lands on one worker.
     fn worker_for(&self, source: SocketAddr, destination: SocketAddr) -> usize {
         let mut hash = TraceHash(self.rss);
@@ -313,14 +348,22 @@ impl Boxed {
             out.push((side, packet_of(datagram)?));
         }
         while let Ok(report) = self.posts[worker].reports.pop() {
-            if let Report::Ask { question, who } = report {
-                trace.word(now.0);
-                self.asked.push(Question {
+            match report {
+                Report::Ask { question, who } => self.asked.push(Question {
                     worker,
                     question,
                     who,
-                });
+                }),
+                Report::Seek(of) => self.sought.push((worker, of)),
+                _ => continue,
             }
+            trace.word(now.0);
+        }
+        let mut room = [0; LETTER_LEN_MAX];
+        while let Some((told, record)) = self.posts[worker].letters.take(&mut room) {
+            trace.word(record.expires.0);
+            let kept = Kept::of(&record).ok_or("a letter that is too long")?;
+            self.told.push((told, kept));
         }
         Ok(())
     }

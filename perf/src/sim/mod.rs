@@ -20,7 +20,7 @@
 //!
 //! - [`profile`]: what is drawn for a seed; [`plan`]: what is drawn for a call
 //! - [`site`]: where a box stands, whom it knows, how it routes
-//! - [`phone`], [`store`]: subscribers, and who knows them
+//! - [`phone`], [`store`]: subscribers, and who knows them; [`location`]: where they are
 //! - [`network`], [`frame`]: what happens on the wire
 //! - [`batch`]: many seeds
 
@@ -29,6 +29,7 @@ pub mod batch;
 pub mod boxes;
 pub mod frame;
 pub mod ladder;
+pub mod location;
 pub mod media;
 pub mod network;
 pub mod oracle;

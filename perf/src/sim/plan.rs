@@ -223,7 +223,7 @@ pub struct Habits {
     pub host: u8,
     /// A NAT gives it another port with every request.
     pub rebinds: bool,
-    /// It hangs up from another address.
+    /// It holds, refreshes or hangs up from another address than it has called from.
     pub moves: bool,
     /// Somebody sends its MESSAGE once more as a new request, with the credentials as they were.
     pub is_replayed: bool,
@@ -403,7 +403,11 @@ impl Plan {
         if let Some(ask) = only {
             (self.route, self.caller) = (Route::Plain, Caller::Asks(ask));
         }
-        let is_plain = self.route == Route::Plain && self.caller == Caller::HangsUp;
+        let may_move = matches!(
+            self.caller,
+            Caller::HangsUp | Caller::Holds | Caller::Updates
+        );
+        let is_plain = self.route == Route::Plain && may_move;
         self.subscriber = Some(Habits {
             moves: habits.moves && is_plain,
             ..habits

@@ -7,6 +7,7 @@ use trunkline_dataplane::lab::Lab;
 use trunkline_dataplane::lab::Side;
 use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::settings::Capacity;
+use trunkline_dataplane::settings::Location;
 use trunkline_dataplane::sip::digest::cache::Lifetimes;
 use trunkline_dataplane::tick::Tick;
 use trunkline_dataplane::wire::VlanStack;
@@ -20,6 +21,7 @@ use super::random::Random;
 use super::site::Site;
 use super::site::sites;
 use super::store::Mood;
+use super::store::Moods;
 
 /// What was drawn for a seed, or asked for.
 #[derive(Clone, Debug)]
@@ -35,7 +37,9 @@ pub struct Profile {
     /// When which box restarts, and with how many workers.
     pub restarts: Vec<(Tick, usize, u8)>,
     /// How the store of subscribers does, and since when.
-    pub moods: Vec<(Tick, Mood)>,
+    pub moods: Moods,
+    /// How the location store does.
+    pub location_moods: Moods,
 }
 
 impl Profile {
@@ -108,11 +112,24 @@ impl Profile {
             None => weather,
         };
         let moods = match options.crowd {
-            Some(Crowd::Storm) => STORM_MOODS.to_vec(),
-            Some(Crowd::Registers) => Vec::new(),
+            Some(Crowd::Storm) => Moods(STORM_MOODS.to_vec()),
+            Some(Crowd::Registers) => Moods::default(),
             None => draw_moods(&mut random, options.spread_ms),
         };
+        // What is drawn above does not depend on this.
+        let mut random = Random::part(options.seed, 6);
+        let location = match options.crowd {
+            Some(_) => Location::Nowhere,
+            None => random.pick(&[
+                Location::Nowhere,
+                Location::Own,
+                Location::Own,
+                Location::Shared,
+            ]),
+        };
+        let location_moods = draw_moods(&mut random, options.spread_ms);
         let mut sites = sites(&labs, session_s, stateless, domain);
+        sites[0].location = location;
         if options.crowd.is_some() {
             sites.iter_mut().for_each(|site| site.relay = STORM_RELAY);
         }
@@ -126,6 +143,7 @@ impl Profile {
             weather: options.weather.unwrap_or(weather),
             restarts: times,
             moods,
+            location_moods,
         }
     }
 }
@@ -181,7 +199,7 @@ fn draw_authentication(random: &mut Random) -> Authentication {
     }
 }
 
-fn draw_moods(random: &mut Random, spread_ms: u64) -> Vec<(Tick, Mood)> {
+fn draw_moods(random: &mut Random, spread_ms: u64) -> Moods {
     let quick = Mood::Quick;
     let mut moods = Vec::new();
     let mut at_ms = 1_000;
@@ -203,7 +221,7 @@ fn draw_moods(random: &mut Random, spread_ms: u64) -> Vec<(Tick, Mood)> {
         };
     }
     moods.push((Tick::ms(at_ms), quick));
-    moods
+    Moods(moods)
 }
 
 /// Tables that a burst of calls fills.
@@ -273,6 +291,11 @@ impl fmt::Display for Profile {
                 (false, Some(_)) => ", with subscribers",
                 (false, None) => "",
             }
-        )
+        )?;
+        match self.sites[0].kept() {
+            Location::Nowhere => Ok(()),
+            Location::Own => out.write_str(" who are kept"),
+            Location::Shared => out.write_str(" who are kept for others too"),
+        }
     }
 }

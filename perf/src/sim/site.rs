@@ -25,6 +25,7 @@ use trunkline_dataplane::route::Network;
 use trunkline_dataplane::settings::Authentication;
 use trunkline_dataplane::settings::Capacity;
 use trunkline_dataplane::settings::DialRoute;
+use trunkline_dataplane::settings::Location;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sip::identity;
@@ -118,6 +119,8 @@ pub struct Site {
     pub relay: [(u16, u16); 2],
     /// It has a domain, and authenticates its subscribers so.
     pub domain: Option<Authentication>,
+    /// Where its users' contacts are kept.
+    pub location: Location,
 }
 
 impl Site {
@@ -141,6 +144,7 @@ impl Site {
         stateless: false,
         relay: lab::MEDIA_PORTS,
         domain: None,
+        location: Location::Nowhere,
     };
 
     /// Its address on a side.
@@ -282,6 +286,15 @@ impl Site {
         self.domain.is_some() && phones.any(|phone| phone == address)
     }
 
+    /// Where the contacts of its users are kept, if it has any.
+    #[must_use]
+    pub const fn kept(&self) -> Location {
+        match self.domain {
+            Some(_) => self.location,
+            None => Location::Nowhere,
+        }
+    }
+
     /// The worker that owns a request of a subscriber, of so many: that of the call, or that which keeps
     /// the contacts of whom it registers.
     #[must_use]
@@ -318,6 +331,7 @@ impl Site {
         if let Some(authentication) = self.domain {
             lab::add_domain(&mut settings);
             settings.authentication = authentication;
+            settings.location = self.location;
         }
         settings.routes = self.routes();
         settings.session.expires_s = self.session_s;
@@ -366,6 +380,7 @@ pub fn sites(
         stateless,
         relay: lab::MEDIA_PORTS,
         domain: domain.filter(|_| number == 0 && !stateless),
+        location: Location::Nowhere,
     };
     labs.iter().enumerate().map(site).collect()
 }

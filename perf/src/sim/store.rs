@@ -8,8 +8,8 @@ use trunkline_dataplane::ids::DomainIndex;
 use trunkline_dataplane::lab::DOMAIN;
 use trunkline_dataplane::sip::Id;
 use trunkline_dataplane::sip::digest::Algorithm;
-use trunkline_dataplane::sip::digest::cache::Ha1s;
 use trunkline_dataplane::sip::digest::cache::Known;
+use trunkline_dataplane::sip::digest::ha1::Ha1s;
 use trunkline_dataplane::sip::subscriber::Said;
 use trunkline_dataplane::sip::subscriber::Subscriber;
 use trunkline_dataplane::sip::subscriber::User;
@@ -34,6 +34,21 @@ pub enum Mood {
     Stopped,
     /// Control says at once that it cannot be asked.
     Unavailable,
+}
+
+/// Moods, and when each begins; before the first a store is quick.
+#[derive(Clone, Debug, Default)]
+pub struct Moods(pub Vec<(Tick, Mood)>);
+
+impl Moods {
+    /// How a store does, and when it next does otherwise.
+    #[must_use]
+    pub fn at(&self, now: Tick) -> (Mood, Option<Tick>) {
+        let next = self.0.iter().position(|(at, _)| *at > now);
+        let current = next.unwrap_or(self.0.len()).checked_sub(1);
+        let mood = current.map_or(Mood::Quick, |at| self.0[at].1);
+        (mood, next.map(|at| self.0[at].0))
+    }
 }
 
 /// A question of a worker, and where it came from.
@@ -108,8 +123,7 @@ fn known(user: &str) -> Known {
 /// The store.
 #[derive(Debug)]
 pub struct Store {
-    /// Its moods, and when each begins.
-    moods: Vec<(Tick, Mood)>,
+    moods: Moods,
     random: Random,
     /// The answers to come, by when and in which order they were asked for.
     queue: BinaryHeap<Reverse<(Tick, usize)>>,
@@ -118,9 +132,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store with these moods, in order; before the first it is quick.
+    /// A store with these moods.
     #[must_use]
-    pub fn new(moods: Vec<(Tick, Mood)>, random: Random) -> Store {
+    pub fn new(moods: Moods, random: Random) -> Store {
         Store {
             moods,
             random,
@@ -129,20 +143,12 @@ impl Store {
         }
     }
 
-    /// How it does, and when it next does otherwise.
-    fn mood(&self, now: Tick) -> (Mood, Option<Tick>) {
-        let next = self.moods.iter().position(|(at, _)| *at > now);
-        let current = next.unwrap_or(self.moods.len()).checked_sub(1);
-        let mood = current.map_or(Mood::Quick, |at| self.moods[at].1);
-        (mood, next.map(|at| self.moods[at].0))
-    }
-
     /// A worker asks.
     pub fn ask(&mut self, now: Tick, question: Question) {
         let answer = |said| Answer { to: question, said };
         let truth = answer(Said::Known(known(&question.user())));
         let soon_ms = self.random.between(0, 50);
-        let (at, answer) = match self.mood(now) {
+        let (at, answer) = match self.moods.at(now) {
             (Mood::Quick, _) => (now.plus_ms(soon_ms), truth),
             (Mood::Slow, _) => (now.plus_ms(2_000), truth),
             (Mood::Unavailable, _) => (now.plus_ms(soon_ms), answer(Said::Unavailable)),
@@ -200,12 +206,12 @@ mod tests {
 
     #[test]
     fn it_answers_as_its_mood_is_and_says_the_truth() {
-        let moods = vec![
+        let moods = Moods(vec![
             (Tick::ms(1_000), Mood::Slow),
             (Tick::ms(2_000), Mood::Unavailable),
             (Tick::ms(3_000), Mood::Stopped),
             (Tick::ms(40_000), Mood::Quick),
-        ];
+        ]);
         let ask = |at_ms, user: &str| {
             let mut store = Store::new(moods.clone(), Random::new(7));
             let to = Answer::unasked(0, user).unwrap().to;
@@ -219,7 +225,7 @@ mod tests {
         assert_eq!(ask(2_500, "known1").1, Some(None));
         let (at, _) = ask(3_500, "known1");
         assert!(at >= Tick::ms(40_000));
-        let mut lost = Store::new(vec![(Tick(0), Mood::Stopped)], Random::new(7));
+        let mut lost = Store::new(Moods(vec![(Tick(0), Mood::Stopped)]), Random::new(7));
         lost.ask(Tick::ms(5), Answer::unasked(0, "known1").unwrap().to);
         assert_eq!(lost.due(), Tick::NEVER);
     }

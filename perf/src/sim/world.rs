@@ -1,13 +1,14 @@
 //! A whole run: the boxes, the network, the agents, and the checks after every step.
 //!
 //! - `cast`: who takes part in a call; `crowd`: where all are subscribers
-//! - `answers`: what the store tells the workers
+//! - `answers`: what the store tells the workers; `users`: what the location store does
 //! - `outcome`: what a call must have come to
 
 mod answers;
 mod cast;
 mod crowd;
 mod outcome;
+mod users;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -26,6 +27,7 @@ use super::boxes::Boxed;
 use super::ladder;
 use super::ladder::Column;
 use super::ladder::Rung;
+use super::location::Location;
 use super::media;
 use super::network::Body;
 use super::network::Network;
@@ -88,6 +90,7 @@ pub struct World {
     oracles: Vec<Oracle>,
     network: Network,
     store: Store,
+    location: Location,
     /// By the user's name.
     phones: HashMap<String, Rc<RefCell<Phone>>>,
     /// By number; what is over is dropped.
@@ -133,6 +136,10 @@ impl World {
             boxes,
             network: Network::new(profile.weather, Random::part(options.seed, 2)),
             store: Store::new(profile.moods.clone(), Random::part(options.seed, 5)),
+            location: Location::new(
+                profile.location_moods.clone(),
+                Random::part(options.seed, 7),
+            ),
             phones: HashMap::new(),
             calls: Vec::with_capacity(options.calls),
             alive: 0,
@@ -149,6 +156,7 @@ impl World {
             options,
         };
         world.warm_up();
+        world.begin_location();
         Ok(world)
     }
 
@@ -225,6 +233,7 @@ impl World {
         self.now = Tick(self.now.max(due).0 + self.random.between(0, 3_000_000));
         self.restart_boxes()?;
         self.answer_questions();
+        self.tell_locations();
         let mut arrived = Vec::new();
         while let Some(packet) = self.network.take(self.now) {
             arrived.push(packet);
@@ -266,7 +275,8 @@ impl World {
             .min(begin)
             .min(quiet)
             .min(restart)
-            .min(self.store.due());
+            .min(self.store.due())
+            .min(self.location.due());
         outside.min(boxes.unwrap_or(Tick::NEVER))
     }
 
@@ -448,10 +458,12 @@ impl World {
             }
             if number == 0 {
                 self.store.forget();
+                self.begin_location();
             }
             self.trace.word(at.0);
             for call in self.calls.iter_mut().flatten() {
                 call.is_cut = true;
+                call.agents.iter_mut().for_each(|agent| agent.is_cut = true);
             }
         }
         Ok(())
@@ -478,6 +490,7 @@ impl World {
             self.left = left;
             turned.map_err(|why| in_box(at, &Fault::general(why)))?;
             self.take_questions(at)?;
+            self.take_locations(at)?;
             self.oracles[at]
                 .check_waiting(self.now)
                 .map_err(|fault| in_box(at, &fault))?;
@@ -552,8 +565,10 @@ impl World {
         let end = self.now.plus_ms(REST_MS);
         while self.now < end {
             self.answer_questions();
+            self.tell_locations();
             let due = self.boxes.iter().map(|boxed| boxed.due(self.now)).min();
-            self.now = due.unwrap_or(Tick::NEVER).min(end);
+            let due = due.unwrap_or(Tick::NEVER).min(self.location.due());
+            self.now = due.max(self.now.plus_ms(1)).min(end);
             self.turn_boxes()?;
         }
         self.each_box(Boxed::check_rest)?;

@@ -333,9 +333,11 @@ impl Agent {
         let at = servers.position(failed);
         let Some(at) = at.or_else(|| self.servers.iter().position(accepted)) else {
             // A box that has restarted cannot tell the ACK to a failure of before from one
-            // to a 2xx, and sends it on.
+            // to a 2xx, and sends it on. The failure may have been its own: then nobody was asked.
             let asked = |server: &Server| server.is_invite() && server.request.cseq() == sip.cseq();
-            return match self.servers.iter().any(asked) {
+            let of_dialog = |dialog: &Dialog| dialog.remote == sip.from_tag();
+            let is_strayed = self.is_cut && self.dialogs.iter().any(of_dialog);
+            return match is_strayed || self.servers.iter().any(asked) {
                 true => Ok(()),
                 false => Err("an ACK to nothing that this party was asked".to_owned()),
             };

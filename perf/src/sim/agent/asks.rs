@@ -138,6 +138,7 @@ impl Agent {
         if !self.is_confirmed(dialog) || self.is_inviting(dialog) {
             return Ok(());
         }
+        self.move_away();
         let cseq = self.next_cseq(dialog);
         let mut draft = self.draft("INVITE", cseq, Some(dialog));
         self.push_session(&mut draft, dialog);
@@ -169,6 +170,7 @@ impl Agent {
         if !self.is_confirmed(dialog) || self.is_inviting(dialog) {
             return Ok(());
         }
+        self.move_away();
         let cseq = self.next_cseq(dialog);
         let mut draft = self.draft("UPDATE", cseq, Some(dialog));
         self.push_session(&mut draft, dialog);

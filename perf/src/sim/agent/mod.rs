@@ -90,6 +90,8 @@ pub struct Agent {
     hung_up: Tick,
     /// True once it says and hears nothing any more.
     pub is_dead: bool,
+    /// A box has restarted since the call began.
+    pub is_cut: bool,
     /// RTP and RTCP packets received.
     pub media_in: u32,
 }
@@ -114,6 +116,7 @@ impl Agent {
             again: false,
             hung_up: Tick(0),
             is_dead: false,
+            is_cut: false,
             media_in: 0,
             who,
         };

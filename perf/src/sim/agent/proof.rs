@@ -100,8 +100,8 @@ impl Agent {
         Ok(true)
     }
 
-    /// A subscriber that moves does so before it hangs up. The nonces of its phone are for the old
-    /// address.
+    /// A subscriber that moves does so before its next request in the call, once. The nonces of its phone are
+    /// for the old address.
     pub(super) fn move_away(&mut self) {
         let habits = self.who.plan.subscriber.filter(|_| self.is_caller());
         if let Some(habits) = habits.filter(|habits| habits.moves) {
@@ -121,6 +121,9 @@ impl Agent {
                 segments.into()
             }
         };
+        if ip == self.who.address.ip() {
+            return;
+        }
         self.who.address = SocketAddr::new(ip, self.who.address.port());
         let phone = self.who.phone.take();
         self.who.phone = phone.map(|phone| Rc::new(RefCell::new(phone.borrow().anew())));

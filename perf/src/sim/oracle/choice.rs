@@ -15,7 +15,7 @@ use crate::sim::sip::host;
 use crate::sim::site::Site;
 
 /// How long a target of a trunk may stay silent before the next is tried.
-const NO_ANSWER_MS: u64 = 2_000;
+pub(super) const NO_ANSWER_MS: u64 = 2_000;
 
 /// The first final response to a request that is no 2xx: all branches have ended, and no
 /// better one is there.
@@ -51,7 +51,16 @@ pub(super) fn best(ledger: &Ledger, asked: usize, sip: &Sip, now: Tick) -> Resul
     if branches.iter().any(|sent| own_cancel(sent)) && matches!(status, 408 | 487) {
         return Ok(());
     }
-    let counts = |sent: &&&Sent| !just_accepted(sent) && !own_cancel(sent);
+    // What comes after Timer B is of no transaction any more; at its edge it may still be taken up.
+    let class = |status: u16| if status == 503 { 5 } else { status / 100 };
+    let is_of_its_class = |sent: &Sent| sent.status().map(class) == Some(class(status));
+    if branches
+        .iter()
+        .any(|sent| sent.late && is_of_its_class(sent))
+    {
+        return Ok(());
+    }
+    let counts = |sent: &&&Sent| !just_accepted(sent) && !own_cancel(sent) && !sent.late;
     let ended = branches.iter().filter(counts);
     let said: Vec<u16> = ended
         .filter_map(|sent| sent.status().or(sent.unreachable.map(|_| 500)))
@@ -61,8 +70,7 @@ pub(super) fn best(ledger: &Ledger, asked: usize, sip: &Sip, now: Tick) -> Resul
     }
     let timed_out = branches
         .iter()
-        .any(|sent| !sent.has_ended() && !own_cancel(sent));
-    let class = |status: u16| if status == 503 { 5 } else { status / 100 };
+        .any(|sent| (!sent.has_ended() || sent.late) && !own_cancel(sent));
     let mut classes: Vec<u16> = said.iter().map(|&status| class(status)).collect();
     if timed_out {
         classes.push(4);

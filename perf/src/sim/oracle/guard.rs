@@ -75,15 +75,15 @@ impl Claim {
         matches!(self.standing, Standing::Waits | Standing::Fails(_))
     }
 
-    /// It waits after all: it was looked at before the worker was told of its user, in the same step.
-    /// False where that cannot be.
-    pub fn waits_after_all(&mut self, now: Tick, key: &(usize, String), question: Id) -> bool {
+    /// True where its sender is who it says it is.
+    pub fn is_right(&self) -> bool {
+        self.standing == Standing::Right
+    }
+
+    /// True where it came in this step, and what the worker knows of its user has decided it.
+    pub fn came_now(&self, now: Tick, key: &(usize, String)) -> bool {
         let is_decided = matches!(self.standing, Standing::Right | Standing::Fails(_));
-        let is_it = is_decided && self.came == now && self.key() == *key;
-        if is_it {
-            (self.standing, self.question) = (Standing::Waits, Some(question));
-        }
-        is_it
+        is_decided && self.came == now && self.key() == *key
     }
 
     /// True where it waits for this question of this worker, or for one that is to come.
@@ -180,6 +180,11 @@ impl Guard {
         self.open.clear();
         self.waiting.clear();
         self.doubts.clear();
+    }
+
+    /// Until when something waits that begins to: each wait has a deadline of its own.
+    pub fn patience(&self, now: Tick) -> Tick {
+        now.plus_ms(self.rules.deadline_ms)
     }
 
     // --- What comes -----------------------------------------------------------------

@@ -127,7 +127,7 @@ impl Oracle {
             site,
             workers,
             guard: site.domain.map(Guard::new),
-            registrar: Registrar::default(),
+            registrar: Registrar::new(site.kept()),
             epoch: 0,
             started: Tick(0),
             calls: HashMap::new(),
@@ -258,6 +258,10 @@ impl Oracle {
     /// What has not.
     pub fn forget(&mut self, call: usize) -> Result<(), Fault> {
         self.relay.forget(call);
+        self.registrar.forget(call).map_err(|why| Fault {
+            call: Some(call),
+            why,
+        })?;
         if let Some(guard) = &mut self.guard {
             guard.waiting.retain(|(of, _)| *of != call);
         }

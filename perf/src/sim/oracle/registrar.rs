@@ -1,12 +1,20 @@
 //! The registrar of the box, said once more (RFC 3261 §10.3): which contacts a user has, and what the
 //! answer to a REGISTER says of them. One of the simulator names one contact, and so does every other
 //! of its Call-ID.
+//!
+//! Where contacts are kept beyond a restart, each change is told in the step in which it is acknowledged, and
+//! what was written is there again once it was given back: until then the box may know it or not.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
+use trunkline_dataplane::letters::Told;
+use trunkline_dataplane::settings::Location;
+use trunkline_dataplane::sip::registrar::Record;
 use trunkline_dataplane::sip::registrar::Rules;
 use trunkline_dataplane::tick::Tick;
 
+use super::LATE_MS;
 use super::Oracle;
 use super::ledger::Asked;
 use crate::sim::phone;
@@ -21,18 +29,48 @@ struct Bound {
     until: Tick,
 }
 
+/// A contact that is written, as of the last restart.
+#[derive(Debug)]
+struct Stored {
+    bound: Bound,
+    /// When the box was given it back.
+    given: Option<Tick>,
+    /// It was removed before: then the box need not know it, nor the store that it is gone.
+    is_doubtful: bool,
+}
+
 /// What is known of a user.
 #[derive(Debug, Default)]
 struct User {
     bound: Vec<Bound>,
+    stored: Vec<Stored>,
     /// The last CSeq of each Call-ID.
     done: Vec<(String, u32)>,
 }
 
+/// A change that was acknowledged in this step.
+#[derive(Debug)]
+struct Change {
+    user: String,
+    uri: String,
+    /// `None`: it was removed.
+    until: Option<Tick>,
+    received: SocketAddr,
+    /// Only the box knows whether there was anything to change.
+    is_doubtful: bool,
+    is_told: bool,
+}
+
 /// Whose contacts the box has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Registrar {
     users: HashMap<String, User>,
+    is_kept: bool,
+    /// When all that was written had been given back.
+    loaded: Option<Tick>,
+    changes: Vec<Change>,
+    /// REGISTERs that may wait for what is written of their user, and until when.
+    waiting: Vec<((usize, usize), Tick)>,
 }
 
 impl Oracle {
@@ -43,9 +81,110 @@ impl Oracle {
 }
 
 impl Registrar {
-    /// The box has kept them in memory.
+    pub fn new(kept: Location) -> Registrar {
+        Registrar {
+            users: HashMap::new(),
+            is_kept: kept != Location::Nowhere,
+            loaded: None,
+            changes: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The box has forgotten all, but what is written.
     pub fn restarts(&mut self) {
         self.users.clear();
+        self.changes.clear();
+        self.waiting.clear();
+        self.loaded = None;
+    }
+
+    pub fn has_stored(&mut self, (user, uri): (String, String), until: Tick) {
+        let stored = Stored {
+            bound: Bound { uri, until },
+            given: None,
+            is_doubtful: false,
+        };
+        self.users.entry(user).or_default().stored.push(stored);
+    }
+
+    pub fn gives_back(&mut self, now: Tick, (user, uri): &(String, String)) {
+        let user = self.users.get_mut(user);
+        let stored = user.into_iter().flat_map(|user| &mut user.stored);
+        for stored in stored.filter(|stored| stored.bound.uri == *uri) {
+            stored.given.get_or_insert(now);
+        }
+    }
+
+    pub fn has_loaded(&mut self, now: Tick) {
+        self.loaded.get_or_insert(now);
+    }
+
+    /// A REGISTER of who has proved who it is: it may wait until it is known what is written, but not for longer
+    /// than any other request. False where it may not.
+    pub fn waits(&mut self, now: Tick, who: (usize, usize), until: Tick) -> bool {
+        let waits = self.is_kept && self.loaded.is_none_or(|loaded| loaded == now);
+        if waits {
+            self.ends(who);
+            self.waiting.push((who, until));
+        }
+        waits
+    }
+
+    /// It waits no more.
+    pub fn ends(&mut self, who: (usize, usize)) {
+        self.waiting.retain(|(of, _)| *of != who);
+    }
+
+    /// A call is forgotten: one of it that still waits.
+    pub fn forget(&mut self, call: usize) -> Result<(), String> {
+        let count = self.waiting.len();
+        self.waiting.retain(|((of, _), _)| *of != call);
+        match self.waiting.len() == count {
+            true => Ok(()),
+            false => Err("a REGISTER waits for ever".to_owned()),
+        }
+    }
+
+    /// The step ends: each change has been told as it is now, and nobody waits for too long.
+    pub fn settle(&mut self, now: Tick) -> Result<(), (Option<usize>, String)> {
+        let changes = std::mem::take(&mut self.changes);
+        for (at, change) in changes.iter().enumerate().filter(|_| self.is_kept) {
+            let is_same = |later: &Change| later.user == change.user && later.uri == change.uri;
+            let is_last = !changes[at + 1..].iter().any(is_same);
+            if is_last && !change.is_told && !change.is_doubtful {
+                return Err((None, format!("{change:?} is not told")));
+            }
+        }
+        let late = |(_, until): &&(_, Tick)| now > until.plus_ms(LATE_MS);
+        match self.waiting.iter().find(late) {
+            None => Ok(()),
+            Some(((call, _), _)) => Err((
+                Some(*call),
+                "a REGISTER waits for longer than it may".to_owned(),
+            )),
+        }
+    }
+
+    /// A worker tells of a change.
+    pub fn is_told(&mut self, told: Told, record: &Record<'_>) -> Result<(), String> {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let (user, uri) = (text(record.user), text(record.uri));
+        let until = (told == Told::Bound).then_some(record.expires);
+        let is_it = |change: &&mut Change| {
+            let same = (&change.user, &change.uri, change.until) == (&user, &uri, until);
+            same && !change.is_told && (until.is_none() || change.received == record.received)
+        };
+        // Of several it is the last: a change is told as it is by then.
+        let change = self.changes.iter_mut().rev().find(is_it);
+        let change = change.ok_or_else(|| format!("{told:?} {uri}, which nobody has changed"))?;
+        change.is_told = true;
+        if until.is_none()
+            && let Some(user) = self.users.get_mut(&user)
+        {
+            user.stored.retain(|stored| stored.bound.uri != uri);
+        }
+        Ok(())
     }
 
     /// Any status with which a REGISTER is judged anew each time that it comes: it is done once.
@@ -53,14 +192,21 @@ impl Registrar {
         matches!(status, Some(200 | 500))
     }
 
-    /// The answer to a REGISTER of somebody who has proved who it is. What it says is done.
-    pub fn answers(&mut self, now: Tick, request: &Sip, sip: &Sip) -> Result<(), String> {
+    /// The answer to a REGISTER of somebody who has proved who it is, that came from `received`. What it says
+    /// is done.
+    pub fn answers(
+        &mut self,
+        now: Tick,
+        received: SocketAddr,
+        request: &Sip,
+        sip: &Sip,
+    ) -> Result<(), String> {
         let rules = Rules::default();
         let value = phone::credentials_in(request);
         let name = value.and_then(|value| phone::param(value, "username"));
-        let user = self.users.entry(name.unwrap_or_default().to_owned());
-        let user = user.or_default();
-        user.bound.retain(|bound| bound.until > now);
+        let name = name.unwrap_or_default().to_owned();
+        let user = self.users.entry(name.clone()).or_default();
+        user.pass_time(now);
         let contact = request.get("Contact");
         let (uri, asked) = (bracketed(contact), param(contact, "expires"));
         let asked_s = asked.and_then(|seconds| seconds.parse().ok());
@@ -70,7 +216,7 @@ impl Registrar {
         let before = user.done.iter().find(|(of, _)| of == call_id);
         let before = before.map_or(0, |(_, cseq)| *cseq);
         let is_bound = user.bound.iter().any(|bound| bound.uri == uri);
-        let is_full = user.bound.len() >= usize::from(rules.contacts_max);
+        let is_full = user.bound.len() + user.stored.len() >= usize::from(rules.contacts_max);
         match sip.status() {
             Some(200) if cseq < before => return Err("though a later one was done".to_owned()),
             Some(200) if cseq == before => {}
@@ -78,10 +224,27 @@ impl Registrar {
                 user.done.retain(|(of, _)| of != call_id);
                 user.done.push((call_id.to_owned(), cseq));
                 user.bound.retain(|bound| bound.uri != uri);
+                let was_stored = user.stored.iter().any(|stored| stored.bound.uri == uri);
                 let until = now.plus_ms(1_000 * u64::from(asked_s.min(rules.max_s)));
+                let uri = uri.to_owned();
+                let stored = user.stored.iter_mut();
+                for stored in stored.filter(|stored| stored.bound.uri == uri) {
+                    stored.is_doubtful = true;
+                }
                 if until > now {
-                    let uri = uri.to_owned();
+                    user.stored.retain(|stored| stored.bound.uri != uri);
+                    let uri = uri.clone();
                     user.bound.push(Bound { uri, until });
+                }
+                if until > now || is_bound || was_stored {
+                    self.changes.push(Change {
+                        user: name,
+                        uri,
+                        until: Some(until).filter(|until| *until > now),
+                        received,
+                        is_doubtful: until == now && !is_bound,
+                        is_told: false,
+                    });
                 }
             }
             // RFC 3261 §10.3 step 7: out of order.
@@ -94,12 +257,30 @@ impl Registrar {
 }
 
 impl User {
+    /// What has ended is not there, and what was given back in an earlier step is.
+    fn pass_time(&mut self, now: Tick) {
+        self.bound.retain(|bound| bound.until > now);
+        self.stored.retain(|stored| stored.bound.until > now);
+        let is_there = |stored: &mut Stored| {
+            !stored.is_doubtful && stored.given.is_some_and(|given| given < now)
+        };
+        let there = self.stored.extract_if(.., is_there);
+        self.bound.extend(there.map(|stored| stored.bound));
+    }
+
     /// RFC 3261 §10.3 step 8: all of them, with what is left of their time in whole seconds.
     fn reads(&self, now: Tick, sip: &Sip) -> Result<(), String> {
         let left_s = |bound: &Bound| bound.until.since(now).div_ceil(1_000_000_000);
         let line = |bound: &Bound| format!("<{}>;expires={}", bound.uri, left_s(bound));
         let mut expected: Vec<_> = self.bound.iter().map(line).collect();
         let mut said: Vec<_> = sip.all("Contact").collect();
+        for stored in &self.stored {
+            // The box need not know it yet.
+            let line = line(&stored.bound);
+            if said.contains(&line.as_str()) {
+                expected.push(line);
+            }
+        }
         expected.sort_unstable();
         said.sort_unstable();
         match expected == said {
@@ -112,8 +293,13 @@ impl User {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
+    use std::net::Ipv4Addr;
+    use trunkline_dataplane::ids::DomainIndex;
+    use trunkline_dataplane::ids::ListenIndex;
 
     const NOW: Tick = Tick::ms(5_000);
+    const FROM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 1, 100)), 5060);
 
     fn register(contact: &str, call_id: &str, cseq: u32) -> Sip {
         message(
@@ -141,12 +327,12 @@ mod tests {
     /// Whether the registrar may answer so.
     fn may(registrar: &mut Registrar, request: &Sip, status: u16, contacts: &[&str]) -> bool {
         let answer = message(&format!("SIP/2.0 {status} X"), contacts, "4-c", 1);
-        registrar.answers(NOW, request, &answer).is_ok()
+        registrar.answers(NOW, FROM, request, &answer).is_ok()
     }
 
     #[test]
     fn a_contact_is_bound_as_long_as_was_asked_and_no_longer_than_is_granted() {
-        let mut registrar = Registrar::default();
+        let mut registrar = Registrar::new(Location::Nowhere);
         let hour = register("<sip:u@a>;expires=3600", "4-c", 2);
         assert!(!may(&mut registrar, &hour, 200, &[]));
         assert!(may(&mut registrar, &hour, 200, &["<sip:u@a>;expires=3600"]));
@@ -162,7 +348,7 @@ mod tests {
 
     #[test]
     fn no_more_contacts_are_refused_than_are_too_many() {
-        let mut registrar = Registrar::default();
+        let mut registrar = Registrar::new(Location::Nowhere);
         let mut said = Vec::new();
         for number in 0..10 {
             let contact = format!("<sip:u@{number}>;expires=600");
@@ -174,5 +360,86 @@ mod tests {
         }
         let request = register("<sip:u@10>;expires=600", "10-c", 1);
         assert!(may(&mut registrar, &request, 403, &[]));
+    }
+
+    fn key(uri: &str) -> (String, String) {
+        ("u".to_owned(), uri.to_owned())
+    }
+
+    /// What a worker tells of a contact of the user.
+    fn letter(uri: &str, until: Tick) -> Record<'_> {
+        Record {
+            aor: 1,
+            domain: DomainIndex(0),
+            user: b"u",
+            uri: uri.as_bytes(),
+            params: b"",
+            path: b"",
+            received: FROM,
+            listen: ListenIndex(0),
+            expires: until,
+            taken: NOW,
+            q: 1_000,
+            call_id: 1,
+            cseq: 1,
+            transaction: 1,
+            reg_id: None,
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_there_again_once_it_was_given_back() {
+        let until = NOW.plus_ms(60_000);
+        for is_given in [false, true] {
+            let mut registrar = Registrar::new(Location::Own);
+            registrar.has_stored(key("sip:u@a"), until);
+            if is_given {
+                registrar.gives_back(Tick::ms(4_990), &key("sip:u@a"));
+            }
+            let request = register("<sip:u@b>;expires=60", "5-c", 1);
+            let both = ["<sip:u@b>;expires=60", "<sip:u@a>;expires=60"];
+            let alone = may(&mut registrar, &request, 200, &both[..1]);
+            assert_eq!(alone, !is_given);
+            let again = register("<sip:u@b>;expires=60", "5-c", 2);
+            assert!(may(&mut registrar, &again, 200, &both), "it may be there");
+        }
+    }
+
+    #[test]
+    fn each_change_is_told_as_it_was_acknowledged() {
+        let until = NOW.plus_ms(60_000);
+        let request = register("<sip:u@a>;expires=60", "5-c", 1);
+        let mut registrar = Registrar::new(Location::Own);
+        let bind = |registrar: &mut Registrar| {
+            assert!(may(registrar, &request, 200, &["<sip:u@a>;expires=60"]));
+        };
+        bind(&mut registrar);
+        assert!(registrar.settle(NOW).is_err(), "it was not told");
+        registrar.restarts();
+        bind(&mut registrar);
+        let other = letter("sip:u@a", until.plus_ms(1));
+        assert!(registrar.is_told(Told::Bound, &other).is_err());
+        let it = letter("sip:u@a", until);
+        assert!(registrar.is_told(Told::Bound, &it).is_ok());
+        assert!(registrar.is_told(Told::Bound, &it).is_err(), "once");
+        assert!(registrar.settle(NOW).is_ok());
+        assert!(registrar.is_told(Told::Removed, &it).is_err());
+        let gone = register("<sip:u@a>;expires=0", "5-c", 2);
+        assert!(may(&mut registrar, &gone, 200, &[]));
+        assert!(registrar.is_told(Told::Removed, &it).is_ok());
+        assert!(registrar.settle(NOW).is_ok());
+    }
+
+    #[test]
+    fn a_register_waits_for_what_is_written_and_not_for_ever() {
+        let mut registrar = Registrar::new(Location::Own);
+        let until = NOW.plus_ms(5_000);
+        assert!(registrar.waits(NOW, (5, 0), until));
+        assert!(registrar.settle(until).is_ok());
+        assert!(registrar.settle(until.plus_ms(100)).is_err());
+        registrar.ends((5, 0));
+        assert!(registrar.settle(until.plus_ms(100)).is_ok());
+        registrar.has_loaded(NOW);
+        assert!(!registrar.waits(NOW.plus_ms(1), (6, 0), until));
     }
 }

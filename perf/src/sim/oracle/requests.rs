@@ -9,6 +9,7 @@ use super::Oracle;
 use super::Owed;
 use super::T1_64_MS;
 use super::TIMER_C_MIN_MS;
+use super::choice::NO_ANSWER_MS;
 use super::edits;
 use super::edits::Body;
 use super::ledger::Asked;
@@ -148,7 +149,7 @@ impl Oracle {
         if ledger.asked[at].stateless {
             return self.goes_by(now, call, ledger, at, packet, sip, passes);
         }
-        self.may_pass(call, ledger, at)?;
+        self.may_pass(now, call, ledger, at)?;
         let asked = &ledger.asked[at];
         let dialog_begins = method == "INVITE" && sip.to_tag().is_empty();
         if !dialog_begins && !sip.to_tag().is_empty() && !ledger.is_ours(&asked.request) {
@@ -245,7 +246,7 @@ impl Oracle {
 
     /// A request that leaves once more (RFC 3261 §17.1): timers A and E, and no longer than
     /// 64·T1; not once anything final was heard, an INVITE not once anything was.
-    fn repeated(
+    pub(super) fn repeated(
         &self,
         now: Tick,
         ledger: &mut Ledger,
@@ -257,13 +258,20 @@ impl Oracle {
         let asked = parent.and_then(|at| ledger.asked.get(at));
         let fresh = asked.is_some_and(|asked| asked.last_at == now);
         let is_over = ledger.is_over(self.epoch) || ledger.is_second(sip);
+        // A copy of an ACK goes to where the other party has spoken from since.
+        let has_moved = sip.method() == "ACK"
+            && ledger.asked.iter().any(|asked| {
+                let is_later = asked.epoch == self.epoch && asked.last_at >= ledger.sent[at].at;
+                is_later && asked.source == packet.destination
+            });
         let sent = &mut ledger.sent[at];
         if let Some(asked) = asked.filter(|_| is_over && sip.method() == "ACK") {
             // The answer in a late one is for relays that are closed.
             let side = self.site.side_of(packet.destination.ip()).unwrap_or(0);
             return edits::forwarded(&self.site, asked, sip, side, sent.passes, Body::MayPass);
         }
-        if sent.request.bytes() != sip.bytes() || sent.to != packet.destination {
+        let is_elsewhere = sent.to != packet.destination && !has_moved;
+        if sent.request.bytes() != sip.bytes() || is_elsewhere {
             return Err(differ(sent.request.text(), sip.text()));
         }
         sent.times += 1;
@@ -351,7 +359,15 @@ impl Oracle {
                 ledger
                     .sent
                     .push(self::sent(self.epoch, now, packet, sip, None, 1));
-                self.paid(call, |owed| matches!(owed, Owed::Cancel(a) if *a == at));
+                let passed_over = is_passed_over(ledger, at, now);
+                self.paid(call, |owed| match owed {
+                    Owed::Cancel(a) => *a == at,
+                    Owed::Up(_, response) => {
+                        let rings = response.status() < Some(200);
+                        passed_over && rings && response.branch() == branch
+                    }
+                    _ => false,
+                });
             }
             other => return Err(format!("{other} with the branch of an INVITE")),
         }
@@ -436,6 +452,15 @@ pub(super) fn sent(
         cancelled: None,
         ack: None,
     }
+}
+
+/// True where the box may have gone on past a silent target in the step in which that target is
+/// heard at last: what was looked at first is not said. Where it was given up before, it is
+/// cancelled now (RFC 3261 §9.1), and nobody need be told that it rings.
+fn is_passed_over(ledger: &Ledger, at: usize, now: Tick) -> bool {
+    let sent = &ledger.sent[at];
+    let was_silent = sent.first_heard == Some(now) && now >= sent.at.plus_ms(NO_ANSWER_MS);
+    was_silent && is_superseded(ledger, at)
 }
 
 /// What a request that is hop by hop has of its INVITE.

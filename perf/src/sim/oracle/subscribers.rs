@@ -1,9 +1,12 @@
 //! The requests of subscribers, between the ledgers of their calls and the guard of the box.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use trunkline_dataplane::letters::Told;
 use trunkline_dataplane::sip::Id;
+use trunkline_dataplane::sip::registrar::Record;
 use trunkline_dataplane::tick::Tick;
 
 use super::Fault;
@@ -66,7 +69,11 @@ impl Oracle {
         if claim.is_waiting() {
             guard.waiting.push((call, at));
         }
+        let waits = claim.is_right()
+            && asked.request.method() == "REGISTER"
+            && self.registrar.waits(now, (call, at), guard.patience(now));
         let owed = match claim.is_waiting() {
+            false if waits => None,
             false => Some(Owed::TakenUp(at)),
             true if asked.is_invite() => Some(Owed::Trying(at)),
             true => None,
@@ -135,6 +142,8 @@ impl Oracle {
             *other != at
                 && before.epoch == self.epoch
                 && self.site.is_phone(before.source.ip())
+                // Without a claim these may pass by the cookie alone, and leave nothing.
+                && (before.claim.is_some() || !matches!(before.request.method(), "ACK" | "BYE"))
                 && ledger.branches(*other).next().is_some()
         });
         let granted: Vec<_> = granted.map(|(_, before)| before.source.ip()).collect();
@@ -189,13 +198,21 @@ impl Oracle {
     /// A request is sent on: it must have been proved.
     pub(super) fn may_pass(
         &mut self,
+        now: Tick,
         call: usize,
         ledger: &Ledger,
         at: usize,
     ) -> Result<(), String> {
+        // Another request that came in this step may have proved where its sender is now.
+        let came_now = ledger.asked[at].at == now;
+        let is_at_home = came_now && self.at_home(ledger, at) != AtHome::No;
         let (Some(guard), Some(claim)) = (&mut self.guard, &ledger.asked[at].claim) else {
             return Ok(());
         };
+        let is_challenged = matches!(claim.standing, Standing::Challenged { .. });
+        if is_challenged && is_at_home {
+            return Ok(());
+        }
         guard.waiting.retain(|waiting| *waiting != (call, at));
         guard.passes(claim, (call, at))
     }
@@ -224,7 +241,9 @@ impl Oracle {
                     || ledger.has_failed(request));
             if is_gone && matches!(sip.status(), Some(401 | 407)) {
                 let maker = self.site.worker_of(request, self.workers);
-                guard.challenges(now, (self.epoch, maker), asked, sip, false)?;
+                let claim = guard.claim(now, self.epoch, (call, at), asked, maker);
+                let stale = matches!(claim.standing, Standing::Challenged { stale: true });
+                guard.challenges(now, (self.epoch, maker), asked, sip, stale)?;
                 return Ok(true);
             }
             return Ok(false);
@@ -234,9 +253,11 @@ impl Oracle {
             return Ok(false);
         }
         guard.waiting.retain(|waiting| *waiting != (call, at));
+        self.registrar.ends((call, at));
         let is_explained = guard.answers(now, self.epoch, (call, at), asked, claim, sip)?;
         if !is_explained && self.is_register(asked) {
-            self.registrar.answers(now, &asked.request, sip)?;
+            self.registrar
+                .answers(now, asked.source, &asked.request, sip)?;
             return Ok(true);
         }
         Ok(is_explained)
@@ -256,9 +277,12 @@ impl Oracle {
         let Some(guard) = &mut self.guard else { return };
         let key = (worker, user.to_owned());
         guard.hears(now, key.clone(), exists);
-        if question.is_none() || guard.open.get(&key).copied() != question {
+        // Whoever waits is served by what is said of the user, though another had asked for it, or
+        // nobody; that nobody knows is told those who have asked.
+        let open = guard.open.get(&key).copied();
+        let Some(question) = open.filter(|_| exists.is_some() || open == question) else {
             return;
-        }
+        };
         guard.open.remove(&key);
         for (call, at) in guard.waiting.clone() {
             let Some(ledger) = self.calls.get_mut(&call) else {
@@ -267,14 +291,47 @@ impl Oracle {
             // A copy of what was sent on may end in its transaction, if that is still there.
             let was_sent = ledger.branches(at).next().is_some();
             let claim = ledger.asked[at].claim.as_mut();
-            let Some(claim) = claim.filter(|claim| claim.waits_for(worker, user, question)) else {
+            let Some(claim) = claim.filter(|claim| claim.waits_for(worker, user, Some(question)))
+            else {
                 continue;
             };
             guard.resume(now, claim, exists);
-            if !claim.is_waiting() && !was_sent {
+            let until = guard.patience(now);
+            let may_register = claim.is_right() && ledger.asked[at].request.method() == "REGISTER";
+            let is_decided = ledger.asked[at]
+                .claim
+                .as_ref()
+                .is_some_and(|it| !it.is_waiting());
+            let waits = may_register && self.registrar.waits(now, (call, at), until);
+            if is_decided && !was_sent && !waits {
                 self.owed.push((call, Owed::TakenUp(at)));
             }
         }
+    }
+
+    /// The location store has these of its users at a restart.
+    pub fn has_stored(&mut self, written: impl Iterator<Item = ((String, String), Tick)>) {
+        for (key, until) in written {
+            self.registrar.has_stored(key, until);
+        }
+    }
+
+    /// A contact is given back to the box.
+    pub fn gives_back(&mut self, now: Tick, key: &(String, String)) {
+        self.registrar.gives_back(now, key);
+    }
+
+    /// All has been given back.
+    pub fn has_loaded(&mut self, now: Tick) {
+        self.registrar.has_loaded(now);
+    }
+
+    /// A worker tells of a contact.
+    ///
+    /// # Errors
+    /// Where nothing of the kind has happened.
+    pub fn is_told(&mut self, told: Told, record: &Record<'_>) -> Result<(), Fault> {
+        self.registrar.is_told(told, record).map_err(Fault::general)
     }
 
     /// A worker asks the store.
@@ -292,10 +349,14 @@ impl Oracle {
             return Err(fault("it asks, and has no domain"));
         };
         let key = (worker, user.to_owned());
-        let Some(question) = question else {
-            return guard.refreshes(now, &key).map_err(|why| fault(&why));
-        };
+        // A request that came in the step in which the worker was told may have been looked at before.
         let told = guard.hears_now(now, &key);
+        let Some(question) = question else {
+            return match told && came_now(&self.calls, now, &key) {
+                true => Ok(()),
+                false => guard.refreshes(now, &key).map_err(|why| fault(&why)),
+            };
+        };
         let before = guard.open.insert(key.clone(), question);
         let mut has_reason = false;
         for (call, at) in &guard.waiting {
@@ -310,38 +371,11 @@ impl Oracle {
                 has_reason = true;
             }
         }
-        has_reason |= told && self.waits_after_all(now, &key, question);
+        has_reason |= told && came_now(&self.calls, now, &key);
         match has_reason {
             true => Ok(()),
             false => Err(fault("asked though nobody waits")),
         }
-    }
-
-    /// Requests for which a worker asks though it was told in this step: it has looked at them before.
-    fn waits_after_all(&mut self, now: Tick, key: &(usize, String), question: Id) -> bool {
-        let Some(guard) = &mut self.guard else {
-            return false;
-        };
-        let calls = &mut self.calls;
-        let mut waits = |call: usize, at: usize| {
-            let ledger = calls.get_mut(&call);
-            let claim = ledger.and_then(|ledger| ledger.asked[at].claim.as_mut());
-            claim.is_some_and(|claim| claim.waits_after_all(now, key, question))
-        };
-        let fails = guard.waiting.clone().into_iter();
-        let mut found = fails.filter(|(call, at)| waits(*call, *at)).count() > 0;
-        self.owed.retain(|(call, owed)| {
-            let Owed::TakenUp(at) = *owed else {
-                return true;
-            };
-            let is_it = waits(*call, at);
-            if is_it {
-                guard.waiting.push((*call, at));
-                found = true;
-            }
-            !is_it
-        });
-        found
     }
 
     /// The step ends: whoever waits waits for something, and nobody for too long.
@@ -353,6 +387,8 @@ impl Oracle {
             return Ok(());
         };
         guard.settle().map_err(Fault::general)?;
+        let settled = self.registrar.settle(now);
+        settled.map_err(|(call, why)| Fault { call, why })?;
         for (call, at) in &guard.waiting {
             let ledger = self.calls.get_mut(call);
             let asked = ledger.map(|ledger| &mut ledger.asked[*at]);
@@ -390,4 +426,11 @@ impl Oracle {
     pub(super) fn note_answer(ledger: &mut Ledger, at: usize, sip: &Rc<Sip>, now: Tick) {
         ledger.asked[at].answer.get_or_insert((sip.clone(), now));
     }
+}
+
+/// True where a request came in this step for which a worker may have asked before it was told.
+fn came_now(calls: &HashMap<usize, Ledger>, now: Tick, key: &(usize, String)) -> bool {
+    let asked = calls.values().flat_map(|ledger| &ledger.asked);
+    let mut claims = asked.filter_map(|asked| asked.claim.as_ref());
+    claims.any(|claim| claim.came_now(now, key))
 }

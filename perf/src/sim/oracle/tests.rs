@@ -10,6 +10,8 @@ use trunkline_dataplane::sip::digest::cache::Lifetimes;
 use trunkline_dataplane::tick::Tick;
 
 use super::Oracle;
+use super::choice::NO_ANSWER_MS;
+use super::ledger::Ledger;
 use super::requests::sent;
 use crate::sim::network::Body;
 use crate::sim::network::Packet;
@@ -17,6 +19,7 @@ use crate::sim::phone::Kind;
 use crate::sim::phone::Phone;
 use crate::sim::sip::Draft;
 use crate::sim::sip::Sip;
+use crate::sim::sip::host;
 use crate::sim::site::PHONES;
 use crate::sim::site::Site;
 
@@ -253,10 +256,137 @@ fn a_worker_may_ask_for_whom_it_is_told_of_in_the_same_step() {
     let request = scene.message(call, "meets");
     scene.enters(1_100, &request);
     scene.oracle.asks(now, who, question).unwrap();
-    scene.settle().unwrap();
+    scene.oracle.asks(now, who, None).unwrap();
     scene.oracle.check_waiting(now).unwrap();
+    assert!(scene.settle().is_err(), "it is served in this step");
     let later = Tick::ms(1_200);
-    assert!(scene.oracle.asks(later, who, question).is_err());
-    scene.oracle.hears(later, who, question, Some(true));
+    for question in [question, None] {
+        assert!(scene.oracle.asks(later, who, question).is_err());
+    }
+}
+
+/// What is said of a user is for all who wait for that; that nobody knows is not.
+#[test]
+fn an_answer_to_an_earlier_question_serves_who_waits_now() {
+    let mut scene = Scene::new();
+    let call = scene.call_of(0, 0);
+    scene.learn(call);
+    let request = scene.message(call, "waits");
+    scene.enters(1_100, &request);
+    let (who, now) = ((0, USER), Tick::ms(1_100));
+    let (before, question) = (Some(Id::new(0, 1)), Some(Id::new(1, 1)));
+    scene.oracle.asks(now, who, question).unwrap();
+    scene.oracle.hears(now.plus_ms(10), who, before, None);
+    scene.settle().unwrap();
+    scene.oracle.hears(now.plus_ms(20), who, before, Some(true));
     assert!(scene.settle().is_err(), "nothing came of it");
+}
+
+/// A request in the dialog of a call, by the box's own Route.
+fn within(method: &str, cseq: u32) -> Rc<Sip> {
+    let mut draft = Draft::new(format_args!("{method} {URI} SIP/2.0"));
+    draft.push("Via", format_args!("SIP/2.0/UDP v;branch=z9hG4bK-{cseq}"));
+    draft.push("Route", ROUTE);
+    draft.push("From", format_args!("<sip:{USER}@example.com>;tag=a"));
+    draft.push("To", "<sip:1@box>;tag=b");
+    draft.push("Call-ID", call_id(0));
+    draft.push("CSeq", format_args!("{cseq} {method}"));
+    draft.finish("").unwrap()
+}
+
+const ROUTE: &str = "<sip:box;lr>";
+
+/// After a restart an ACK goes on by the cookie, and the box knows no more of the call than before.
+#[test]
+fn nobody_is_at_home_where_only_an_ack_has_passed() {
+    for (method, is_known) in [("ACK", false), ("UPDATE", true)] {
+        let mut scene = Scene::new();
+        let (now, epoch) = (Tick::ms(1_000), scene.oracle.epoch);
+        let mut ledger = Ledger::default();
+        ledger.recorded.push(ROUTE.to_owned());
+        let passed = within(method, 1);
+        let packet = scene.packet(&passed, scene.source, scene.site.listen(0));
+        let at = ledger.ask(now, epoch, &packet, 0, &passed, false);
+        let branch = sent(epoch, now, &packet, &passed, Some(at), 1);
+        ledger.sent.push(branch);
+        let invite = within("INVITE", 2);
+        let packet = scene.packet(&invite, scene.source, scene.site.listen(0));
+        let at = ledger.ask(now, epoch, &packet, 0, &invite, false);
+        let is_claim = scene.oracle.is_claim(now, 0, &mut ledger, at);
+        assert_eq!(is_claim, !is_known, "{method}");
+    }
+}
+
+/// A phone whose NAT gives it another port is told there, also what was said before.
+#[test]
+fn a_copy_of_an_ack_goes_to_where_its_party_has_spoken_from_since() {
+    for has_spoken in [false, true] {
+        let scene = Scene::new();
+        let (now, epoch) = (Tick::ms(1_000), scene.oracle.epoch);
+        let callee = (scene.site.nets[1].host(2), 5060).into();
+        let mut ledger = Ledger::default();
+        let begins = within("INVITE", 1).text().replace(";tag=b", "");
+        let begins = Rc::new(Sip::read(begins).unwrap());
+        let packet = scene.packet(&begins, scene.source, scene.site.listen(0));
+        ledger.ask(now, epoch, &packet, 0, &begins, false);
+        let ack = within("ACK", 1);
+        let packet = scene.packet(&ack, callee, scene.site.listen(1));
+        let at = ledger.ask(now, epoch, &packet, 1, &ack, false);
+        let to_phone = scene.packet(&ack, scene.site.listen(0), scene.source);
+        let branch = sent(epoch, now, &to_phone, &ack, Some(at), 1);
+        ledger.sent.push(branch);
+        let moved = SocketAddr::new(scene.source.ip(), 5_061);
+        if has_spoken {
+            let update = within("UPDATE", 2);
+            let packet = scene.packet(&update, moved, scene.site.listen(0));
+            ledger.ask(now, epoch, &packet, 0, &update, false);
+        }
+        let again = scene.packet(&ack, scene.site.listen(0), moved);
+        let seen = scene.oracle.repeated(now, &mut ledger, 0, &again, &ack);
+        assert_eq!(seen.is_ok(), has_spoken, "{seen:?}");
+    }
+}
+
+/// What belongs to one branch of an INVITE.
+fn in_branch(start: &str, method: &str, sent_by: SocketAddr) -> Rc<Sip> {
+    let mut draft = Draft::new(format_args!("{start}"));
+    let branch = "a".repeat(32);
+    let via = format!("SIP/2.0/UDP {};branch=z9hG4bK{branch}", host(sent_by.ip()));
+    draft.push("Via", via);
+    draft.push("From", format_args!("<sip:{USER}@example.com>;tag=a"));
+    draft.push("To", "<sip:1@box>");
+    draft.push("Call-ID", call_id(0));
+    draft.push("CSeq", format_args!("1 {method}"));
+    draft.finish("").unwrap()
+}
+
+/// Which of a step's answers the box looks at first is not said: that another target has failed,
+/// or that this one rings after all.
+#[test]
+fn a_silent_target_may_be_passed_over_in_the_step_in_which_it_rings() {
+    for (silent_ms, may_be) in [(NO_ANSWER_MS - 1, false), (NO_ANSWER_MS, true)] {
+        let mut scene = Scene::new();
+        let (began, epoch) = (Tick::ms(1_000), scene.oracle.epoch);
+        let now = began.plus_ms(silent_ms);
+        let listen = scene.site.listen(1);
+        let callee = (scene.site.nets[1].host(2), 5060).into();
+        let [invite, cancel] = ["INVITE", "CANCEL"]
+            .map(|method| in_branch(&format!("{method} {URI} SIP/2.0"), method, listen));
+        let rings = in_branch("SIP/2.0 180 Ringing", "INVITE", listen);
+        let branch = scene.packet(&invite, listen, callee);
+        let mut ledger = Ledger::default();
+        let at = ledger.ask(began, epoch, &branch, 0, &invite, false);
+        let first = sent(epoch, began, &branch, &invite, Some(at), 1);
+        ledger.sent.push(first);
+        scene.oracle.calls.insert(0, ledger);
+
+        let packet = scene.packet(&rings, callee, listen);
+        scene.oracle.enters(now, &packet);
+        let next = sent(epoch, now, &branch, &invite, Some(at), 1);
+        scene.oracle.calls.get_mut(&0).unwrap().sent.push(next);
+        let packet = scene.packet(&cancel, listen, callee);
+        scene.oracle.leaves(now, 1, &packet).unwrap();
+        let settled = scene.settle();
+        assert_eq!(settled.is_ok(), may_be, "{settled:?}");
+    }
 }
