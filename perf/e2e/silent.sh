@@ -1,7 +1,7 @@
 #!/bin/bash
 # A database that says nothing: 200 calls a second of users whom the workers know beside 200 registrations a second of users
 # whom they do not, while PostgreSQL is stopped (SIGSTOP). No call notices: none fails, and nothing of one is said again.
-# Every registration is answered, and nothing is left of those that waited.
+# Every registration is answered, and nothing is left of those that waited. When PostgreSQL goes on, calls do as well.
 #
 # SILENT_SECONDS=30 makes it the whole of it, and holds the time that calls take beside the same load with PostgreSQL at work.
 # The machine must be alone for that.
@@ -12,8 +12,9 @@ LAB_ONE_PEER=1
 
 SILENT_SECONDS=${SILENT_SECONDS:-4}
 SILENT_BEFORE=2
-# Who was waiting is answered after that: the store's timeout is 2 s, a ticket's deadline 5 s.
-SILENT_AFTER=2
+# Figures of that time stand alone: PostgreSQL shares its core with the generator, which then waits for it to take up all that
+# has been queued for it.
+SILENT_AFTER=4
 SILENT_CALLERS=20
 SILENT_USERS=40000
 SILENT_ROOM=""
@@ -90,34 +91,41 @@ silent_memory() {
     awk '/^VmRSS:/ { print $2 }' "/proc/$BOX_DAEMON/status"
 }
 
-# silent_run NAME: the load, with PostgreSQL stopped in the middle where it is called silent.
-silent_run() {
-    local seconds=$((SILENT_BEFORE + SILENT_SECONDS + SILENT_AFTER)) blast before after
-    e2e_that "$1: the box starts" box_start
-    e2e_that "$1: the callers become known" silent_blast warm 200 2 basic
-    e2e_equal "$1: calls that failed at first" "$(silent_figure warm '[.calls.failed[]] | add')" 0
-    before=$(silent_memory)
-    silent_blast "$1" 400 $seconds basic=1,register=1 &
-    blast=$!
-    if [ "$1" = silent ]; then
-        sleep $SILENT_BEFORE
-        silent_signal STOP
-        sleep "$SILENT_SECONDS"
-        silent_signal CONT
-    fi
-    e2e_that "$1: the generator" wait $blast
-    after=$(silent_memory)
-    e2e_that "$1: the box is at rest" box_at_rest 10
-    e2e_equal "$1: tickets" "$(box_count tickets_now)" 0
+# silent_load NAME SECONDS: calls, of which none fails and none is late by so much that something is said again, beside
+# registrations, each of which is answered.
+silent_load() {
+    silent_blast "$1" 400 "$2" basic=1,register=1 || return
     e2e_equal "$1: calls carried, of half of all" "$(silent_figure "$1" .calls.completed.basic)" \
         "$(silent_figure "$1" '.calls.begun / 2')"
     e2e_equal "$1: said again in calls" "$(silent_figure "$1" .messages.repeated_in_calls)" 0
     e2e_equal "$1: not answered" "$(silent_figure "$1" '([.calls.failed[]] | add) - .calls.refused["5xx"] + .calls.open_at_end')" 0
     echo "$1: $(silent_figure "$1" .calls.completed.register) registered," \
-        "$(silent_figure "$1" '.calls.refused["5xx"]') refused; INVITE to 180 in ms: p50 $(silent_ms "$1" p50)," \
-        "p99 $(silent_ms "$1" p99), at most $(silent_ms "$1" max); memory $before KiB, then $after KiB"
-    # What control keeps of questions under way is bounded. Workers have their memory from the start; the rings of mail
-    # are touched when they are first walked, and that is most of it.
+        "$(silent_figure "$1" '.calls.refused["5xx"]') refused, $(silent_figure "$1" .messages.repeated) said again;" \
+        "INVITE to 180 in ms: p50 $(silent_ms "$1" p50), p99 $(silent_ms "$1" p99), at most $(silent_ms "$1" max)"
+}
+
+# silent_run NAME: the load, with PostgreSQL stopped soon after its beginning where it is called silent.
+silent_run() {
+    local stopper="" before after
+    e2e_that "$1: the box starts" box_start
+    e2e_that "$1: the callers become known" silent_blast warm 200 2 basic
+    e2e_equal "$1: calls that failed at first" "$(silent_figure warm '[.calls.failed[]] | add')" 0
+    before=$(silent_memory)
+    if [ "$1" = silent ]; then
+        (sleep $SILENT_BEFORE && silent_signal STOP) &
+        stopper=$!
+    fi
+    e2e_that "$1: the load" silent_load "$1" $((SILENT_BEFORE + SILENT_SECONDS))
+    if [ -n "$stopper" ]; then
+        e2e_that "PostgreSQL stops" wait "$stopper"
+        silent_signal CONT
+        e2e_that "$1: the load, when PostgreSQL goes on" silent_load back $SILENT_AFTER
+    fi
+    after=$(silent_memory)
+    e2e_that "$1: the box is at rest" box_at_rest 10
+    e2e_equal "$1: tickets" "$(box_count tickets_now)" 0
+    echo "$1: memory $before KiB, then $after KiB"
+    # What control keeps of questions under way is bounded, and workers have their memory from the start.
     if [ $((after - before)) -gt 16384 ]; then e2e_fail "$1: $((after - before)) KiB more"; fi
 }
 
