@@ -6,6 +6,7 @@
 
 use super::Register;
 use super::Registrar;
+use super::binding::Binding;
 use super::refusal::Refusal;
 use crate::limits::T1_64_MS;
 use crate::sip::header::HeaderName;
@@ -100,12 +101,22 @@ impl Registrar {
         self.undone.remember(key, later.unwrap_or(mark.last), now);
     }
 
-    /// Remembers the REGISTER that made a binding, which one of another Call-ID is about to change.
+    /// Remembers the REGISTER that made a binding, which another is about to change: of no use where that
+    /// is a later one of the same Call-ID, which will be remembered itself.
     pub(super) fn supersede(&mut self, id: Id, by: Mark, now: Tick) {
-        let binding = self.bindings.slab.get(id);
-        if binding.is_some_and(|binding| binding.call_id != by.call_id) {
+        let made_by = self.bindings.slab.get(id).map(Binding::mark);
+        let is_told_of = |it: Mark| it.call_id == by.call_id && it.last.cseq <= by.last.cseq;
+        if made_by.is_some_and(|it| !is_told_of(it)) {
             self.forget(id, now);
         }
+    }
+
+    /// The later one of two REGISTERs: the one that made a binding and the one that removes it, if both
+    /// are of one Call-ID. One that adds contacts may put out one that was registered with a higher CSeq.
+    pub(super) fn later(&self, id: Id, by: Mark) -> Mark {
+        let made_by = self.bindings.slab.get(id).map(Binding::mark);
+        let later = made_by.filter(|it| it.call_id == by.call_id && it.last.cseq > by.last.cseq);
+        later.unwrap_or(by)
     }
 
     /// Remembers the REGISTER that made a binding, which is about to go.

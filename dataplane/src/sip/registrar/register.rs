@@ -210,7 +210,7 @@ impl Registrar {
         tell: &mut impl FnMut(Change<'_>),
     ) {
         self.supersede(id, by, now);
-        self.tell_removed(id, by, now, tell);
+        self.tell_removed(id, self.later(id, by), now, tell);
         self.bindings.remove(id);
     }
 

@@ -110,6 +110,30 @@ fn one_more_contact_takes_the_place_of_the_oldest_where_that_is_said() {
     assert_eq!(bench.registrar.blocks().0, 2);
 }
 
+/// The one that gives way may be of a later REGISTER of the same Call-ID: its repetition changes nothing
+/// all the same, and whoever keeps bindings elsewhere is told a CSeq that they do not take for an old one.
+#[test]
+fn what_gave_way_to_an_earlier_register_does_not_come_back() {
+    let rules = Rules {
+        contacts_max: 1,
+        replaces_oldest: true,
+        ..rules()
+    };
+    let mut bench = Bench::with(4, rules);
+    bench.send(3, "Contact: <sip:a@h>").unwrap();
+    let overtaken = bench.send(1, "Contact: <sip:b@h>").unwrap();
+    assert_eq!(
+        bench.changes,
+        [
+            (Happened::Removed, "sip:a@h".to_owned()),
+            (Happened::Added, "sip:b@h".to_owned()),
+        ]
+    );
+    assert_eq!(bench.cseqs, [3, 1]);
+    assert_eq!(bench.send(3, "Contact: <sip:a@h>").unwrap(), overtaken);
+    assert_eq!(bench.changes, []);
+}
+
 /// Whatever is configured.
 #[test]
 fn sixteen_contacts_are_the_most_and_all_are_told() {

@@ -98,6 +98,8 @@ struct Bench {
     now: Tick,
     /// What the last one changed: what happened, and the URI.
     changes: Vec<(Happened, String)>,
+    /// With which CSeq each of them was told.
+    cseqs: Vec<u32>,
 }
 
 impl Bench {
@@ -110,6 +112,7 @@ impl Bench {
             registrar: Registrar::new(capacity, rules, HASH),
             now: Tick::ms(1_000_000),
             changes: Vec::new(),
+            cseqs: Vec::new(),
         }
     }
 
@@ -136,10 +139,12 @@ impl Bench {
             transaction: HASH.text(branch).finish(What::Transaction.with(0)),
         };
         self.changes.clear();
-        let changes = &mut self.changes;
+        self.cseqs.clear();
+        let (changes, cseqs) = (&mut self.changes, &mut self.cseqs);
         let tell = |change: Change<'_>| {
             let uri = String::from_utf8(change.record.uri.to_vec()).unwrap();
             changes.push((change.happened, uri));
+            cseqs.push(change.record.cseq);
         };
         let registered = self.registrar.register(&request, self.now, tell)?;
         let mut room = [0; 20_000];

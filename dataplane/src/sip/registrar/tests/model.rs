@@ -235,6 +235,8 @@ impl Model {
             }
             changed.append(&mut bound);
         }
+        // Those that stay change last: of two with one CSeq the one that changes later is remembered.
+        let mut refreshed = Vec::new();
         let mut added = Vec::new();
         for &(class, spelling, own, q) in &named {
             let found = before.iter().find(|it| it.class == class);
@@ -254,11 +256,11 @@ impl Model {
                 mark: r.mark(),
                 source: r.source,
             };
-            changed.extend(found.cloned());
             if asked(own) == 0 {
+                changed.extend(found.cloned());
                 bound.retain(|it| it.class != class);
             } else if let Some(there) = bound.iter_mut().find(|it| it.class == class) {
-                *there = new;
+                refreshed.push(std::mem::replace(there, new));
             } else {
                 added.insert(0, new);
             }
@@ -284,10 +286,12 @@ impl Model {
         if !added.is_empty() && others + bound.len() + added.len() > CAPACITY as usize {
             return Err(Refusal::Full);
         }
+        changed.append(&mut refreshed);
         added.append(&mut bound);
         added.sort_by_key(|it| std::cmp::Reverse(it.q));
         self.users.insert(r.user, added);
-        for was in changed.iter().filter(|it| it.call_id != r.call_id) {
+        let is_not_before = |it: &&Bound| it.call_id != r.call_id || it.mark.0 > r.cseq;
+        for was in changed.iter().filter(is_not_before) {
             self.forget(r.user, was, now);
         }
         if r.star || surplus > 0 || named.iter().any(|it| asked(it.2) == 0) {
@@ -347,8 +351,12 @@ proptest! {
                 Step::Again(before) => {
                     let at = sent.len().checked_sub(before + 1);
                     let Some(at) = at else { continue };
-                    let (request, when, was_done) = &sent[at];
-                    (request.clone(), was_done.then_some(*when))
+                    let request = sent[at].0.clone();
+                    let is_done = |(it, _, was_done): &&(Request, Tick, bool)| {
+                        *was_done && it.branch == request.branch
+                    };
+                    let first = sent.iter().find(is_done).map(|(_, when, _)| *when);
+                    (request, first)
                 }
             };
             let before: Vec<_> = USERS.iter().map(|user| held(&mut bench, user)).collect();
