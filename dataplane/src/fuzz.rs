@@ -2,10 +2,14 @@
 //! as ordinary tests by a stable compiler.
 
 mod frame;
+mod input;
 mod register;
+mod stored;
+mod tokens;
 
 pub use frame::frame;
 pub use register::register;
+pub use tokens::tokens;
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;

@@ -8,6 +8,11 @@ use trunkline_dataplane::fuzz;
 /// Calls `target` with every file of a folder, and with every beginning of it: a datagram
 /// may be cut anywhere.
 fn replay(folder: &str, target: fn(&[u8])) {
+    replay_some(folder, 1, target);
+}
+
+/// The same with every so many bytes less.
+fn replay_some(folder: &str, step: usize, target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut count = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
@@ -18,7 +23,7 @@ fn replay(folder: &str, target: fn(&[u8])) {
         // A failing input is named by the last line before the panic.
         println!("{}", path.display());
         let bytes = std::fs::read(&path).unwrap();
-        for len in 0..=bytes.len() {
+        for len in (0..=bytes.len()).rev().step_by(step) {
             target(&bytes[..len]);
         }
         count += 1;
@@ -45,6 +50,12 @@ fn the_registrars_corpus_holds() {
 #[test]
 fn the_sdp_corpus_holds() {
     replay("../fuzz/corpus/sdp", fuzz::sdp);
+}
+
+/// Some of its files make a whole worker.
+#[test]
+fn the_tokens_corpus_holds() {
+    replay_some("../fuzz/corpus/tokens", 7, fuzz::tokens);
 }
 
 /// A whole worker an input is slow: the files as they are, some of their beginnings, and

@@ -4,17 +4,22 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::counters::Counter;
 use crate::ids::DeviceIndex;
 use crate::ids::WorkerId;
 use crate::lab;
 use crate::lab::Lab;
 use crate::lab::Side;
+use crate::mailbox::Mail;
 use crate::post;
 use crate::ring::Fake;
 use crate::ring::FakeConfig;
 use crate::ring::RingLens;
 use crate::ring::Rings as _;
 use crate::settings::Capacity;
+use crate::settings::Settings;
+use crate::sip::registrar::Letter;
+use crate::sip::registrar::Record;
 use crate::sys::wake::Wake;
 use crate::tick::Tick;
 use crate::wire;
@@ -65,31 +70,22 @@ pub fn frame(bytes: &[u8]) {
             rest = if kind < 8 { others } else { after };
             bench.take(kind, own, len);
         }
+        bench.audited();
     }
 }
 
 /// A worker, and the relay ports of its call.
-struct Bench {
+pub(super) struct Bench {
     lab: Lab,
     worker: Worker<Fake>,
-    /// Keep the other ends alive.
-    _post: post::ControlPost,
-    now: Tick,
+    post: post::ControlPost,
+    pub(super) now: Tick,
     relays: [SocketAddr; 2],
 }
 
 impl Bench {
-    fn with_an_open_call(lab: Lab) -> Option<Bench> {
-        let mut settings = lab.settings(1);
-        settings.capacity = Capacity {
-            transactions: 6,
-            calls: 2,
-            kept: crate::frame::KeptConfig::new(6, 1),
-            ..Capacity::SMALL
-        };
-        for (range, (first, _)) in settings.media.iter_mut().zip(lab::MEDIA_PORTS) {
-            range.ports = first..=first + 7;
-        }
+    /// A worker of one, and nothing has arrived yet.
+    pub(super) fn of(lab: Lab, settings: &Settings) -> Option<Bench> {
         let control = Arc::new(Wake::new().ok()?);
         let (mut posts, mut ends) = post::connect(1, settings.trunks.len(), &control).ok()?;
         let lens = RingLens {
@@ -103,16 +99,30 @@ impl Bench {
         })
         .ok()?;
         let network = Box::new(lab.network(1, 1500, &lab.everybody()));
-        let worker = Worker::new(WorkerId(0), &settings, rings, network, posts.pop()?).ok()?;
+        let worker = Worker::new(WorkerId(0), settings, rings, network, posts.pop()?).ok()?;
         let relays =
             [0, 1].map(|side| SocketAddr::new(lab.listen(side).ip(), lab::MEDIA_PORTS[side].0));
-        let mut bench = Bench {
+        Some(Bench {
             lab,
             worker,
-            _post: ends.pop()?,
+            post: ends.pop()?,
             now: Tick::ms(1_000),
             relays,
+        })
+    }
+
+    fn with_an_open_call(lab: Lab) -> Option<Bench> {
+        let mut settings = lab.settings(1);
+        settings.capacity = Capacity {
+            transactions: 6,
+            calls: 2,
+            kept: crate::frame::KeptConfig::new(6, 1),
+            ..Capacity::SMALL
         };
+        for (range, (first, _)) in settings.media.iter_mut().zip(lab::MEDIA_PORTS) {
+            range.ports = first..=first + 7;
+        }
+        let mut bench = Bench::of(lab, &settings)?;
         bench.open_call()?;
         Some(bench)
     }
@@ -146,14 +156,40 @@ impl Bench {
                 self.datagram(side, up(source), up(self.relays[side]), bytes);
             }
             _ => {
-                self.now = self.now.plus_ms(10 * len as u64);
-                self.turn();
+                self.pass_ms(10 * len as u64);
             }
         }
     }
 
-    fn sip(&mut self, side: usize, bytes: &[u8]) -> Vec<String> {
+    pub(super) fn sip(&mut self, side: usize, bytes: &[u8]) -> Vec<String> {
         self.datagram(side, self.lab.peer(side), self.lab.listen(side), bytes)
+    }
+
+    /// Control says something; what leaves because of it.
+    pub(super) fn mail(&mut self, mail: Mail) -> Vec<String> {
+        assert!(self.post.mail.post(mail).is_ok());
+        self.turn()
+    }
+
+    /// The location store has a binding, or the removal of one.
+    pub(super) fn mail_binding(&mut self, mail: fn(Letter) -> Mail, record: &Record<'_>) {
+        assert!(self.post.mail.post_binding(mail, record));
+        self.turn();
+    }
+
+    pub(super) fn pass_ms(&mut self, ms: u64) -> Vec<String> {
+        self.now = self.now.plus_ms(ms);
+        self.turn()
+    }
+
+    /// The tables of the worker must agree with each other.
+    pub(super) fn audited(&self) {
+        let audit = self.worker.audit();
+        assert!(audit.is_ok(), "{audit:?}");
+    }
+
+    pub(super) fn count(&mut self, counter: Counter) -> u64 {
+        self.worker.counters().get(counter)
     }
 
     /// A datagram in a sound frame; what leaves because of it.

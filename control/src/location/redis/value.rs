@@ -193,6 +193,17 @@ mod tests {
                 prop_assert_eq!(other.key(), change.key());
             }
         }
+
+        #[test]
+        fn any_bytes_are_read(
+            kind in prop::sample::select(vec![PUT, REMOVE]), rest in proptest::collection::vec(0..4u8, 28..90)
+        ) {
+            // Small bytes are lengths of texts that are there.
+            let value = [&[kind], &rest[..]].concat();
+            if let Some(change) = decode("example.net", b"alice", b"sip:a@b", &value) {
+                prop_assert_eq!(change.put().is_some(), kind == PUT);
+            }
+        }
     }
 
     #[test]
