@@ -94,6 +94,18 @@ box_stop() {
     box_end "$pid"
 }
 
+# box_listens ROLE PORT: waits until somebody takes UDP at that port, unless BOX_LAST ends before.
+box_listens() {
+    local left=300
+    until lab_exec "$1" ss -Hlun "sport = :$2" | grep -q .; do
+        if ! kill -0 "$BOX_LAST" 2>/dev/null || [ $((left--)) -eq 0 ]; then
+            lib_say "nobody listens at port $2"
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
 # SIPp's arguments that both sides share: scenario, own address, calls, seconds.
 box_sipp_options() {
     echo "-sf $BOX_SCENARIOS/$1.xml -i $2 -mi $2 -p 5060 -mp 30000 -t u1 -nostdin" \
@@ -103,15 +115,12 @@ box_sipp_options() {
 # box_callee SCENARIO CALLS SECONDS: starts the side that is called, as
 # BOX_CALLEE, and waits until it listens.
 box_callee() {
-    local options left=50
+    local options
     read -ra options < <(box_sipp_options "uas_$1" "$LAB_CALLEE_ADDRESS" "$2" "$3")
     rm -f "$BOX_DIR/callee.csv"
     box_run callee callee.log sipp "${options[@]}" -trace_stat -stf callee.csv -fd 1
     BOX_CALLEE=$BOX_LAST
-    while [ $((left--)) -gt 0 ]; do
-        if lab_exec callee ss -Hlun 'sport = :5060' | grep -q .; then return 0; fi
-        sleep 0.1
-    done
+    if box_listens callee 5060; then return 0; fi
     lib_say "the called side does not listen; it says:"
     tail -n 20 "$BOX_DIR/callee.log" >&2
     return 1

@@ -16,16 +16,9 @@ auth_add() {
     printf '%s\n' "$2" | box_ctl subscriber add "$1" --password-stdin
 }
 
-# The caller is of no trunk.
-e2e_begin 's|^sources = \["10.77.1.2"\]|sources = ["10.77.1.200"]|
-    s|^from = "caller"|from = "example.com"|'
+e2e_begin_phones 's|^from = "caller"|from = "example.com"|'
+e2e_domain 'algorithms = ["MD5"]'
 cat >>"$BOX_CONFIG" <<'TOML'
-
-[[domain]]
-name = "example.com"
-listen = "access"
-media = "access"
-algorithms = ["MD5"]
 
 [abuse]
 failures = 0

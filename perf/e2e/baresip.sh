@@ -43,7 +43,7 @@ baresip_do() {
 
 # baresip_until WHAT PATTERN USER...: waits until each of these phones has said so.
 baresip_until() {
-    local what=$1 pattern=$2 user left=80
+    local what=$1 pattern=$2 user left=300
     shift 2
     for user in "$@"; do
         until grep -asq "$pattern" "$BOX_DIR/$user.log"; do
@@ -63,15 +63,8 @@ baresip_within() {
     if [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then e2e_fail "$1: is $2, should be $3 to $4"; fi
 }
 
-e2e_begin 's|^sources = \["10.77.1.2"\]|sources = ["10.77.1.200"]|'
+e2e_begin_registrar ''
 cat >>"$BOX_CONFIG" <<'TOML'
-
-[[domain]]
-name = "example.com"
-listen = "access"
-media = "access"
-algorithms = ["MD5"]
-registrar = true
 
 [subscribers]
 store = "sqlite"

@@ -7,12 +7,8 @@
 # shellcheck source=perf/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
-PHONES=$E2E_ROOT/perf/e2e/phones
-PEER=$E2E_ROOT/perf/e2e/peer
 ONE=$LAB_NAME TWO=$LAB_NAME-b STORE=$LAB_NAME-redis
 DAEMONS=("" "")
-
-command -v redis-server >/dev/null || e2e_fail "there is no Redis; scripts/test installs it"
 
 # at one|two COMMAND...: with that box, its lab and its directory in the place of the only one.
 at() {
@@ -36,7 +32,7 @@ e2e_restore() {
     local daemon
     for daemon in "${DAEMONS[@]}"; do [ -z "$daemon" ] || box_end "$daemon"; done
     # Redis is in there, and it may stand still.
-    [ -z "${redis:-}" ] || box_end "$redis" KILL
+    [ -z "$E2E_REDIS" ] || box_end "$E2E_REDIS" KILL
     LAB_NAME=$TWO lab_down
     ip netns del "$STORE" 2>/dev/null
 }
@@ -48,15 +44,8 @@ boxes_join() {
         ip -n "$1-box" address add "10.77.$2.2/24" dev store && ip -n "$1-box" link set store up
 }
 
-boxes_redis() {
-    (cd "$BOX_DIR" && exec ip netns exec "$STORE" redis-server --bind '*' --protected-mode no --save '') \
-        >"$BOX_DIR/redis.log" 2>&1 </dev/null &
-    redis=$!
-    BOX_PIDS+=("$redis")
-}
-
 boxes_ask() {
-    ip netns exec "$STORE" redis-cli "$@" 2>/dev/null
+    lab_exec redis redis-cli "$@" 2>/dev/null
 }
 
 # Nothing passes between Redis and box two.
@@ -73,47 +62,21 @@ RULES
 boxes_register() {
     local since=${registered:-0}
     while [ "$(date +%s)" -le "$since" ]; do sleep 0.1; done
-    e2e_that "phones $2 and on register at $1" at "$1" lab_exec caller "$PHONES" "$LAB_CALLER_ADDRESS:5070" \
-        "$LAB_ACCESS_ADDRESS:5060" "$2" "$3" 200 wonderland "${4:-600}" >"$BOX_DIR/phones.log" 2>&1
+    e2e_that "phones $2 and on register at $1" at "$1" e2e_register "${@:2}"
     # A phone takes two numbers from the time on.
     registered=$(date +%s)
 }
 
-boxes_call() {
-    local answering
-    box_run caller answered.log "$PEER" answer "$LAB_CALLER_ADDRESS:5070" 1 400
-    answering=$BOX_LAST
-    sleep 0.2
-    lab_exec callee "$PEER" call "$LAB_CALLEE_ADDRESS:5060" "$LAB_CORE_ADDRESS:5060" 500 "$1@example.com" \
-        >"$BOX_DIR/called.log" 2>&1
-    box_end "$answering"
-    cut -d' ' -f1 "$BOX_DIR/called.log"
-}
-
 # boxes_calls BOX USER STATUS
 boxes_calls() {
-    e2e_equal "a call to $2 by $1" "$(at "$1" boxes_call "$2")" "$3"
-}
-
-# boxes_until WHAT SHOULD COMMAND...: until the command says so.
-boxes_until() {
-    local what=$1 should=$2 left=80 is
-    shift 2
-    until is=$("$@") && [ "$is" = "$should" ]; do
-        [ $((left--)) -gt 0 ] || e2e_fail "$what: is $is, should be $should"
-        sleep 0.1
-    done
+    e2e_equal "a call to $2 by $1" "$(at "$1" e2e_call "$2")" "$3"
 }
 
 # boxes_know COUNT: both boxes, and Redis.
 boxes_know() {
-    boxes_until "contacts at one" "$1" at one boxes_status .location.contacts
-    boxes_until "contacts at two" "$1" at two boxes_status .location.contacts
-    boxes_until "contacts in Redis" "$1" boxes_stored
-}
-
-boxes_status() {
-    box_ctl --json status | jq "$1"
+    e2e_until "contacts at one" "$1" at one e2e_status .location.contacts
+    e2e_until "contacts at two" "$1" at two e2e_status .location.contacts
+    e2e_until "contacts in Redis" "$1" boxes_stored
 }
 
 # Contacts in Redis: the fields that are no removals.
@@ -132,15 +95,8 @@ boxes_stat() {
     at "$1" box_ctl --json stats | jq ".operator.location.$2"
 }
 
-e2e_begin 's|^sources = \["10.77.1.2"\]|sources = ["10.77.1.200"]|'
+e2e_begin_registrar ''
 cat >>"$BOX_CONFIG" <<'TOML'
-
-[[domain]]
-name = "example.com"
-listen = "access"
-media = "access"
-algorithms = ["MD5"]
-registrar = true
 
 [location]
 store = "redis"
@@ -155,16 +111,12 @@ e2e_that "a place for Redis" ip netns add "$STORE"
 e2e_that "its loopback" ip -n "$STORE" link set lo up
 e2e_that "a way from one to Redis" boxes_join "$ONE" 8
 e2e_that "a way from two to Redis" boxes_join "$TWO" 9
-boxes_redis
+e2e_redis redis
 e2e_that "one starts" at one box_start
 e2e_that "two starts" at two box_start
-{
-    echo user,domain,password
-    for ((n = 0; n < 100; n++)); do echo "user$n,example.com,wonderland"; done
-} >"$BOX_DIR/users.csv"
 for box in one two; do
-    e2e_that "subscribers of $box" at $box box_ctl subscriber import "$BOX_DIR/users.csv"
-    boxes_until "$box has looked through Redis" true at $box boxes_status .location.loaded
+    e2e_that "subscribers of $box" at $box e2e_subscribers 100
+    e2e_until "$box has looked through Redis" true at $box e2e_status .location.loaded
 done
 
 # A phone registers at one, is called by two, refreshes there, and leaves at one.
@@ -172,7 +124,7 @@ boxes_register one 0 20
 boxes_know 20
 boxes_calls two user3 200
 boxes_register two 0 20
-boxes_until "refreshed at two, known at one" 20 boxes_stat one given_back
+e2e_until "refreshed at two, known at one" 20 boxes_stat one given_back
 boxes_register one 0 5 0
 boxes_know 15
 boxes_calls two user3 480
@@ -185,29 +137,29 @@ boxes_register two 40 2
 boxes_register one 5 2
 boxes_register one 7 3 0
 boxes_register one 30 4
-boxes_until "two notices that its changes wait" 5 at two boxes_status .location.waiting
+e2e_until "two notices that its changes wait" 5 at two e2e_status .location.waiting
 boxes_calls two user8 200
 # Whoever listened there is gone, and does not know it.
 boxes_ask CLIENT KILL TYPE pubsub >"$BOX_DIR/killed"
 ip netns exec "$STORE" nft delete table inet cut
 boxes_know 18
-boxes_until "of two's changes those that one has overtaken" 3 boxes_stat two stale
+e2e_until "of two's changes those that one has overtaken" 3 boxes_stat two stale
 boxes_calls one user41 200
 boxes_calls two user31 200
 boxes_calls two user8 480
 
 # Redis stands still: phones register, who is known is called.
-kill -STOP "$redis"
+kill -STOP "$E2E_REDIS"
 boxes_register one 50 2
 boxes_calls two user41 200
-kill -CONT "$redis"
+kill -CONT "$E2E_REDIS"
 boxes_know 20
 
 # It is flushed, and dies and comes back empty: what the boxes know is written again, also what the other has registered.
 boxes_ask FLUSHALL >"$BOX_DIR/flushed"
 boxes_know 20
-box_end "$redis" KILL
-boxes_redis
+box_end "$E2E_REDIS" KILL
+e2e_redis redis
 boxes_know 20
 e2e_equal "changes that found no room" "$(boxes_stat one lost) $(boxes_stat two lost)" "0 0"
 for box in one two; do
@@ -217,7 +169,7 @@ done
 
 # Who has never heard of any of them has them of Redis.
 e2e_that "one starts again" at one box_start
-boxes_until "contacts at one" 20 at one boxes_status .location.contacts
+e2e_until "contacts at one" 20 at one e2e_status .location.contacts
 boxes_calls one user41 200
 e2e_that "one is at rest" at one box_at_rest 40
 e2e_that "one stops" at one box_stop

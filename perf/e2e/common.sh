@@ -5,6 +5,7 @@ set -uo pipefail
 
 E2E_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 LAB_NAME=tl-e2e-$$
+E2E_REDIS=""
 
 # shellcheck source=scripts/lib.sh
 . "$E2E_ROOT/scripts/lib.sh"
@@ -45,6 +46,61 @@ e2e_begin() {
     e2e_that "counters at the peers" lab_count_from_now
 }
 
+# e2e_begin_phones SED_SCRIPT: likewise, and the caller's side is of no trunk: it is phones.
+e2e_begin_phones() {
+    e2e_begin 's|^sources = \["10.77.1.2"\]|sources = ["10.77.1.200"]|
+        '"$1"
+}
+
+# e2e_domain [LINE...]: the phones' domain.
+e2e_domain() {
+    printf '%s\n' '' '[[domain]]' 'name = "example.com"' 'listen = "access"' 'media = "access"' "$@" >>"$BOX_CONFIG"
+}
+
+# e2e_begin_registrar SED_SCRIPT: phones, and the box is their registrar.
+e2e_begin_registrar() {
+    e2e_begin_phones "$1"
+    e2e_domain 'algorithms = ["MD5"]' 'registrar = true'
+}
+
+# e2e_subscribers COUNT: user0 and so on, who have the password of `phones`.
+e2e_subscribers() {
+    seq 0 $(($1 - 1)) | awk 'BEGIN { print "user,domain,password" }
+        { print "user" $1 ",example.com,wonderland" }' >"$BOX_DIR/users.csv"
+    box_ctl subscriber import "$BOX_DIR/users.csv"
+}
+
+# e2e_register FIRST COUNT [EXPIRES]: phones register, until all are told so.
+e2e_register() {
+    lab_exec caller "$E2E_ROOT/perf/e2e/phones" "$LAB_CALLER_ADDRESS:5070" "$LAB_ACCESS_ADDRESS:5060" \
+        "$1" "$2" 200 wonderland "${3:-600}" >"$BOX_DIR/phones.log" 2>&1
+}
+
+# e2e_call USER: a call from the core to a user of the domain, whom the phones answer; prints what it comes to.
+e2e_call() {
+    local answering peer=$E2E_ROOT/perf/e2e/peer
+    box_run caller answered.log "$peer" answer "$LAB_CALLER_ADDRESS:5070" 1 400
+    answering=$BOX_LAST
+    box_listens caller 5070 || return
+    lab_exec callee "$peer" call "$LAB_CALLEE_ADDRESS:5060" "$LAB_CORE_ADDRESS:5060" 500 "$1@example.com" \
+        >"$BOX_DIR/called.log" 2>&1
+    box_end "$answering"
+    cut -d' ' -f1 "$BOX_DIR/called.log"
+}
+
+# e2e_redis ROLE: a Redis in the namespace of this role, as E2E_REDIS.
+e2e_redis() {
+    command -v redis-server >/dev/null || e2e_fail "there is no Redis; scripts/test installs it"
+    box_run "$1" redis.log redis-server --bind '*' --protected-mode no --save ''
+    # shellcheck disable=SC2034 # The tests read it.
+    E2E_REDIS=$BOX_LAST
+}
+
+# e2e_status FILTER: what the box says of itself, as jq has it.
+e2e_status() {
+    box_ctl --json status | jq "$1"
+}
+
 e2e_fail() {
     echo "FAILED: $*"
     exit 1
@@ -60,6 +116,27 @@ e2e_that() {
 # e2e_equal WHAT IS SHOULD
 e2e_equal() {
     [ "$2" = "$3" ] || e2e_fail "$1: is $2, should be $3"
+}
+
+# e2e_until WHAT SHOULD COMMAND...: waits until the command prints so. The machine may have much else to do: what takes
+# long is no failure.
+e2e_until() {
+    local what=$1 should=$2 left=300 is
+    shift 2
+    until is=$("$@") && [ "$is" = "$should" ]; do
+        [ $((left--)) -gt 0 ] || e2e_fail "$what: is $is, should be $should"
+        sleep 0.1
+    done
+}
+
+# e2e_soon WHAT COMMAND...: waits until the command succeeds.
+e2e_soon() {
+    local what=$1 left=300
+    shift
+    until "$@"; do
+        [ $((left--)) -gt 0 ] || e2e_fail "$what ($*)"
+        sleep 0.1
+    done
 }
 
 # The box carries calls, and is at rest after them.

@@ -10,26 +10,14 @@ if ! command -v kamailio >/dev/null; then
 fi
 PHONES=10
 
-# The phones are of no trunk.
-e2e_begin 's|^sources = \["10.77.1.2"\]|sources = ["10.77.1.200"]|
-    s/^target = .*/target = "10.77.2.2:5070"/'
-cat >>"$BOX_CONFIG" <<'TOML'
-
-[[domain]]
-name = "example.com"
-listen = "access"
-media = "access"
-registrar = "callee"
-TOML
+e2e_begin_phones 's/^target = .*/target = "10.77.2.2:5070"/'
+e2e_domain 'registrar = "callee"'
 e2e_that "the box starts" box_start
 mkdir "$BOX_DIR/kamailio"
 box_run callee kamailio.log kamailio -f "$E2E_ROOT/perf/e2e/registrar.cfg" -DD -E \
     -m 32 -M 4 -Y "$BOX_DIR/kamailio"
 kamailio=$BOX_LAST
-left=50
-until lab_exec callee ss -Hlun 'sport = :5070' | grep -q . || [ $((left--)) -eq 0 ]; do
-    sleep 0.1
-done
+e2e_that "Kamailio listens" box_listens callee 5070
 
 # edge_phones: the phones register, refresh, register again and call.
 edge_phones() {
@@ -45,7 +33,7 @@ edge_calls() {
     read -ra options < <(box_sipp_options uas_basic "$LAB_CALLER_ADDRESS" "$1" 20)
     box_run caller phone.log sipp "${options[@]}"
     phone=$BOX_LAST
-    until lab_exec caller ss -Hlun 'sport = :5060' | grep -q .; do sleep 0.05; done
+    box_listens caller 5060 || return
     read -ra options < <(box_sipp_options uac_basic "$LAB_CALLEE_ADDRESS" "$1" 20)
     (cd "$BOX_DIR" && lab_exec callee sipp "$LAB_CALLEE_ADDRESS:5070" -s u1 -r 10 "${options[@]}" \
         >calls.log 2>&1 </dev/null) || code=$?

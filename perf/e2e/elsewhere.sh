@@ -4,29 +4,18 @@
 # shellcheck source=perf/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
-command -v redis-server >/dev/null || e2e_fail "there is no Redis; scripts/test installs it"
-
-start_redis() {
-    box_run box redis.log redis-server --bind 127.0.0.1 --port 6379 --save ''
-    redis=$BOX_LAST
-}
-
 # tell WHOM: tells the channel's listeners, of whom there must be one.
 tell() {
-    local left=100
-    until [ "$(lab_exec box redis-cli PUBLISH trunkline:forget "$1" 2>/dev/null)" = 1 ]; do
-        [ $((left--)) -gt 0 ] || e2e_fail "nobody listens to Redis"
-        sleep 0.1
-    done
+    e2e_until "listeners to Redis" 1 lab_exec box redis-cli PUBLISH trunkline:forget "$1"
 }
 
 # until_count NAME COUNT: of control's own counts of its store.
 until_count() {
-    local left=100 is
-    until is=$(box_ctl --json stats | jq ".operator.store.$1") && [ "$is" = "$2" ]; do
-        [ $((left--)) -gt 0 ] || e2e_fail "$1 is $is, should be $2"
-        sleep 0.1
-    done
+    e2e_until "$1" "$2" stat_of "$1"
+}
+
+stat_of() {
+    box_ctl --json stats | jq ".operator.store.$1"
 }
 
 e2e_begin ''
@@ -42,14 +31,14 @@ store = "redis"
 [subscribers.redis]
 servers = ["redis://localhost:6379"]
 END
-start_redis
+e2e_redis box
 e2e_that "the box starts" box_start
 until_count doubted 1
 tell bob@elsewhere.example
 tell bob@Example.org
 until_count forgotten 1
-box_end "$redis" KILL
-start_redis
+box_end "$E2E_REDIS" KILL
+e2e_redis box
 until_count doubted 2
 tell '*'
 until_count doubted 3

@@ -10,13 +10,9 @@ NOBODY=5071 UNAVAILABLE=5072 SILENT=5073 RINGING=5074
 
 # failover_callee SCENARIO PORT: one more called side.
 failover_callee() {
-    local left=50
     box_run callee "$1.log" sipp -sf "$BOX_SCENARIOS/uas_$1.xml" -i "$LAB_CALLEE_ADDRESS" -p "$2" \
         -mp 31000 -t u1 -nostdin -m $CALLS -timeout 60s -timeout_error -trace_err
-    until lab_exec callee ss -Hlun "sport = :$2" | grep -q .; do
-        [ $((left--)) -gt 0 ] || e2e_fail "$1 does not listen"
-        sleep 0.1
-    done
+    e2e_that "$1 listens" box_listens callee "$2"
 }
 
 # failover_targets PORT...: the callee's targets.

@@ -13,10 +13,7 @@ mkdir "$BOX_DIR/kamailio"
 box_run callee kamailio.log kamailio -f "$E2E_ROOT/perf/e2e/kamailio.cfg" -DD -E \
     -m 32 -M 4 -Y "$BOX_DIR/kamailio"
 kamailio=$BOX_LAST
-left=50
-until lab_exec callee ss -Hlun 'sport = :5070' | grep -q . || [ $((left--)) -eq 0 ]; do
-    sleep 0.1
-done
+e2e_that "Kamailio listens" box_listens callee 5070
 lab_count_from_now
 e2e_that "calls pass" box_calls basic 20 10 40
 e2e_that "and leave the box at rest" box_at_rest 10

@@ -15,13 +15,9 @@ ACCESS=$LAB_ACCESS_ADDRESS:5060 CORE=$LAB_CORE_ADDRESS:5060
 
 # slow_callee CALLS LENGTH [MTU]: the side that is called, and waits until it listens.
 slow_callee() {
-    local left=50
     box_run callee callee.log "$E2E_ROOT/perf/e2e/peer" answer "$CALLEE" "$@"
     BOX_CALLEE=$BOX_LAST
-    until lab_exec callee ss -Hlun 'sport = :5060' | grep -q .; do
-        [ $((left--)) -gt 0 ] || e2e_fail "the called side does not listen"
-        sleep 0.1
-    done
+    e2e_that "the called side listens" box_listens callee 5060
 }
 
 # slow_call LENGTH: a call; its final status, milliseconds and length in STATUS, MS, LENGTH.
