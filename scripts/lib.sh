@@ -53,7 +53,7 @@ lib_need_build_packages() {
 # The lab, its peers, and what looks at them.
 lib_need_lab_packages() {
     lib_need_packages iproute2 ethtool nftables iputils-ping iputils-arping \
-        procps sip-tester tcpdump curl jq netcat-openbsd tmux
+        procps sip-tester tcpdump tshark curl jq netcat-openbsd tmux
 }
 
 # lib_need_servers NAME...: as lib_need_packages, for packages whose servers Debian starts when it installs

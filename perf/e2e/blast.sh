@@ -46,8 +46,7 @@ for kind in rings xdp sockets; do
         --a "access=$LAB_ACCESS_ADDRESS,$LAB_CALLER_ADDRESS" \
         --b "core=$LAB_CORE_ADDRESS,$LAB_CALLEE_ADDRESS"
     floor=$BOX_LAST
-    left=50
-    until grep -q forwarding "$BOX_DIR/floor-$kind.log" || [ $((left--)) -eq 0 ]; do sleep 0.1; done
+    e2e_soon "the floor of $kind" grep -q forwarding "$BOX_DIR/floor-$kind.log"
     e2e_that "calls over the floor of $kind" blast --outbound --rate 100 --time 2
     e2e_equal "completed over $kind" "$(figure .calls.completed.basic)" 200
     # The sockets have the port of SIP alone.

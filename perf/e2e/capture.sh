@@ -29,7 +29,7 @@ ctl=("$(box_bin trunkctl)" --socket "$BOX_DIR/control.sock")
 e2e_that "the box starts" box_start
 "${ctl[@]}" capture --user 2000 --seconds 30 --write "$BOX_DIR/calls.pcap" >"$BOX_DIR/ladder" 2>"$BOX_DIR/capture.log" &
 capture=$!
-sleep 0.5
+e2e_soon "the capture begins" grep -q 'capturing for' "$BOX_DIR/capture.log"
 e2e_serves 2
 kill -INT $capture
 wait $capture
@@ -55,19 +55,18 @@ e2e_equal "copies lost" "$(box_count captures_lost)" 0
 
 # Four at once, no more; and when they have ended there is room again.
 held=()
-for _ in 1 2 3 4; do
-    "${ctl[@]}" capture --user nobody --seconds 20 >/dev/null 2>&1 &
+for n in 1 2 3 4; do
+    "${ctl[@]}" capture --user nobody --seconds 60 >/dev/null 2>"$BOX_DIR/held.$n" &
     held+=($!)
+    e2e_soon "capture $n begins" grep -q 'capturing for' "$BOX_DIR/held.$n"
 done
-sleep 0.5
 code=0
 box_ctl capture --user nobody --seconds 1 >"$BOX_DIR/refused" 2>&1 || code=$?
 e2e_equal "a fifth capture" $code 1
 grep -q '4 captures are under way' "$BOX_DIR/refused" || e2e_fail "it does not say why: $(cat "$BOX_DIR/refused")"
 kill -INT "${held[@]}"
 wait "${held[@]}"
-sleep 0.5
-e2e_that "there is room again" box_ctl capture --user nobody --seconds 1
+e2e_soon "there is room again" box_ctl capture --user nobody --seconds 1
 
 box_ctl --json latency >"$BOX_DIR/latency.json"
 for stage in sip_scan sip_proxy sip_send media_relay sip_added media_added; do

@@ -20,10 +20,8 @@ sleep 2
 e2e_that "core is deleted" ip -n "$LAB_NAME-box" link del core
 box_end "$caller"
 box_end "$callee"
-sleep 1
+e2e_until "status says of core that it is" '"gone"' e2e_status '.interfaces[1].link'
 box_ctl --json status >"$BOX_DIR/status.json"
-e2e_equal "status says of core that it is" \
-    "$(jq -r '.interfaces[1].link' "$BOX_DIR/status.json")" gone
 e2e_that "and warns of it" grep -q 'the device core of interface .*core.* is gone' "$BOX_DIR/status.json"
 e2e_equal "ready" "$(curl -s -o /dev/null -w '%{http_code}' \
     --unix-socket "$BOX_DIR/control.sock" http://localhost/readyz)" 503

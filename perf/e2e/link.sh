@@ -32,12 +32,11 @@ through() {
     options[1]=/run/$LAB_NAME-uas.xml
     box_run callee callee.log sipp "${options[@]}"
     callee=$BOX_LAST
-    sleep 1
+    e2e_that "the called side listens" box_listens callee 5060
     box_caller basic 50 10 60
     sleep 3
     e2e_that "$link goes down" ip -n "$LAB_NAME-$role" link set "$link" down
-    sleep 1
-    e2e_equal "status says of $seen that it is" "$(link_of "$seen")" down
+    e2e_until "status says of $seen that it is" down link_of "$seen"
     sleep 2
     e2e_that "$link comes up" ip -n "$LAB_NAME-$role" link set "$link" up
     e2e_that "every call of the caller is good" box_wait "$BOX_CALLER"
@@ -45,7 +44,7 @@ through() {
     e2e_that "the box is at rest" box_at_rest 15
     e2e_equal "calls answered" $(($(box_count calls_answered) - answered)) 50
     e2e_equal "calls ended" $(($(box_count calls_ended) - ended)) 50
-    e2e_equal "status says of $seen that it is" "$(link_of "$seen")" up
+    e2e_until "status says of $seen that it is" up link_of "$seen"
     echo "RTP: $(lab_count caller rtp_out) sent by the caller, $(lab_count callee rtp_in) at the callee;" \
         "dropped so far: $(dropped | tr -d '\n ')"
     [ "$(lab_count callee rtp_in)" -gt 4000 ] || e2e_fail "media does not flow on"

@@ -24,6 +24,10 @@ ready() {
         http://localhost/readyz
 }
 
+said() {
+    box_ctl --json status | grep -q 'has 8 receive queues by now and workers on 4'
+}
+
 # UDP packets that the box's kernel had no port for.
 no_ports() {
     # shellcheck disable=SC2016 # They are awk's.
@@ -74,10 +78,8 @@ e2e_equal "RTP at the callee" "$(lab_count callee rtp_in)" 4000
 
 echo "8 queues, while it runs"
 e2e_that "8 queues" queues 8 "${OURS[@]}" "${PEERS[@]}"
-sleep 2
-box_ctl --json status >"$BOX_DIR/status.json"
-e2e_that "it is said" grep -q 'has 8 receive queues by now and workers on 4' "$BOX_DIR/status.json"
-e2e_that "and logged" grep -q 'has 8 receive queues by now' "$BOX_DIR/trunklined.log"
+e2e_soon "it is said" said
+e2e_soon "and logged" grep -q 'has 8 receive queues by now' "$BOX_DIR/trunklined.log"
 e2e_equal "ready" "$(ready)" 503
 no_ports=$(no_ports)
 e2e_that "calls pass all the same" box_calls basic 10 10 40
@@ -92,7 +94,6 @@ e2e_equal "what did not arrive has its name" "$unseen" "$without"
 e2e_that "fewer queues than sockets are refused by the kernel" \
     sh -c "! ip netns exec $LAB_NAME-box ethtool -L core rx 1 tx 1"
 e2e_that "4 queues again" queues 4 "${PEERS[@]}" "${OURS[@]}"
-sleep 2
-e2e_equal "ready" "$(ready)" 200
+e2e_until "ready" 200 ready
 e2e_that "it stops" box_stop
 e2e_nothing_left

@@ -30,7 +30,7 @@ echo "a port in use"
 box_configure ''
 box_run box nc.log nc -l -u "$LAB_ACCESS_ADDRESS" 5060
 holder=$BOX_LAST
-sleep 0.3
+e2e_that "the port is taken" box_listens box 5060
 e2e_refused "a port in use" "10\.77\.1\.1:5060.*in use|in use.*10\.77\.1\.1:5060"
 box_end "$holder"
 e2e_nothing_left
