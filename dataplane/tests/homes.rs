@@ -273,6 +273,49 @@ fn a_phone_that_moves_within_its_call_is_followed_once_it_has_proved_itself() {
     assert_eq!(bye.destination, moved);
 }
 
+/// Its server transaction ends first: it waited for the store, and the trunk has as long as ever to answer.
+#[test]
+fn a_bye_that_waited_ends_its_call_whatever_becomes_of_it() {
+    for answered in [
+        None,
+        Some("200 OK"),
+        Some("481 Call/Transaction Does Not Exist"),
+    ] {
+        let mut settings = phone::settings(1);
+        settings.authentication.lifetimes.known_ms = 1_000;
+        let mut bench = Bench::of(&settings);
+        let (_, ok) = call(&mut bench, "waits");
+        bench.pass_ms(1_500);
+        let moved: SocketAddr = "10.77.1.67:5070".parse().unwrap();
+        let bye = |cseq, line: &str| {
+            request(
+                "BYE",
+                "alice",
+                "waits",
+                cseq,
+                &format!("{line}{}", within(&ok)),
+            )
+        };
+        bench.say(0, moved, ACCESS, &bye(3, ""));
+        let challenge = sent_by_kernel(&mut bench);
+        let line = credentials(&challenge, Algorithm::Sha256, ALICE, "BYE", 1);
+        bench.say(0, moved, ACCESS, &bye(4, &line));
+        let asked = bench.asked();
+        bench.pass_ms(3_000);
+        let left = bench.said(asked[0], Said::Known(ha1s(ALICE.0, ALICE.1)));
+        let sent = to_callee(&left);
+        assert!(sent.starts_with("BYE "));
+        bench.pass_ms(31_000);
+        assert_eq!(bench.count(Counter::CallsNow), 1);
+        if let Some(answered) = answered {
+            let left = bench.callee(0, &answer(&sent, answered, "", ""));
+            assert!(left.is_empty(), "who sent it has given up");
+        }
+        bench.pass_ms(40_000);
+        bench.assert_at_rest();
+    }
+}
+
 /// What the kernel is to send to a host that has no neighbour entry here.
 fn sent_by_kernel(bench: &mut Bench) -> String {
     let sent = bench.by_kernel();

@@ -316,10 +316,21 @@ impl Proxy {
     ) -> Counter {
         match message.status().unwrap_or_default() {
             ..=199 => {}
-            200..=299 => self.end_late_answer(client, repeated, message, step),
-            _ => self.branch_is_over(client, step),
+            200..=299 if message.method() == Method::Invite => {
+                self.end_late_answer(client, repeated, message, step);
+            }
+            _ => self.is_too_late(client, step),
         }
         Counter::SipAbsorbed
+    }
+
+    /// What came, or that nothing did, is of no use any more to who sent the request. Where that is no INVITE
+    /// its sender has given up (RFC 3261 §17.1.2.2): it had waited here before it was sent on.
+    pub(super) fn is_too_late(&mut self, client: Id, step: &mut Step<'_>) {
+        match self.clients.get(client).map(|client| client.method) {
+            Some(Method::Invite) => self.branch_is_over(client, step),
+            _ => self.note_given_up(client, step),
+        }
     }
 
     /// A branch of an INVITE has come to nothing, while others may yet be answered: so has its

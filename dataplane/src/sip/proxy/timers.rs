@@ -198,7 +198,7 @@ impl Proxy {
         }
         let server = self.servers.get(server_id);
         let Some(server) = server.filter(|s| s.state == ServerState::Proceeding) else {
-            self.branch_is_over(client_id, step);
+            self.is_too_late(client_id, step);
             return;
         };
         let cancelled = server.cancelled;

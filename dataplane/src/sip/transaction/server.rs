@@ -196,7 +196,8 @@ const TRYING_MS: u16 = T1 * 7;
 #[allow(clippy::cast_possible_truncation)] // 28,000.
 const LAST_MOMENT_MS: u32 = (T1_64_MS - T2_MS) as u32;
 /// How long others than INVITE may take in all: who sent it listens for 64·T1 (Timer F), and so
-/// does our own client transaction, which ends first. Nothing late goes out (RFC 4320 §4.2).
+/// does our own client transaction, which ends first unless the request waited before it was sent on.
+/// Nothing late goes out (RFC 4320 §4.2).
 const OTHER_MS: u64 = T1_64_MS + T1_MS;
 
 #[cfg(test)]
