@@ -134,7 +134,10 @@ impl Client {
         self.heard = true;
         if status >= 200 {
             self.timers = Timers::OFF;
-            return self.status.replace(status).is_none();
+            // RFC 3261 §17.1.2.2: the first one ends it, and what comes behind goes no further.
+            let is_first = self.status.is_none();
+            self.status.get_or_insert(status);
+            return is_first;
         }
         if self.status.is_some() {
             return false;

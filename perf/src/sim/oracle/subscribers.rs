@@ -363,7 +363,9 @@ impl Oracle {
             let ledger = self.calls.get_mut(call);
             let claim = ledger.and_then(|ledger| ledger.asked[*at].claim.as_mut());
             let Some(claim) = claim else { continue };
-            if before.is_some() && claim.waits_for(worker, user, before) && claim.due() > now {
+            // A copy may end in the transaction of what it repeats: then it holds no ticket.
+            let waits = claim.waits_for(worker, user, before) && !claim.may_pass;
+            if before.is_some() && waits && claim.due() > now {
                 return Err(fault("asked again before there was an answer"));
             }
             if claim.waits_for(worker, user, None) {

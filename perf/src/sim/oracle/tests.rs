@@ -214,8 +214,11 @@ fn nothing_need_come_of_a_copy_of_what_was_sent_on() {
     scene.enters(later.as_ms(), &request);
     let question = Some(Id::new(1, 1));
     scene.oracle.asks(later, who, question).unwrap();
+    // It has given up since, and one more asks: the copy has never waited.
+    let another = Some(Id::new(2, 1));
+    scene.oracle.asks(later, who, another).unwrap();
     let answered = later.plus_ms(50);
-    scene.oracle.hears(answered, who, question, Some(true));
+    scene.oracle.hears(answered, who, another, Some(true));
     scene.settle().unwrap();
 }
 
