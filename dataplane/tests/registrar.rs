@@ -73,6 +73,30 @@ fn a_phone_registers_refreshes_and_unregisters() {
     bench.assert_at_rest();
 }
 
+/// RFC 3261 §17.2.2: also where its sender has used a higher count of its nonce since.
+#[test]
+fn a_register_that_comes_again_behind_a_later_one_is_answered_as_before() {
+    let mut bench = bench(1);
+    let mut phone = Device::new(&mut bench, "alice");
+    let first = phone.register("Expires: 900\r\n");
+    assert_eq!(status(&bench.phone_gets(0, &first)), "200");
+    let at = |text: &str, user: &str, port: u16| {
+        let contact = format!("<sip:{user}@10.77.1.66:{port}>");
+        text.replace("<sip:alice@10.77.1.66:5070>", &contact)
+    };
+    let second = at(&phone.register(""), "alice", 5099);
+    assert_eq!(status(&bench.phone_gets(0, &second)), "200");
+    assert_eq!(status(&bench.phone_gets(0, &first)), "200");
+    assert_eq!(bench.count(Counter::AuthReplays), 0);
+    let stolen = bench.phone_gets(0, &at(&first, "mallory", 5070));
+    assert!(!stolen.contains("mallory"), "{stolen}");
+    let gone = phone.register("Expires: 0\r\n");
+    assert_eq!(status(&bench.phone_gets(0, &gone)), "200");
+    assert_eq!(status(&bench.phone_gets(0, &first)), "401", "it was undone");
+    assert_eq!(bench.count(Counter::AuthReplays), 1);
+    assert_eq!(bench.count(Counter::BindingsNow), 1);
+}
+
 #[test]
 fn a_phone_that_moves_is_called_where_it_is_now() {
     let mut bench = bench(1);

@@ -6,6 +6,8 @@
 //! way can write its branch and its credentials above other contacts, another Call-ID or another
 //! Request-URI, for a digest covers none of these. So a REGISTER is let through once more only where
 //! it changes nothing, and another request only where it is the same to the byte and kept no transaction.
+//! One that has been done is known by what it has done (RFC 3261 §17.2.2), though its sender has used higher
+//! counts since.
 
 use super::Arrival;
 use super::Proxy;
@@ -38,19 +40,43 @@ impl Proxy {
         (domain, aor): (DomainIndex, &AddressOfRecord),
         now: Tick,
     ) -> bool {
-        let rules = &self.domains[usize::from(domain.0)];
-        if message.method() == Method::Register && rules.registrar {
-            let request = Register {
-                message,
-                aor,
-                domain,
-                received: arrival.source,
-                listen: arrival.listen,
-                transaction: key,
-            };
+        if let Some(request) = self.as_register(message, arrival, key, (domain, aor)) {
             return self.registrar.changes_nothing(&request, now);
         }
-        let way = self.stateless_way(message, arrival, rules.trunk);
+        let trunk = self.domains[usize::from(domain.0)].trunk;
+        let way = self.stateless_way(message, arrival, trunk);
         matches!(way, Ok(Some(_)))
+    }
+
+    /// Whether it is a REGISTER that has been done: it is answered as it was.
+    pub(super) fn was_done(
+        &self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        key: u64,
+        of: (DomainIndex, &AddressOfRecord),
+        now: Tick,
+    ) -> bool {
+        let request = self.as_register(message, arrival, key, of);
+        request.is_some_and(|request| self.registrar.has_done(&request, now))
+    }
+
+    /// A REGISTER that is ours to do.
+    fn as_register<'r, 'm>(
+        &self,
+        message: &'r Message<'m>,
+        arrival: Arrival,
+        key: u64,
+        (domain, aor): (DomainIndex, &'r AddressOfRecord),
+    ) -> Option<Register<'r, 'm>> {
+        let is_ours = self.domains[usize::from(domain.0)].registrar;
+        (message.method() == Method::Register && is_ours).then_some(Register {
+            message,
+            aor,
+            domain,
+            received: arrival.source,
+            listen: arrival.listen,
+            transaction: key,
+        })
     }
 }

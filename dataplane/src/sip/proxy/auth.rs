@@ -291,6 +291,7 @@ impl Proxy {
         match used {
             Use::First => Judgement::True,
             Use::Again if self.comes_again(message, arrival, key, of, step.now) => Judgement::True,
+            Use::Replayed if self.was_done(message, arrival, key, of, step.now) => Judgement::True,
             Use::Again | Use::Replayed => {
                 step.counters.count(Counter::AuthReplays);
                 Judgement::Stale

@@ -56,9 +56,11 @@ impl Registrar {
 
     /// Whether a REGISTER has been done before, or asks for nothing but to be told: it changes nothing.
     pub fn changes_nothing(&self, request: &Register<'_, '_>, now: Tick) -> bool {
-        if request.message.field(HeaderName::Contact).is_none() {
-            return true;
-        }
+        request.message.field(HeaderName::Contact).is_none() || self.has_done(request, now)
+    }
+
+    /// Whether a REGISTER has been done before, and no later one has undone it.
+    pub fn has_done(&self, request: &Register<'_, '_>, now: Tick) -> bool {
         let (aor, mark) = (request.aor.key, self.mark(request));
         let is_live = |id: &Id| self.due(id.slot).is_some_and(|due| due > now);
         let mut ids = self.bindings.of(aor).all().filter(is_live);

@@ -192,6 +192,21 @@ impl Registrar {
         matches!(status, Some(200 | 500))
     }
 
+    /// True for a REGISTER by which its contact is bound, none later of its Call-ID having been done.
+    pub fn has_done(&self, now: Tick, request: &Sip) -> bool {
+        let value = phone::credentials_in(request);
+        let name = value.and_then(|value| phone::param(value, "username"));
+        let Some(user) = name.and_then(|name| self.users.get(name)) else {
+            return false;
+        };
+        let (call_id, uri) = (request.get("Call-ID"), bracketed(request.get("Contact")));
+        let mut done = user.done.iter();
+        let mut bound = user.bound.iter();
+        request.method() == "REGISTER"
+            && done.any(|(of, cseq)| of == call_id && *cseq == request.cseq())
+            && bound.any(|bound| bound.uri == uri && bound.until > now)
+    }
+
     /// The answer to a REGISTER of somebody who has proved who it is, that came from `received`. What it says
     /// is done.
     pub fn answers(

@@ -255,6 +255,10 @@ impl Oracle {
         guard.waiting.retain(|waiting| *waiting != (call, at));
         self.registrar.ends((call, at));
         let is_explained = guard.answers(now, self.epoch, (call, at), asked, claim, sip)?;
+        let is_refused = sip.status() == Some(401) && claim.is_right();
+        if is_refused && self.registrar.has_done(now, &asked.request) {
+            return Err("challenged, though it was done when it came before".to_owned());
+        }
         if !is_explained && self.is_register(asked) {
             self.registrar
                 .answers(now, asked.source, &asked.request, sip)?;
