@@ -203,8 +203,17 @@ impl Oracle {
             let mut vias = request.all("Via").skip(1);
             vias.any(|via| param(via, "branch") == Some(branch))
         };
+        // What left an earlier start of the box alone is nothing that this one knows by its branches.
+        let has_left = |other: &Asked| {
+            let mut vias = other
+                .request
+                .all("Via")
+                .filter_map(|via| param(via, "branch"));
+            vias.any(|branch| ledger.sent(self.epoch, branch, request.method()).is_some())
+        };
         let is_same = |other: &Asked| {
             other.epoch == asked.epoch
+                && has_left(other)
                 && has_passed(other.request.branch())
                 && other.source == asked.source
                 && other.request.uri() == request.uri()
