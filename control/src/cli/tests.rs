@@ -10,6 +10,18 @@ fn read<T: DeserializeOwned>(json: &str) -> T {
     serde_json::from_str(json).expect("canned JSON")
 }
 
+/// The paragraph that begins with `title`, of a status whose `field` is `json`.
+fn told(field: &str, json: &str, title: &str) -> String {
+    let text = format!(
+        r#"{{"version":"0.1.0","pid":1,"uptime_s":1,"workers":[],"interfaces":[],"sums":[],"complete":true,
+        "warnings":[],"{field}":{json}}}"#
+    );
+    let text = PAPER.status(&read(&text));
+    let (_, paragraph) = text.split_at(text.find(title).unwrap());
+    let end = paragraph.find("\n\n").unwrap_or(paragraph.len());
+    paragraph[..end].trim_end().to_owned()
+}
+
 #[test]
 fn status() {
     let status = read(
@@ -182,20 +194,7 @@ fn what_a_phone_has_sent_tells_the_terminal_nothing() {
 
 #[test]
 fn how_it_stands_with_the_location_store_is_a_sentence() {
-    let status = |location: &str| {
-        let text = format!(
-            r#"{{"version":"0.1.0","pid":1,"uptime_s":1,"workers":[],"interfaces":[],"sums":[],"complete":true,
-            "warnings":[],"location":{location}}}"#
-        );
-        let text = PAPER.status(&read(&text));
-        let begin = text.find("Registrations:").unwrap();
-        text[begin..]
-            .split("\n\n")
-            .next()
-            .unwrap()
-            .trim_end()
-            .to_owned()
-    };
+    let status = |location| told("location", location, "Registrations:");
     let well = r#"{"store":"/var/lib/trunkline/location.db","contacts":1234,"loaded":true,"waiting":0,"oldest_ms":0,"gone":null}"#;
     assert_eq!(
         status(well),
@@ -362,20 +361,7 @@ fn config_check_says_what_is_wrong_to_people_and_programs() {
 
 #[test]
 fn how_it_stands_with_the_subscribers_store_is_a_sentence() {
-    let status = |subscribers: &str| {
-        let text = format!(
-            r#"{{"version":"0.1.0","pid":1,"uptime_s":1,"workers":[],"interfaces":[],"sums":[],"complete":true,
-            "warnings":[],"subscribers":{subscribers}}}"#
-        );
-        let text = PAPER.status(&read(&text));
-        let begin = text.find("Subscribers:").unwrap();
-        text[begin..]
-            .split("\n\n")
-            .next()
-            .unwrap()
-            .trim_end()
-            .to_owned()
-    };
+    let status = |subscribers| told("subscribers", subscribers, "Subscribers:");
     assert_eq!(status("{}"), "Subscribers: nobody is being looked up");
     let ill = r#"{"waiting":1200,"oldest_ms":1500,
         "troubles":[{"store":"PostgreSQL at 10.77.3.1:5432","reason":"nothing within 2000 ms","ago_s":3}]}"#;
