@@ -134,7 +134,9 @@ impl Paper {
         difference: Option<fn(&WorkerFrames) -> i64>,
     ) -> String {
         let names: Vec<String> = frames.workers.first().map_or_else(Vec::new, |worker| {
-            of(worker).by.iter().map(|part| part.name.clone()).collect()
+            let parts = of(worker).by.iter();
+            // A title of two words takes two lines: 80 columns are to hold the verdict "12 under way" as well.
+            parts.map(|part| part.name.replace(' ', "\n")).collect()
         });
         let mut columns = vec![Number("worker"), Number("sum")];
         columns.extend(names.iter().map(|name| Number(name)));

@@ -34,12 +34,14 @@ fn frames() {
         r#"{"workers":[{"worker":0,
           "ledger":{"total":16384,"free":8190,"fill":8192,"held":0,"rx":1,"tx":0,"completion":0,"difference":1},
           "came_in":{"sum":1100,"by":[{"name":"rx","count":1000},{"name":"mail_in","count":100},{"name":"kernel_in","count":0}]},
-          "ended":{"sum":1102,"by":[{"name":"forwarded","count":900},{"name":"answered","count":102},{"name":"absorbed","count":0},
+          "ended":{"sum":2334,"by":[{"name":"forwarded","count":2132},{"name":"answered","count":102},{"name":"absorbed","count":0},
             {"name":"handed over","count":50},{"name":"dropped","count":50}]},
-          "in_difference":-2,"to_send":12000,
+          "in_difference":-1234,"to_send":12000,
           "disposed":{"sum":12000,"by":[{"name":"sent","count":11990},{"name":"not sent","count":10}]},"out_difference":0}]}"#,
     );
-    insta::assert_snapshot!(PAPER.frames(&frames));
+    let shown = PAPER.frames(&frames);
+    assert_eq!(shown.lines().find(|line| line.chars().count() > 80), None);
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
