@@ -27,6 +27,7 @@ use ratatui::crossterm::event::KeyCode;
 use ratatui::crossterm::event::KeyEvent;
 use ratatui::crossterm::event::KeyEventKind;
 use ratatui::crossterm::event::KeyModifiers;
+use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::mpsc;
@@ -49,18 +50,30 @@ pub(super) async fn run(socket: &Path) -> Result<String, Failure> {
             "top needs a terminal; `trunkctl top --once` prints one look as text".to_owned(),
         ));
     }
+    // Before the terminal is changed: a signal that comes at once has it put back as well.
+    let mut ends = ends().map_err(Failure::Terminal)?;
     // Puts the terminal back on a panic as well.
     let mut terminal = ratatui::try_init().map_err(Failure::Terminal)?;
-    let shown = show(socket, &mut terminal).await;
+    let shown = show(socket, &mut terminal, &mut ends).await;
     let restored = ratatui::try_restore();
     shown.and(restored).map_err(Failure::Terminal)?;
     Ok(String::new())
 }
 
-async fn show(socket: &Path, terminal: &mut DefaultTerminal) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// The signals that end it.
+fn ends() -> io::Result<[Signal; 3]> {
+    Ok([
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+        signal(SignalKind::interrupt())?,
+    ])
+}
+
+async fn show(
+    socket: &Path,
+    terminal: &mut DefaultTerminal,
+    [terminate, hangup, interrupt]: &mut [Signal; 3],
+) -> io::Result<()> {
     let mut keys = keys();
     let mut looks = looks(socket);
     let mut model = Model::default();
