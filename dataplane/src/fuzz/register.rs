@@ -1,5 +1,6 @@
 //! A REGISTER, applied to a registrar in which something is bound already.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use crate::ids::DomainIndex;
@@ -159,10 +160,14 @@ impl Bench {
             count += 1;
         }
         assert_eq!(count, self.registrar.count());
-        // But of an instance only one is a target.
-        let mut target_count = 0;
-        self.registrar
-            .targets(aor.key, NOW, |_, _| target_count += 1);
+        // Each is a target once at most, those of an instance in a lane.
+        let (mut target_count, mut instances) = (0, HashMap::new());
+        self.registrar.targets(aor.key, NOW, |lane, record| {
+            target_count += 1;
+            let instance = record.instance().map(<[u8]>::to_vec);
+            let other = instances.insert(lane, instance.clone());
+            assert!(other.is_none_or(|other| other == instance && instance.is_some()));
+        });
         assert!(target_count <= count && (target_count > 0) == (count > 0));
     }
 

@@ -6,6 +6,7 @@ use super::Proxy;
 use super::Step;
 use super::context::Candidate;
 use super::context::is_challenge;
+use super::undelivered::FLOW_FAILED;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::frame::Kept;
@@ -16,6 +17,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::slab::Id;
 use crate::sip::transaction::Branches;
+use crate::sip::transaction::ClientState;
 use crate::text::Text;
 
 /// A response of a branch that has a response context.
@@ -45,6 +47,12 @@ impl Proxy {
                 if self.is_abandoned(of) {
                     // It is cancelled now: nobody is told that it rings.
                     return Counter::SipAbsorbed;
+                }
+                if let Some(context) = self.contexts.get_mut(of.context)
+                    && context.is_of_user()
+                {
+                    // The device has the request: no other flow of it is needed.
+                    context.targets.end_lane(of.at);
                 }
                 self.forward_response(of.client, false, message, arrival, step)
             }
@@ -87,8 +95,9 @@ impl Proxy {
         let invite = client.is_some_and(|client| client.method == Method::Invite);
         // What was given up ends by our own CANCEL alone: nobody is told of that who has sent none.
         let by_us = status == 487 && self.is_abandoned(of) && !self.is_cancelled(of.context);
+        let fails_over = self.fails_over(of, status);
         // RFC 4320 §4.2: no 408 to others than INVITE.
-        if (invite || status != 408) && !by_us {
+        if (invite || status != 408) && !by_us && !(fails_over && self.is_replaced(of)) {
             self.add_candidate(of.context, message, step);
         }
         let Some(context) = self.contexts.get_mut(of.context) else {
@@ -101,18 +110,34 @@ impl Proxy {
             // RFC 3261 §16.7 step 5: no new branches, and the others are cancelled. The answer
             // waits for them: a 2xx may cross.
             self.cancel_targets(of.context, step);
-        } else if !abandoned {
-            let fails_over =
-                |trunk: &crate::settings::Trunk| trunk.failover.codes.contains(&status);
-            if self.dial.trunk(trunk).is_some_and(fails_over) {
-                self.count_failover(of, trunk);
-            } else {
-                context.targets.end_lane(of.at);
-            }
+        } else if fails_over && !abandoned {
+            self.count_failover(of, trunk);
+        } else if !fails_over && (!abandoned || context.is_of_user() && !by_us) {
+            context.targets.end_lane(of.at);
         }
         self.go_on(of.context, step);
         // It is that branch's end, whether it has become the answer or not.
         Counter::SipAbsorbed
+    }
+
+    /// True for a final response that lets the next target of the same lane be tried: of a trunk as it is
+    /// configured, of a device one that says that its flow is dead. RFC 5626 §7: any other is the device's own.
+    fn fails_over(&self, of: OfTarget, status: u16) -> bool {
+        let Some(context) = self.contexts.get(of.context) else {
+            return false;
+        };
+        if context.is_of_user() {
+            return matches!(status, 408 | FLOW_FAILED);
+        }
+        let trunk = self.dial.trunk(context.targets.get(of.at).trunk);
+        trunk.is_some_and(|trunk| trunk.failover.codes.contains(&status))
+    }
+
+    /// True for a flow of a device that another one is tried in place of: what is wrong with it the caller is not
+    /// told.
+    fn is_replaced(&self, of: OfTarget) -> bool {
+        let context = self.contexts.get(of.context);
+        context.is_some_and(|context| context.is_of_user() && context.targets.is_replaced(of.at))
     }
 
     /// A target could not take the request: its time is up, or ICMP says that nobody is there
@@ -125,6 +150,8 @@ impl Proxy {
         step: &mut Step<'_>,
     ) {
         self.branch_is_over(of.client, step);
+        let client = self.clients.get(of.client);
+        let was_heard = client.is_some_and(|client| client.state != ClientState::Calling);
         let server = self.contexts.get(of.context).map(|context| context.server);
         let said = said.filter(|_| !self.is_cancelled(of.context));
         let said = said.or_else(|| self.timed_out_status(server?));
@@ -134,6 +161,10 @@ impl Proxy {
         let trunk = context.targets.get(of.at).trunk;
         let abandoned = context.targets.is_abandoned(of.at);
         context.targets.end(of.at);
+        if was_heard && context.is_of_user() {
+            // The flow was not dead.
+            context.targets.end_lane(of.at);
+        }
         if !abandoned {
             // RFC 3261 §16.6 step 7: only where the ordered set is exhausted.
             let exhausted = !context.targets.lane_waits(of.at);

@@ -41,6 +41,11 @@ pub(super) struct Candidate {
 }
 
 impl Context {
+    /// True where the targets are the contacts of a user, those of a lane the flows of a device.
+    pub const fn is_of_user(&self) -> bool {
+        self.found.is_some()
+    }
+
     /// True where a response with `status` is better than the best so far (RFC 3261 §16.7
     /// step 6). Of equal ones the first remains.
     pub fn is_better(&self, status: u16) -> bool {
@@ -50,14 +55,14 @@ impl Context {
 }
 
 /// RFC 3261 §16.7 step 6: the lower, the better. 6xx above all, then the lowest class. In 4xx
-/// what tells the caller how to try again comes first, and last what says least; a 503 says
-/// nothing of other next hops.
+/// what tells the caller how to try again comes first, and last what says least, as that a flow is
+/// dead (RFC 5626 §11.5); a 503 says nothing of other next hops.
 pub(super) const fn rank(status: u16) -> u16 {
     match status {
         600.. => 0,
         401 | 407 => 400,
         415 | 420 | 484 => 401,
-        408 | 487 => 403,
+        408 | 430 | 487 => 403,
         400..=499 => 402,
         503 => 501,
         500..=599 => 500,

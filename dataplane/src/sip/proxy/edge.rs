@@ -265,6 +265,7 @@ impl Proxy {
             path: &[],
             to: flow.phone,
             listen: flow.listen,
+            lane: 0,
             q: 1_000,
         });
         let len = found.len();

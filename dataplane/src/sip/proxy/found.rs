@@ -2,7 +2,7 @@
 //! what a response context keeps of them.
 //!
 //! ```text
-//!   URI len 2 | path len 2 | q 2 | listen 1 | address 16 | port 2 | URI | path      and the next
+//!   URI len 2 | path len 2 | q 2 | listen 1 | lane 1 | address 16 | port 2 | URI | path      and the next
 //! ```
 
 use std::net::Ipv6Addr;
@@ -13,7 +13,7 @@ use crate::ids::ListenIndex;
 /// The most bytes of it: what a kept page holds. Contacts beyond that are not called.
 pub(crate) const FOUND_LEN_MAX: usize = 4096;
 
-const HEAD_LEN: usize = 2 + 2 + 2 + 1 + 16 + 2;
+const HEAD_LEN: usize = 2 + 2 + 2 + 1 + 1 + 16 + 2;
 
 /// A contact to be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct Contact<'b> {
     pub to: SocketAddr,
     /// From which listen.
     pub listen: ListenIndex,
+    /// Those of one lane are flows of one device: they are tried one after the other (RFC 5626 §7).
+    pub lane: u8,
     /// How much it is preferred, in thousandths.
     pub q: u16,
 }
@@ -48,7 +50,7 @@ impl<'b> Found<'b> {
 
 fn read(bytes: &[u8]) -> Option<(Contact<'_>, &[u8])> {
     let (&head, rest) = bytes.split_first_chunk::<HEAD_LEN>()?;
-    let [a, b, c, d, e, f, listen, address @ .., g, h] = head;
+    let [a, b, c, d, e, f, listen, lane, address @ .., g, h] = head;
     let [uri_len, path_len, q, port] = [[a, b], [c, d], [e, f], [g, h]].map(u16::from_be_bytes);
     let (uri, rest) = rest.split_at_checked(uri_len.into())?;
     let (path, rest) = rest.split_at_checked(path_len.into())?;
@@ -58,6 +60,7 @@ fn read(bytes: &[u8]) -> Option<(Contact<'_>, &[u8])> {
         path,
         to: SocketAddr::new(ip, port),
         listen: ListenIndex(listen),
+        lane,
         q,
     };
     Some((contact, rest))
@@ -83,6 +86,7 @@ impl<'b> Writer<'b> {
             path,
             to,
             listen,
+            lane,
             q,
         } = contact;
         let (Ok(uri_len), Ok(path_len)) = (u16::try_from(uri.len()), u16::try_from(path.len()))
@@ -99,7 +103,14 @@ impl<'b> Writer<'b> {
         };
         let head = [uri_len, path_len, *q].map(u16::to_be_bytes);
         let port = to.port().to_be_bytes();
-        let parts = [head.as_flattened(), &[listen.0], &address, &port, uri, path];
+        let parts = [
+            head.as_flattened(),
+            &[listen.0, *lane],
+            &address,
+            &port,
+            uri,
+            path,
+        ];
         let mut at = 0;
         for part in parts {
             room[at..at + part.len()].copy_from_slice(part);
@@ -134,6 +145,7 @@ mod tests {
                     _ => SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(*n)], *q)),
                 },
                 listen: ListenIndex(*n),
+                lane: n / 2,
                 q: *q,
             }).collect();
             for contact in &contacts {

@@ -81,12 +81,13 @@ impl Proxy {
     /// Writes the contacts of an address of record that this worker keeps, see [`Found`].
     pub fn contacts_of(&mut self, aor: u64, now: Tick, room: &mut [u8; FOUND_LEN_MAX]) -> usize {
         let mut writer = Writer::new(room);
-        self.registrar.targets(aor, now, |_, record| {
+        self.registrar.targets(aor, now, |lane, record| {
             writer.push(&Contact {
                 uri: record.uri,
                 path: record.path,
                 to: record.received,
                 listen: record.listen,
+                lane,
                 q: record.q,
             });
         });
@@ -123,7 +124,7 @@ impl Proxy {
         let contacts = Found(found).contacts();
         let targets = Targets::of_contacts(
             trunk,
-            contacts.map(|contact| contact.q),
+            contacts.map(|contact| (contact.lane, contact.q)),
             max_breadth(message),
         );
         self.forward_to(message, arrival, key, caller, (targets, found), step)

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Trunks of equal q are a group. Each trunk of it is a lane, whose targets are tried one after
-//! the other: the next when the one before could not take the request at all.
+//! the other: the next when the one before could not take the request at all. Of a user's contacts
+//! the flows of a device are a lane (RFC 5626 §7), whose group is that of its first.
 
 use crate::ids::TrunkIndex;
 use crate::limits::BRANCHES_MAX;
@@ -26,7 +27,7 @@ pub(super) struct Target {
     pub number: u8,
     /// Of equal q.
     group: u8,
-    /// Of one trunk.
+    /// Of one trunk, or of one device.
     lane: u8,
     /// The part of the request's Max-Breadth that its branch has.
     breadth: u8,
@@ -98,12 +99,13 @@ impl Targets {
         targets
     }
 
-    /// The contacts of a user, the best first, for a request with this Max-Breadth: `trunk` stands for
-    /// the users of its domain, `qs` says how much each contact is preferred. Those of equal q are
-    /// called at once (RFC 3261 §16.6).
+    /// The contacts of a user for a request with this Max-Breadth: `trunk` stands for the users of its
+    /// domain, each contact has a lane, and a q that says how much it is preferred. The first of all
+    /// lanes come first, the best of them before the others. Those of equal q are called at once
+    /// (RFC 3261 §16.6).
     pub fn of_contacts(
         trunk: TrunkIndex,
-        qs: impl Iterator<Item = u16>,
+        contacts: impl Iterator<Item = (u8, u16)>,
         max_breadth: u8,
     ) -> Targets {
         let mut targets = Targets {
@@ -112,14 +114,21 @@ impl Targets {
             breadth: max_breadth,
         };
         let (mut group, mut last) = (0, None);
-        for ((number, q), place) in (0..).zip(qs).zip(&mut targets.list) {
-            group += u8::from(last.is_some_and(|last| last != q));
-            last = Some(q);
-            *place = Target {
+        for (number, (lane, q)) in (0..).zip(contacts).take(TARGETS_MAX) {
+            let first = targets.all().iter().find(|target| target.lane == lane);
+            let group = first.map_or_else(
+                || {
+                    group += u8::from(last.is_some_and(|last| last != q));
+                    last = Some(q);
+                    group
+                },
+                |first| first.group,
+            );
+            targets.list[targets.count] = Target {
                 trunk,
                 number,
                 group,
-                lane: number,
+                lane,
                 breadth: 0,
                 state: State::Waiting,
             };
@@ -159,14 +168,22 @@ impl Targets {
 
     /// How many branches the widest group has at once.
     pub fn width(&self) -> usize {
-        let lanes_of = |group: u8| {
-            let first_of_lane = |at: usize| at == 0 || self.list[at - 1].lane != self.list[at].lane;
-            (0..self.count)
-                .filter(|&at| self.list[at].group == group && first_of_lane(at))
-                .count()
-        };
-        let widths = self.all().iter().map(|target| lanes_of(target.group));
-        widths.max().unwrap_or(0).min(BRANCHES_MAX)
+        let (mut widest, mut width, mut group) = (0, 0, None);
+        for (at, target) in self.all().iter().enumerate() {
+            let is_of_lane = |other: &Target| other.lane == target.lane;
+            if self.list[..at].iter().any(is_of_lane) {
+                continue;
+            }
+            // The first of all lanes are in the order of their groups.
+            width = if group == Some(target.group) {
+                width + 1
+            } else {
+                1
+            };
+            group = Some(target.group);
+            widest = widest.max(width);
+        }
+        widest.min(BRANCHES_MAX)
     }
 
     /// The target to be tried now, if there is one: of the first group that is not over, one of
@@ -220,7 +237,7 @@ impl Targets {
         self.breadth += std::mem::take(&mut target.breadth);
     }
 
-    /// The trunk of a target has answered: its other targets are not tried.
+    /// The trunk or the device of a target has answered: its other targets are not tried.
     pub fn end_lane(&mut self, at: usize) {
         let lane = self.list[at].lane;
         for target in &mut self.list[..self.count] {
@@ -230,11 +247,18 @@ impl Targets {
         }
     }
 
-    /// True where a target of the same trunk is yet to be tried.
+    /// True where a target of the same trunk or device is yet to be tried.
     pub fn lane_waits(&self, at: usize) -> bool {
         let lane = self.list[at].lane;
         let waits = |t: &Target| t.lane == lane && t.state == State::Waiting;
         self.all().iter().any(waits)
+    }
+
+    /// True where another target of the same trunk or device is tried in place of this one, or will be.
+    pub fn is_replaced(&self, at: usize) -> bool {
+        let lane = self.list[at].lane;
+        let mut after = self.all().iter().skip(at + 1);
+        self.lane_waits(at) || self.is_abandoned(at) && after.any(|other| other.lane == lane)
     }
 
     /// A target is given up though its transaction lives on.

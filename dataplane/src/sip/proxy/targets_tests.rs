@@ -194,3 +194,47 @@ fn the_branches_never_have_more_breadth_than_the_request() {
         );
     }
 }
+
+/// Contacts of a user: the lane and the q of each.
+fn of_contacts(contacts: &[(u8, u16)]) -> Targets {
+    Targets::of_contacts(TrunkIndex(0), contacts.iter().copied(), 60)
+}
+
+#[test]
+fn the_flows_of_a_device_are_tried_in_series_beside_other_devices() {
+    // Two devices of equal q with a flow more each, whatever q that has, and one of lower q.
+    let mut targets = of_contacts(&[(0, 900), (1, 900), (2, 100), (0, 1000), (1, 0)]);
+    assert_eq!((targets.count(), targets.width()), (5, 2));
+    assert_eq!(try_all(&mut targets), [(0, 0), (0, 1)]);
+    assert!(targets.is_replaced(0) && targets.is_replaced(1));
+    targets.end(0);
+    assert_eq!(try_all(&mut targets), [(0, 3)]);
+    targets.abandon(3);
+    assert!(!targets.is_replaced(3), "none waits any more");
+    targets.end(1);
+    targets.end_lane(1);
+    assert_eq!(try_all(&mut targets), [(0, 2)]);
+}
+
+#[test]
+fn a_flow_that_was_given_up_is_replaced_by_the_next() {
+    let mut targets = of_contacts(&[(0, 900), (1, 100), (0, 900)]);
+    try_all(&mut targets);
+    targets.abandon(0);
+    assert_eq!(try_all(&mut targets), [(0, 2)]);
+    assert!(targets.is_replaced(0) && !targets.is_replaced(2));
+    // Not so where it was for another device.
+    targets.abandon(2);
+    assert_eq!(try_all(&mut targets), [(0, 1)]);
+    assert!(!targets.is_replaced(2));
+}
+
+#[test]
+fn contacts_without_other_flows_are_a_lane_each() {
+    let mut targets = of_contacts(&[(0, 900), (1, 900), (2, 900), (3, 800)]);
+    assert_eq!((targets.count(), targets.width()), (4, 3));
+    assert_eq!(try_all(&mut targets), [(0, 0), (0, 1), (0, 2)]);
+    // The first of its lane has found no room: it goes last.
+    let targets = of_contacts(&[(0, 900), (1, 900), (7, 1000), (0, 900)]);
+    assert_eq!((targets.count(), targets.width()), (4, 2));
+}

@@ -16,7 +16,7 @@ use crate::sip::undelivered::Why;
 const TRANSPORT_ERROR: u16 = 500;
 
 /// RFC 5626 §5.3.1: the same of a phone's flow, so that its registrar may try another one.
-const FLOW_FAILED: u16 = 430;
+pub(super) const FLOW_FAILED: u16 = 430;
 
 impl Proxy {
     /// Takes up what ICMP said of a request of ours. Control has verified the branch.

@@ -1,5 +1,6 @@
 //! A binding: one contact of an address of record.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
@@ -149,6 +150,12 @@ impl Binding {
             Some(own) => own.get() == reg_id.get() && self.instance == instance,
             None => false,
         }
+    }
+
+    /// How long ago it was registered, among those of its address of record, where it is the `nth`: the less,
+    /// the later.
+    pub(super) fn age(&self, nth: usize) -> (Reverse<Tick>, usize) {
+        (Reverse(self.taken), nth)
     }
 
     /// The REGISTER that made it, or refreshed it last.

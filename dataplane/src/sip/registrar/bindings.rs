@@ -41,6 +41,11 @@ impl Ids {
         self.list.into_iter().take(self.count).flatten()
     }
 
+    /// The one in this place.
+    pub(super) fn get(&self, at: usize) -> Option<Id> {
+        *self.list.get(at)?
+    }
+
     /// How many there are.
     pub(super) const fn count(&self) -> usize {
         self.count

@@ -183,32 +183,66 @@ impl Registrar {
         None
     }
 
-    /// Gives every target that a request to an address of record may be sent to, the best first.
+    /// Gives every target that a request to an address of record may be sent to, each with the number of its
+    /// lane: the targets of one lane are tried one after the other.
     ///
-    /// RFC 5626 §7: of several of one instance only the one that was registered last.
-    pub fn targets(&mut self, aor: u64, now: Tick, mut each: impl FnMut(Id, Record<'_>)) {
+    /// RFC 5626 §7: of several of one instance the one that was registered last, for each the best first. After
+    /// all of them the other flows of the same instances, of each the one that was registered last first.
+    pub fn targets(&mut self, aor: u64, now: Tick, mut each: impl FnMut(u8, Record<'_>)) {
         let ids = self.bindings.of(aor);
+        let mut firsts = [0; CONTACTS_MAX];
+        let mut lanes = 0;
         for (at, id) in ids.all().enumerate() {
-            if self.is_target(&ids, at, id, now)
+            if self.is_first(&ids, at, id, now)
                 && let Some(record) = self.bindings.record(id)
             {
-                each(id, record);
+                firsts[usize::from(lanes)] = at;
+                each(lanes, record);
+                lanes += 1;
+            }
+        }
+        if usize::from(lanes) == ids.count() {
+            return;
+        }
+        for (lane, mut at) in (0..lanes).zip(firsts) {
+            while let Some((next, id)) = self.next_flow(&ids, at, now) {
+                if let Some(record) = self.bindings.record(id) {
+                    each(lane, record);
+                }
+                at = next;
             }
         }
     }
 
-    fn is_target(&self, ids: &Ids, at: usize, id: Id, now: Tick) -> bool {
+    /// Whether no other of its instance was registered later.
+    fn is_first(&self, ids: &Ids, at: usize, id: Id, now: Tick) -> bool {
         let live = |id| self.bindings.slab.get(id).filter(|it| it.expires > now);
         let Some(binding) = live(id) else {
             return false;
         };
-        let is_better = |(other_at, other): (usize, Id)| {
+        let is_later = |(other_at, other): (usize, Id)| {
             let same = live(other).filter(|other| other.instance == binding.instance);
-            same.is_some_and(|other| {
-                other.taken > binding.taken || other.taken == binding.taken && other_at < at
-            })
+            same.is_some_and(|other| other.age(other_at) < binding.age(at))
         };
-        binding.instance == 0 || !ids.all().enumerate().any(is_better)
+        binding.instance == 0 || !ids.all().enumerate().any(is_later)
+    }
+
+    /// The flow of the same instance that was registered last before the one at `at`, if that is a flow; and its
+    /// place. What is known by its URI is none: it may be where the device has been.
+    fn next_flow(&self, ids: &Ids, at: usize, now: Tick) -> Option<(usize, Id)> {
+        let flow = |id| {
+            let binding = self.bindings.slab.get(id)?;
+            let is_flow = binding.instance != 0 && binding.reg_id.is_some();
+            (is_flow && binding.expires > now).then_some(binding)
+        };
+        let of = flow(ids.get(at)?)?;
+        let earlier = ids.all().enumerate().filter_map(|(nth, id)| {
+            let other = flow(id).filter(|other| other.instance == of.instance)?;
+            let age = other.age(nth);
+            (age > of.age(at)).then_some((age, nth, id))
+        });
+        let (_, nth, id) = earlier.min_by_key(|&(age, ..)| age)?;
+        Some((nth, id))
     }
 
     /// A binding, if it is still there.

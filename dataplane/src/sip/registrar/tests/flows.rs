@@ -50,7 +50,7 @@ fn a_flow_is_known_by_instance_and_reg_id_whatever_its_uri() {
 
 /// RFC 5626 §7: one of an instance at a time.
 #[test]
-fn of_an_instances_flows_the_last_one_registered_is_a_target() {
+fn of_an_instances_flows_the_last_one_registered_is_the_first_target() {
     let mut bench = Bench::new();
     bench
         .take(&Sent::new(1, &contact("1", "")).of("one"))
@@ -61,22 +61,78 @@ fn of_an_instances_flows_the_last_one_registered_is_a_target() {
     bench
         .send(1, "Contact: <sip:c@h>;q=0.1, <sip:d@h>;q=0.1")
         .unwrap();
-    assert_eq!(
-        bench.uris("alice"),
-        ["sip:b@192.168.1.7", "sip:d@h", "sip:c@h"]
-    );
+    let all = |uris: [&str; 4]| -> Vec<_> {
+        let lanes = [0, 1, 2, 0].into_iter();
+        lanes.zip(uris.map(str::to_owned)).collect()
+    };
+    let [a, b] = ["sip:a@192.168.1.7", "sip:b@192.168.1.7"];
+    assert_eq!(bench.lanes("alice"), all([b, "sip:d@h", "sip:c@h", a]));
     bench.pass_s(1);
     bench
         .take(&Sent::new(2, &contact("1", "")).of("one"))
         .unwrap();
-    assert_eq!(bench.uris("alice")[0], "sip:a@192.168.1.7");
+    assert_eq!(bench.lanes("alice"), all([a, "sip:d@h", "sip:c@h", b]));
     // When that has ended the other one is left.
     bench.pass_s(1);
     bench
         .take(&Sent::new(3, &contact("1", ";expires=0")).of("one"))
         .unwrap();
-    assert_eq!(bench.uris("alice")[0], "sip:b@192.168.1.7");
+    assert_eq!(bench.uris("alice"), [b, "sip:d@h", "sip:c@h"]);
     assert_eq!(bench.registrar.count(), 3);
+}
+
+/// The flows of several devices: of each the last is a target, and the others follow in their order.
+#[test]
+fn each_instance_is_a_lane_with_its_flows_in_the_order_they_were_registered() {
+    let mut bench = Bench::with(
+        64,
+        Rules {
+            contacts_max: 16,
+            ..rules()
+        },
+    );
+    let flows = [(1, 1, 9), (2, 1, 8), (1, 2, 7), (1, 3, 5), (2, 2, 3)];
+    for (nth, (device, reg_id, q)) in (1..).zip(flows) {
+        bench.pass_s(1);
+        let uri = format!("sip:d{device}-{reg_id}@h");
+        let line = contact(&reg_id.to_string(), &format!(";q=0.{q}"));
+        let line = line.replace("uuid:1", &format!("uuid:{device}"));
+        let line = line.replace("sip:a@192.168.1.7", &uri);
+        bench.take(&Sent::new(nth, &line).of("some")).unwrap();
+    }
+    let lane = |lane: u8, text: &str| (lane, format!("sip:{text}@h"));
+    // The first of each by q, though another flow has more.
+    assert_eq!(
+        bench.lanes("alice"),
+        [
+            lane(0, "d1-3"),
+            lane(1, "d2-2"),
+            lane(0, "d1-2"),
+            lane(0, "d1-1"),
+            lane(1, "d2-1"),
+        ]
+    );
+    bench.pass_s(596);
+    assert_eq!(bench.lanes("alice").len(), 4, "what has ended is none");
+}
+
+/// RFC 5626 §7: what follows has another reg-id. What has none may be where the device was before.
+#[test]
+fn what_is_known_by_its_uri_follows_no_flow_and_no_flow_follows_it() {
+    let mut bench = Bench::new();
+    bench
+        .take(&Sent::new(1, &contact("1", "")).of("one"))
+        .unwrap();
+    bench.pass_s(1);
+    let by_uri = format!("Contact: {}", PHONE.replace("a@", "b@"));
+    bench.take(&Sent::new(1, &by_uri).of("two")).unwrap();
+    assert_eq!(bench.uris("alice"), ["sip:b@192.168.1.7"]);
+    bench.pass_s(1);
+    bench
+        .take(&Sent::new(2, &contact("1", "")).of("one"))
+        .unwrap();
+    assert_eq!(bench.uris("alice"), ["sip:a@192.168.1.7"]);
+    assert_eq!(bench.registrar.count(), 2);
 }
 
 /// RFC 5626 §6: registered together in one REGISTER, the first that stands there.

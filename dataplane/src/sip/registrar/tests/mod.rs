@@ -160,6 +160,15 @@ impl Bench {
         self.now = self.now.plus_ms(seconds * 1_000);
     }
 
+    /// The targets of a user: lane and URI.
+    fn lanes(&mut self, user: &str) -> Vec<(u8, String)> {
+        let mut lanes = Vec::new();
+        self.registrar.targets(key(user), self.now, |lane, record| {
+            lanes.push((lane, String::from_utf8(record.uri.to_vec()).unwrap()));
+        });
+        lanes
+    }
+
     /// The targets of a user: q, URI, and where its REGISTER came from.
     fn targets(&mut self, user: &str) -> Vec<(u16, String, SocketAddr)> {
         let mut targets = Vec::new();
