@@ -21,8 +21,14 @@ use bench::carriers::host;
 use bench::header;
 use bench::request;
 use bench::sdp;
+use bench::stored::load;
+use bench::stored::stored;
 use proptest::prelude::*;
+use trunkline_dataplane::ids::ListenIndex;
 use trunkline_dataplane::lab;
+use trunkline_dataplane::mailbox::Mail;
+use trunkline_dataplane::settings::Location;
+use trunkline_dataplane::sip::registrar::Record;
 use trunkline_dataplane::tick::Tick;
 
 /// What may happen next.
@@ -40,7 +46,7 @@ enum Event {
     Passes(u64),
 }
 
-const ANSWERS: [&str; 15] = [
+const ANSWERS: [&str; 16] = [
     "100 Trying",
     "180 Ringing",
     "183 Session Progress",
@@ -51,6 +57,7 @@ const ANSWERS: [&str; 15] = [
     "404 Not Found",
     "407 Proxy Authentication Required",
     "408 Request Timeout",
+    "430 Flow Failed",
     "486 Busy Here",
     "487 Request Terminated",
     "500 Oops",
@@ -95,6 +102,9 @@ struct Target {
     cancelled: bool,
     acknowledged: bool,
     ended: bool,
+    rang: bool,
+    /// Another flow of its device was tried before anything was heard of it.
+    given_up: bool,
 }
 
 impl Default for Target {
@@ -107,6 +117,8 @@ impl Default for Target {
             cancelled: false,
             acknowledged: false,
             ended: false,
+            rang: false,
+            given_up: false,
         }
     }
 }
@@ -122,6 +134,10 @@ struct Seen {
     closed: bool,
     /// A target was tried all the same.
     tried_late: bool,
+    /// Which device's flow a target is.
+    devices: BTreeMap<u8, usize>,
+    /// A flow was tried though another one of its device was not dead.
+    tried_beside: bool,
 }
 
 impl Seen {
@@ -129,6 +145,26 @@ impl Seen {
         match left.destination.ip() {
             std::net::IpAddr::V4(ip) => ip.octets()[3],
             std::net::IpAddr::V6(_) => panic!("{left:?}"),
+        }
+    }
+
+    /// A target is tried. RFC 5626 §7: no other flow of the same device may have been heard, or have answered with
+    /// something else than that it is dead. One that was given up answers our own CANCEL with a 487.
+    fn note_tried(&mut self, last: u8) {
+        let Some(device) = self.devices.get(&last) else {
+            return;
+        };
+        for (other, target) in &mut self.targets {
+            if self.devices.get(other) != Some(device) {
+                continue;
+            }
+            target.given_up |= target.last.is_none();
+            self.tried_beside |= match target.answered {
+                None => !target.given_up,
+                Some(408 | 430) => target.rang && !target.given_up,
+                Some(487) => !target.given_up,
+                Some(_) => true,
+            };
         }
     }
 
@@ -145,7 +181,11 @@ impl Seen {
                 }
                 continue;
             }
-            let target = self.targets.entry(Seen::last_of(left)).or_default();
+            let last = Seen::last_of(left);
+            if !self.targets.contains_key(&last) {
+                self.note_tried(last);
+            }
+            let target = self.targets.entry(last).or_default();
             match text.split(' ').next().unwrap() {
                 "ACK" => target.acknowledged = true,
                 "BYE" => target.ended = true,
@@ -200,6 +240,7 @@ fn says(bench: &mut Bench, seen: &mut Seen, last: u8, what: &str) {
     let target = seen.targets.get_mut(&last).unwrap();
     let text = answer_of(last, &target.sent, what, "", &body);
     target.last = Some(text.clone());
+    target.rang |= (101..200).contains(&code);
     if code >= 200 {
         target.answered = Some(code);
     } else if method == "INVITE" && !target.cancelled {
@@ -219,6 +260,7 @@ proptest! {
     #[test]
     fn the_caller_gets_one_failure_or_every_2xx_and_nothing_is_left(
         route in route(),
+        is_of_user in any::<bool>(),
         invite in prop::bool::weighted(0.8),
         events in prop::collection::vec(event(), 0..30),
     ) {
@@ -228,12 +270,22 @@ proptest! {
             .map(|&(q, count)| (q, lasts.by_ref().take(count).collect()))
             .collect();
         let carriers: Vec<(u16, &[u8])> = trunks.iter().map(|(q, t)| (*q, &t[..])).collect();
-        let mut bench = carriers::bench(&carriers);
+        let mut bench = if is_of_user { devices(&trunks) } else { carriers::bench(&carriers) };
         let method = if invite { "INVITE" } else { "OPTIONS" };
         let body = if invite { sdp(CALLER_MEDIA) } else { String::new() };
         let asked = request(method, "model", "1", "b1", "", &body);
+        let user = format!("sip:alice@{} ", lab::DOMAIN);
+        let asked = match is_of_user {
+            true => asked.replacen("sip:100@10.77.1.1 ", &user, 1),
+            false => asked,
+        };
         let soon = bench.now.plus_ms(30_000);
         let mut seen = Seen::default();
+        if is_of_user {
+            let all = trunks.iter().enumerate();
+            let all = all.flat_map(|(device, (_, lasts))| lasts.iter().map(move |&last| (last, device)));
+            seen.devices = all.collect();
+        }
         let left = bench.caller(0, &asked);
         seen.note(bench.now, &left);
         prop_assert!(!seen.targets.is_empty());
@@ -286,6 +338,7 @@ proptest! {
         let codes: Vec<&str> = seen.finals.iter().map(|text| status(text)).collect();
         let answers = codes.iter().filter(|code| code.starts_with('2')).count();
         prop_assert!(!seen.tried_late, "{seen:?}");
+        prop_assert!(!seen.tried_beside, "{seen:?}");
         prop_assert!(!codes.contains(&"503"));
         if invite {
             prop_assert!(codes.len() == answers && answers > 0 || codes.len() == 1, "{codes:?}");
@@ -311,6 +364,34 @@ proptest! {
         pass(&mut bench, &mut seen, 70_000);
         bench.assert_at_rest();
     }
+}
+
+/// A box at which alice has registered devices: q, and where their flows end, that of the last REGISTER first.
+fn devices(devices: &[(u16, Vec<u8>)]) -> Bench {
+    let mut settings = carriers::settings(1, &[(1, &[2])]);
+    lab::add_domain(&mut settings);
+    settings.location = Location::Own;
+    let mut bench = carriers::bench_of(&settings);
+    for (device, (q, lasts)) in devices.iter().enumerate() {
+        for (reg_id, &last) in (1_u64..).zip(lasts) {
+            let params = format!(";+sip.instance=\"<urn:uuid:{device}>\";reg-id={reg_id}");
+            let uri = format!("sip:alice@10.77.2.{last}");
+            let plain = stored(&bench, "alice", &uri);
+            let record = Record {
+                params: params.as_bytes(),
+                received: host(last),
+                listen: ListenIndex(1),
+                expires: plain.taken.plus_ms(600_000),
+                taken: plain.taken.plus_ms(100 - reg_id),
+                q: *q,
+                reg_id: u32::try_from(reg_id).unwrap().try_into().ok(),
+                ..plain
+            };
+            assert!(bench.posts[0].mail.post_binding(Mail::Bound, &record));
+        }
+    }
+    load(&mut bench);
+    bench
 }
 
 /// A branch for the BYE that ends the dialog of an answer.
