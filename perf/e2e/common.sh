@@ -57,7 +57,9 @@ e2e_domain() {
     printf '%s\n' '' '[[domain]]' 'name = "example.com"' 'listen = "access"' 'media = "access"' "$@" >>"$BOX_CONFIG"
 }
 
-# e2e_begin_registrar SED_SCRIPT: phones, and the box is their registrar.
+# e2e_begin_registrar SED_SCRIPT: phones, and the box is their registrar. MD5 comes first: SIPp 3.6 reads the first challenge alone,
+# and where that is of another algorithm it ends with "authentication must use MD5 or AKAv1-MD5", for all of its calls. RFC 8760
+# §2.4 has clients pass over what they do not know.
 e2e_begin_registrar() {
     e2e_begin_phones "$1"
     e2e_domain 'algorithms = ["MD5"]' 'registrar = true'
