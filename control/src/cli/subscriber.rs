@@ -1,15 +1,13 @@
 //! `trunkctl subscriber` and `trunkctl auth`: who is known by a password.
 //!
-//! A password becomes HA1s here and goes no further: not to the daemon, not into a file, and not onto
-//! a command line, where every user of the machine could read it.
+//! A password becomes HA1s here and goes no further: not to the daemon, and not into a file.
 
 mod file;
 mod import;
+mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::io::BufRead as _;
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -41,9 +39,10 @@ pub(super) enum SubscriberCommand {
         #[arg(long, conflicts_with = "ha1")]
         password_stdin: bool,
         /// Instead of a password its hash of user, domain and password, for each algorithm of the
-        /// domain: MD5=.., SHA-256=.., SHA-512-256=..
-        #[arg(long, value_name = "ALGORITHM=HEX")]
-        ha1: Vec<Ha1>,
+        /// domain: MD5=.., SHA-256=.., SHA-512-256=... Other users of the machine can see it in the list of
+        /// processes: with - it is asked for on the terminal, or read from standard input, one a line
+        #[arg(long, value_name = "ALGORITHM=HEX|-")]
+        ha1: Vec<Given>,
     },
     /// Removes a subscriber
     Remove {
@@ -67,7 +66,7 @@ pub(super) enum SubscriberCommand {
     /// Adds all subscribers of a CSV file, or changes those who are there
     #[command(after_help = file::FORMAT)]
     Import {
-        /// The file
+        /// The file; - for standard input
         file: PathBuf,
         /// Leaves out the lines that are wrong, and says which; without it nothing of such a file is
         /// imported
@@ -113,6 +112,26 @@ impl FromStr for Ha1 {
     }
 }
 
+/// An HA1 of the command line.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Given {
+    /// It stands there.
+    Here(Ha1),
+    /// It does not, and is read from elsewhere.
+    OnStdin,
+}
+
+impl FromStr for Given {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Given, String> {
+        match text {
+            "-" => Ok(Given::OnStdin),
+            text => text.parse().map(Given::Here),
+        }
+    }
+}
+
 pub(super) async fn subscriber(
     socket: &Path,
     command: &SubscriberCommand,
@@ -126,8 +145,8 @@ pub(super) async fn subscriber(
             ha1,
         } => {
             let ha1s = match ha1.is_empty() {
-                true => ha1s_of(who, &password(who, *password_stdin)?),
-                false => given(ha1),
+                true => ha1s_of(who, &secret::password(who, *password_stdin)?),
+                false => gathered(&secret::ha1s(who, ha1)?),
             };
             let who = who.clone();
             let changes = put(
@@ -238,45 +257,10 @@ async fn put(socket: &Path, entries: &[Entry]) -> Result<types::Changes, client:
     client::put(socket, "/v1/subscribers", &wish).await
 }
 
-fn given(all: &[Ha1]) -> Ha1s {
+fn gathered(all: &[Ha1]) -> Ha1s {
     let mut ha1s = Ha1s::default();
     for ha1 in all {
         ha1s.set(ha1.algorithm, ha1.hash.bytes());
     }
     ha1s
-}
-
-/// The password, from where it can be read by nobody else.
-fn password(who: &Address, from_stdin: bool) -> Result<String, Failure> {
-    if from_stdin {
-        let mut line = String::new();
-        let read = std::io::stdin().lock().read_line(&mut line);
-        read.map_err(|error| Failure::Read {
-            path: "standard input".into(),
-            error: error.to_string(),
-        })?;
-        return checked(line.trim_end_matches(['\n', '\r']));
-    }
-    if !std::io::stdin().is_terminal() {
-        let help = "there is no terminal to ask for the password on: take --password-stdin";
-        return Err(Failure::Usage(help.to_owned()));
-    }
-    let ask = |question| rpassword::prompt_password(question).map_err(Failure::Terminal);
-    let password = ask(format!("Password of {who}: "))?;
-    let password = checked(&password)?;
-    if ask("The same again: ".to_owned())? != password {
-        return Err(Failure::Usage(
-            "that was another one: nothing is changed".to_owned(),
-        ));
-    }
-    Ok(password)
-}
-
-fn checked(password: &str) -> Result<String, Failure> {
-    match password.is_empty() {
-        true => Err(Failure::Usage(
-            "the password is empty: nothing is changed".to_owned(),
-        )),
-        false => Ok(password.to_owned()),
-    }
 }

@@ -103,13 +103,22 @@ async fn directory(socket: &Path) -> Result<Directory, Failure> {
     })
 }
 
+/// So that passwords need not be in any file on the way from where they are kept.
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 /// The file, and whether it is worth a bar.
 fn read(path: &Path, directory: &Directory) -> Result<(Lines, bool), Failure> {
     let failed = |error| Failure::Read {
-        path: path.to_owned(),
+        path: name(path).into(),
         error,
     };
     let io = |error: std::io::Error| failed(error.to_string());
+    if is_stdin(path) {
+        let lines = file::read(std::io::stdin().lock(), directory).map_err(failed)?;
+        return Ok((lines, false));
+    }
     let source = std::fs::File::open(path).map_err(io)?;
     let len = source.metadata().map_err(io)?.len();
     let is_large = len > LARGE_LEN;
@@ -132,10 +141,17 @@ fn bar(is_large: bool, len: u64, what: &str) -> ProgressBar {
     }
 }
 
+fn name(path: &Path) -> String {
+    match is_stdin(path) {
+        true => "standard input".to_owned(),
+        false => path.display().to_string(),
+    }
+}
+
 fn told(file: &Path, bad: &[Bad]) -> String {
-    let mut text = String::new();
+    let (mut text, file) = (String::new(), name(file));
     for Bad { line, error } in bad.iter().take(BAD_SHOWN) {
-        let _ = writeln!(text, "{}:{line}: {error}", file.display());
+        let _ = writeln!(text, "{file}:{line}: {error}");
     }
     if let more @ 1.. = bad.len().saturating_sub(BAD_SHOWN) {
         let _ = writeln!(text, "and {} more", tables::number(more as u64));

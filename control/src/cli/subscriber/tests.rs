@@ -150,3 +150,32 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn ha1s_are_read_a_line_each_and_what_is_wrong_is_said_without_them() {
+    let (md5, sha256) = ("00112233445566778899aabbccddeeff", "a".repeat(64));
+    let source = format!("MD5={md5}\r\n\n  sha-256={sha256}");
+    let Ok(all) = secret::read(source.as_bytes()) else {
+        panic!("they are good")
+    };
+    let all = gathered(&all);
+    let has = |algorithm| all.get(algorithm).is_some();
+    assert!(has(Algorithm::Md5) && has(Algorithm::Sha256));
+    assert!(!has(Algorithm::Sha512T256));
+    let wrong = |source: &str| match secret::read(source.as_bytes()) {
+        Err(Failure::Usage(text)) => text,
+        _ => panic!("{source}"),
+    };
+    let said = [
+        wrong(md5),
+        wrong(&format!("MD5={md5}\nSHA-256={md5}")),
+        wrong(&format!("MD6={md5}")),
+    ];
+    assert!(!said.concat().contains(&md5[..8]));
+    insta::assert_snapshot!(said.join("\n"));
+    assert!(matches!("-".parse::<Given>(), Ok(Given::OnStdin)));
+    assert!(matches!(
+        format!("MD5={md5}").parse::<Given>(),
+        Ok(Given::Here(Ha1 { .. }))
+    ));
+}
