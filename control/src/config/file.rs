@@ -82,6 +82,8 @@ pub(super) struct File {
     pub authentication: Spanned<Authentication>,
     pub abuse: Abuse,
     pub registrar: Spanned<Rules>,
+    /// Where `[registrar]` stands.
+    pub registrar_at: Range<usize>,
     pub subscribers: Subscribers,
     pub location: Location,
     pub routes: Vec<Route>,
@@ -362,6 +364,7 @@ impl File {
             authentication: Spanned::new(0..0, Authentication::default()),
             abuse: Abuse::default(),
             registrar: Spanned::new(0..0, Rules::default()),
+            registrar_at: 0..0,
             subscribers: Subscribers::default(),
             location: Location::default(),
             routes: Vec::new(),

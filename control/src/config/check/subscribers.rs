@@ -1,6 +1,7 @@
 //! What must be true of domains and of what is known of their users.
 
 use toml::Spanned;
+use trunkline_dataplane::sip::registrar::Rules;
 
 use super::Check;
 use crate::config::file::File;
@@ -153,6 +154,15 @@ impl Check<'_> {
 
     pub(super) fn registrar(&mut self, file: &File) {
         let rules = file.registrar.get_ref();
+        let has_registrar = |domain: &Domain| domain.registrar || domain.upstream.is_some();
+        // What is said to be as it is anyway misleads nobody.
+        if *rules != Rules::default() && !file.domains.iter().any(has_registrar) {
+            self.wrong(
+                file.registrar_at.clone(),
+                "[registrar], and no [[domain]] has a registrar",
+                "nobody can register: set registrar = true in the [[domain]] whose users are to, or leave [registrar] out",
+            );
+        }
         if rules.min_s > rules.max_s {
             let message = format!(
                 "`min_expires` is {} s, `max_expires` {} s",

@@ -137,6 +137,7 @@ impl File {
             section.finish();
         }
         if let Some(mut section) = top.table("registrar", "[registrar]") {
+            self.registrar_at = section.span();
             self.registrar = registrar(&mut section);
             section.finish();
         }

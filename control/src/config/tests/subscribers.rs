@@ -179,7 +179,7 @@ fn registrars_elsewhere_that_cannot_be() {
         refusals += "\n\n";
     }
     refusals += &refusal(&format!(
-        "[registrar]\nmin_expires = 600\nmax_expires = 300\n{GOOD}"
+        "[registrar]\nmin_expires = 600\nmax_expires = 300\n{GOOD}{DOMAIN}registrar = true\n"
     ));
     refusals += "\n\n";
     let alone = GOOD.replace("target = \"10.77.1.2:5060\"", "");
@@ -189,4 +189,20 @@ fn registrars_elsewhere_that_cannot_be() {
     );
     refusals += &refusal(&format!("{alone}{DOMAIN}registrar = \"caller\"\n"));
     insta::assert_snapshot!(refusals);
+}
+
+#[test]
+fn rules_for_who_registers_are_refused_where_nobody_can() {
+    let rules = "[registrar]\nmin_expires = 120\n";
+    insta::assert_snapshot!(format!(
+        "{}\n\n{}",
+        refusal(&format!("{rules}{GOOD}")),
+        refusal(&format!("{rules}{GOOD}{DOMAIN}"))
+    ));
+    for registrar in ["true", "\"caller\""] {
+        let source = format!("{rules}{GOOD}{DOMAIN}registrar = {registrar}\n");
+        parse(&source).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+    // As it is anyway.
+    parse(&format!("[registrar]\nmin_expires = 60\n{GOOD}")).expect("good");
 }
