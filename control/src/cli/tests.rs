@@ -370,6 +370,10 @@ fn how_it_stands_with_the_subscribers_store_is_a_sentence() {
         "Subscribers: 1,200 are being looked up, the first for 1.5 s\n  \
          PostgreSQL at 10.77.3.1:5432 gave no answer 3.0 s ago: nothing within 2000 ms"
     );
+    let never = r#"{"troubles":[{"store":"PostgreSQL at 10.77.3.1:5432","never":true,"ago_s":4,
+        "reason":"db error: FATAL: password authentication failed for user \"sip\""},
+        {"store":"PostgreSQL at 10.77.3.2:5432","reason":"nothing within 2000 ms","ago_s":130}]}"#;
+    insta::assert_snapshot!(status(never));
 }
 
 #[test]

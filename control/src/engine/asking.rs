@@ -4,6 +4,7 @@
 //! the desk, there are so many and no more, and each ends by the deadline: a store that hangs keeps
 //! nothing but these.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -59,6 +60,19 @@ pub(super) struct Asking {
     counts: StoreStats,
     /// What was logged of the stores that gave no answer, by their names.
     complaints: HashMap<String, Complaint>,
+    /// Those that have given no good answer since the start, by their names.
+    unwell: BTreeMap<String, Unwell>,
+}
+
+/// What is wrong with a server that has given no good answer since the start.
+#[derive(Debug)]
+struct Unwell {
+    /// What of it was logged, and when.
+    said: (String, Instant),
+    /// When it was last asked.
+    last: Instant,
+    /// Why that was no good.
+    reason: String,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +117,7 @@ impl Asking {
             untold: (0..workers).map(|_| VecDeque::new()).collect(),
             counts: StoreStats::default(),
             complaints: HashMap::new(),
+            unwell: BTreeMap::new(),
         }
     }
 
@@ -126,13 +141,20 @@ impl Asking {
         let oldest = began.min().map_or(Duration::ZERO, |began| began.elapsed());
         let recent = self.complaints.iter().filter_map(|(store, complaint)| {
             let ago = complaint.last.elapsed();
-            (ago < TROUBLE_MAX).then(|| StoreTrouble {
+            (ago < TROUBLE_MAX && !self.unwell.contains_key(store)).then(|| StoreTrouble {
                 store: store.clone(),
                 reason: complaint.reason.clone(),
                 ago_s: ago.as_secs(),
+                never: false,
             })
         });
-        let mut troubles: Vec<_> = recent.collect();
+        let never = self.unwell.iter().map(|(store, unwell)| StoreTrouble {
+            store: store.clone(),
+            reason: unwell.reason.clone(),
+            ago_s: unwell.last.elapsed().as_secs(),
+            never: true,
+        });
+        let mut troubles: Vec<_> = recent.chain(never).collect();
         troubles.sort_by(|a, b| a.store.cmp(&b.store));
         Some(SubscribersStatus {
             waiting: self.under_way.len() as u64,
@@ -213,6 +235,32 @@ impl Asking {
         };
         for asker in askers {
             self.say(asker, who, told, posts);
+        }
+    }
+
+    /// Takes note of the servers of the store that give no good answer, of those that there are: what is wrong with
+    /// one since the start is said before a user suffers by it, and again where it is another thing.
+    pub fn unwell(&mut self, servers: Vec<Unavailable>, now: Instant) {
+        let mut before = std::mem::take(&mut self.unwell);
+        for Unavailable { store, reason } in servers {
+            let said = before.remove(&store).map(|known| known.said);
+            let is_said = |(what, at): &(String, Instant)| {
+                *what == reason || now.duration_since(*at) < COMPLAINT_PAUSE
+            };
+            let said = said.filter(is_said).unwrap_or_else(|| {
+                tracing::warn!(
+                    "{store} was asked for a user and gives no good answer: {reason}. Nobody whom it has can register \
+                     or call by a password until it does: look at [subscribers] in the configuration, and at the server"
+                );
+                (reason.clone(), now)
+            });
+            let last = now;
+            self.unwell.insert(store, Unwell { said, last, reason });
+        }
+        for store in before.into_keys() {
+            // What was lost there until now was for the same reason.
+            self.complaints.remove(&store);
+            tracing::info!("{store} answers");
         }
     }
 

@@ -375,6 +375,7 @@ impl Desk {
                 }
             }
             Request::Doubt => self.asking.doubt(&mut self.workers.posts),
+            Request::Unwell(servers) => self.asking.unwell(servers, Instant::now()),
             Request::Visitor { admitted: true } => self.operator.connections += 1,
             Request::Visitor { admitted: false } => self.operator.refused += 1,
             Request::Mirror(mirrored) => self.mirror(mirrored),

@@ -56,6 +56,7 @@ use crate::metrics::scrape::Scrape;
 use crate::netlink::Tables;
 use crate::privileges::Thread;
 use crate::subscribers::Directory;
+use crate::subscribers::Unavailable;
 
 /// What does not change while the engine runs.
 #[derive(Clone, Debug, Default)]
@@ -221,6 +222,8 @@ pub enum Request {
     Forget(Vec<Subscriber>),
     /// Any subscriber may have been changed.
     Doubt,
+    /// These servers of the subscribers' store give no good answer yet.
+    Unwell(Vec<Unavailable>),
     /// Someone came to the operator's socket.
     Visitor {
         /// True where it may use it.

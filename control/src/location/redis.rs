@@ -30,7 +30,9 @@ use redis::Script;
 
 use self::link::Servers;
 use super::record::Change;
+use super::record::Key;
 use super::record::Record;
+use super::record::Removal;
 use super::record::UnixMs;
 use super::record::now_ms;
 use super::record::whole_ms;
@@ -50,6 +52,9 @@ const PAGE: usize = 256;
 /// What has ended is kept so much longer, in case clocks differ: a binding must not end in Redis
 /// before it ends in a box.
 pub const SLACK: Duration = Duration::from_secs(60);
+
+/// A user that there is nowhere (RFC 2606 §2).
+const NOBODY: (&str, &[u8]) = ("nowhere.invalid", b"nobody");
 
 /// Removals that are remembered of a user at most. A device has a few bindings; one that makes and
 /// ends them without pause must not fill the memory.
@@ -284,6 +289,21 @@ enum Place {
 impl Store for Redis {
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<Written, Unavailable>> {
         async move { self.answer(self.write_all(&batch).await).await }.boxed()
+    }
+
+    /// A removal that has long been forgotten: it takes every right that a change takes, and the script that writes
+    /// it takes it away again.
+    fn check(&self) -> BoxFuture<'_, Result<(), Unavailable>> {
+        let removal = Removal {
+            domain: NOBODY.0.to_owned(),
+            user: NOBODY.1.to_vec(),
+            key: Key::from_bytes(Vec::new()),
+            cseq: 0,
+            call_id: 0,
+            granted_ms: 0,
+        };
+        let written = self.write(vec![Arc::new(Change::Remove(removal))]);
+        async move { written.await.map(drop) }.boxed()
     }
 
     fn load(&self) -> BoxStream<'_, Result<Vec<Change>, Unavailable>> {

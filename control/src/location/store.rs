@@ -21,6 +21,14 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// [`Unavailable`]: some may have been written.
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<Written, Unavailable>>;
 
+    /// Finds out whether it would take a change, by one that leaves nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it would not.
+    fn check(&self) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// All that it has, in pages of some hundreds: the next is read when it is asked for. A binding
     /// that changes meanwhile may come as it was, as it is, or twice; one that has ended may come. Removals
     /// come where others may have made them.

@@ -267,6 +267,10 @@ impl Waiting {
 
     fn failed(&mut self, unavailable: &Unavailable) {
         self.figures.failures += 1;
+        self.gone(unavailable);
+    }
+
+    fn gone(&mut self, unavailable: &Unavailable) {
         if self.figures.gone.is_none() {
             tracing::error!("{unavailable}. Registrations are kept in memory until it is back");
         }
@@ -283,6 +287,7 @@ impl Waiting {
 
 /// Writes to the store what waits, until all is written and no more is to come.
 async fn write(store: Arc<dyn Store>, shared: Arc<Shared>) {
+    check(&*store, &shared).await;
     let mut backoff = Backoff::default();
     loop {
         let taken = shared.waiting().take(Instant::now());
@@ -311,6 +316,22 @@ async fn write(store: Arc<dyn Store>, shared: Arc<Shared>) {
                 }
                 tokio::time::sleep(backoff.wait()).await;
             }
+        }
+    }
+}
+
+/// Finds out whether the store takes changes while there are none: until it does, or one has come, which tells as
+/// much.
+async fn check(store: &dyn Store, shared: &Shared) {
+    let mut backoff = Backoff::default();
+    loop {
+        match store.check().await {
+            Ok(()) => return shared.waiting().back(),
+            Err(unavailable) => shared.waiting().gone(&unavailable),
+        }
+        let changed = tokio::time::timeout(backoff.wait(), shared.changed.notified()).await;
+        if changed.is_ok() {
+            return;
         }
     }
 }

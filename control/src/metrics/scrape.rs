@@ -130,6 +130,13 @@ fn stores(scrape: &Scrape, families: &mut Families) {
             "Subscribers who are being looked up in their store.",
         );
         families.add(&waiting, &[], store.waiting);
+        let unwell = named(
+            "subscribers_unwell",
+            true,
+            "Servers of the subscribers' store that have given no good answer since the start.",
+        );
+        let never = store.troubles.iter().filter(|trouble| trouble.never);
+        families.add(&unwell, &[], never.count() as u64);
     }
     if let Some(store) = &scrape.status.location {
         let waiting = named(

@@ -305,6 +305,8 @@ impl Started {
         if let Some(metrics) = metrics {
             tasks.spawn("metrics", metrics.serve(requests_in.clone()));
         }
+        let directory = self.changes.directory();
+        tasks.spawn("stores", subscribers::check(directory, requests_in.clone()));
         tasks.spawn("subscribers", self.changes.run(requests_in.clone()));
         tasks.spawn("mirror", self.mirror.run(requests_in.clone()));
         tasks.spawn("queues", watch_queues(self.devices, requests_in.clone()));

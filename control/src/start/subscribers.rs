@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::config::LocationConfig;
 use crate::config::StoreConfig;
@@ -86,6 +87,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// The domains, and the store.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
     /// Has the desk tell the workers.
     pub async fn run(self, desk: mpsc::Sender<Request>) {
         let (out, mut changes) = mpsc::channel(CHANGES);
@@ -107,6 +113,19 @@ impl Changes {
                 return;
             }
         }
+    }
+}
+
+/// Asks the servers of the store before a user does, and those that give no good answer again until all of them have
+/// done so once. It holds nothing up.
+pub(super) async fn check(directory: Arc<Directory>, desk: mpsc::Sender<Request>) {
+    let mut backoff = Backoff::default();
+    while let Some(unwell) = directory.check().await {
+        let all_are_well = unwell.is_empty();
+        if desk.send(Request::Unwell(unwell)).await.is_err() || all_are_well {
+            return;
+        }
+        tokio::time::sleep(backoff.wait()).await;
     }
 }
 

@@ -42,6 +42,9 @@ pub trait Server: fmt::Debug + Send + Sync + 'static {
     fn ping(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
+/// Whom a check asks for.
+pub(super) const NOBODY: &str = "nobody";
+
 /// A server as a store.
 #[derive(Debug)]
 pub struct Guarded<S> {
@@ -108,10 +111,18 @@ impl<S: Server> Store for Guarded<S> {
                 return Ok(Known::Nobody);
             };
             let looked_up = self.look_up(domain, user).await;
-            looked_up.map_err(|reason| Unavailable {
-                store: self.inner.server.name().to_owned(),
-                reason,
-            })
+            looked_up.map_err(|reason| self.inner.unavailable(reason))
+        })
+    }
+
+    /// It is asked as by a user, since a ping finds no table that is lacking; and whatever it answers, those who
+    /// ask find out for themselves whether it is dead.
+    fn check<'s>(&'s self, domain: &'s str) -> BoxFuture<'s, Vec<Unavailable>> {
+        Box::pin(async move {
+            let asked = self.inner.server.ask(domain, NOBODY);
+            let asked = within(self.inner.patience, asked).await;
+            let wrong = asked.map_err(|reason| self.inner.unavailable(reason));
+            wrong.err().into_iter().collect()
         })
     }
 }
@@ -119,6 +130,13 @@ impl<S: Server> Store for Guarded<S> {
 impl<S: Server> Inner<S> {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unavailable(&self, reason: String) -> Unavailable {
+        Unavailable {
+            store: self.server.name().to_owned(),
+            reason,
+        }
     }
 
     /// Whether the server answers; who asks it from now on knows.
@@ -189,7 +207,12 @@ pub(super) fn reason(error: impl std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(behind) = source {
-        text.push_str(&format!(": {behind}"));
+        let more = behind.to_string();
+        // Some repeat what stands behind them.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
         source = behind.source();
     }
     text

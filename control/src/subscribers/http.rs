@@ -18,6 +18,7 @@ use trunkline_dataplane::sip::digest::ha1::Ha1s;
 
 use self::connections::Connections;
 use super::guarded::Guarded;
+use super::guarded::NOBODY;
 use super::guarded::Server;
 use super::ha1s;
 use super::pattern::Pattern;
@@ -66,8 +67,8 @@ struct Answer {
     sha512t256: Option<String>,
 }
 
-/// A user that there is nowhere (RFC 2606 §2), to be asked for by a ping.
-const NOBODY: (&str, &str) = ("nowhere.invalid", "nobody");
+/// A domain that there is nowhere (RFC 2606 §2), to be asked for by a ping.
+const NOWHERE: &str = "nowhere.invalid";
 
 impl Endpoint {
     fn new(url: &str, connections: usize) -> Result<Endpoint, String> {
@@ -79,8 +80,7 @@ impl Endpoint {
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let path = Pattern::new(path)?;
-        let (domain, user) = NOBODY;
-        let filled = path.fill(domain, user, encode);
+        let filled = path.fill(NOWHERE, NOBODY, encode);
         if !filled.starts_with('/') || filled.parse::<hyper::Uri>().is_err() {
             return Err("what follows the host is no path of a URL".to_owned());
         }
@@ -131,8 +131,7 @@ impl Server for Endpoint {
 
     fn ping(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
-            let (domain, user) = NOBODY;
-            let path = self.path.fill(domain, user, encode);
+            let path = self.path.fill(NOWHERE, NOBODY, encode);
             // Whatever it answers, it answers.
             self.connections.get_anew(&path).await.map(drop)
         })

@@ -43,6 +43,12 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         user: &'s [u8],
     ) -> BoxFuture<'s, Result<Known, Unavailable>>;
 
+    /// Asks each of its servers for a user of `domain` whom it is not likely to have, as for any other: those that
+    /// give no good answer, and why. What is opened before it is asked has nothing to say.
+    fn check<'s>(&'s self, _domain: &'s str) -> BoxFuture<'s, Vec<Unavailable>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     /// The same store, where `trunkctl subscriber` may change it.
     fn writable(&self) -> Option<&dyn Writable> {
         None
@@ -100,7 +106,7 @@ pub struct Page {
 }
 
 /// A store that gave no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{store} gives no answer: {reason}")]
 pub struct Unavailable {
     /// Which store, as the operator knows it.
@@ -119,6 +125,13 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// What is wrong with the servers of its store; `None` where nobody will ever ask it.
+    pub async fn check(&self) -> Option<Vec<Unavailable>> {
+        let mut ours = self.domains.iter().filter(|it| it.upstream.is_none());
+        let (domain, store) = (ours.next()?, self.store.as_ref()?);
+        Some(store.check(&domain.name).await)
+    }
+
     /// The domain of this name, in any case.
     #[must_use]
     pub fn domain(&self, name: &str) -> Option<&Domain> {

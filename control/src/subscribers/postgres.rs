@@ -16,12 +16,14 @@ use deadpool_postgres::Pool;
 use deadpool_postgres::PoolError;
 use deadpool_postgres::RecyclingMethod;
 use futures_util::future::BoxFuture;
+use tokio_postgres::Column;
 use tokio_postgres::Config;
 use tokio_postgres::NoTls;
 use tokio_postgres::Row;
 use tokio_postgres::config::Host;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::FromSql;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::types::Type;
 use trunkline_dataplane::sip::digest::Algorithm;
@@ -107,8 +109,7 @@ impl Postgres {
             error => error.to_string(),
         })?;
         let client = Lent(Some(client));
-        let row = client.find(&self.query, &[&user, &domain]).await;
-        let row = row.map_err(reason)?;
+        let row = client.find(&self.query, &[&user, &domain]).await?;
         client.give_back();
         match row {
             Some(row) => Ok(Known::Subscriber(ha1s_of(&row)?)),
@@ -180,14 +181,16 @@ impl Lent {
         &self,
         query: &str,
         names: &[&(dyn ToSql + Sync); 2],
-    ) -> Result<Option<Row>, tokio_postgres::Error> {
+    ) -> Result<Option<Row>, String> {
         let Some(client) = &self.0 else {
             return Ok(None);
         };
-        let statement = client.prepare_cached(query).await?;
+        let statement = client.prepare_cached(query).await.map_err(reason)?;
+        fit(statement.columns())?;
         // A query for the domains of one database does not ask for the domain.
         let asked = statement.params().len().clamp(1, names.len());
-        client.query_opt(&statement, &names[..asked]).await
+        let row = client.query_opt(&statement, &names[..asked]).await;
+        row.map_err(reason)
     }
 
     fn give_back(mut self) {
@@ -203,13 +206,26 @@ impl Drop for Lent {
     }
 }
 
-fn ha1s_of(row: &Row) -> Result<Ha1s, String> {
-    if row.len() > Algorithm::ALL.len() {
+/// Whether these are HA1s, as far as can be said without one: it shows before there is a user.
+fn fit(columns: &[Column]) -> Result<(), String> {
+    if !(1..=Algorithm::ALL.len()).contains(&columns.len()) {
         return Err(format!(
-            "the query gives {} columns, at most 3 are known",
-            row.len()
+            "the query gives {} columns; one to three are known",
+            columns.len()
         ));
     }
+    let is_known = |of: &Type| *of == Type::BYTEA || <&str as FromSql>::accepts(of);
+    match columns.iter().find(|column| !is_known(column.type_())) {
+        Some(odd) => Err(format!(
+            "the column \"{}\" of the query is {}, which is neither text nor bytea",
+            odd.name(),
+            odd.type_()
+        )),
+        None => Ok(()),
+    }
+}
+
+fn ha1s_of(row: &Row) -> Result<Ha1s, String> {
     let mut ha1s = Ha1s::default();
     for (at, algorithm) in (0..row.len()).zip(Algorithm::ALL) {
         if *row.columns()[at].type_() != Type::BYTEA {

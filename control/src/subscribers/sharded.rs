@@ -9,7 +9,9 @@
 //! So a store that is added at the end of n takes one user in n + 1 from the others and moves no other, and
 //! one whose address changes but not its place moves none.
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::future::join_all;
 use trunkline_dataplane::sip::digest::cache::Known;
 
 use super::Store;
@@ -41,6 +43,11 @@ impl<S: Store> Store for Sharded<S> {
         user: &'s [u8],
     ) -> BoxFuture<'s, Result<Known, Unavailable>> {
         self.shards[shard(domain, user, self.shards.len())].find(domain, user)
+    }
+
+    fn check<'s>(&'s self, domain: &'s str) -> BoxFuture<'s, Vec<Unavailable>> {
+        let all = join_all(self.shards.iter().map(|shard| shard.check(domain)));
+        all.map(|wrong| wrong.concat()).boxed()
     }
 }
 

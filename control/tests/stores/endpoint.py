@@ -1,5 +1,6 @@
 """An HTTP endpoint of subscribers: alice, who has all HA1s, bob, who has one, and nobody else.
-Who asks for `hangs` waits for good."""
+Who asks for `hangs` waits for good. Below /gateway it answers as one whose own server is gone, below
+/page as one that asks for a login."""
 import http.server
 import json
 import sys
@@ -22,7 +23,12 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
             time.sleep(3600)
         found = USERS.get(self.path)
         body = json.dumps(found).encode()
-        self.send_response(200 if found else 404)
+        status = 200 if found else 404
+        if self.path.startswith("/gateway/"):
+            status = 502
+        elif self.path.startswith("/page/"):
+            status, body = 200, b"<html>Please log in</html>"
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -9,6 +9,7 @@
     reason = "a test fails by it"
 )]
 
+mod checks;
 mod http;
 mod location;
 mod notices;

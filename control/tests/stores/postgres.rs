@@ -96,7 +96,10 @@ async fn a_query_is_made_to_fit_the_table() {
             "SELECT ha1 FROM nowhere WHERE username = $1",
             "\"nowhere\" does not exist",
         ),
-        ("SELECT 1 WHERE $1 = 'alice'", "deserializing column 0"),
+        (
+            "SELECT 1 AS one WHERE $1 = 'alice'",
+            "the column \"one\" of the query is int4",
+        ),
         ("SELECT '', '', '', '' WHERE $1 = 'alice'", "4 columns"),
         (
             "SELECT ha1 FROM kamailio WHERE $1 > ''",

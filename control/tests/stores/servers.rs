@@ -172,6 +172,13 @@ impl Postgres {
         }
     }
 
+    /// Has it ask this user, and nobody else, for a password.
+    pub async fn ask_for_password(&self, user: &str) {
+        let rules = format!("host all {user} all scram-sha-256\nhost all all all trust\n");
+        fs::write(self.directory.path().join("data/pg_hba.conf"), rules).unwrap();
+        self.run("SELECT pg_reload_conf()").await;
+    }
+
     pub fn process(&self) -> &Process {
         self.process.as_ref().unwrap()
     }

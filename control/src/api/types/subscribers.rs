@@ -13,7 +13,7 @@ pub struct SubscribersStatus {
     pub waiting: u64,
     /// For how long the first of them has been.
     pub oldest_ms: u64,
-    /// Stores, or servers of one, that gave no answer in the last five minutes.
+    /// Stores, or servers of one, that gave no answer in the last five minutes, or none since the start.
     pub troubles: Vec<StoreTrouble>,
 }
 
@@ -27,6 +27,8 @@ pub struct StoreTrouble {
     pub reason: String,
     /// How long ago that was.
     pub ago_s: u64,
+    /// It has given no good answer since the start.
+    pub never: bool,
 }
 
 /// What the workers ask of the subscribers' store.

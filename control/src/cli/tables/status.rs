@@ -167,7 +167,11 @@ fn subscribers(store: &SubscribersStatus) -> String {
     for trouble in &store.troubles {
         let (store, reason) = (&trouble.store, &trouble.reason);
         let ago = duration(trouble.ago_s as f64);
-        let _ = write!(text, "\n  {store} gave no answer {ago} ago: {reason}");
+        let what = match trouble.never {
+            true => "has given no good answer since the start, the last time",
+            false => "gave no answer",
+        };
+        let _ = write!(text, "\n  {store} {what} {ago} ago: {reason}");
     }
     text + "\n"
 }

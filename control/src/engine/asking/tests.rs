@@ -315,3 +315,47 @@ async fn each_store_that_fails_is_logged_once_a_minute() {
         assert_eq!(troubles.len(), 1, "not for ever");
     }
 }
+
+#[tokio::test]
+async fn a_server_that_is_unwell_since_the_start_is_told_of_until_it_has_answered() {
+    let mut stage = Stage::new(5_000);
+    let began = Instant::now();
+    let unwell = |store: &str, reason: &str| Unavailable {
+        store: store.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let told = |stage: &Stage| {
+        let status = stage.asking.status().unwrap();
+        let told = status.troubles.into_iter();
+        told.map(|trouble| (trouble.store, trouble.reason, trouble.never))
+            .collect::<Vec<_>>()
+    };
+    let told_of = |store: &str, reason: &str, never| (store.to_owned(), reason.to_owned(), never);
+    let both = vec![unwell("db1", "no table"), unwell("db2", "no route")];
+    stage.asking.unwell(both, began);
+    assert_eq!(
+        told(&stage),
+        [
+            told_of("db1", "no table", true),
+            told_of("db2", "no route", true)
+        ]
+    );
+    // A question that fails there as well is the same trouble, and ends with it.
+    stage.asking.complain(&unwell("db2", "no route"), began);
+    let other = vec![unwell("db1", "no column"), unwell("db2", "no route")];
+    stage.asking.unwell(other, began + COMPLAINT_PAUSE);
+    assert_eq!(
+        told(&stage),
+        [
+            told_of("db1", "no column", true),
+            told_of("db2", "no route", true)
+        ]
+    );
+    stage.asking.unwell(vec![unwell("db1", "no column")], began);
+    assert_eq!(told(&stage), [told_of("db1", "no column", true)]);
+    stage.asking.unwell(Vec::new(), began);
+    assert_eq!(told(&stage), []);
+    // What goes wrong later is no trouble of the start.
+    stage.asking.complain(&unwell("db1", "no route"), began);
+    assert_eq!(told(&stage), [told_of("db1", "no route", false)]);
+}

@@ -6,6 +6,7 @@ use redis::Client;
 use redis::RedisResult;
 use tokio::sync::mpsc;
 
+use super::NOBODY;
 use super::Names;
 use super::link::ANSWER;
 use super::link::Servers;
@@ -105,6 +106,10 @@ fn published(names: &Names, message: &[u8]) -> Option<Change> {
     let _origin = rest.number::<8>()?;
     let (key, field) = (rest.text()?, rest.text()?);
     let (domain, user) = names.user_of(&key)?;
+    // Another box has found out whether it may write.
+    if domain == NOBODY.0 {
+        return None;
+    }
     value::decode(domain, user, &field, rest.0)
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt as _;
@@ -184,6 +185,7 @@ proptest! {
 #[derive(Debug, Default)]
 struct Scripted {
     is_gone: AtomicBool,
+    checks: AtomicUsize,
     bindings: Mutex<BTreeMap<Key, u32>>,
 }
 
@@ -216,6 +218,13 @@ impl Store for Scripted {
             })
         }
         .boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.checks.fetch_add(1, Ordering::Relaxed);
+        self.write(Batch::new())
+            .map(|taken| taken.map(drop))
+            .boxed()
     }
 
     fn load(&self) -> BoxStream<'_, Result<Vec<Change>, Unavailable>> {
@@ -304,5 +313,26 @@ async fn an_end_writes_what_waits_and_waits_no_longer_than_it_may() {
     let begin = Instant::now();
     let figures = write_behind.stop(Duration::from_millis(300)).await;
     assert_eq!(figures.waiting, 1, "and says what is lost");
+    assert!(begin.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn that_a_store_takes_nothing_is_known_before_there_is_a_change() {
+    let store = Scripted::gone(true);
+    let write_behind = WriteBehind::start(Arc::clone(&store) as Arc<dyn Store>, OPTIONS);
+    until(|| write_behind.figures().gone.is_some()).await;
+    assert_eq!(write_behind.figures().failures, 0, "no batch was lost");
+    store.is_gone.store(false, Ordering::Relaxed);
+    until(|| write_behind.figures().gone.is_none()).await;
+    let checks = store.checks.load(Ordering::Relaxed);
+    write_behind.put(change("sip:a@b", 1));
+    until(|| write_behind.figures().waiting == 0).await;
+    assert_eq!(store.checks.load(Ordering::Relaxed), checks, "it is known");
+
+    // And an end does not wait for one that there is not.
+    let write_behind = WriteBehind::start(Scripted::gone(true), OPTIONS);
+    until(|| write_behind.figures().gone.is_some()).await;
+    let begin = Instant::now();
+    write_behind.stop(Duration::from_secs(10)).await;
     assert!(begin.elapsed() < Duration::from_secs(2));
 }

@@ -193,3 +193,26 @@ fn a_reason_has_all_that_stands_behind_it() {
     let outer: Box<dyn std::error::Error> = outer.into();
     assert_eq!(reason(&*outer), "cannot connect: no route");
 }
+
+#[tokio::test]
+async fn a_check_tells_what_a_user_would_meet_and_takes_the_server_from_nobody() {
+    let (server, store) = guarded();
+    assert_eq!(store.check("example.com").await, []);
+    for (does, reason) in [
+        (Does::Fail, "it is ill"),
+        (Does::Hang, "nothing within 50 ms"),
+    ] {
+        server.does(does, Does::Fail);
+        let wrong = store.check("example.com").await;
+        let [wrong] = &wrong[..] else {
+            panic!("{wrong:?}")
+        };
+        assert_eq!(
+            (wrong.store.as_str(), wrong.reason.as_str()),
+            ("script", reason)
+        );
+    }
+    assert_eq!((server.questions(), server.pings()), (3, 0));
+    server.does(Does::Answer, Does::Answer);
+    assert!(find(&store, "alice").await.0.is_ok());
+}
