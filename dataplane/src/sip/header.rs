@@ -479,6 +479,10 @@ mod tests {
             "a\"b <sip:a@b>",
             "Bell, A. <sip:a@b>",
             "sip:a@b;tag=<sip:c@d>",
+            "<sip:a\u{1a}@b>",
+            "sip:a\u{1a}@b",
+            "sip:a@b\u{7f}",
+            "<sip:a@b>;x=\u{1}",
         ] {
             assert_eq!(address(text), Err(BadValue), "{text}");
         }

@@ -86,7 +86,7 @@ pub(crate) const TOKEN: u8 = 1;
 /// brackets. UTF-8 is taken, though a URI would escape it.
 pub(crate) const IN_URI: u8 = 2;
 /// The byte may stand in a parameter's unquoted value, or in an addr-spec without
-/// brackets: any but white space, `;`, `,`, quotes and angle brackets.
+/// brackets: any that may stand in a URI but `;` and `,`. Such a URI is sent on between brackets.
 pub(crate) const PLAIN: u8 = 4;
 /// The byte may stand in a host's name or IPv4 address. Underscores may not, and do.
 pub(crate) const HOST: u8 = 8;
@@ -116,7 +116,7 @@ const fn classes(byte: u8) -> u8 {
     let space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let bracket = matches!(byte, b'<' | b'>' | b'"');
     let uri = byte > b' ' && byte != 0x7f && !bracket;
-    let plain = !space && !bracket && !matches!(byte, b';' | b',');
+    let plain = uri && !matches!(byte, b';' | b',');
     let display = !bracket && !matches!(byte, b':' | b';' | b',');
     let mut classes = if token { TOKEN } else { 0 };
     classes |= if uri { IN_URI } else { 0 };
