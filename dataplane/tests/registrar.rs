@@ -22,6 +22,8 @@ use bench::phone::ha1s;
 use bench::phone::request;
 use bench::phone::to_user;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::counters::trunks::TrunkCounter;
+use trunkline_dataplane::counters::trunks::TrunkCounts;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::subscriber::Said;
 
@@ -95,6 +97,47 @@ fn a_register_that_comes_again_behind_a_later_one_is_answered_as_before() {
     assert_eq!(status(&bench.phone_gets(0, &first)), "401", "it was undone");
     assert_eq!(bench.count(Counter::AuthReplays), 1);
     assert_eq!(bench.count(Counter::BindingsNow), 1);
+}
+
+/// What is counted of the domain of all phones: REGISTERs done and refused, proofs and failures, contacts.
+fn of_domain(bench: &Bench) -> [u64; 5] {
+    let domain = phone::settings(1).domains[0].trunk;
+    let mut all = TrunkCounts::default();
+    for worker in &bench.workers {
+        all.merge(&worker.trunk_counters().get(domain));
+    }
+    [
+        TrunkCounter::Registered,
+        TrunkCounter::RegistrationsRefused,
+        TrunkCounter::AuthGranted,
+        TrunkCounter::AuthFailures,
+        TrunkCounter::ContactsNow,
+    ]
+    .map(|counter| all.get(counter))
+}
+
+#[test]
+fn what_the_users_of_a_domain_do_is_counted_by_it() {
+    let mut bench = bench(1);
+    let mut phone = Device::new(&mut bench, "alice");
+    bench.pass_ms(1_000);
+    assert_eq!(of_domain(&bench), [1, 0, 1, 0, 1]);
+    let brief = bench.phone_gets(0, &phone.register("Expires: 30\r\n"));
+    assert_eq!(status(&brief), "423");
+    bench.phone_gets(0, &phone.register("Expires: 0\r\n"));
+    bench.pass_ms(1_000);
+    assert_eq!(of_domain(&bench), [2, 1, 3, 0, 0]);
+    let mut wrong = phone.register("");
+    let digit = wrong.find("response=\"").unwrap() + "response=\"".len();
+    let other = if wrong[digit..].starts_with('0') {
+        "1"
+    } else {
+        "0"
+    };
+    wrong.replace_range(digit..=digit, other);
+    bench.phone(0, &wrong);
+    bench.pass_ms(1_000);
+    assert_eq!(of_domain(&bench), [2, 1, 3, 1, 0]);
 }
 
 #[test]

@@ -94,11 +94,21 @@ pub fn of_counter(row: &'static counters::Info) -> Metric {
     }
 }
 
-/// A trunk's counter.
+/// A trunk's counter, or a domain's.
 #[must_use]
 pub fn of_trunk(row: &trunks::Info) -> Metric {
     let name = row.name.strip_suffix("_now").unwrap_or(row.name);
-    named(&format!("trunk_{name}"), row.is_gauge, row.help)
+    let whose = whose(row);
+    named(&format!("{whose}_{name}"), row.is_gauge, row.help)
+}
+
+/// Of what a row of the trunks' table counts: the label that tells which.
+#[must_use]
+pub const fn whose(row: &trunks::Info) -> &'static str {
+    match row.is_of_domain {
+        true => "domain",
+        false => "trunk",
+    }
 }
 
 /// What control counts of itself.

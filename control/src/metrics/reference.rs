@@ -27,7 +27,7 @@ pub struct Entry {
 }
 
 /// What the parts of the list are called, in their order.
-const STAGES: [(&str, &str); 10] = [
+const STAGES: [(&str, &str); 11] = [
     (
         "XDP",
         "What the XDP program of each interface does with a frame; label `interface`.",
@@ -45,7 +45,8 @@ const STAGES: [(&str, &str); 10] = [
     ("SIP", "Signalling."),
     ("media", "RTP and RTCP."),
     ("worker", "The worker itself."),
-    ("trunk", "By trunk; label `trunk`."),
+    ("trunk", "By trunk, and by domain; label `trunk`."),
+    ("domain", "By domain; label `domain`."),
     ("control", "What control counts of itself."),
 ];
 
@@ -81,7 +82,7 @@ pub fn entries() -> Vec<Entry> {
         }));
     }
     entries.extend(trunks::TABLE.iter().map(|row| Entry {
-        stage: "trunk",
+        stage: names::whose(row),
         name: row.name,
         kind: if row.is_gauge { "now" } else { "event" },
         metric: names::of_trunk(row).shown(),

@@ -101,8 +101,9 @@ fn families(scrape: &Scrape) -> Families {
     interfaces(scrape, &mut families);
     workers(scrape, &mut families);
     for trunk in &scrape.trunks.trunks {
-        for row in &trunks::TABLE {
-            let labels = [("trunk", trunk.name.as_str())];
+        let rows = trunks::TABLE.iter();
+        for row in rows.filter(|row| trunk.is_domain || !row.is_of_domain) {
+            let labels = [(names::whose(row), trunk.name.as_str())];
             families.add(&names::of_trunk(row), &labels, trunk.count(row.name));
         }
     }

@@ -1,5 +1,5 @@
-//! What a worker counts of each trunk: a small table of its own, with a place for every
-//! trunk from the start.
+//! What a worker counts of each trunk, and of each domain, which has a trunk's place: a small
+//! table of its own, with a place for every trunk from the start.
 //!
 //! Every worker counts the calls that it owns; the sum over the workers is the trunk's.
 
@@ -22,6 +22,11 @@ pub enum TrunkCounter {
     CallsOut,
     CallsOutAnswered,
     CallsNow,
+    AuthGranted,
+    AuthFailures,
+    Registered,
+    RegistrationsRefused,
+    ContactsNow,
 }
 
 /// One row of the table.
@@ -33,6 +38,8 @@ pub struct Info {
     pub name: &'static str,
     /// True for a level at this moment.
     pub is_gauge: bool,
+    /// True for what is counted of domains alone.
+    pub is_of_domain: bool,
     /// What a person should know about it, in one sentence.
     pub help: &'static str,
 }
@@ -41,14 +48,15 @@ const fn row(counter: TrunkCounter, name: &'static str, help: &'static str) -> I
     Info {
         counter,
         name,
-        is_gauge: matches!(counter, TrunkCounter::CallsNow),
+        is_gauge: matches!(counter, TrunkCounter::CallsNow | TrunkCounter::ContactsNow),
+        is_of_domain: counter as u8 > TrunkCounter::CallsNow as u8,
         help,
     }
 }
 
 /// The one table.
 #[rustfmt::skip]
-pub const TABLE: [Info; 9] = [
+pub const TABLE: [Info; 14] = [
     row(TrunkCounter::RequestsIn, "requests_in", "Requests taken up from the trunk; repeated ones, ACK and CANCEL are not counted."),
     row(TrunkCounter::RequestsOut, "requests_out", "Requests forwarded to the trunk; repeated ones, ACK and CANCEL are not counted."),
     row(TrunkCounter::Failovers, "failovers", "Requests that a target of the trunk did not take, so that the next target was tried."),
@@ -58,6 +66,11 @@ pub const TABLE: [Info; 9] = [
     row(TrunkCounter::CallsOut, "calls_out", "Calls that were sent to the trunk."),
     row(TrunkCounter::CallsOutAnswered, "calls_out_answered", "Of these, calls that the trunk answered."),
     row(TrunkCounter::CallsNow, "calls_now", "Calls alive in which the trunk is a party."),
+    row(TrunkCounter::AuthGranted, "auth_granted", "Requests whose sender has proved to be the user of the domain that it says it is."),
+    row(TrunkCounter::AuthFailures, "auth_failures", "Requests with a good nonce and a wrong password, or of a user that the domain does not have."),
+    row(TrunkCounter::Registered, "registered", "REGISTERs of the domain's users that were done here, those that only ask and those that end contacts among them."),
+    row(TrunkCounter::RegistrationsRefused, "registrations_refused", "REGISTERs of authenticated users of the domain that could not be done as they asked."),
+    row(TrunkCounter::ContactsNow, "contacts_now", "Contacts of the domain's users."),
 ];
 
 /// How many counts a trunk has.
@@ -107,6 +120,15 @@ impl TrunkCounters {
     pub fn count(&mut self, trunk: TrunkIndex, counter: TrunkCounter) {
         if let Some(counts) = self.change(trunk) {
             counts.0[counter as usize] += 1;
+        }
+    }
+
+    /// Sets a level.
+    pub fn set(&mut self, trunk: TrunkIndex, counter: TrunkCounter, level: u64) {
+        if self.get(trunk).get(counter) != level
+            && let Some(counts) = self.change(trunk)
+        {
+            counts.0[counter as usize] = level;
         }
     }
 
@@ -247,6 +269,25 @@ mod tests {
         counters.call_gone([Some(b), None]);
         assert_eq!(of(&counters, a), [2, 1, 1, 0, 0]);
         assert_eq!(of(&counters, b), [1, 0, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_level_that_stays_is_not_published_anew() {
+        let mut counters = TrunkCounters::new(2);
+        let set = |counters: &mut TrunkCounters, level| {
+            counters.set(TrunkIndex(1), TrunkCounter::ContactsNow, level);
+            counters.changed.len()
+        };
+        assert_eq!(set(&mut counters, 0), 0);
+        assert_eq!(set(&mut counters, 3), 1);
+        let published = PublishedTrunks::new(2);
+        published.publish(&mut counters);
+        assert_eq!(set(&mut counters, 3), 0);
+        let contacts = |counts: TrunkCounts| counts.get(TrunkCounter::ContactsNow);
+        assert_eq!(published.read().map(contacts).collect::<Vec<_>>(), [0, 3]);
+        // Of one that there is not nothing is said.
+        counters.set(TrunkIndex(2), TrunkCounter::ContactsNow, 1);
+        assert_eq!(counters.changed.len(), 0);
     }
 
     #[test]

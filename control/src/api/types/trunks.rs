@@ -15,6 +15,9 @@ pub struct Trunks {
 pub struct Trunk {
     /// Its name.
     pub name: String,
+    /// It stands for a domain, and its users.
+    #[serde(default)]
+    pub is_domain: bool,
     /// Networks from which its requests come.
     pub sources: Vec<String>,
     /// Where requests to it are sent, in the order in which they are tried; none: it only calls.

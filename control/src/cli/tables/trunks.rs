@@ -76,6 +76,32 @@ impl Paper {
             row.extend(counts.map(|name| number(trunk.count(name))));
             row
         });
+        text += &self.table(&columns, rows);
+        let mut domains = trunks.trunks.iter().filter(|it| it.is_domain).peekable();
+        if domains.peek().is_none() {
+            return text;
+        }
+        text += "\nDomains\n";
+        let columns = [
+            Word("domain"),
+            Number("contacts"),
+            Number("REGISTERs done"),
+            Number("refused"),
+            Number("authenticated"),
+            Number("failed"),
+        ];
+        let rows = domains.map(|domain| {
+            let mut row = vec![domain.name.clone()];
+            let counts = [
+                "contacts_now",
+                "registered",
+                "registrations_refused",
+                "auth_granted",
+                "auth_failures",
+            ];
+            row.extend(counts.map(|name| number(domain.count(name))));
+            row
+        });
         text + &self.table(&columns, rows)
     }
 }

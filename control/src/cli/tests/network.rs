@@ -63,7 +63,11 @@ fn trunks() {
         r#"{{"trunks":[
           {{"name":"caller","sources":["10.77.1.2"],"targets":[],"listen":"access","media":"access","counts":[{counts}]}},
           {{"name":"a-carrier","sources":["192.0.2.0/25","198.51.100.0/24"],"targets":["192.0.2.7:5060"],"listen":"core",
-            "media":"core","counts":[]}}]}}"#
+            "media":"core","counts":[]}},
+          {{"name":"example.org","is_domain":true,"sources":[],"targets":[],"listen":"access","media":"access","counts":[
+            {{"name":"contacts_now","help":"","total":1200}},{{"name":"registered","help":"","total":35000}},
+            {{"name":"registrations_refused","help":"","total":7}},{{"name":"auth_granted","help":"","total":41000}},
+            {{"name":"auth_failures","help":"","total":123}}]}}]}}"#
     ));
     insta::assert_snapshot!(PAPER.trunks(&trunks));
 }

@@ -17,12 +17,14 @@ pub(crate) fn trunks(desk: &Desk) -> types::Trunks {
     let trunks = desk.facts.trunks.iter().zip(&all);
     let trunks = trunks.map(|(facts, counts)| types::Trunk {
         name: facts.name.clone(),
+        is_domain: facts.calls_of_each.is_some(),
         sources: facts.sources.clone(),
         targets: facts.targets.clone(),
         listen: facts.listen.clone(),
         media: facts.media.clone(),
         counts: TABLE
             .iter()
+            .filter(|row| facts.calls_of_each.is_some() || !row.is_of_domain)
             .map(|row| types::TrunkCount {
                 name: row.name.to_owned(),
                 help: row.help.to_owned(),

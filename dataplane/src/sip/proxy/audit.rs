@@ -17,6 +17,7 @@ use super::Timer;
 use super::media::call_ref;
 use super::resumed::Answer;
 use crate::frame::Kept;
+use crate::ids::DomainIndex;
 use crate::media::CallRef;
 use crate::sip::call::Call;
 use crate::sip::index::Index;
@@ -52,6 +53,7 @@ impl Proxy {
         self.audit_ports()?;
         self.audit_texts()?;
         self.audit_places()?;
+        self.audit_bindings()?;
         let (mut flows, mut calls) = (Vec::new(), Vec::new());
         for (id, call) in self.calls.tenants() {
             let streams = self.anchors.streams(&call.anchor);
@@ -63,6 +65,19 @@ impl Proxy {
             flows.extend(locals.map(|local| (local, call_ref(self.worker, id))));
         }
         Ok(Audit { flows, calls })
+    }
+
+    /// The bindings of all domains are all bindings.
+    fn audit_bindings(&self) -> Result<(), String> {
+        let domains = (0..).map(DomainIndex).take(self.domains.len());
+        let of_domains: u64 = domains
+            .map(|it| u64::from(self.registrar.count_of(it)))
+            .sum();
+        let all = self.registrar.count() as u64;
+        match of_domains == all {
+            true => Ok(()),
+            false => Err(format!("{all} bindings, and {of_domains} of all domains")),
+        }
     }
 
     /// Everything has a timer, and every timer has somebody.

@@ -18,6 +18,7 @@ use super::Proxy;
 use super::Step;
 use super::parked::Wait;
 use crate::counters::Counter;
+use crate::counters::trunks::TrunkCounter;
 use crate::ids::DomainIndex;
 use crate::ids::TrunkIndex;
 use crate::sip::denials::Why;
@@ -254,6 +255,7 @@ impl Proxy {
         let is_right = digest::is_right(credentials, compared, &ha2);
         if !is_right || ha1s.is_none() {
             step.counters.count(Counter::AuthFailures);
+            self.count_of(claim.domain, TrunkCounter::AuthFailures);
             return Judgement::False(match (known, ha1s) {
                 (Known::Nobody, _) => Why::Nobody,
                 (Known::Subscriber(_), None) => Why::NoHa1,
@@ -311,6 +313,7 @@ impl Proxy {
     ) -> Result<Counter, u16> {
         step.counters.count(Counter::AuthGranted);
         let &Claim { domain, aor, .. } = claim;
+        self.count_of(domain, TrunkCounter::AuthGranted);
         // RFC 3261 §10.3 step 5: whom the claim is of stands in To.
         if message.method() == Method::Register && self.domains[usize::from(domain.0)].registrar {
             return self.register(message, arrival, key, (domain, aor), step);
@@ -390,6 +393,13 @@ impl Proxy {
         );
         let len = text.finish().unwrap_or(0);
         &room[..len]
+    }
+
+    /// Counts one of a domain.
+    pub(super) fn count_of(&mut self, domain: DomainIndex, counter: TrunkCounter) {
+        if let Some(rules) = self.domains.get(usize::from(domain.0)) {
+            self.trunks.count(rules.trunk, counter);
+        }
     }
 
     /// Under which a subscriber is known here.

@@ -4,7 +4,9 @@ use super::Proxy;
 use super::media;
 use crate::counters::Counter;
 use crate::counters::Counters;
+use crate::counters::trunks::TrunkCounter;
 use crate::counters::trunks::TrunkCounters;
+use crate::ids::DomainIndex;
 use crate::limits::DIALOG_LEN_MAX;
 use crate::media::CallRef;
 use crate::sip::dialog::Record;
@@ -39,6 +41,11 @@ impl Proxy {
 
     /// The same, to be published.
     pub fn trunk_counters_mut(&mut self) -> &mut TrunkCounters {
+        for (domain, rules) in (0..).map(DomainIndex).zip(&self.domains) {
+            let contacts = self.registrar.count_of(domain).into();
+            self.trunks
+                .set(rules.trunk, TrunkCounter::ContactsNow, contacts);
+        }
         &mut self.trunks
     }
 

@@ -9,6 +9,7 @@ use super::Proxy;
 use super::Step;
 use super::stored::is_told;
 use crate::counters::Counter;
+use crate::counters::trunks::TrunkCounter;
 use crate::ids::DomainIndex;
 use crate::sip::denials::Why;
 use crate::sip::message::Message;
@@ -90,12 +91,14 @@ impl Proxy {
         let mut text = Text::new(&mut room);
         let (status, reason) = match registered {
             Ok(registered) => {
+                self.count_of(domain, TrunkCounter::Registered);
                 self.registrar
                     .answer(&request, registered, step.now, &mut text);
                 (200, None)
             }
             Err(refusal) => {
                 step.counters.count(Counter::RegistrationsRefused);
+                self.count_of(domain, TrunkCounter::RegistrationsRefused);
                 self.note_denial(message, arrival.source, Why::Register(refusal), step.now);
                 if matches!(refusal.status(), 403 | 503) {
                     // Its repetition could else be done, when there is room.

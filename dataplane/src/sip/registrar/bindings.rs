@@ -11,6 +11,7 @@ use super::binding::Binding;
 use super::binding::Lens;
 use super::binding::Record;
 use super::equal::is_same;
+use crate::ids::DomainIndex;
 use crate::limits::CONTACT_LEN_MAX;
 use crate::limits::CONTACTS_MAX;
 use crate::limits::ROUTE_SET_LEN_MAX;
@@ -23,6 +24,9 @@ use crate::timer::Wheel;
 
 /// The longest texts of a binding.
 pub(super) const TEXTS_LEN_MAX: usize = USER_LEN_MAX + CONTACT_LEN_MAX + ROUTE_SET_LEN_MAX;
+
+/// A [`DomainIndex`] numbers so many.
+pub(super) const DOMAINS: usize = u8::MAX as usize + 1;
 
 /// Blocks of text for every four bindings. One takes the user and 80 bytes of contact; two take the
 /// parameters of RFC 5626 as well, or a short path. Bindings with less lend to bindings with more.
@@ -64,6 +68,8 @@ impl Ids {
 pub(super) struct Bindings {
     pub(super) slab: Slab<Binding>,
     index: Index,
+    /// By [`DomainIndex`]: how many bindings its users have.
+    of_domain: Box<[u32; DOMAINS]>,
     pub(super) texts: TextStore,
     room: Box<[u8; TEXTS_LEN_MAX]>,
 }
@@ -81,6 +87,7 @@ impl Bindings {
         Bindings {
             slab: Slab::new(capacity),
             index: Index::new(capacity),
+            of_domain: Box::new([0; DOMAINS]),
             texts: TextStore::new(u32::try_from(blocks).unwrap_or(u32::MAX)),
             room: Box::new([0; TEXTS_LEN_MAX]),
         }
@@ -113,11 +120,20 @@ impl Bindings {
         self.slab.capacity() as usize - self.slab.count()
     }
 
+    /// How many the users of a domain have.
+    pub(super) fn count_of(&self, domain: DomainIndex) -> u32 {
+        self.of_domain[usize::from(domain.0)]
+    }
+
     /// Puts a binding in the place of another, or else at the front of its list; see
     /// [`Bindings::sort`]. Where there is no room, which the caller has looked for, it is lost.
     pub(super) fn put(&mut self, place: Option<Id>, binding: Binding) -> Option<Id> {
         if let Some(there) = place.and_then(|id| self.slab.get_mut(id)) {
             let next = there.next;
+            debug_assert_eq!(
+                there.domain, binding.domain,
+                "an address of record is of one domain"
+            );
             let old = std::mem::replace(there, Binding { next, ..binding });
             self.texts.release(old.text);
             return place;
@@ -127,6 +143,7 @@ impl Bindings {
             return None;
         };
         let aor = binding.aor;
+        self.of_domain[usize::from(binding.domain.0)] += 1;
         self.slab.insert(Binding {
             next: self.index.get(aor),
             ..binding
@@ -175,6 +192,7 @@ impl Bindings {
         let Some(binding) = self.slab.remove(id) else {
             return;
         };
+        self.of_domain[usize::from(binding.domain.0)] -= 1;
         if self.index.get(binding.aor) == Some(id) {
             match binding.next {
                 Some(next) => self.index.insert(binding.aor, next),

@@ -62,6 +62,7 @@ use super::recent::Recent;
 use super::siphash::SipHash;
 use super::slab::Id;
 use super::subscriber::USER_LEN_MAX;
+use crate::ids::DomainIndex;
 use crate::limits::CONTACT_LEN_MAX;
 use crate::limits::CONTACTS_MAX;
 use crate::limits::REGISTERS_UNDONE;
@@ -128,7 +129,8 @@ impl Registrar {
     pub const ONCE_LEN: usize = REGISTERS_UNDONE
         * (Recent::<Last>::CELL_LEN + Recent::<Tick>::CELL_LEN)
         + size_of::<[u8; USER_LEN_MAX + CONTACT_LEN_MAX]>()
-        + size_of::<[u8; bindings::TEXTS_LEN_MAX]>();
+        + size_of::<[u8; bindings::TEXTS_LEN_MAX]>()
+        + size_of::<[u32; bindings::DOMAINS]>();
 
     /// Room for so many bindings. `hash` is the beginning of a keyed hash, the same over restarts for
     /// as long as what a store keeps is to be known again.
@@ -333,6 +335,12 @@ impl Registrar {
     pub fn is_full(&self) -> bool {
         let (used, blocks) = self.blocks();
         self.bindings.free_count() == 0 || used as usize >= blocks
+    }
+
+    /// How many bindings the users of a domain have.
+    #[must_use]
+    pub fn count_of(&self, domain: DomainIndex) -> u32 {
+        self.bindings.count_of(domain)
     }
 
     /// How many bindings there are.
