@@ -214,12 +214,22 @@ fn nothing_need_come_of_a_copy_of_what_was_sent_on() {
     scene.enters(later.as_ms(), &request);
     let question = Some(Id::new(1, 1));
     scene.oracle.asks(later, who, question).unwrap();
-    // It has given up since, and one more asks: the copy has never waited.
+    let answered = later.plus_ms(50);
+    scene.oracle.hears(answered, who, question, Some(true));
+    scene.settle().unwrap();
+
+    // Who had asked has given up, and one more asks: the copy has never waited.
+    let later = answered.plus_ms(KNOWN_MS + 1);
+    scene.enters(later.as_ms(), &request);
+    scene.oracle.asks(later, who, question).unwrap();
+    let other = scene.message(call, "other");
+    scene.enters(later.as_ms(), &other);
     let another = Some(Id::new(2, 1));
     scene.oracle.asks(later, who, another).unwrap();
-    let answered = later.plus_ms(50);
-    scene.oracle.hears(answered, who, another, Some(true));
-    scene.settle().unwrap();
+    scene
+        .oracle
+        .hears(later.plus_ms(50), who, another, Some(true));
+    assert!(scene.settle().is_err(), "the other one has waited");
 }
 
 /// Of a nonce the box knows the request with the highest count alone.
