@@ -14,6 +14,7 @@ use super::LATE_MS;
 use super::Oracle;
 use super::Owed;
 use super::guard::Standing;
+use super::ledger::Asked;
 use super::ledger::Ledger;
 use super::registrar::Registrar;
 use crate::sim::sip::Sip;
@@ -136,6 +137,13 @@ impl Oracle {
             return AtHome::No;
         }
         let ip = asked.source.ip();
+        // What is no part of a call, as after a restart, is taken up by these alone; of others nothing is left.
+        let takes_up = |(other, before): (usize, &Asked)| {
+            before.epoch == self.epoch
+                && matches!(before.request.method(), "INVITE" | "UPDATE")
+                && ledger.branches(other).next().is_some()
+        };
+        let is_taken_up = ledger.asked.iter().enumerate().any(takes_up);
         // A copy may come after what was granted since.
         let others = ledger.asked.iter().enumerate();
         let granted = others.filter(|(other, before)| {
@@ -146,6 +154,7 @@ impl Oracle {
                 && (before.claim.is_some() || !matches!(before.request.method(), "ACK" | "BYE"))
                 && ledger.branches(*other).next().is_some()
         });
+        let granted = granted.filter(|_| is_taken_up);
         let granted: Vec<_> = granted.map(|(_, before)| before.source.ip()).collect();
         let mut before = ledger.asked[..at].iter();
         let is_over = before.any(|before| before.request.method() == "BYE")

@@ -309,10 +309,10 @@ fn within(method: &str, cseq: u32) -> Rc<Sip> {
 
 const ROUTE: &str = "<sip:box;lr>";
 
-/// After a restart an ACK goes on by the cookie, and the box knows no more of the call than before.
+/// After a restart an ACK goes on by the cookie, and a PRACK by a proof: the box knows no more of the call than before.
 #[test]
-fn nobody_is_at_home_where_only_an_ack_has_passed() {
-    for (method, is_known) in [("ACK", false), ("UPDATE", true)] {
+fn nobody_is_at_home_where_only_what_takes_no_call_up_has_passed() {
+    for (method, is_known) in [("ACK", false), ("PRACK", false), ("UPDATE", true)] {
         let mut scene = Scene::new();
         let (now, epoch) = (Tick::ms(1_000), scene.oracle.epoch);
         let mut ledger = Ledger::default();
