@@ -252,6 +252,21 @@ fn who_has_not_registered_is_not_there() {
     }
 }
 
+/// RFC 3261 §17.2: a repetition gets the answer that was lost, though the user has registered since.
+#[test]
+fn who_was_not_there_is_not_called_by_a_repetition() {
+    for method in ["INVITE", "MESSAGE"] {
+        let mut bench = bench(1);
+        let text = to_user(method, "alice", "too-early");
+        let gone = to_caller(&bench.caller(0, &text));
+        assert_eq!(status(&gone), "480");
+        Device::new(&mut bench, "alice");
+        assert_eq!(to_caller(&bench.caller(0, &text)), gone);
+        let later = to_user(method, "alice", "later");
+        assert!(to_phone(&bench.caller(0, &later)).starts_with(method));
+    }
+}
+
 #[test]
 fn several_phones_of_a_user_ring_at_once_and_one_answers() {
     let mut bench = bench(1);

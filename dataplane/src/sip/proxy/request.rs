@@ -151,10 +151,10 @@ impl Proxy {
     ) -> Counter {
         let foreign_tag = message.method() == Method::Invite && message.to_tag().is_some();
         // The call that was in the way, or whose media could not be anchored, may be forgotten
-        // before this request is repeated no more. What a subscriber has authenticated is a replay
+        // before this request is repeated no more, and who was not there may have registered. What a subscriber has authenticated is a replay
         // when it comes again.
         let of_subscriber = self.dial.domain_of(trunk).is_some();
-        if matches!(status, 482 | 488 | 503) || foreign_tag || of_subscriber {
+        if matches!(status, 480 | 482 | 488 | 503) || foreign_tag || of_subscriber {
             self.refusals.remember(key, status, step.now);
         }
         self.tell_refused(message, arrival, (status, None), step)
