@@ -110,6 +110,9 @@ fn subscribers_prove_who_they_are_and_wait_no_longer_than_they_must() {
         (Counter::BindingsAdded, 20),
         (Counter::BindingsRefreshed, 5),
         (Counter::BindingsRemoved, 2),
+        (Counter::BindingsMoved, 5),
+        (Counter::BindingsExpired, 5),
+        (Counter::LocationQuestions, 5),
     ] {
         let name = counter.info().name;
         assert!(count(counter) > least, "{name} is {}", count(counter));

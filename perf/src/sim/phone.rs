@@ -19,6 +19,8 @@ pub enum Kind {
     Mistaken,
     /// The store knows nobody of that name.
     Nobody,
+    /// It is known, and is called where it has registered.
+    Called,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             Kind::Cached => "cached",
             Kind::Mistaken => "mistaken",
             Kind::Nobody => "nobody",
+            Kind::Called => "called",
         }
     }
 }
@@ -82,7 +85,7 @@ impl Phone {
         let user = user(kind, number);
         let password = match kind {
             Kind::Mistaken | Kind::Nobody => "a guess".to_owned(),
-            Kind::Known | Kind::Cached => password_of(&user).unwrap_or_default(),
+            Kind::Known | Kind::Cached | Kind::Called => password_of(&user).unwrap_or_default(),
         };
         Phone {
             who: Credentials { user, password },

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Subscribers sit at .100 and above on the callers' network, and are known to no box by their
-//! addresses. On the callees' network nobody answers at .9. The first digit of the number called names
+//! addresses; the phones of those who are called at .140 and above. On the callees' network nobody answers at .9. The first digit of the number called names
 //! the route, see [`Route`].
 
 use std::net::IpAddr;
@@ -30,6 +30,7 @@ use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
 use trunkline_dataplane::sip::identity;
 use trunkline_dataplane::sip::identity::Identity;
+use trunkline_dataplane::sip::registrar::Rules;
 use trunkline_dataplane::sip::registrar::aor::AddressOfRecord;
 use trunkline_dataplane::sip::uri::Uri;
 use trunkline_dataplane::span::Span;
@@ -51,6 +52,10 @@ pub const DEAD: u8 = 9;
 pub const STRANGER: u8 = 66;
 /// The hosts of subscribers.
 pub const PHONES: Range<u8> = 100..132;
+/// Those of the phones of users who are called.
+pub const CALLED: Range<u8> = 140..144;
+/// The first of these that is behind a NAT.
+pub const BEHIND_NAT: u8 = 142;
 
 /// The trunks to whom a route leads, by index: several targets, the box itself, and the one that
 /// stands for the subscribers.
@@ -282,7 +287,8 @@ impl Site {
     /// True for the address of a subscriber's phone.
     #[must_use]
     pub fn is_phone(&self, address: IpAddr) -> bool {
-        let mut phones = PHONES.map(|last| self.nets[0].host(last));
+        let phones = PHONES.chain(CALLED);
+        let mut phones = phones.map(|last| self.nets[0].host(last));
         self.domain.is_some() && phones.any(|phone| phone == address)
     }
 
@@ -332,6 +338,7 @@ impl Site {
             lab::add_domain(&mut settings);
             settings.authentication = authentication;
             settings.location = self.location;
+            settings.registrar = rules();
         }
         settings.routes = self.routes();
         settings.session.expires_s = self.session_s;
@@ -342,12 +349,21 @@ impl Site {
     /// The links and routes, and everybody as a neighbour.
     #[must_use]
     pub fn network(&self, mtu: u16) -> Network {
-        let phones = PHONES.filter(|_| self.domain.is_some());
+        let phones = PHONES.chain(CALLED).filter(|_| self.domain.is_some());
         let hosts = (1..=DEAD).chain([STRANGER]).chain(phones);
         let addresses =
             hosts.flat_map(|last| [0, 1].map(|side| (side, self.nets[side].host(last))));
         let others = addresses.filter(|(_, address)| !self.place().addresses.contains(address));
         self.place().network(1, mtu, others)
+    }
+}
+
+/// What its registrar grants: some contacts end while the calls go on.
+#[must_use]
+pub fn rules() -> Rules {
+    Rules {
+        min_s: 1,
+        ..Rules::default()
     }
 }
 

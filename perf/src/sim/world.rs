@@ -1,14 +1,16 @@
 //! A whole run: the boxes, the network, the agents, and the checks after every step.
 //!
-//! - `cast`: who takes part in a call; `crowd`: where all are subscribers
+//! - `cast`: who takes part in a call; `called`: the phones of users; `crowd`: where all are subscribers
 //! - `answers`: what the store tells the workers; `users`: what the location store does
-//! - `outcome`: what a call must have come to
+//! - `wire`: the ends of the network; `outcome`: what a call must have come to
 
 mod answers;
+mod called;
 mod cast;
 mod crowd;
 mod outcome;
 mod users;
+mod wire;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -21,14 +23,13 @@ use std::rc::Rc;
 use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::tick::Tick;
 
+use self::wire::call_of;
 use super::Options;
 use super::agent::Agent;
 use super::boxes::Boxed;
 use super::ladder;
-use super::ladder::Column;
 use super::ladder::Rung;
 use super::location::Location;
-use super::media;
 use super::network::Body;
 use super::network::Network;
 use super::network::Packet;
@@ -39,10 +40,6 @@ use super::plan::Plan;
 use super::profile::Profile;
 use super::random::Random;
 use super::random::TraceHash;
-use super::sip::Sip;
-use super::site::CALLEE;
-use super::site::CALLEES;
-use super::site::CALLER;
 use super::site::Site;
 use super::store::Store;
 
@@ -53,8 +50,6 @@ const BEGIN: Tick = Tick::ms(1_000);
 const QUIET_MS: u64 = 40_000;
 /// How long after the last call the boxes must be at rest.
 const REST_MS: u64 = 60_000;
-/// Of a thousand messages to closed ports, those of which ICMP tells.
-const ICMP_SENT: u16 = 900;
 /// Steps between two audits.
 const AUDIT_EVERY: u64 = 1_000;
 
@@ -320,124 +315,6 @@ impl World {
         }
     }
 
-    // --- The network's ends -----------------------------------------------------
-
-    fn arrive(&mut self, packet: &Packet) -> Result<(), Fault> {
-        if let Some(at) = self.box_at(packet.destination.ip()) {
-            let taken = self.boxes[at].inject(packet, &mut self.trace);
-            if taken.map_err(Fault::general)? {
-                self.oracles[at].enters(self.now, packet);
-            }
-            return Ok(());
-        }
-        let number = call_of(packet);
-        let Some(number) = number else { return Ok(()) };
-        let to = packet.destination.ip();
-        let (caller, callees) = self.hosts();
-        let is_host = to == caller || callees.contains(&to);
-        let Some(call) = self.calls.get_mut(number).and_then(Option::as_mut) else {
-            return Ok(());
-        };
-        call.last = self.now;
-        let place = call.place(to);
-        let Some(place) = place else {
-            if is_host {
-                return Err(about(number)(format!("{to} was not called")));
-            }
-            if call.plan.icmp {
-                return self.unreachable(number, packet);
-            }
-            return Ok(());
-        };
-        let agent = &mut call.agents[place];
-        if agent.is_closed(self.now) {
-            return self.unreachable(number, packet);
-        }
-        let heard = match &packet.body {
-            Body::Sip(sip) => agent.receive(self.now, packet.source, sip, &mut self.out),
-            Body::Raw(_) => agent.receive_media(packet),
-            Body::Unreachable(_) => Ok(()),
-        };
-        heard.map_err(|why| about(number)(format!("{}: {why}", call.agents[place].who)))?;
-        self.note(number, place);
-        self.send_all(Some(number))
-    }
-
-    /// Who sent a message is told that nobody is there, as often as a kernel is willing to.
-    fn unreachable(&mut self, number: usize, packet: &Packet) -> Result<(), Fault> {
-        if let Body::Sip(sip) = &packet.body
-            && self.random.happens(ICMP_SENT)
-        {
-            self.out.push(Packet {
-                source: packet.destination,
-                destination: packet.source,
-                body: Body::Unreachable(sip.clone()),
-                damage: None,
-            });
-        }
-        self.send_all(Some(number))
-    }
-
-    fn box_at(&self, address: IpAddr) -> Option<usize> {
-        let own = |site: &Site| (0..2).any(|side| site.address(side) == address);
-        self.profile.sites.iter().position(own)
-    }
-
-    /// Where agents may sit: above the boxes, and below.
-    fn hosts(&self) -> (IpAddr, [IpAddr; CALLEES as usize]) {
-        let first = &self.profile.sites[0];
-        let last = self.profile.sites.last().unwrap_or(first);
-        let below = |number: usize| {
-            let number = u8::try_from(number).unwrap_or(0);
-            last.nets[1].host(CALLEE + number)
-        };
-        (first.nets[0].host(CALLER), std::array::from_fn(below))
-    }
-
-    fn column(&self, call: Option<&Call>, address: IpAddr) -> Column {
-        if let Some(at) = self.box_at(address) {
-            return Column::Box(u8::try_from(at).unwrap_or(0));
-        }
-        let place = call.and_then(|call| Some(&call.agents[call.place(address)?]));
-        match place.map(|agent| agent.who.number) {
-            Some(0) => Column::Caller,
-            Some(number) => Column::Callee(number - 1),
-            None => Column::Nobody,
-        }
-    }
-
-    /// What was said goes into the network.
-    fn send_all(&mut self, call: Option<usize>) -> Result<(), Fault> {
-        let out = std::mem::take(&mut self.out);
-        for packet in out {
-            let to_box = self.box_at(packet.destination.ip()).is_some();
-            self.send(packet, call, to_box);
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, packet: Packet, call: Option<usize>, to_box: bool) {
-        let name = match &packet.body {
-            Body::Sip(sip) => Some(sip.name()),
-            Body::Unreachable(_) => Some("ICMP".to_owned()),
-            Body::Raw(_) => None,
-        };
-        let (from, to) = (packet.source.ip(), packet.destination.ip());
-        let fate = self.network.send(self.now, packet, to_box);
-        let known = call.and_then(|number| self.calls.get(number)?.as_deref());
-        let (from, to) = (self.column(known, from), self.column(known, to));
-        let known = call.and_then(|number| self.calls.get_mut(number)?.as_mut());
-        if let Some((call, name)) = known.zip(name) {
-            call.rungs.push(Rung {
-                at: self.now,
-                from,
-                to,
-                name,
-                fate,
-            });
-        }
-    }
-
     // --- The boxes --------------------------------------------------------------
 
     fn restart_boxes(&mut self) -> Result<(), Fault> {
@@ -577,14 +454,6 @@ impl World {
             total.merge(&boxed.counters());
         }
         Ok(total)
-    }
-}
-
-/// The call that a packet is of.
-fn call_of(packet: &Packet) -> Option<usize> {
-    match &packet.body {
-        Body::Sip(sip) | Body::Unreachable(sip) => Sip::call(sip),
-        Body::Raw(payload) => media::read(payload).map(|label| label.call),
     }
 }
 

@@ -405,7 +405,7 @@ impl Agent {
         }
         draft.push(
             "Contact",
-            format_args!("<sip:{}@{}>", self.tag, self.who.address),
+            format_args!("<sip:{}@{}>", self.tag, self.who.named()),
         );
         match status {
             401 => draft.push(

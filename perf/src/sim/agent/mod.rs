@@ -23,6 +23,7 @@ mod tricks;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -38,6 +39,8 @@ use self::transaction::Server;
 use super::media;
 use super::network::Body;
 use super::network::Packet;
+use super::phone;
+use super::phone::Kind;
 use super::phone::Phone;
 use super::plan::Callee;
 use super::plan::Caller;
@@ -47,6 +50,7 @@ use super::random::Random;
 use super::sip::Draft;
 use super::sip::Sip;
 use super::sip::host;
+use super::site::BEHIND_NAT;
 
 /// Who an agent is.
 #[derive(Clone, Debug)]
@@ -63,6 +67,21 @@ pub struct Who {
     pub plan: Rc<Plan>,
     /// The phone of a caller that is a subscriber. It may be in other calls too.
     pub phone: Option<Rc<RefCell<Phone>>>,
+}
+
+impl Who {
+    /// Where it says that it is: behind a NAT it knows no better.
+    #[must_use]
+    pub fn named(&self) -> SocketAddr {
+        let private: IpAddr = match self.address.ip() {
+            IpAddr::V4(ip) if ip.octets()[3] >= BEHIND_NAT => [192, 168, 0, ip.octets()[3]].into(),
+            IpAddr::V6(ip) if ip.segments()[7] >= BEHIND_NAT.into() => {
+                [0xfd00, 0, 0, 0, 0, 0, 0, ip.segments()[7]].into()
+            }
+            _ => return self.address,
+        };
+        SocketAddr::new(private, 5060)
+    }
 }
 
 /// A party of a call.
@@ -311,7 +330,7 @@ impl Agent {
 
     /// The front of a request: of a dialog, or of none.
     fn draft(&self, method: &str, cseq: u32, dialog: Option<usize>) -> Draft {
-        let me = self.who.address;
+        let me = self.who.named();
         let known = dialog.and_then(|at| self.dialogs.get(at));
         let registers = self.registers(method);
         let uri = match known {
@@ -352,6 +371,9 @@ impl Agent {
         let digit = self.who.plan.route.digit();
         let at = host(self.who.next.ip());
         match self.who.plan.caller {
+            _ if let Some(called) = self.who.plan.called => {
+                format!("sip:{}@{DOMAIN}", phone::user(Kind::Called, called.number))
+            }
             Caller::Asks(super::plan::Ask::Box) => format!("sip:{at}"),
             _ => format!("sip:{digit}{}@{at}", self.who.call),
         }
@@ -362,6 +384,9 @@ impl Agent {
         let mark = if tag.is_empty() { "" } else { ";tag=" };
         let uri = match self.who.plan.subscriber.filter(|_| of_caller) {
             Some(habits) => format!("{}@{DOMAIN}", habits.user()),
+            None if let Some(called) = self.who.plan.called.filter(|_| !of_caller) => {
+                format!("{}@{DOMAIN}", phone::user(Kind::Called, called.number))
+            }
             None => format!("{user}@sim.example"),
         };
         format!("\"{user}; {}\" <sip:{uri}>{mark}{tag}", self.who.call)

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::ledger::Asked;
+use super::located::user_called;
 use crate::sim::media;
 use crate::sim::phone;
 use crate::sim::sip::Sip;
@@ -93,7 +94,11 @@ pub(super) fn forwarded(
     let new = left.to_tag().is_empty() || asked.stateless;
     let theirs = host(site.address(asked.side));
     let next = left.uri().split_once('@').map_or("", |(_, at)| at);
-    let uri = if new {
+    // RFC 3261 §16.6 step 2: a contact of the user, which is looked at when the step ends.
+    let is_contact = site.domain.is_some() && user_called(came).is_some();
+    let uri = if is_contact {
+        left.uri().to_owned()
+    } else if new {
         came.uri().replace(&theirs, next)
     } else {
         came.uri().to_owned()
@@ -167,11 +172,12 @@ fn record_routes(
         let last = number + 1 == added;
         let listen = site.listen(if last { asked.side } else { side });
         let cookie = param(bracketed(route), "tl").unwrap_or_default();
-        // With the address of the subscriber who calls, of either family; what comes back from the box
-        // itself is a trunk's.
+        // With the address of the subscriber who calls, or is called, of either family; what comes back from
+        // the box itself is a trunk's.
         let is_of_caller =
-            all.last().map(|last| param(bracketed(last), "tl")) == Some(Some(cookie));
-        let lens = match is_of_caller && site.is_phone(asked.source.ip()) {
+            all[..added].last().map(|last| param(bracketed(last), "tl")) == Some(Some(cookie));
+        let is_of_phone = site.is_phone(asked.source.ip()) || user_called(&asked.request).is_some();
+        let lens = match is_of_caller && is_of_phone && site.domain.is_some() {
             true => [48, 88],
             false => [24; 2],
         };

@@ -11,6 +11,7 @@ use super::LATE_MS;
 use super::Owed;
 use super::T1_64_MS;
 use super::guard::Claim;
+use super::located::Place;
 use crate::sim::network::Packet;
 use crate::sim::plan::Route;
 use crate::sim::sip::Sip;
@@ -42,6 +43,8 @@ pub(super) struct Asked {
     pub stateless: bool,
     /// What it claims, as a subscriber's.
     pub claim: Option<Claim>,
+    /// Of one to a user, where that might be reached when it was located.
+    pub found: Option<Vec<Place>>,
 }
 
 impl Asked {
@@ -263,6 +266,7 @@ impl Ledger {
             acked: None,
             stateless,
             claim: None,
+            found: None,
         });
         self.asked.len() - 1
     }

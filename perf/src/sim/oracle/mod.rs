@@ -7,7 +7,7 @@
 //! - `choice`: which final response may go upstream
 //! - `stateless`: both, where the box keeps no state
 //! - `guard`, `subscribers`: who may pass as a subscriber, and which of their requests wait
-//! - `registrar`: where they are to be called
+//! - `registrar`: where they are to be called; `located`: the requests to them
 //! - `edits`: what a message must look like behind the box
 //! - `relay`: the media
 //!
@@ -18,6 +18,7 @@ mod choice;
 mod edits;
 mod guard;
 mod ledger;
+mod located;
 mod registrar;
 mod relay;
 mod requests;
@@ -35,6 +36,7 @@ use trunkline_dataplane::tick::Tick;
 
 use self::guard::Guard;
 use self::ledger::Ledger;
+use self::located::Searches;
 use self::registrar::Registrar;
 use self::relay::Relay;
 use super::network::Body;
@@ -91,6 +93,7 @@ pub struct Oracle {
     /// Of a box with a domain.
     guard: Option<Guard>,
     registrar: Registrar,
+    located: Searches,
     /// More calls than the tables hold: the box may refuse what is new.
     crowded: bool,
     /// The To tags of the box's own responses, and the call that got each.
@@ -128,6 +131,7 @@ impl Oracle {
             workers,
             guard: site.domain.map(Guard::new),
             registrar: Registrar::new(site.kept()),
+            located: Searches::default(),
             epoch: 0,
             started: Tick(0),
             calls: HashMap::new(),
@@ -147,6 +151,7 @@ impl Oracle {
             guard.restarts();
         }
         self.registrar.restarts();
+        self.located.restarts();
         self.started = now;
         self.owed.clear();
         self.relay.restarts(self.calls.keys().copied());
@@ -258,6 +263,7 @@ impl Oracle {
     /// What has not.
     pub fn forget(&mut self, call: usize) -> Result<(), Fault> {
         self.relay.forget(call);
+        self.located.forget(call);
         self.registrar.forget(call).map_err(|why| Fault {
             call: Some(call),
             why,

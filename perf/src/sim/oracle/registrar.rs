@@ -17,16 +17,23 @@ use trunkline_dataplane::tick::Tick;
 use super::LATE_MS;
 use super::Oracle;
 use super::ledger::Asked;
+use super::located::Place;
 use crate::sim::phone;
 use crate::sim::sip::Sip;
 use crate::sim::sip::bracketed;
 use crate::sim::sip::param;
 
 /// A contact, while it lasts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bound {
     uri: String,
     until: Tick,
+    /// Where its REGISTER came from.
+    to: SocketAddr,
+    /// How much it is preferred, in thousandths.
+    q: u16,
+    /// Since when it is as it is.
+    since: Tick,
 }
 
 /// A contact that is written, as of the last restart.
@@ -44,6 +51,8 @@ struct Stored {
 struct User {
     bound: Vec<Bound>,
     stored: Vec<Stored>,
+    /// What it had until this step.
+    past: Vec<(Bound, Tick)>,
     /// The last CSeq of each Call-ID.
     done: Vec<(String, u32)>,
 }
@@ -99,13 +108,57 @@ impl Registrar {
         self.loaded = None;
     }
 
-    pub fn has_stored(&mut self, (user, uri): (String, String), until: Tick) {
+    pub fn has_stored(&mut self, written: &Record<'_>) {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let stored = Stored {
-            bound: Bound { uri, until },
+            bound: Bound {
+                uri: text(written.uri),
+                until: written.expires,
+                to: written.received,
+                q: written.q,
+                since: Tick(0),
+            },
             given: None,
             is_doubtful: false,
         };
-        self.users.entry(user).or_default().stored.push(stored);
+        let user = self.users.entry(text(written.user)).or_default();
+        user.stored.push(stored);
+    }
+
+    /// True until all that was written had been given back in an earlier step.
+    pub fn is_loading(&self, now: Tick) -> bool {
+        self.is_kept && self.loaded.is_none_or(|loaded| loaded == now)
+    }
+
+    /// True where a contact of a user is written that lasts.
+    pub fn is_stored(&self, user: &str, now: Tick) -> bool {
+        let stored = self.users.get(user).map_or(&[][..], |user| &user.stored);
+        let mut live = stored.iter().filter(|stored| stored.bound.until > now);
+        live.any(|stored| !stored.is_doubtful)
+    }
+
+    /// Where a user may be reached by a request that is located in this step; `is_told`: it has waited until the
+    /// store had told all that it has of the user.
+    pub fn places(&mut self, user: &str, now: Tick, is_told: bool) -> Vec<Place> {
+        let Some(user) = self.users.get_mut(user) else {
+            return Vec::new();
+        };
+        user.pass_time(now);
+        let place = |bound: &Bound, is_sure| Place {
+            uri: bound.uri.clone(),
+            to: bound.to,
+            q: bound.q,
+            is_sure,
+        };
+        let bound = user.bound.iter();
+        let bound = bound.map(|bound| place(bound, bound.since < now));
+        let past = user.past.iter().filter(|(bound, _)| bound.until > now);
+        let past = past.map(|(bound, _)| place(bound, false));
+        let stored = user.stored.iter().map(|stored| {
+            let is_there = is_told && stored.given.is_some() && !stored.is_doubtful;
+            place(&stored.bound, is_there)
+        });
+        bound.chain(past).chain(stored).collect()
     }
 
     pub fn gives_back(&mut self, now: Tick, (user, uri): &(String, String)) {
@@ -123,7 +176,7 @@ impl Registrar {
     /// A REGISTER of who has proved who it is: it may wait until it is known what is written, but not for longer
     /// than any other request. False where it may not.
     pub fn waits(&mut self, now: Tick, who: (usize, usize), until: Tick) -> bool {
-        let waits = self.is_kept && self.loaded.is_none_or(|loaded| loaded == now);
+        let waits = self.is_loading(now);
         if waits {
             self.ends(who);
             self.waiting.push((who, until));
@@ -238,7 +291,18 @@ impl Registrar {
             Some(200) => {
                 user.done.retain(|(of, _)| of != call_id);
                 user.done.push((call_id.to_owned(), cseq));
-                user.bound.retain(|bound| bound.uri != uri);
+                let before = user.bound.iter().position(|bound| bound.uri == uri);
+                let before = before.map(|at| user.bound.remove(at));
+                let q = match param(contact, "q") {
+                    None => 1_000,
+                    Some(q) => q.parse::<f64>().map_or(0, |q| (q * 1_000.0).round() as u16),
+                };
+                let is_same = |before: &&Bound| (before.to, before.q) == (received, q);
+                let since = before
+                    .as_ref()
+                    .filter(is_same)
+                    .map_or(now, |before| before.since);
+                user.past.extend(before.map(|before| (before, now)));
                 let was_stored = user.stored.iter().any(|stored| stored.bound.uri == uri);
                 let until = now.plus_ms(1_000 * u64::from(asked_s.min(rules.max_s)));
                 let uri = uri.to_owned();
@@ -249,7 +313,13 @@ impl Registrar {
                 if until > now {
                     user.stored.retain(|stored| stored.bound.uri != uri);
                     let uri = uri.clone();
-                    user.bound.push(Bound { uri, until });
+                    user.bound.push(Bound {
+                        uri,
+                        until,
+                        to: received,
+                        q,
+                        since,
+                    });
                 }
                 if until > now || is_bound || was_stored {
                     self.changes.push(Change {
@@ -281,12 +351,19 @@ impl User {
         };
         let there = self.stored.extract_if(.., is_there);
         self.bound.extend(there.map(|stored| stored.bound));
+        self.past.retain(|(_, until)| *until == now);
     }
 
     /// RFC 3261 §10.3 step 8: all of them, with what is left of their time in whole seconds.
     fn reads(&self, now: Tick, sip: &Sip) -> Result<(), String> {
         let left_s = |bound: &Bound| bound.until.since(now).div_ceil(1_000_000_000);
-        let line = |bound: &Bound| format!("<{}>;expires={}", bound.uri, left_s(bound));
+        let line = |bound: &Bound| {
+            let preference = match bound.q {
+                1_000 => String::new(),
+                q => format!(";q=0.{}", q / 100),
+            };
+            format!("<{}>{preference};expires={}", bound.uri, left_s(bound))
+        };
         let mut expected: Vec<_> = self.bound.iter().map(line).collect();
         let mut said: Vec<_> = sip.all("Contact").collect();
         for stored in &self.stored {
@@ -407,7 +484,7 @@ mod tests {
         let until = NOW.plus_ms(60_000);
         for is_given in [false, true] {
             let mut registrar = Registrar::new(Location::Own);
-            registrar.has_stored(key("sip:u@a"), until);
+            registrar.has_stored(&letter("sip:u@a", until));
             if is_given {
                 registrar.gives_back(Tick::ms(4_990), &key("sip:u@a"));
             }

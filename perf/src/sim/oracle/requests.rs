@@ -15,6 +15,7 @@ use super::edits::Body;
 use super::ledger::Asked;
 use super::ledger::Ledger;
 use super::ledger::Sent;
+use super::located;
 use super::responses::is_superseded;
 use crate::sim::network::Packet;
 use crate::sim::sip::Sip;
@@ -70,6 +71,9 @@ impl Oracle {
                 if self.is_claim(now, call, ledger, at) {
                     return;
                 }
+                if self.searches(now, (call, at), sip) {
+                    return;
+                }
                 // An ACK without a dialog of ours has no answer.
                 if method != "ACK" || ledger.is_ours(sip) {
                     self.owe(call, Owed::TakenUp(at));
@@ -86,7 +90,7 @@ impl Oracle {
         }
         asked.cancelled = Some(now);
         self.cancel_branches(now, call, ledger, invite);
-        self.cancels_waiting(call, ledger, invite);
+        self.cancels_waiting(now, call, ledger, invite);
     }
 
     /// Each branch that has been heard of and has no end must be cancelled (RFC 3261 §16.7
@@ -165,6 +169,7 @@ impl Oracle {
             return Err("a new branch after CANCEL".to_owned());
         }
         self.forks_no_loop(ledger, at)?;
+        located::goes_on(ledger, at, now, (sip.uri(), packet.destination))?;
         edits::forwarded(
             &self.site,
             asked,

@@ -15,6 +15,7 @@ use super::edits::Body;
 use super::ledger::Ledger;
 use super::ledger::Sent;
 use super::ledger::is_to;
+use super::located;
 use super::requests::differ;
 use crate::sim::network::Packet;
 use crate::sim::plan::Route;
@@ -187,7 +188,8 @@ impl Oracle {
         if asked.answer.is_some() || status == 408 || late {
             return;
         }
-        let forks = FORKS.iter().any(|&route| is_to(&asked.request, route));
+        let forks = FORKS.iter().any(|&route| is_to(&asked.request, route))
+            || self.is_to_user(&asked.request);
         if !forks && status != 503 || status < 300 {
             self.owe(call, Owed::Up(parent, sip.clone()));
         } else if ledger.branches(parent).all(|(_, sent)| sent.has_ended()) {
@@ -254,6 +256,7 @@ impl Oracle {
             Some(passed) => passed?,
             None if asked.answer.as_ref().is_some_and(repeats) => {}
             None if self.may_answer(now, call, ledger, at, sip)? => {}
+            None if self.finds_nobody(ledger, (call, at), status) => {}
             None => choice::own_response(ledger, at, sip, &self.site, self.crowded, now)?,
         }
         if sip.method() == "CANCEL" {
@@ -315,6 +318,7 @@ impl Oracle {
             // Full tables may refuse a further branch.
             let refused = self.crowded && matches!(status, 500 | 503);
             if status >= 300 && !refused {
+                located::have_failed(ledger, at, sip)?;
                 choice::best(ledger, at, sip, now)?;
             }
             ledger.asked[at].answer = Some((sip.clone(), now));

@@ -1,6 +1,7 @@
 //! The requests of subscribers, between the ledgers of their calls and the guard of the box.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -13,9 +14,12 @@ use super::Fault;
 use super::LATE_MS;
 use super::Oracle;
 use super::Owed;
+use super::guard::Claim;
 use super::guard::Standing;
 use super::ledger::Asked;
 use super::ledger::Ledger;
+use super::ledger::Sent;
+use super::located;
 use super::registrar::Registrar;
 use crate::sim::sip::Sip;
 
@@ -75,6 +79,7 @@ impl Oracle {
             && self.registrar.waits(now, (call, at), guard.patience(now));
         let owed = match claim.is_waiting() {
             false if waits => None,
+            false if claim.is_right() && self.searches(now, (call, at), &asked.request) => None,
             false => Some(Owed::TakenUp(at)),
             true if asked.is_invite() => Some(Owed::Trying(at)),
             true => None,
@@ -148,6 +153,7 @@ impl Oracle {
         let others = ledger.asked.iter().enumerate();
         let granted = others.filter(|(other, before)| {
             *other != at
+                && before.request.from_tag() == asked.request.from_tag()
                 && before.epoch == self.epoch
                 && self.site.is_phone(before.source.ip())
                 // Without a claim these may pass by the cookie alone, and leave nothing.
@@ -160,6 +166,26 @@ impl Oracle {
         let is_over = before.any(|before| before.request.method() == "BYE")
             || ledger.is_second(&asked.request)
             || ledger.has_failed(&asked.request);
+        // The phone of a user is where its call has reached it.
+        let is_callee = |sent: &&Sent| {
+            let is_caller = sent.request.from_tag() == asked.request.from_tag();
+            sent.is_invite() && sent.to.ip() == ip && !is_caller
+        };
+        if let Some(sent) = ledger.sent.iter().find(is_callee) {
+            let ends = matches!(asked.request.method(), "ACK" | "BYE");
+            // The box itself has ended what was answered too late.
+            let is_ended = ledger.sent.iter().any(|sent| {
+                let is_own = sent.parent.is_none() && sent.request.method() == "BYE";
+                is_own && sent.request.to_tag() == asked.request.from_tag()
+            });
+            return match sent.epoch == self.epoch && !is_over && !is_ended {
+                true => AtHome::Yes,
+                false if ends || ledger.sent.iter().any(|sent| self.refreshes_at(sent, ip)) => {
+                    AtHome::Perhaps
+                }
+                false => AtHome::No,
+            };
+        }
         let was_last = granted.last().is_none_or(|last| *last == ip);
         let is_last = was_last && !granted.is_empty();
         if is_last && !is_over {
@@ -172,14 +198,16 @@ impl Oracle {
             return AtHome::Yes;
         }
         // The other party may have had the call taken up again.
-        let is_called = ledger.sent.iter().any(|sent| {
-            let refreshes = matches!(sent.request.method(), "INVITE" | "UPDATE");
-            sent.epoch == self.epoch && sent.to.ip() == ip && refreshes
-        });
+        let is_called = ledger.sent.iter().any(|sent| self.refreshes_at(sent, ip));
         match granted.contains(&ip) || began && (ends || is_called) {
             true => AtHome::Perhaps,
             false => AtHome::No,
         }
+    }
+
+    fn refreshes_at(&self, sent: &Sent, ip: IpAddr) -> bool {
+        let refreshes = matches!(sent.request.method(), "INVITE" | "UPDATE");
+        sent.epoch == self.epoch && sent.to.ip() == ip && refreshes
     }
 
     /// True for a request that `status` answers without state: each copy of it is looked at anew. So is
@@ -316,17 +344,19 @@ impl Oracle {
                 .as_ref()
                 .is_some_and(|it| !it.is_waiting());
             let waits = may_register && self.registrar.waits(now, (call, at), until);
-            if is_decided && !was_sent && !waits {
+            let goes_on = claim_is_right(ledger, at);
+            let user = located::user_called(&ledger.asked[at].request).filter(|_| goes_on);
+            if let Some(user) = user.filter(|_| is_decided && !was_sent) {
+                self.located.begin(now, (call, at), user.to_owned());
+            } else if is_decided && !was_sent && !waits {
                 self.owed.push((call, Owed::TakenUp(at)));
             }
         }
     }
 
     /// The location store has these of its users at a restart.
-    pub fn has_stored(&mut self, written: impl Iterator<Item = ((String, String), Tick)>) {
-        for (key, until) in written {
-            self.registrar.has_stored(key, until);
-        }
+    pub fn has_stored(&mut self, written: &Record<'_>) {
+        self.registrar.has_stored(written);
     }
 
     /// A contact is given back to the box.
@@ -404,6 +434,10 @@ impl Oracle {
         guard.settle().map_err(Fault::general)?;
         let settled = self.registrar.settle(now);
         settled.map_err(|(call, why)| Fault { call, why })?;
+        self.settle_searches(now)?;
+        let Some(guard) = &mut self.guard else {
+            return Ok(());
+        };
         for (call, at) in &guard.waiting {
             let ledger = self.calls.get_mut(call);
             let asked = ledger.map(|ledger| &mut ledger.asked[*at]);
@@ -430,9 +464,16 @@ impl Oracle {
     }
 
     /// A CANCEL of a request that waits: it ends at once (RFC 3261 §9.2).
-    pub(super) fn cancels_waiting(&mut self, call: usize, ledger: &Ledger, invite: usize) {
+    pub(super) fn cancels_waiting(
+        &mut self,
+        now: Tick,
+        call: usize,
+        ledger: &Ledger,
+        invite: usize,
+    ) {
         let claim = ledger.asked[invite].claim.as_ref();
-        if claim.is_some_and(|claim| claim.is_waiting() && !claim.may_pass) {
+        let waits = claim.is_some_and(|claim| claim.is_waiting() && !claim.may_pass);
+        if waits || self.is_searching(now, (call, invite)) {
             self.owe(call, Owed::Cancelled(invite));
         }
     }
@@ -441,6 +482,11 @@ impl Oracle {
     pub(super) fn note_answer(ledger: &mut Ledger, at: usize, sip: &Rc<Sip>, now: Tick) {
         ledger.asked[at].answer.get_or_insert((sip.clone(), now));
     }
+}
+
+fn claim_is_right(ledger: &Ledger, at: usize) -> bool {
+    let claim = ledger.asked[at].claim.as_ref();
+    claim.is_some_and(Claim::is_right)
 }
 
 /// True where a request came in this step for which a worker may have asked before it was told.

@@ -26,6 +26,11 @@ use crate::sim::site::CALLER;
 const OF_SUBSCRIBERS: u64 = 1 << 40;
 /// Of a thousand calls, those of subscribers.
 const SUBSCRIBERS: u16 = 350;
+/// Where that of users who are called begins.
+const OF_CALLED: u64 = 1 << 41;
+/// Of a thousand calls, the REGISTERs of their phones, and the calls to them.
+const REGISTERED: u16 = 60;
+const TO_USERS: u16 = 120;
 /// How many users of a kind there are.
 const USERS: u64 = 12;
 
@@ -59,8 +64,21 @@ impl World {
             None => {}
         }
         let stateless = self.profile.is_stateless();
+        let has_users = self.profile.sites[0].domain.is_some();
+        let mut of_called = Random::part(self.options.seed, OF_CALLED + number as u64);
+        if has_users && of_called.happens(REGISTERED) {
+            return Plan::of_phone(&mut of_called);
+        }
+        if has_users && of_called.happens(TO_USERS) {
+            let mut plan = Plan::to_user(&mut of_called, self.options.scenarios);
+            let from_above = plan.called.is_some_and(|called| !called.from_below);
+            if from_above && of_called.happens(500) {
+                plan.subscribe(caller_of_user(&mut of_called));
+            }
+            return plan;
+        }
         let mut plan = Plan::draw(random, self.options.scenarios, stateless);
-        if self.profile.sites[0].domain.is_some() && own.happens(SUBSCRIBERS) {
+        if has_users && own.happens(SUBSCRIBERS) {
             let known = Kind::Known;
             let kind = own.pick(&[known, known, known, Kind::Mistaken, Kind::Nobody]);
             plan.subscribe(Habits::draw(&mut own, kind, USERS));
@@ -77,6 +95,7 @@ impl World {
         let below = |number| (port(last.nets[1].host(CALLEE + number)), last.listen(1));
         let caller = match plan.route {
             Route::Up | Route::Across => below(0),
+            Route::User if plan.called.is_some_and(|called| called.from_below) => below(0),
             _ => above,
         };
         let callees = plan.route.groups().iter().copied().flatten();
@@ -107,9 +126,26 @@ impl World {
             _ => "SHA-256",
         };
         let phone = || Phone::new(habits.kind, habits.number, algorithm);
-        let known = self.phones.entry(habits.user());
+        // Of a user who is called each phone is another.
+        let name = match habits.kind {
+            Kind::Called => format!("{} at {}", habits.user(), habits.host),
+            _ => habits.user(),
+        };
+        let known = self.phones.entry(name);
         known
             .or_insert_with(|| Rc::new(RefCell::new(phone())))
             .clone()
+    }
+}
+
+/// A subscriber that calls a user.
+fn caller_of_user(random: &mut Random) -> Habits {
+    let known = Kind::Known;
+    let kind = random.pick(&[known, known, known, Kind::Mistaken, Kind::Nobody]);
+    Habits {
+        moves: false,
+        is_replayed: false,
+        registers: false,
+        ..Habits::draw(random, kind, USERS)
     }
 }

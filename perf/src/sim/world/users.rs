@@ -14,9 +14,9 @@ impl World {
             return;
         }
         self.location.restarts(self.now);
-        let written = self.location.written();
-        let written = written.map(|kept| (kept.key(), kept.record().expires));
-        self.oracles[0].has_stored(written);
+        for kept in self.location.written() {
+            self.oracles[0].has_stored(&kept.record());
+        }
     }
 
     /// Tells the workers what the location store has to say.
@@ -29,7 +29,10 @@ impl World {
             match &word {
                 Word::Bound(kept) => self.oracles[0].gives_back(self.now, &kept.key()),
                 Word::Loaded => self.oracles[0].has_loaded(self.now),
-                Word::Sought(..) => {}
+                Word::Sought(_, of, answered) => {
+                    let user = String::from_utf8_lossy(of.who.user.name());
+                    self.oracles[0].is_sought(&user, *answered);
+                }
             }
         }
     }
@@ -37,6 +40,8 @@ impl World {
     /// Takes what the workers of a box have told of contacts, and asked.
     pub(super) fn take_locations(&mut self, at: usize) -> Result<(), Fault> {
         for (worker, of) in std::mem::take(&mut self.boxes[at].sought) {
+            let user = String::from_utf8_lossy(of.who.user.name());
+            self.oracles[at].seeks(&user);
             self.location.seek(self.now, worker, of);
         }
         for (told, kept) in std::mem::take(&mut self.boxes[at].told) {
