@@ -17,7 +17,10 @@ const HA1S_LEN_MAX: u64 = 4096;
 pub(super) fn password(who: &Address, from_stdin: bool) -> Result<String, Failure> {
     if from_stdin {
         let mut line = String::new();
-        stdin().lock().read_line(&mut line).map_err(unread)?;
+        stdin()
+            .lock()
+            .read_line(&mut line)
+            .map_err(|error| unread(&error))?;
         return checked(line.trim_end_matches(['\n', '\r']));
     }
     if !stdin().is_terminal() {
@@ -66,7 +69,7 @@ pub(super) fn ha1s(who: &Address, given: &[Given]) -> Result<Vec<Ha1>, Failure> 
 pub(super) fn read(source: impl BufRead) -> Result<Vec<Ha1>, Failure> {
     let mut all = Vec::new();
     for (number, line) in (1..).zip(source.take(HA1S_LEN_MAX).lines()) {
-        let line = line.map_err(unread)?;
+        let line = line.map_err(|error| unread(&error))?;
         if !line.trim().is_empty() {
             let ha1 = line.trim().parse::<Ha1>().map_err(|error| {
                 Failure::Usage(format!("line {number} of standard input: {error}"))
@@ -81,7 +84,7 @@ fn ask(question: &str) -> Result<String, Failure> {
     rpassword::prompt_password(question).map_err(Failure::Terminal)
 }
 
-fn unread(error: std::io::Error) -> Failure {
+fn unread(error: &std::io::Error) -> Failure {
     Failure::Read {
         path: "standard input".into(),
         error: error.to_string(),

@@ -293,10 +293,7 @@ impl Registrar {
                 user.done.push((call_id.to_owned(), cseq));
                 let before = user.bound.iter().position(|bound| bound.uri == uri);
                 let before = before.map(|at| user.bound.remove(at));
-                let q = match param(contact, "q") {
-                    None => 1_000,
-                    Some(q) => q.parse::<f64>().map_or(0, |q| (q * 1_000.0).round() as u16),
-                };
+                let q = param(contact, "q").map_or(1_000, thousandths);
                 let is_same = |before: &&Bound| (before.to, before.q) == (received, q);
                 let since = before
                     .as_ref()
@@ -380,6 +377,13 @@ impl User {
             false => Err(format!("it says {said:?}, not {expected:?}")),
         }
     }
+}
+
+/// A qvalue (RFC 3261 §25.1) in thousandths.
+fn thousandths(q: &str) -> u16 {
+    let (whole, part) = q.split_once('.').unwrap_or((q, ""));
+    let digits = format!("{whole}{part:0<3}");
+    digits.parse().unwrap_or(0)
 }
 
 #[cfg(test)]
