@@ -103,7 +103,7 @@ fn subscribers_prove_who_they_are_and_wait_no_longer_than_they_must() {
         (Counter::AuthGranted, 100),
         (Counter::AuthChallenges, 200),
         (Counter::AuthStale, 20),
-        (Counter::AuthReplays, 5),
+        (Counter::AuthReplays, 2),
         (Counter::AuthFailures, 20),
         (Counter::AuthUnavailable, 5),
         (Counter::TicketsLate, 5),
