@@ -36,10 +36,14 @@ impl Process {
 
     /// SIGSTOP to it and to all its children: connections stay, and nothing moves on them.
     pub fn stop(&self) {
-        self.signal_all(Signal::SIGSTOP);
-        // On another core a thread goes on until the signal has come there.
         let deadline = Instant::now() + Duration::from_secs(5);
-        while !self.all().into_iter().all(is_stopped) {
+        loop {
+            // Again each time: a child made while they were signalled has not heard of it.
+            self.signal_all(Signal::SIGSTOP);
+            // On another core a thread goes on until the signal has come there.
+            if self.all().into_iter().all(is_stopped) {
+                break;
+            }
             assert!(Instant::now() < deadline, "it does not stop");
             thread::sleep(Duration::from_millis(1));
         }
@@ -72,7 +76,8 @@ impl Process {
     }
 }
 
-/// Whether every thread of a process stands still; one that is gone does.
+/// Whether every thread of a process stands still; one that is gone does, and one that has ended and that its
+/// stopped parent does not take in.
 fn is_stopped(process: Pid) -> bool {
     let threads = fs::read_dir(format!("/proc/{process}/task"));
     threads.into_iter().flatten().flatten().all(|thread| {
@@ -80,7 +85,7 @@ fn is_stopped(process: Pid) -> bool {
         // proc_pid_stat(5): the state stands after the name, which may have anything in it.
         stat.rsplit(") ")
             .next()
-            .is_none_or(|rest| rest.is_empty() || rest.starts_with('T'))
+            .is_none_or(|rest| rest.is_empty() || rest.starts_with(['T', 'Z', 'X']))
     })
 }
 
