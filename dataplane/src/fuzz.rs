@@ -317,10 +317,11 @@ fn kept_lines(body: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         .map(|line| line.trim_ascii_end());
     let lines = lines.filter(|line| !line.starts_with(b"c=") && !line.starts_with(b"a=rtcp:"));
     lines.filter(|line| !line.is_empty()).map(|line| {
-        if !line.starts_with(b"m=") {
+        let Some(media) = line.strip_prefix(b"m=") else {
             return line.to_vec();
-        }
-        let words = line
+        };
+        // A space may stand before the first word, too.
+        let words = media
             .split(|byte| *byte == b' ')
             .filter(|word| !word.is_empty());
         let kept = words
