@@ -176,3 +176,131 @@ fn a_store_that_is_asked_for_strangers_leaves_room_for_calls() {
     let left = bench.phone(0, &authorized("INVITE", "call", 2, &challenge, 1));
     assert_eq!(statuses(&left, PHONE), ["SIP/2.0 100 Trying"]);
 }
+
+/// Two domains, each with an Alice of her own password; the second is `OTHER`.
+fn with_two_domains() -> Bench {
+    let mut settings = phone::settings(1);
+    lab::add_domain(&mut settings);
+    settings.routes.pop();
+    settings.domains[1].name = OTHER.to_owned();
+    let mut bench = Bench::of(&settings);
+    let _ = Device::asking(&mut bench, "alice");
+    bench
+}
+
+const OTHER: &str = "example.org";
+
+/// A user of one domain is nobody in another, though both have one of that name.
+#[test]
+fn who_is_of_one_domain_speaks_for_nobody_in_another() {
+    let mut bench = with_two_domains();
+    for method in ["REGISTER", "INVITE", "MESSAGE"] {
+        let plain = request(method, "alice", &format!("plain{method}"), 1, "");
+        let challenge = bench.phone_gets(0, &plain);
+        let line = credentials(&challenge, SHA256, ALICE, method, 1);
+        let own = request(method, "alice", &format!("x{method}"), 2, &line);
+        // Of a realm that does not ask; and with its own, in which that nonce was not given.
+        for line in [line.clone(), line.replace("example.com", OTHER)] {
+            let text = own.replace(&credentials(&challenge, SHA256, ALICE, method, 1), &line);
+            let place = if method == "REGISTER" {
+                "To: "
+            } else {
+                "From: "
+            };
+            let named = format!("{place}<sip:alice@example.com>");
+            let text = text.replace(&named, &named.replace("example.com", OTHER));
+            assert!(text.contains(OTHER), "{text}");
+            let told = last_status(&bench.phone(0, &text), PHONE);
+            assert!(told.contains(" 40"), "{method} {told}");
+            assert_eq!(bench.asked().len(), 0, "{method}");
+        }
+        assert_eq!(bench.count(Counter::BindingsNow), 0, "{method}");
+        assert!(left_to_callee(&mut bench).is_empty());
+    }
+}
+
+fn left_to_callee(bench: &mut Bench) -> Vec<bench::Left> {
+    let left = bench.pass_ms(1_000);
+    left.into_iter()
+        .filter(|left| left.destination == CALLEE)
+        .collect()
+}
+
+/// RFC 7616 §3.4: each of these is an answer to no challenge, or one that was used.
+#[test]
+fn credentials_that_bend_the_rules_prove_nothing() {
+    let mut bench = Bench::of(&phone::settings(1));
+    let _ = Device::asking(&mut bench, "alice");
+    let plain = request("MESSAGE", "alice", "plain", 1, "");
+    let challenge = bench.phone_gets(0, &plain);
+    let tells = |bench: &mut Bench, n: u32, line: &str| {
+        let text = request("MESSAGE", "alice", &format!("bent{n}"), n, line);
+        let mut left = bench.phone(0, &text);
+        left.extend(bench.pass_ms(600));
+        let call_id = format!("Call-ID: bent{n}\r\n");
+        let is_it = |left: &bench::Left| left.text().contains(&call_id);
+        let goes_on = left
+            .iter()
+            .any(|left| left.destination == CALLEE && is_it(left));
+        (goes_on, last_status(&left, PHONE))
+    };
+    let good = |nc| credentials(&challenge, SHA256, ALICE, "MESSAGE", nc);
+    let line = good(5);
+    for (n, bent) in (0..).zip([
+        line.replace("qop=auth,", "qop=auth-int,"),
+        line.replace("qop=auth,", ""),
+        line.replace("username=\"alice\"", "username=\"al\\ice\""),
+        line.replace("username=\"alice\"", "username*=UTF-8''alice"),
+        line.replace(
+            "username=\"alice\"",
+            "username=\"alice\", username*=UTF-8''alice",
+        ),
+        line.replace("nc=00000005", "nc=000000005"),
+        line.replace("nc=00000005", "nc=-0000005"),
+        line.replace("nc=00000005", "nc=00000006"),
+        line.replace("algorithm=SHA-256", "algorithm=SHA-256-sess"),
+        line.replace("algorithm=SHA-256", "algorithm=MD5"),
+        line.replace("nonce=\"", "nonce=\"0"),
+        line.replace("realm=\"example.com\"", "realm=\"EXAMPLE.com\""),
+        line.replace("realm=\"example.com\",", ""),
+    ]) {
+        let (goes_on, told) = tells(&mut bench, n, &bent);
+        assert!(!goes_on && told.contains(" 40"), "{bent} {told}");
+    }
+    // One that cannot be read beside one that is right; a nonce counts from 0, at the most, and does not turn over.
+    let broken = "Proxy-Authorization: Digest username=\"bob\r\n";
+    for (n, line, goes_on) in [
+        (50, good(0), true),
+        (51, good(0), false),
+        (52, format!("{broken}{}", good(1)), true),
+        (53, format!("{}{}", good(u32::MAX), good(1)), true),
+        (54, good(0), false),
+        (55, good(1), false),
+        (56, good(2), false),
+        (57, good(u32::MAX), false),
+        (58, good(u32::MAX - 64), false),
+        (59, good(u32::MAX - 63), true),
+        (60, good(u32::MAX - 63), false),
+    ] {
+        assert_eq!(tells(&mut bench, n, &line).0, goes_on, "{n} {line}");
+    }
+}
+
+/// Whoever sends with another's address makes the box send to that: not much more than it was sent.
+#[test]
+fn a_challenge_is_not_many_times_as_long_as_what_it_answers() {
+    let mut settings = phone::settings(1);
+    settings.domains[0].algorithms = Algorithm::ALL.to_vec();
+    let mut bench = Bench::of(&settings);
+    for method in ["REGISTER", "INVITE", "OPTIONS"] {
+        let shortest = format!(
+            "{method} sip:a SIP/2.0\r\nv:SIP/2.0/UDP a;branch=z9hG4bK1\r\nf:<sip:a@example.com>;tag=1\r\n\
+             t:<sip:a@example.com>\r\ni:1\r\nCSeq:1 {method}\r\nMax-Forwards:1\r\n\r\n"
+        );
+        let left = bench.say(0, NEIGHBOUR, ACCESS, &shortest);
+        let sent: usize = left.iter().map(|left| left.payload.len()).sum();
+        println!("{method}: {} in, {sent} out", shortest.len());
+        assert_eq!(left.len(), 1);
+        assert!(sent < 4 * shortest.len(), "{}", left[0].text());
+    }
+}
