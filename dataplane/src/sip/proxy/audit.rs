@@ -158,6 +158,12 @@ impl Proxy {
                 return Err(format!("not in the index: {id:?} {server:?}"));
             }
         }
+        let refused = self.servers.tenants();
+        let refused = refused.filter(|(_, server)| server.is_refused).count();
+        if refused != self.refused_lingering as usize {
+            let known = self.refused_lingering;
+            return Err(format!("{refused} transactions are refused, {known} known"));
+        }
         let key_of = |id| self.servers.get(id).map(|server| server.key);
         none_dangles(&self.transactions, key_of)?;
         for (id, call) in self.calls.tenants() {

@@ -41,6 +41,11 @@ use crate::sip::subscriber::Subscriber;
 use crate::sip::uri::Uri;
 use crate::text::Text;
 
+/// Who has not registered from where it is registers only while no more than one of so many transactions is
+/// taken: nobody here asks for its password, nor is it where it says it is, and each of its REGISTERs keeps two
+/// for 32 s. The rest is for who has registered.
+const STRANGERS_PART: usize = 2;
+
 /// RFC 3261 §21.4.4.
 const FORBIDDEN: u16 = 403;
 /// RFC 5626 §11.5.
@@ -67,6 +72,15 @@ impl Proxy {
         if let Some(outcome) = self.answer_renewed(message, arrival, key, (trunk, aor), step) {
             step.counters.count(Counter::RegistersSpared);
             return Ok(outcome);
+        }
+        let is_at = |aor: AddressOfRecord| {
+            let Arrival { source, listen } = arrival;
+            self.registrar.is_at(aor.key, source, listen, step.now)
+        };
+        let taken = self.servers.count().max(self.clients.count());
+        if taken >= self.servers.capacity() as usize / STRANGERS_PART && !aor.is_some_and(is_at) {
+            step.counters.count(Counter::TransactionsRefused);
+            return Err(503);
         }
         let (_, upstream) = self.upstream_of(trunk).ok_or(404_u16)?;
         let targets = Targets::of(&self.dial, &upstream.route, max_breadth(message));

@@ -265,21 +265,34 @@ impl Proxy {
     ) {
         // One that was parked has had it.
         let has_had = |server: &Server| server.response.is_some();
-        if message.method() != Method::Invite || self.servers.get(server).is_some_and(has_had) {
+        if self.servers.get(server).is_some_and(has_had) {
             return;
+        }
+        let Some((len, to)) = self.write_100(message, arrival, step) else {
+            return;
+        };
+        let bytes = step.effects.send(len, to, arrival.listen);
+        if let Some(server) = self.servers.get_mut(server) {
+            server.response = self.kept.put(bytes);
+        }
+    }
+
+    /// Writes the 100 to an INVITE; its length, and where it goes.
+    pub(super) fn write_100(
+        &self,
+        message: &Message<'_>,
+        arrival: Arrival,
+        step: &mut Step<'_>,
+    ) -> Option<(usize, SocketAddr)> {
+        if message.method() != Method::Invite {
+            return None;
         }
         let response = build::Response {
             source: Some(arrival.source),
             ..build::Response::new(100)
         };
-        let Ok(len) = build::response(message, &response, step.effects.room()) else {
-            return;
-        };
-        let to = self.reply_to(message, arrival.source);
-        let bytes = step.effects.send(len, to, arrival.listen);
-        if let Some(server) = self.servers.get_mut(server) {
-            server.response = self.kept.put(bytes);
-        }
+        let len = build::response(message, &response, step.effects.room()).ok()?;
+        Some((len, self.reply_to(message, arrival.source)))
     }
 
     /// What decides where a request goes (RFC 3261 §16.6 step 8): the trunk that it comes from,

@@ -234,6 +234,8 @@ pub struct Proxy {
     failures_waiting: u32,
     /// Those of requests that may wait for long, these among them.
     long_waiting: u32,
+    /// Server transactions of requests that have waited and were refused.
+    refused_lingering: u32,
     registrar: Registrar,
     guard: Guard,
     /// What subscribers were last denied.
@@ -333,6 +335,7 @@ impl Proxy {
             tickets: Tickets::new(capacity.tickets),
             failures_waiting: 0,
             long_waiting: 0,
+            refused_lingering: 0,
             answers: queue(capacity.tickets as usize),
             splices: Box::default(),
             scratch: bytes(SIP_LEN_MAX),

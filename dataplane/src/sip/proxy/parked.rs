@@ -36,6 +36,11 @@ const NO_ANSWER: u16 = 504;
 /// RFC 3261 §21.5.4: what was asked cannot be asked now.
 pub(super) const UNAVAILABLE: u16 = 503;
 
+/// Of so many server transactions one may linger for a request that has waited and was refused here: who knows no
+/// password would else take them all, and what is kept of messages. What is refused beyond is
+/// told without state.
+const REFUSED_PART: u32 = 16;
+
 /// What a request waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wait {
@@ -104,6 +109,8 @@ pub(super) struct Parked {
     pub(super) domain: Option<DomainIndex>,
     /// When it came.
     pub(super) began: Tick,
+    /// It came while few failures waited to be told: its own will be told too.
+    is_owed: bool,
     pub(super) due: Tick,
     pub(super) wait: Wait,
 }
@@ -119,13 +126,19 @@ impl Proxy {
         wait: Wait,
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
-        if matches!(wait, Wait::Grid) && self.is_flooded() {
-            // Whoever tries so many passwords is not owed an answer.
-            return Ok(Counter::SipAuthFlood);
-        }
+        // Whoever is known and whoever is not are refused alike: else a flood would tell them apart.
         if self.tickets.is_full() || wait.is_long() && self.is_crowded() {
             step.counters.count(Counter::TicketsRefused);
             return Err(UNAVAILABLE);
+        }
+        let is_owed = !self.is_flooded();
+        if matches!(wait, Wait::Grid) && !is_owed {
+            // Whoever tries so many passwords is not owed an answer. An INVITE has a 100, as where the store is
+            // asked first.
+            if let Some((len, to)) = self.write_100(message, arrival, step) {
+                step.effects.send(len, to, arrival.listen);
+            }
+            return Ok(Counter::SipAuthFlood);
         }
         let server = self.open_server(message, arrival, key, None, step)?;
         let Some(request) = self.kept.put(message.bytes()) else {
@@ -142,6 +155,7 @@ impl Proxy {
             trunk,
             domain,
             began: step.now,
+            is_owed,
             due: self.deadline(wait, step.now, step.now),
             wait,
         };
@@ -151,7 +165,7 @@ impl Proxy {
 
     /// True where so many failures wait to be told that what waits for answers needs the rest.
     fn is_flooded(&self) -> bool {
-        self.failures_waiting >= self.tickets.capacity() / 2 || self.is_crowded()
+        self.failures_waiting >= self.tickets.capacity() / 2
     }
 
     /// True where so many wait for what may take long that those who wait for another worker's word need
@@ -370,8 +384,9 @@ impl Proxy {
                     self.reply(&message, key, &parked, reply, step);
                     self.kept.release(parked.request);
                 }
-                Next::Wait(Wait::Grid) if self.is_flooded() => {
-                    self.reply(&message, key, &parked, Reply::Status(UNAVAILABLE), step);
+                Next::Wait(Wait::Grid) if !parked.is_owed => {
+                    // As where nobody had to be asked.
+                    self.end_server(parked.server);
                     self.kept.release(parked.request);
                 }
                 Next::Wait(wait) => {
@@ -415,11 +430,19 @@ impl Proxy {
             }
         };
         self.answer(message, arrival, status, lines, step);
+        if self.refused_lingering >= self.servers.capacity() / REFUSED_PART {
+            self.refusals.remember(key, status, step.now);
+            self.end_server(server);
+            return;
+        }
         let sent = step.effects.last().and_then(|bytes| self.kept.put(bytes));
         let Some(entry) = self.servers.get_mut(server) else {
             return;
         };
         entry.branches = Branches::None;
+        if !std::mem::replace(&mut entry.is_refused, true) {
+            self.refused_lingering += 1;
+        }
         // RFC 3261 §17.2.1: Timer G and H, or J.
         if entry.state == ServerState::Proceeding && entry.respond(status, step.now) {
             let old = std::mem::replace(&mut entry.response, sent);

@@ -104,6 +104,7 @@ impl Proxy {
         if let Some(server) = self.servers.remove(id) {
             self.wheel.disarm(self.clients.capacity() + id.slot);
             self.transactions.remove(server.key, id);
+            self.refused_lingering -= u32::from(server.is_refused);
             match server.branches {
                 Branches::Context(context) => self.discard_context(context),
                 Branches::Parked(ticket) => self.discard_ticket(ticket),

@@ -73,6 +73,8 @@ pub struct Server {
     pub branches: Branches,
     /// Whoever sent it wants it no more: a CANCEL has come.
     pub cancelled: bool,
+    /// It has waited, and was refused by ourselves.
+    pub is_refused: bool,
     /// The place of the call that it begins, until it is answered.
     pub place: Option<Id>,
     timers: Timers,
@@ -102,6 +104,7 @@ impl Server {
             response: None,
             branches: Branches::None,
             cancelled: false,
+            is_refused: false,
             place: None,
             timers,
         }
