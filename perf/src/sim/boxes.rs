@@ -8,14 +8,13 @@ use trunkline_dataplane::counters::Counter;
 use trunkline_dataplane::counters::Counters;
 use trunkline_dataplane::ids::QueueId;
 use trunkline_dataplane::ids::WorkerId;
+use trunkline_dataplane::kernel::kernel_rings;
 use trunkline_dataplane::letters::Told;
-use trunkline_dataplane::limits::SIP_LEN_MAX;
 use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::mailbox::Report;
 use trunkline_dataplane::media::CallRef;
 use trunkline_dataplane::post;
 use trunkline_dataplane::post::ControlPost;
-use trunkline_dataplane::ring::Fake;
 use trunkline_dataplane::ring::FakeConfig;
 use trunkline_dataplane::ring::Rings as _;
 use trunkline_dataplane::settings::Capacity;
@@ -40,6 +39,8 @@ use super::network::Body;
 use super::network::Packet;
 use super::random::Random;
 use super::random::TraceHash;
+use super::rings::Left;
+use super::rings::Ordered;
 use super::sip::Sip;
 use super::site::Site;
 use super::store::Answer;
@@ -63,7 +64,7 @@ pub struct Boxed {
     /// Where it stands.
     pub site: Site,
     make: Make,
-    workers: Vec<Worker<Fake>>,
+    workers: Vec<Worker<Ordered>>,
     posts: Vec<ControlPost>,
     boot: u16,
     rss: u64,
@@ -77,7 +78,6 @@ pub struct Boxed {
     pub told: Vec<(Told, Kept)>,
     /// True where something has come that no turn has seen.
     is_touched: bool,
-    room: Vec<u8>,
 }
 
 impl Boxed {
@@ -98,7 +98,6 @@ impl Boxed {
             sought: Vec::new(),
             told: Vec::new(),
             is_touched: false,
-            room: vec![0; SIP_LEN_MAX],
         };
         made.start(workers)?;
         Ok(made)
@@ -123,17 +122,20 @@ impl Boxed {
         self.asked.clear();
         self.sought.clear();
         self.told.clear();
-        self.posts = ends;
-        for (id, post) in (0..workers).zip(posts) {
+        self.posts.clear();
+        for (id, (post, mut end)) in (0..workers).zip(posts.into_iter().zip(ends)) {
             let config = FakeConfig {
                 queue: QueueId(u16::from(id)),
                 ..FakeConfig::default()
             };
-            let rings = Fake::new(config).map_err(|error| error.to_string())?;
+            // The rings take it in control's place.
+            let kernel = std::mem::replace(&mut end.kernel, kernel_rings(1, 1).1);
+            let rings = Ordered::new(config, kernel).map_err(|error| error.to_string())?;
             let network = Box::new(self.site.network(self.make.mtu));
             let worker = Worker::new(WorkerId(id), &settings, rings, network, post);
             self.workers
                 .push(worker.map_err(|error| error.to_string())?);
+            self.posts.push(end);
         }
         Ok(())
     }
@@ -317,35 +319,28 @@ impl Boxed {
         out: &mut Vec<(usize, Packet)>,
     ) -> Result<(), String> {
         let site = self.site;
-        let mut wrong = None;
-        self.workers[worker]
-            .rings_mut()
-            .take_sent(&mut |device, bytes| {
-                trace.word(now.0);
-                trace.add(bytes);
-                let packet = frame::read(&site, device, bytes)
-                    .and_then(|(side, datagram)| Ok((side, packet_of(datagram)?)));
-                match packet {
-                    Ok(packet) => out.push(packet),
-                    Err(why) => wrong = Some(why),
+        for left in self.workers[worker].rings_mut().take_left()? {
+            trace.word(now.0);
+            out.push(match left {
+                Left::Frame(device, bytes) => {
+                    trace.add(&bytes);
+                    let read = frame::read(&site, device, &bytes);
+                    read.and_then(|(side, datagram)| Ok((side, packet_of(datagram)?)))
+                        .map_err(|why| format!("a frame left: {why}"))?
+                }
+                // The kernel does, in fragments where it must.
+                Left::Message(send, message) => {
+                    trace.add(&message);
+                    let datagram = Datagram {
+                        source: site.listen(usize::from(send.listen.0)),
+                        destination: send.to,
+                        payload: message,
+                    };
+                    let side = site.side_of(send.to.ip());
+                    let side = side.ok_or("the kernel sends to nowhere")?;
+                    (side, packet_of(datagram)?)
                 }
             });
-        if let Some(why) = wrong {
-            return Err(format!("a frame left: {why}"));
-        }
-        // What the kernel is to send for a worker: it does, in fragments where it must.
-        while let Some((send, message)) = self.posts[worker].kernel.take(&mut self.room) {
-            trace.word(now.0);
-            trace.add(message);
-            let datagram = Datagram {
-                source: site.listen(usize::from(send.listen.0)),
-                destination: send.to,
-                payload: message.to_vec(),
-            };
-            let side = site
-                .side_of(send.to.ip())
-                .ok_or("the kernel sends to nowhere")?;
-            out.push((side, packet_of(datagram)?));
         }
         while let Ok(report) = self.posts[worker].reports.pop() {
             match report {

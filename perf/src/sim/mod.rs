@@ -21,7 +21,7 @@
 //! - [`profile`]: what is drawn for a seed; [`plan`]: what is drawn for a call
 //! - [`site`]: where a box stands, whom it knows, how it routes
 //! - [`phone`], [`store`]: subscribers, and who knows them; [`location`]: where they are
-//! - [`network`], [`frame`]: what happens on the wire
+//! - [`network`], [`frame`], [`rings`]: what happens on the wire
 //! - [`batch`]: many seeds
 
 pub mod agent;
@@ -37,6 +37,7 @@ pub mod phone;
 pub mod plan;
 pub mod profile;
 pub mod random;
+pub mod rings;
 pub mod sip;
 pub mod site;
 pub mod store;
