@@ -44,6 +44,15 @@ pub(super) enum Standing {
     Refused(u16),
 }
 
+/// Whether a request has waited in a transaction, which says again what it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    No,
+    /// Its worker was told of its user in the step in which it came, and may have looked at it before.
+    Perhaps,
+    Yes,
+}
+
 /// What a request claims.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -67,6 +76,8 @@ pub(super) struct Claim {
     pub standing: Standing,
     /// It may as well go on: nobody can say from outside whether the box still knows its dialog.
     pub may_pass: bool,
+    /// It has waited, though the store was not asked for it.
+    pub held: Held,
 }
 
 impl Claim {
@@ -217,7 +228,11 @@ impl Guard {
             question: None,
             standing: Standing::Challenged { stale: false },
             may_pass: false,
+            held: Held::No,
         };
+        if self.hears_now(now, &claim.key()) {
+            claim.held = Held::Perhaps;
+        }
         if value.is_some() {
             claim.standing = self.stand(now, epoch, asked, &claim);
             let nonce = self.nonces.get(&claim.nonce);

@@ -35,6 +35,8 @@ pub(super) struct Asked {
     pub cancelled: Option<Tick>,
     /// The final response that went up first, and when.
     pub answer: Option<(Rc<Sip>, Tick)>,
+    /// The challenge to the copy before this, where its transaction may have it.
+    pub challenge: Option<(Rc<Sip>, Tick)>,
     /// The To tag of the box's own responses to it.
     pub own_tag: Option<String>,
     /// When the ACK to its failure came.
@@ -262,6 +264,7 @@ impl Ledger {
             last_at: now,
             cancelled: None,
             answer: None,
+            challenge: None,
             own_tag: None,
             acked: None,
             stateless,

@@ -79,8 +79,13 @@ impl Searches {
         self.all.retain(|search| search.who.0 != call);
     }
 
-    pub fn begin(&mut self, now: Tick, who: (usize, usize), user: String) {
+    /// It is none.
+    pub fn ends(&mut self, who: (usize, usize)) {
         self.all.retain(|search| search.who != who);
+    }
+
+    pub fn begin(&mut self, now: Tick, who: (usize, usize), user: String) {
+        self.ends(who);
         self.all.push(Search {
             who,
             user,

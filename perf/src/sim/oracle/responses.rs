@@ -255,6 +255,7 @@ impl Oracle {
         match passed {
             Some(passed) => passed?,
             None if asked.answer.as_ref().is_some_and(repeats) => {}
+            None if self.says_again((call, at), ledger, sip) => {}
             None if self.may_answer(now, call, ledger, at, sip)? => {}
             None if self.finds_nobody(ledger, (call, at), status) => {}
             None => choice::own_response(ledger, at, sip, &self.site, self.crowded, now)?,

@@ -15,6 +15,7 @@ use super::LATE_MS;
 use super::Oracle;
 use super::Owed;
 use super::guard::Claim;
+use super::guard::Held;
 use super::guard::Standing;
 use super::ledger::Asked;
 use super::ledger::Ledger;
@@ -102,13 +103,63 @@ impl Oracle {
         source: SocketAddr,
     ) {
         let asked = &mut ledger.asked[at];
+        let claim = asked.claim.take();
+        let may_be_held = claim.is_some_and(|claim| claim.held == Held::Perhaps);
         (asked.source, asked.at) = (source, now);
-        (asked.answer, asked.acked, asked.claim) = (None, None, None);
+        asked.challenge = asked.answer.take().filter(|_| may_be_held);
+        // Where its ACK has come, its transaction says nothing any more.
+        let may_be_silent = may_be_held && asked.acked.take().is_some();
         let at_home = match (ledger.asked[at].is_invite(), self.at_home(ledger, at)) {
             (true, _) | (_, AtHome::No) => AtHome::No,
             _ => AtHome::Perhaps,
         };
         self.claims(now, call, ledger, at, at_home);
+        let asked = &mut ledger.asked[at];
+        let claim = asked.claim.as_mut().filter(|_| asked.challenge.is_some());
+        if let Some(claim) = claim.filter(|claim| claim.is_waiting()) {
+            claim.may_pass = true;
+        }
+        if may_be_silent {
+            self.is_absorbed((call, at));
+        }
+    }
+
+    /// Nothing need come of this copy.
+    fn is_absorbed(&mut self, (call, at): (usize, usize)) {
+        self.paid(
+            call,
+            |owed| matches!(owed, Owed::TakenUp(a) | Owed::Trying(a) if *a == at),
+        );
+        self.located.ends((call, at));
+        self.ends_waiting((call, at));
+    }
+
+    /// Something has come of it.
+    fn ends_waiting(&mut self, who: (usize, usize)) {
+        if let Some(guard) = &mut self.guard {
+            guard.waiting.retain(|waiting| *waiting != who);
+        }
+        self.registrar.ends(who);
+    }
+
+    /// True where a transaction says once more what it said to the copy before: so it has waited.
+    pub(super) fn says_again(
+        &mut self,
+        who: (usize, usize),
+        ledger: &mut Ledger,
+        sip: &Sip,
+    ) -> bool {
+        let asked = &mut ledger.asked[who.1];
+        let before = asked
+            .challenge
+            .take_if(|(before, _)| before.bytes() == sip.bytes());
+        let Some(before) = before else { return false };
+        asked.answer = Some(before);
+        if let Some(claim) = &mut asked.claim {
+            claim.held = Held::Yes;
+        }
+        self.ends_waiting(who);
+        true
     }
 
     /// A copy of a request of which somebody has said something that is nobody's to know (RFC 4320 §4.2):
@@ -224,7 +275,7 @@ impl Oracle {
                 Standing::Right => !claim.is_elsewhere,
                 _ => false,
             };
-            claim.question.is_none() && at_once
+            claim.question.is_none() && claim.held != Held::Yes && at_once
         });
         is_at_once
             && self.site.is_phone(asked.source.ip())

@@ -180,6 +180,44 @@ fn a_challenge_is_repeated_where_its_request_has_waited_for_who_made_the_nonce()
     }
 }
 
+/// Which of a step's mail a worker reads first is not said: what joins those who wait before they are
+/// served has a transaction, though nobody asks for it.
+#[test]
+fn a_challenge_is_repeated_where_its_request_came_with_the_word_of_its_user() {
+    for comes_ms in [1_100, 1_150] {
+        for is_same in [true, false] {
+            let mut scene = Scene::new();
+            let call = scene.call_of(0, 0);
+            scene.learn(call);
+            let now = Tick::ms(1_100);
+            scene.oracle.hears(now, (0, USER), None, Some(true));
+            let phone = scene.phone.clone();
+            let before = scene.message(call, "before");
+            scene.phone = phone;
+            scene.enters(1_050, &before);
+            let replayed = scene.message(call, "replayed");
+            scene.enters(comes_ms, &replayed);
+            let challenge = scene.challenge(&replayed, ",stale=true");
+            scene.leaves(comes_ms, &challenge).unwrap();
+
+            let anew = scene.challenge(&replayed, ",stale=true");
+            let (first, other) = match is_same {
+                true => (&challenge, &anew),
+                false => (&anew, &challenge),
+            };
+            scene.enters(1_600, &replayed);
+            let again = scene.leaves(1_600, first);
+            let may_be = comes_ms == 1_100 || !is_same;
+            assert_eq!(again.is_ok(), may_be, "{again:?}");
+            if may_be {
+                // Once it is known which, it stays so.
+                scene.enters(2_600, &replayed);
+                assert!(scene.leaves(2_600, other).is_err());
+            }
+        }
+    }
+}
+
 /// The second question is another request's; the copy of what was sent on ends in its transaction.
 #[test]
 fn nothing_need_come_of_a_copy_of_what_was_sent_on() {
