@@ -70,6 +70,7 @@ pub(super) async fn list(State(desk): State<Desk>, asked: Query<Asked>) -> Respo
         after,
         limit,
     }) = asked;
+    let domain = domain.map(|domain| domain.to_ascii_lowercase());
     let Some(directory) = directory(&desk).await else {
         return stopping();
     };
@@ -78,7 +79,7 @@ pub(super) async fn list(State(desk): State<Desk>, asked: Query<Asked>) -> Respo
         Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
     };
     let page = Page {
-        domain: domain.map(|domain| domain.to_ascii_lowercase()),
+        domain: domain.clone(),
         after,
         limit: limit.unwrap_or(BATCH).clamp(1, BATCH),
     };
@@ -91,6 +92,12 @@ pub(super) async fn list(State(desk): State<Desk>, asked: Query<Asked>) -> Respo
         Ok(entries) => entries,
         Err(refusal) => return refusal,
     };
+    // Those of a domain that is configured no more are listed for as long as there are some.
+    if let Some(domain) = domain.filter(|_| entries.is_empty())
+        && directory.domain(&domain).is_none()
+    {
+        return refuse(StatusCode::NOT_FOUND, directory.unknown(&domain));
+    }
     let next = entries.last().filter(|_| entries.len() == limit);
     let next = next.map(|entry| entry.who.to_string());
     let subscribers = entries.into_iter().map(|Entry { who, ha1s }| {

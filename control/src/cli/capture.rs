@@ -18,6 +18,7 @@ use pcap_file::pcap::PcapParser;
 use super::Failure;
 use super::client::ClientError;
 use super::client::open;
+use super::complain;
 use super::ladder::Frame;
 use super::ladder::Ladder;
 use super::print;
@@ -80,10 +81,10 @@ pub async fn capture(socket: &Path, wish: &CaptureArguments) -> Result<String, F
     let mut packets = 0;
     let mut gone = false;
     if draws {
-        eprintln!(
+        complain(format_args!(
             "capturing for {} s or {} MiB; Ctrl-C ends it",
             wish.seconds, wish.size
-        );
+        ));
     }
     loop {
         let piece = tokio::select! {

@@ -214,26 +214,38 @@ pub async fn run(arguments: &Arguments) -> ExitCode {
         Ok(text) => printed(&text, ExitCode::SUCCESS),
         Err(Failure::Said(text)) => printed(&text, ExitCode::FAILURE),
         Err(Failure::Error(error)) => {
-            eprintln!("trunkctl: {error}");
+            complain(format_args!("trunkctl: {error}"));
             exit::of(&error)
         }
         Err(Failure::Read { path, error }) => {
-            eprintln!("trunkctl: cannot read {}: {error}", path.display());
+            complain(format_args!(
+                "trunkctl: cannot read {}: {error}",
+                path.display()
+            ));
             ExitCode::FAILURE
         }
         Err(Failure::Usage(text)) => {
-            eprintln!("trunkctl: {text}");
+            complain(format_args!("trunkctl: {text}"));
             ExitCode::from(2)
         }
         Err(Failure::Terminal(error)) => {
-            eprintln!("trunkctl: the terminal: {error}");
+            complain(format_args!("trunkctl: the terminal: {error}"));
             ExitCode::FAILURE
         }
         Err(Failure::Write { path, error }) => {
-            eprintln!("trunkctl: cannot write to {}: {error}", path.display());
+            complain(format_args!(
+                "trunkctl: cannot write to {}: {error}",
+                path.display()
+            ));
             exit::of_io(&error)
         }
     }
+}
+
+/// Says on standard error why there is no answer, without a panic where nobody reads it.
+fn complain(text: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints without a panic where the reader (`| head`) has gone.
@@ -252,7 +264,9 @@ fn printed(text: &str, code: ExitCode) -> ExitCode {
     match print(text) {
         Ok(()) => code,
         Err(error) => {
-            eprintln!("trunkctl: cannot write to standard output: {error}");
+            complain(format_args!(
+                "trunkctl: cannot write to standard output: {error}"
+            ));
             exit::of_io(&error)
         }
     }
@@ -402,7 +416,10 @@ async fn answer(arguments: &Arguments, paper: Paper) -> Result<String, Failure> 
                 None => "/v1/registrations".to_owned(),
                 Some(of) => format!("/v1/registrations/{}", encode(&of.to_string())),
             };
-            show(socket, &path, json, |all| paper.registrations(all)).await
+            show(socket, &path, json, |all| {
+                paper.registrations(all, of.as_ref())
+            })
+            .await
         }
         Command::Config {
             command: ConfigCommand::Check { file },

@@ -150,7 +150,7 @@ fn who_has_begun_how_many_calls() {
     );
     insta::assert_snapshot!(PAPER.callers(&calls));
     let none = read(r#"{"calls":[],"complete":true}"#);
-    assert_eq!(PAPER.callers(&none), "no subscriber has begun a call\n");
+    assert_eq!(PAPER.callers(&none), "No subscriber has begun a call.\n");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn registrations() {
            "received":"198.51.100.2:5060","listen":"access","expires_s":59,"q":0.5,"worker":1}],
         "complete":true}"#,
     );
-    insta::assert_snapshot!(PAPER.registrations(&all));
+    insta::assert_snapshot!(PAPER.registrations(&all, None));
 }
 
 /// A phone writes what it likes into a parameter, and a terminal does what it is told.
@@ -187,7 +187,7 @@ fn what_a_phone_has_sent_tells_the_terminal_nothing() {
            "received":"198.51.100.1:40000","listen":"access","expires_s":3599,"q":1.0,"worker":1}],
         "complete":true}"#,
     );
-    let shown = PAPER.registrations(&all);
+    let shown = PAPER.registrations(&all, None);
     assert!(shown.contains("<sip:p;x=\u{fffd}]0;y\u{fffd}>"), "{shown}");
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'));
 }

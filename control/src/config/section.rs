@@ -48,6 +48,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether `key` stands in the file.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// The value of `key`, where it stands in the file.
     fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.asked.push(key);
@@ -67,6 +72,10 @@ impl<'a> Section<'a> {
             "string" => "text",
             "array" => "a list",
             "integer" => "a number",
+            "float" => "a fraction",
+            "boolean" => "true or false",
+            "datetime" => "a date",
+            "table" => "a table",
             other => other,
         };
         self.wrong(value, format!("`{key}` cannot be {found}"), expected);

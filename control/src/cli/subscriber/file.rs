@@ -21,7 +21,7 @@ or HA1s in hexadecimal digits:
   user,domain,password
   user,domain,ha1_md5,ha1_sha256,ha1_sha512_256
 
-A field with a comma, a quote or a line break in it stands in quotes, \"as \"\"this\"\"\".
+A field with a comma or a quote in it stands in quotes, \"as \"\"this\"\"\".
 Passwords are hashed here: what goes to the daemon, and into its file, is HA1s.";
 
 /// The columns of HA1s.
@@ -30,6 +30,9 @@ const HA1_COLUMNS: [(&str, Algorithm); 3] = [
     ("ha1_sha256", Algorithm::Sha256),
     ("ha1_sha512_256", Algorithm::Sha512T256),
 ];
+
+/// Characters that are shown of a column that there is not.
+const NAME_SHOWN: usize = 40;
 
 /// A file as it was read.
 #[derive(Debug, Default)]
@@ -97,8 +100,12 @@ impl Columns {
             let known = known.into_iter().chain(HA1_COLUMNS.map(|(name, _)| name));
             if !known.clone().any(|known| known == name) {
                 let all: Vec<_> = known.collect();
+                // What is no text, or no list of columns at all, is not to be shown whole.
+                let shown: String = name.chars().take(NAME_SHOWN).collect();
+                let more = if shown.len() < name.len() { ".." } else { "" };
                 return Err(format!(
-                    "line 1: \"{name}\" is no column: it says which there are, of {}",
+                    "line 1: \"{}\"{more} is no column; the first line names them, divided by commas: {}",
+                    shown.escape_debug(),
                     all.join(", ")
                 ));
             }
@@ -149,6 +156,12 @@ impl Columns {
             let password = text(at)?;
             if password.is_empty() {
                 return Err(format!("{who} has no password"));
+            }
+            // As one has that takes in all lines to the end of the file.
+            if password.contains(['\n', '\r']) {
+                return Err(format!(
+                    "the password of {who} has a line break in it: is a quote not closed?"
+                ));
             }
             ha1s = ha1s_of(&who, password);
         }

@@ -11,6 +11,7 @@ use trunkline_dataplane::sip::digest::Algorithm;
 
 use super::super::Failure;
 use super::super::client;
+use super::super::complain;
 use super::super::pretty;
 use super::super::tables;
 use super::file;
@@ -52,10 +53,11 @@ pub(super) async fn import(
             Ok(changes) => changes,
             Err(error) => {
                 bar.abandon();
-                let (done, all) = (bar.position(), entries.len());
-                eprintln!(
+                let (done, all) = (sum.added + sum.changed, entries.len() as u64);
+                let (done, all) = (tables::number(done), tables::number(all));
+                complain(format_args!(
                     "trunkctl: {done} of {all} subscribers were written; import the file again for the rest"
-                );
+                ));
                 return Err(error.into());
             }
         };

@@ -90,7 +90,8 @@ fn lines_that_are_wrong_are_told_by_their_numbers() {
         sip:bob,example.org,x\n\
         bob,example.org,\n\
         \"two\nlines\",example.org,x\n\
-        b\xff,example.org,x\n";
+        b\xff,example.org,x\n\
+        al,example.org,\"x\ncy,example.org,y\n";
     insta::assert_snapshot!(format!("{:#?}", bad(source)));
     let twice = read(
         &b"user,domain,password\nbob,example.org,x\nbob,Example.org,y\n"[..],
@@ -115,8 +116,13 @@ fn a_first_line_that_is_wrong_is_the_files_end() {
         "user,password",
         "user,user,domain,password",
         "user,domain,password,ha1_md5",
+        "user;domain;password",
+        "user\tdomain\tpassword",
+        "\u{1b}[2J\0\u{fffd}",
+        &"a".repeat(1000),
     ] {
         let error = read(format!("{header}\n").as_bytes(), &directory()).unwrap_err();
+        let header: String = header.chars().take(50).collect();
         refusals += &format!("{header:?}: {error}\n");
     }
     insta::assert_snapshot!(refusals);

@@ -3,6 +3,7 @@
 use super::Number;
 use super::Paper;
 use super::Word;
+use super::duration;
 use super::incomplete;
 use super::number;
 use crate::api::types::Bans;
@@ -24,8 +25,8 @@ impl Paper {
             let rows = bans.bans.iter().map(|ban| {
                 vec![
                     ban.source.clone(),
-                    format!("{} s", number(ban.since_s.into())),
-                    format!("{} s", number(ban.expires_in_s.into())),
+                    duration(ban.since_s.into()),
+                    duration(ban.expires_in_s.into()),
                     number(ban.failures.into()),
                     number(ban.dropped),
                 ]

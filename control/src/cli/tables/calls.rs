@@ -62,7 +62,7 @@ impl Paper {
             ]
         });
         let text = match calls.subscribers.is_empty() {
-            true => "no subscriber has begun a call\n".to_owned(),
+            true => "No subscriber has begun a call.\n".to_owned(),
             false => self.table(&columns, rows) + "\n",
         };
         text + incomplete(calls.complete)

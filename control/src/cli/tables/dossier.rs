@@ -76,7 +76,7 @@ impl Paper {
         };
         text += &match dossier.registrations.is_empty() {
             true => "It has not registered: calls to it find nobody.\n".to_owned(),
-            false => self.registrations(&registrations),
+            false => self.registrations(&registrations, None),
         };
         text + incomplete(dossier.complete)
     }

@@ -8,11 +8,12 @@ use super::duration;
 use super::incomplete;
 use super::plural;
 use crate::api::types::Registrations;
+use crate::subscribers::name::Address;
 
 impl Paper {
-    /// `trunkctl registrations`
+    /// `trunkctl registrations`, of all or `of` one.
     #[must_use]
-    pub fn registrations(self, all: &Registrations) -> String {
+    pub fn registrations(self, all: &Registrations, of: Option<&Address>) -> String {
         let columns = [
             Word("user"),
             Text("contact"),
@@ -36,9 +37,10 @@ impl Paper {
                 row.worker.to_string(),
             ]
         });
-        let text = match all.registrations.len() {
-            0 => "Nobody has registered.\n".to_owned(),
-            count => format!(
+        let text = match (all.registrations.len(), of) {
+            (0, None) => "Nobody has registered.\n".to_owned(),
+            (0, Some(who)) => format!("{who} has not registered.\n"),
+            (count, _) => format!(
                 "{}\n{}\n",
                 self.table(&columns, rows),
                 plural(count, "contact")

@@ -326,14 +326,13 @@ fn frames(model: &Model, _width: usize) -> Vec<Line<'static>> {
         return Vec::new();
     };
     let mut lines = Vec::new();
-    let places = ["free", "fill", "held", "rx", "tx", "completion"];
-    for (title, places) in [("pool", &places[..3]), ("rings", &places[3..])] {
-        let parts = places.iter().map(|place| {
+    for (in_pool, in_rings) in [("free", "rx"), ("fill", "tx"), ("held", "completion")] {
+        let counted = |place: &str| {
             let count = model.total(&format!("frames_{place}"));
-            format!("{place} {}", short(count))
-        });
-        let parts: Vec<_> = parts.collect();
-        lines.push(Line::from(format!("{title:<7}{}", parts.join("  "))));
+            format!("{place:<11}{:>7}", short(count))
+        };
+        let (pool, rings) = (counted(in_pool), counted(in_rings));
+        lines.push(Line::from(format!("{pool}  {rings}")));
     }
     lines.push(heading(format!("{:<20}{:>18}", "sum", "difference")));
     let (exact, off): (Vec<_>, Vec<_>) = look.status.sums.iter().partition(|sum| sum.is_exact());

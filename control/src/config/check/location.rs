@@ -26,6 +26,9 @@ impl Check<'_> {
             );
         }
         if let Some(redis) = &location.redis {
+            if !location.store_is_said {
+                self.idle(redis.at.clone(), "location", "redis");
+            }
             let all = redis.options(0);
             for server in &redis.servers {
                 let alone = Options {
@@ -35,7 +38,7 @@ impl Check<'_> {
                 match Redis::new(&alone) {
                     Ok(_) | Err(OptionsError::Random(_)) => {}
                     Err(error @ OptionsError::Servers(_)) => {
-                        let help = "write it as in `trunklined --print-default-config`";
+                        let help = "as in \"redis://:password@10.77.3.1:6379\"";
                         self.wrong(server.span(), error.to_string(), help);
                     }
                     Err(error @ OptionsError::Prefix(_)) => {

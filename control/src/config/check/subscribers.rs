@@ -1,5 +1,7 @@
 //! What must be true of domains and of what is known of their users.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use trunkline_dataplane::sip::registrar::Rules;
 
@@ -11,6 +13,7 @@ use crate::config::file::subscribers::Domain;
 use crate::config::file::subscribers::STORES;
 use crate::config::file::subscribers::StoreKind;
 use crate::config::file::subscribers::Subscribers;
+use crate::subscribers::remote::Protocol;
 use crate::subscribers::remote::Remote;
 
 /// Milliseconds after which a client has given a request up that is no INVITE (RFC 3261 §17.1.2.2:
@@ -193,12 +196,18 @@ impl Check<'_> {
             postgres,
             redis,
             http,
+            store,
             ..
         } = &file.subscribers;
-        for elsewhere in [postgres, redis, http].into_iter().flatten() {
+        let store = *store;
+        let tables = [("postgres", postgres), ("redis", redis), ("http", http)];
+        for (name, table) in tables {
+            let Some(elsewhere) = table else { continue };
+            if !file.subscribers.store_is_said {
+                self.idle(elsewhere.at.clone(), "subscribers", name);
+            }
             self.elsewhere(elsewhere);
         }
-        let store = file.subscribers.store;
         if store != StoreKind::Sqlite && file.subscribers.elsewhere().is_none() {
             let is = |&&(_, kind): &&(&str, StoreKind)| kind == store;
             let name = STORES.iter().find(is).map_or("", |(name, _)| name);
@@ -210,6 +219,18 @@ impl Check<'_> {
         }
     }
 
+    /// The table of a store stands there, and no word of which store is asked: whoever wrote it believes that
+    /// it is.
+    pub(super) fn idle(&mut self, at: Range<usize>, section: &str, store: &str) {
+        self.wrong(
+            at,
+            format!("[{section}.{store}], and [{section}] does not say which `store` is asked"),
+            format!(
+                "set store = \"{store}\" in [{section}]; or \"sqlite\", if the table is for later"
+            ),
+        );
+    }
+
     /// What the stores themselves make of it.
     fn elsewhere(&mut self, elsewhere: &Elsewhere) {
         let remote = elsewhere.remote();
@@ -219,7 +240,15 @@ impl Check<'_> {
                 ..remote.clone()
             };
             if let Err(error) = alone.open() {
-                let help = "write it as in `trunklined --print-default-config`";
+                let help = match remote.protocol {
+                    Protocol::Postgres(_) => {
+                        "as in \"postgres://user:password@10.77.3.1:5432/database\""
+                    }
+                    Protocol::Redis(_) => "as in \"redis://user:password@10.77.3.1:6379\"",
+                    Protocol::Http(_) => {
+                        "as in \"http://10.77.3.1:8080/subscribers/{domain}/{user}\""
+                    }
+                };
                 self.wrong(
                     server.span(),
                     format!("this server cannot be asked: {error}"),

@@ -18,6 +18,8 @@ pub(in crate::config) struct Location {
     pub store: StoreKind,
     /// Where that stands.
     pub store_at: Range<usize>,
+    /// Whether it does, and is not what is taken without it.
+    pub store_is_said: bool,
     pub path: Option<Spanned<PathBuf>>,
     pub redis: Option<Redis>,
 }
@@ -25,6 +27,8 @@ pub(in crate::config) struct Location {
 /// `[location.redis]`
 #[derive(Debug)]
 pub(in crate::config) struct Redis {
+    /// Where its heading stands.
+    pub at: Range<usize>,
     pub servers: Vec<Spanned<String>>,
     pub is_cluster: bool,
     pub prefix: Spanned<String>,
@@ -68,6 +72,7 @@ impl File {
         };
         let store = section.choice("store", &STORES, StoreKind::Sqlite);
         self.location = Location {
+            store_is_said: section.says("store"),
             store_at: store.span(),
             store: store.into_inner(),
             path: section.parsed("path", "the path of a file"),
@@ -79,6 +84,7 @@ impl File {
 
 fn redis(mut section: Section<'_>) -> Redis {
     let read = Redis {
+        at: section.span(),
         servers: section.required_list("servers", "\"redis://user:password@host:port\""),
         is_cluster: section.flag("cluster"),
         prefix: section

@@ -1,5 +1,6 @@
 //! The keys of the stores on servers elsewhere, a table for each kind of them.
 
+use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::subscribers::remote::Remote;
 /// `[subscribers.postgres]`, `[subscribers.redis]` or `[subscribers.http]`
 #[derive(Debug)]
 pub(in crate::config) struct Elsewhere {
+    /// Where its heading stands.
+    pub at: Range<usize>,
     pub servers: Vec<Spanned<String>>,
     pub protocol: Protocol,
     /// Where the servers tell of changes; nowhere where it is empty.
@@ -50,6 +53,19 @@ impl Elsewhere {
 /// Text that names the user.
 struct OfUser(String);
 
+/// A query that asks for the user: without that it would find the same for all.
+struct Query(String);
+
+impl FromStr for Query {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Query, ()> {
+        text.contains("$1")
+            .then(|| Query(text.to_owned()))
+            .ok_or(())
+    }
+}
+
 impl FromStr for OfUser {
     type Err = ();
 
@@ -61,14 +77,19 @@ impl FromStr for OfUser {
 }
 
 pub(super) fn postgres(mut section: Section<'_>) -> Elsewhere {
-    let query = section.parsed("query", "a query of SQL");
+    let query = section.parsed("query", "a query of SQL with the user in it, as $1");
+    let query = query.map_or_else(
+        || postgres::QUERY.to_owned(),
+        |query: Spanned<Query>| query.into_inner().0,
+    );
     let read = Elsewhere {
+        at: section.span(),
         servers: servers(
             &mut section,
             "\"postgres://user:password@host:port/database\"",
         ),
         protocol: Protocol::Postgres(postgres::Options {
-            query: query.map_or_else(|| postgres::QUERY.to_owned(), Spanned::into_inner),
+            query,
             connections: connections(&mut section),
             patience: patience(&mut section),
         }),
@@ -88,6 +109,7 @@ pub(super) fn redis(mut section: Section<'_>) -> Elsewhere {
         |key: Spanned<OfUser>| key.into_inner().0,
     );
     let read = Elsewhere {
+        at: section.span(),
         servers: servers(&mut section, "\"redis://user:password@host:port/database\""),
         protocol: Protocol::Redis(redis::Options {
             key,
@@ -102,6 +124,7 @@ pub(super) fn redis(mut section: Section<'_>) -> Elsewhere {
 
 pub(super) fn http(mut section: Section<'_>) -> Elsewhere {
     let read = Elsewhere {
+        at: section.span(),
         servers: servers(&mut section, "\"http://host:port/path/{domain}/{user}\""),
         protocol: Protocol::Http(http::Options {
             connections: connections(&mut section),

@@ -43,6 +43,8 @@ pub(in crate::config) struct Subscribers {
     pub store: StoreKind,
     /// Where that stands.
     pub store_at: Range<usize>,
+    /// Whether it does, and is not what is taken without it.
+    pub store_is_said: bool,
     pub path: Option<Spanned<PathBuf>>,
     pub postgres: Option<Elsewhere>,
     pub redis: Option<Elsewhere>,
@@ -144,6 +146,7 @@ impl File {
         if let Some(mut section) = top.table("subscribers", "[subscribers]") {
             let store = section.choice("store", &STORES, StoreKind::Sqlite);
             self.subscribers = Subscribers {
+                store_is_said: section.says("store"),
                 store_at: store.span(),
                 store: store.into_inner(),
                 path: section.parsed("path", "the path of a file"),

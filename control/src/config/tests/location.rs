@@ -78,9 +78,10 @@ fn stores_that_cannot_be_are_refused() {
         "store = \"redis\"",
         "store = \"file\"",
         "path = \"where.db\"",
-        "[location.redis]\nservers = []",
-        "[location.redis]\nservers = [\"redis://a\", \"http://b\"]",
-        "[location.redis]\nservers = [\"redis://a\"]\nprefix = \"a b\"",
+        "store = \"redis\"\nredis.servers = []",
+        "store = \"redis\"\nredis.servers = [\"redis://a\", \"http://b\"]",
+        "store = \"redis\"\nredis.servers = [\"redis://a\"]\nredis.prefix = \"a b\"",
+        "redis.servers = [\"redis://a\"]",
     ] {
         refusals += &refusal(&format!("[location]\n{said}\n{GOOD}{REGISTRAR}"));
         refusals += "\n";

@@ -97,7 +97,7 @@ fn a_store_elsewhere_is_asked_as_is_said() {
     let asked = remote(&servers, Protocol::Redis(options), Some("changes"));
     assert_eq!(store(said), asked);
     // A table may stand there and not be asked.
-    let said = said.replace("store = \"redis\"\n", "");
+    let said = said.replace("store = \"redis\"\n", "store = \"sqlite\"\n");
     assert!(matches!(store(&said), StoreConfig::Sqlite { .. }));
 }
 
@@ -106,7 +106,15 @@ fn stores_that_cannot_be_asked() {
     for (said, complaint) in [
         ("store = \"postgres\"", "there is no [subscribers.postgres]"),
         ("store = \"mysql\"", "mysql"),
-        ("postgres.query = \"SELECT\"", "no `servers`"),
+        ("postgres.query = \"SELECT $1\"", "no `servers`"),
+        (
+            "postgres.query = \"SELECT ha1 FROM subscriber\"",
+            "expected a query of SQL with the user in it, as $1",
+        ),
+        (
+            "redis.servers = [\"redis://cache\"]",
+            "[subscribers.redis], and [subscribers] does not say which `store` is asked",
+        ),
         ("redis.servers = []", "`servers` is empty"),
         (
             "postgres.servers = [\"mysql://db/sip\"]",
