@@ -21,11 +21,25 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(200, 40, 60),
 ];
 
+/// That of each candidate, the same in every plot.
+type Colours<'a> = BTreeMap<&'a str, RGBColor>;
+
 /// Points by candidate and mode.
 type Series<'a> = BTreeMap<(&'a str, &'a str), Vec<(f64, f64)>>;
 
 /// Draws all plots into a directory.
 pub(super) fn draw(runs: &[Run], directory: &Path) -> anyhow::Result<()> {
+    let candidates: BTreeSet<_> = runs.iter().map(|run| run.candidate.as_str()).collect();
+    let colours = candidates
+        .into_iter()
+        .zip(COLOURS.into_iter().cycle())
+        .collect();
+    let chart = |file, words, legend, series: &Series<'_>| {
+        let path = directory.join(file);
+        // The library's errors borrow the drawing.
+        chart(&path, words, legend, (series, &colours))
+            .map_err(|error| anyhow!("{}: {error}", path.display()))
+    };
     // One that never sleeps burns its core whatever it carries.
     let cpu = fixed(runs, |run| {
         let cpu = || run.cpu_a_call("box");
@@ -37,11 +51,11 @@ pub(super) fn draw(runs: &[Run], directory: &Path) -> anyhow::Result<()> {
         "µs",
     );
     let above = || SeriesLabelPosition::UpperRight;
-    chart(&directory.join("cpu.svg"), words, above(), &cpu)?;
+    chart("cpu.svg", words, above(), &cpu)?;
     // The tail is the machine's more than a candidate's: it is in the tables.
     let latency = fixed(runs, |run| run.time("invite_to_180", "p50"));
     let words = ("INVITE to 180: medians of p50", "calls a second", "µs");
-    chart(&directory.join("latency.svg"), words, above(), &latency)?;
+    chart("latency.svg", words, above(), &latency)?;
     let mut carried = Series::new();
     for run in runs.iter().filter(|run| run.kind == "ladder") {
         let seconds = run.number("/window/seconds").unwrap_or(0.0);
@@ -57,7 +71,7 @@ pub(super) fn draw(runs: &[Run], directory: &Path) -> anyhow::Result<()> {
         "calls a second completed",
     );
     let below = SeriesLabelPosition::LowerRight;
-    chart(&directory.join("carried.svg"), words, below, &carried)
+    chart("carried.svg", words, below, &carried)
 }
 
 /// The medians of a figure of the runs at fixed rates.
@@ -90,19 +104,9 @@ fn marker<At>(mode: &str, at: At, colour: RGBColor) -> Circle<At, i32> {
 
 fn chart(
     path: &Path,
-    words: (&str, &str, &str),
-    legend: SeriesLabelPosition,
-    series: &Series<'_>,
-) -> anyhow::Result<()> {
-    // The library's errors borrow the drawing.
-    draw_chart(path, words, legend, series).map_err(|error| anyhow!("{}: {error}", path.display()))
-}
-
-fn draw_chart(
-    path: &Path,
     (title, x_name, y_name): (&str, &str, &str),
     legend: SeriesLabelPosition,
-    series: &Series<'_>,
+    (series, colours): (&Series<'_>, &Colours<'_>),
 ) -> Result<(), Box<dyn std::error::Error>> {
     let most = |of: fn(&(f64, f64)) -> f64| {
         let values = series.values().flatten().map(of);
@@ -125,13 +129,8 @@ fn draw_chart(
         .x_label_formatter(&|value| format!("{value:.0}"))
         .y_label_formatter(&|value| format!("{value:.0}"))
         .draw()?;
-    let candidates: BTreeSet<_> = series.keys().map(|(candidate, _)| *candidate).collect();
-    let colours: BTreeMap<_, _> = candidates
-        .into_iter()
-        .zip(COLOURS.into_iter().cycle())
-        .collect();
     for (&(candidate, mode), points) in series {
-        let colour = colours[candidate];
+        let colour = colours.get(candidate).copied().unwrap_or(BLACK);
         let mut points = points.clone();
         points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
         let markers = points.iter().map(|&point| marker(mode, point, colour));
