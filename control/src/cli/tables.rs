@@ -166,6 +166,14 @@ pub(in crate::cli) fn number(n: u64) -> String {
     text
 }
 
+/// A duration that is known to the second.
+fn seconds(whole: u32) -> String {
+    match whole {
+        0..60 => format!("{whole} s"),
+        60.. => duration(whole.into()),
+    }
+}
+
 pub(in crate::cli) fn duration(seconds: f64) -> String {
     // Negative and endless ones do not come; a cast saturates.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -79,7 +79,7 @@ pub struct BlastArgs {
     /// those of the script register do register, and all answer challenges.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     users: u32,
-    /// The first so many of the users call, and those who register are the others.
+    /// The first so many of the users call, and those who register are the others. With 0 each does either.
     #[arg(long, default_value_t = 0, requires = "users")]
     callers: u32,
     /// What the users' phones know between runs: the nonce that each was given when it registered, which it then uses until

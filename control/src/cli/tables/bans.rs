@@ -3,9 +3,9 @@
 use super::Number;
 use super::Paper;
 use super::Word;
-use super::duration;
 use super::incomplete;
 use super::number;
+use super::seconds;
 use crate::api::types::Bans;
 
 impl Paper {
@@ -25,8 +25,8 @@ impl Paper {
             let rows = bans.bans.iter().map(|ban| {
                 vec![
                     ban.source.clone(),
-                    duration(ban.since_s.into()),
-                    duration(ban.expires_in_s.into()),
+                    seconds(ban.since_s),
+                    seconds(ban.expires_in_s),
                     number(ban.failures.into()),
                     number(ban.dropped),
                 ]
