@@ -66,7 +66,7 @@ impl Proxy {
         was_challenged: bool,
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
-        self.validate(message)?;
+        let request_uri = self.validate(message)?;
         // RFC 3261 §16.3 step 3 lets us answer any OPTIONS at its last hop; RFC 4475 §3.3.11 would
         // rather see the 483, and whoever asks for us names us.
         if self.asks_for_us(message) {
@@ -81,7 +81,7 @@ impl Proxy {
         let is_phone = self.upstream_of(trunk).is_some();
         match self.registrar_of(message) {
             Some((domain, _)) if self.domains[usize::from(domain.0)].registrar => {
-                if self.is_for_another(message, domain) {
+                if self.is_for_another(message, &request_uri, domain) {
                     return Err(404);
                 }
                 // Who registers says so by a password, whichever proxy it comes by.
@@ -186,8 +186,9 @@ impl Proxy {
         Counter::SipAbsorbed
     }
 
-    /// RFC 3261 §16.3 but for Max-Forwards and loops; the error is the status of the answer.
-    fn validate(&self, message: &Message<'_>) -> Result<(), u16> {
+    /// RFC 3261 §16.3 but for Max-Forwards and loops: gives the Request-URI, or the status of the
+    /// answer.
+    fn validate(&self, message: &Message<'_>) -> Result<Uri, u16> {
         let uri = message.request_uri().ok_or(400_u16)?;
         let parts = Uri::read(message.bytes(), uri).map_err(|_| 400_u16)?;
         // RFC 3261 §19.1.1: not in a Request-URI, nor may we pass them on (RFC 4475 §3.1.2.11).
@@ -202,7 +203,7 @@ impl Proxy {
         if message.has_proxy_require() {
             Err(420)
         } else {
-            Ok(())
+            Ok(parts)
         }
     }
 
@@ -225,10 +226,8 @@ impl Proxy {
 
     /// True for a REGISTER that is sent to another of our domains than the one it is for (RFC 3261
     /// §10.3 step 5). Other hosts may be names of the box.
-    fn is_for_another(&self, message: &Message<'_>, domain: DomainIndex) -> bool {
-        let uri = message.request_uri();
-        let uri = uri.and_then(|uri| Uri::read(message.bytes(), uri).ok());
-        let named = uri.and_then(|uri| self.dial.domain_named(message.text(uri.host_text)));
+    fn is_for_another(&self, message: &Message<'_>, uri: &Uri, domain: DomainIndex) -> bool {
+        let named = self.dial.domain_named(message.text(uri.host_text));
         named.is_some_and(|named| named != domain)
     }
 
