@@ -401,11 +401,9 @@ fn location_of(
     domains: &[Domain],
 ) -> LocationConfig {
     use file::location::StoreKind;
-    let are_shared = domains
+    let there_are_any = domains
         .iter()
-        .any(|domain| domain.registrar || domain.located);
-    // What registrars elsewhere have granted is of interest to this box alone.
-    let there_are_any = are_shared || domains.iter().any(|domain| domain.upstream.is_some());
+        .any(|domain| domain.registrar || domain.located || domain.upstream.is_some());
     match (said.store, &said.redis) {
         (StoreKind::Sqlite, _) if there_are_any => LocationConfig::Sqlite {
             path: said.path.as_ref().map_or_else(
@@ -413,9 +411,7 @@ fn location_of(
                 |path| path.get_ref().clone(),
             ),
         },
-        (StoreKind::Redis, Some(redis)) if are_shared => {
-            LocationConfig::Redis(redis.options(rules.max_s))
-        }
+        (StoreKind::Redis, Some(redis)) => LocationConfig::Redis(redis.options(rules.max_s)),
         _ => LocationConfig::Nowhere,
     }
 }

@@ -3,6 +3,7 @@
 use super::Check;
 use crate::config::file::File;
 use crate::config::file::location::StoreKind;
+use crate::config::file::subscribers::Domain;
 use crate::location::redis::Options;
 use crate::location::redis::OptionsError;
 use crate::location::redis::Redis;
@@ -18,6 +19,7 @@ impl Check<'_> {
             let help = "begin it with /";
             self.wrong(path.span(), "`path` is not an absolute path", help);
         }
+        self.kept_where_it_is_said(file);
         if location.store == StoreKind::Redis && location.redis.is_none() {
             self.wrong(
                 location.store_at.clone(),
@@ -54,6 +56,31 @@ impl Check<'_> {
                 domain.name.span(),
                 "`located`, and no other box can tell where these users are",
                 "set store = \"redis\" in [location], which the box shares with their registrar",
+            );
+        }
+    }
+
+    /// Whoever names a place where contacts are kept does not find out after a restart that nothing was kept
+    /// there.
+    fn kept_where_it_is_said(&mut self, file: &File) {
+        let location = &file.location;
+        let are_shared = |domain: &Domain| domain.registrar || domain.located;
+        if location.store != StoreKind::Redis || file.domains.iter().any(are_shared) {
+            return;
+        }
+        if file.domains.iter().any(|domain| domain.upstream.is_some()) {
+            self.wrong(
+                location.store_at.clone(),
+                "the contacts of an edge are not shared: nothing would be kept there",
+                "leave `store` out, and what their registrars have granted is kept in a file of this box over a restart; \
+                 where the box calls users whom other boxes register, set located = true in the [[domain]] of those",
+            );
+        } else {
+            self.wrong(
+                location.store_at.clone(),
+                "no [[domain]] has contacts to keep there",
+                "set registrar = true in the [[domain]] whose users register here, located = true in that of users \
+                 whom other boxes register, or leave [location] out",
             );
         }
     }

@@ -37,11 +37,6 @@ fn contacts_are_kept_in_a_file_unless_it_is_said_otherwise() {
     let of = |said: &str| parse(&format!("state = \"/srv/box\"\n{said}\n{GOOD}{elsewhere}"));
     let kept = of("").expect("good").location;
     assert_eq!(path(kept), Path::new("/srv/box/location.db"));
-    let redis = "[location]\nstore = \"redis\"\nredis.servers = [\"redis://a\"]";
-    assert!(matches!(
-        of(redis).expect("good").location,
-        LocationConfig::Nowhere
-    ));
     // Without a registrar there are none.
     let without = parse(GOOD).expect("good").location;
     assert!(matches!(without, LocationConfig::Nowhere));
@@ -89,4 +84,22 @@ fn stores_that_cannot_be_are_refused() {
     let domain = REGISTRAR.replace("registrar", "located");
     refusals += &refusal(&format!("{GOOD}{domain}"));
     insta::assert_snapshot!(refusals);
+}
+
+#[test]
+fn a_place_where_nothing_would_be_kept_is_refused() {
+    let redis = "[location]\nstore = \"redis\"\nredis.servers = [\"redis://a\"]\n";
+    let edge = REGISTRAR.replace("true", "\"caller\"");
+    let neither = REGISTRAR.replace("registrar = true", "");
+    let mut refusals = String::new();
+    for domain in [&edge, &neither] {
+        refusals += &refusal(&format!("{redis}{GOOD}{domain}"));
+        refusals += "\n";
+    }
+    insta::assert_snapshot!(refusals);
+    // An edge that calls other users where other boxes have registered them keeps nothing there of its own.
+    let located = REGISTRAR
+        .replace("registrar", "located")
+        .replace("example.org", "example.net");
+    parse(&format!("{redis}{GOOD}{edge}{located}")).unwrap_or_else(|problems| panic!("{problems}"));
 }
