@@ -39,6 +39,7 @@ use crate::api::types::LocationStatus;
 use crate::api::types::Registration;
 use crate::location::Change;
 use crate::location::Record;
+use crate::location::Removal;
 use crate::location::Store;
 use crate::location::Unavailable;
 use crate::location::WriteBehind;
@@ -100,8 +101,8 @@ struct Kept {
     _reader: JoinSet<()>,
     news: mpsc::Receiver<News>,
     is_loaded: bool,
-    /// What was removed while the store tells all that it has: it may have been read before. `None` where it
-    /// does not.
+    /// What was removed while the store tells all that it has, or before and was not written by then: it may be
+    /// read all the same. `None` where it does not.
     removed: Option<Vec<Record>>,
 }
 
@@ -117,6 +118,7 @@ enum Untold {
 #[derive(Debug)]
 struct Found {
     who: Subscriber,
+    /// Without those that had ended when it began.
     records: Result<Vec<Record>, Unavailable>,
 }
 
@@ -261,7 +263,8 @@ impl Locating {
             Entry::Vacant(place) if !is_full => {
                 place.insert(vec![of]);
                 let (store, patience) = (Arc::clone(&kept.store), kept.patience);
-                let find = find(store, domain.to_owned(), of.who, patience);
+                let removals = kept.write_behind.removals_of(domain, of.who.user.name());
+                let find = find(store, domain.to_owned(), of.who, removals, patience);
                 self.finds.spawn(find);
             }
             Entry::Occupied(_) | Entry::Vacant(_) => {
@@ -319,8 +322,16 @@ impl Locating {
 
     fn changed(&mut self, change: Change) {
         match change {
-            Change::Put(record) => self.bound(record, Untold::Bound),
+            Change::Put(record) => self.has(record),
             Change::Remove(removal) => self.bound(Names::removed(removal), Untold::Unbound),
+        }
+    }
+
+    /// The store has a binding: as it was, where its end still waits to be written.
+    fn has(&mut self, record: Record) {
+        let kept = self.kept.as_ref();
+        if !kept.is_some_and(|kept| kept.write_behind.has_ended(&record)) {
+            self.bound(record, Untold::Bound);
         }
     }
 
@@ -338,7 +349,12 @@ impl Locating {
     /// Where it is begun anew what was removed meanwhile stays remembered: more of it does no harm.
     fn loading(&mut self) {
         let Some(kept) = &mut self.kept else { return };
-        kept.removed.get_or_insert_default();
+        if kept.removed.is_none() {
+            let removed = kept.removed.insert(Vec::new());
+            kept.write_behind.removals(|removal| {
+                remember(removed, Names::removed(removal.clone()), &mut self.counts);
+            });
+        }
         self.tell_all(|| Mail::Loading);
     }
 
@@ -372,7 +388,7 @@ impl Locating {
             Ok(records) => {
                 self.counts.found += u64::from(!records.is_empty());
                 for record in records {
-                    self.bound(record, Untold::Bound);
+                    self.has(record);
                 }
             }
             // Who writes and who loads say so in the log.
@@ -440,14 +456,25 @@ impl Locating {
 }
 
 /// Looks for a user.
-async fn find(store: Arc<dyn Store>, domain: String, who: Subscriber, patience: Duration) -> Found {
+async fn find(
+    store: Arc<dyn Store>,
+    domain: String,
+    who: Subscriber,
+    removals: Vec<Removal>,
+    patience: Duration,
+) -> Found {
     let find = tokio::time::timeout(patience, store.find(&domain, who.user.name()));
     let no_answer = |reason: &str| Unavailable {
         store: "the location store".to_owned(),
         reason: reason.to_owned(),
     };
+    // One that waited to be written when this began may have been written since, behind this.
+    let has_ended = |record: &Record| removals.iter().any(|removal| removal.ends(record));
     let records = match AssertUnwindSafe(find).catch_unwind().await {
-        Ok(Ok(records)) => records,
+        Ok(Ok(records)) => records.map(|mut records| {
+            records.retain(|record| !has_ended(record));
+            records
+        }),
         Ok(Err(_)) => Err(no_answer("nothing was heard in time")),
         Err(_) => Err(no_answer("it met a bug: see above")),
     };

@@ -37,6 +37,11 @@ impl Key {
         Key(key)
     }
 
+    /// One before which no other comes.
+    pub(super) const fn first() -> Key {
+        Key(Vec::new())
+    }
+
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Key {
         Key(bytes)
     }
@@ -109,6 +114,21 @@ pub struct Removal {
     pub granted_ms: UnixMs,
 }
 
+impl Removal {
+    /// Whether it ends a binding as a store has it: within a Call-ID the CSeq says which REGISTER was the later one, else
+    /// the time.
+    #[must_use]
+    pub fn ends(&self, record: &Record) -> bool {
+        let is_its =
+            self.key == record.key && self.user == record.user && self.domain == record.domain;
+        is_its
+            && match self.call_id == record.call_id {
+                true => self.cseq >= record.cseq,
+                false => self.granted_ms >= record.granted_ms,
+            }
+    }
+}
+
 /// What became of a binding. One that ends by itself is no change: its record says when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -143,6 +163,15 @@ impl Change {
         match self {
             Change::Put(record) => Some(record),
             Change::Remove(_) => None,
+        }
+    }
+
+    /// That it was ended.
+    #[must_use]
+    pub const fn removal(&self) -> Option<&Removal> {
+        match self {
+            Change::Put(_) => None,
+            Change::Remove(removal) => Some(removal),
         }
     }
 
@@ -192,6 +221,38 @@ pub(crate) mod tests {
             call_id: of.call_id,
             granted_ms: of.granted_ms + 1,
         }
+    }
+
+    #[test]
+    fn a_removal_ends_what_was_registered_before_it_and_nothing_else() {
+        let record = binding("sip:a@b");
+        let end = removal(&record);
+        assert!(end.ends(&record));
+        let later = |cseq, granted_ms, call_id| Record {
+            cseq,
+            granted_ms: record.granted_ms + granted_ms,
+            call_id,
+            ..record.clone()
+        };
+        // It ends one of its own CSeq: that put it out, out of order.
+        for (cseq, granted_ms, ended) in [(2, 9, true), (3, 0, false)] {
+            assert_eq!(end.ends(&later(cseq, granted_ms, record.call_id)), ended);
+        }
+        for (cseq, granted_ms, ended) in [(9, 1, true), (1, 2, false)] {
+            assert_eq!(end.ends(&later(cseq, granted_ms, 7)), ended);
+        }
+        let others = [
+            Record {
+                user: b"bob".to_vec(),
+                ..record.clone()
+            },
+            Record {
+                domain: "example.org".to_owned(),
+                ..record.clone()
+            },
+            binding("sip:other@b"),
+        ];
+        assert!(!others.iter().any(|record| end.ends(record)));
     }
 
     #[test]

@@ -10,9 +10,11 @@
 //! A change waits until the store has it, however long that takes. Several of one binding become the
 //! last of them, so no more can wait than there are bindings; beyond [`Options::waiting_max`] those of
 //! new ones are lost, and counted: the device's next refresh brings them again.
+//!
+//! What the store says meanwhile is of before: a removal that waits is asked for here, or a store that can be read and
+//! takes nothing would bring back who has gone.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -25,6 +27,8 @@ use tokio::time::Instant;
 
 use super::record::Change;
 use super::record::Key;
+use super::record::Record;
+use super::record::Removal;
 use super::store::Batch;
 use super::store::Store;
 use super::store::Unavailable;
@@ -101,13 +105,44 @@ impl WriteBehind {
         }
     }
 
+    /// Whether a binding as the store has it was ended since: the store does not know yet.
+    #[must_use]
+    pub fn has_ended(&self, record: &Record) -> bool {
+        let waiting = self.shared.waiting();
+        waiting.removals > 0
+            && waiting
+                .removals_of(&record.domain, &record.user)
+                .any(|removal| removal.ends(record))
+    }
+
+    /// The ends of a user's bindings that the store may not know yet.
+    #[must_use]
+    pub fn removals_of(&self, domain: &str, user: &[u8]) -> Vec<Removal> {
+        let waiting = self.shared.waiting();
+        if waiting.removals == 0 {
+            return Vec::new();
+        }
+        waiting.removals_of(domain, user).cloned().collect()
+    }
+
+    /// Gives those of all users.
+    pub fn removals(&self, mut each: impl FnMut(&Removal)) {
+        let waiting = self.shared.waiting();
+        if waiting.removals > 0 {
+            waiting
+                .all()
+                .filter_map(Change::removal)
+                .for_each(&mut each);
+        }
+    }
+
     /// How it stands with the store.
     #[must_use]
     pub fn figures(&self) -> Figures {
         let waiting = self.shared.waiting();
         let now = Instant::now();
         Figures {
-            waiting: waiting.queue.len() + waiting.being_written,
+            waiting: waiting.queue.len() + waiting.being_written.len(),
             oldest: waiting.oldest().map_or(Duration::ZERO, |since| now - since),
             ..waiting.figures.clone()
         }
@@ -146,8 +181,8 @@ impl Shared {
 /// A change's place in the queue: changes are numbered as they come.
 type Number = u64;
 
-/// Names a binding.
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// Names a binding. Those of a user follow one another.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     domain: Box<str>,
     user: Box<[u8]>,
@@ -165,11 +200,13 @@ struct Place {
 #[derive(Debug)]
 struct Waiting {
     queue: BTreeMap<Number, Place>,
-    places: HashMap<Arc<Name>, Number>,
+    places: BTreeMap<Arc<Name>, Number>,
     last: Number,
-    /// Changes of the batch that is being written, and since when the oldest of them has waited.
-    being_written: usize,
+    /// The batch that is being written, and since when the oldest of its changes has waited.
+    being_written: BTreeMap<Arc<Name>, Arc<Change>>,
     being_written_since: Option<Instant>,
+    /// How many of all these are removals.
+    removals: usize,
     max: usize,
     stopping: bool,
     figures: Figures,
@@ -179,10 +216,11 @@ impl Waiting {
     fn new(max: usize) -> Waiting {
         Waiting {
             queue: BTreeMap::new(),
-            places: HashMap::new(),
+            places: BTreeMap::new(),
             last: 0,
-            being_written: 0,
+            being_written: BTreeMap::new(),
             being_written_since: None,
+            removals: 0,
             max,
             stopping: false,
             figures: Figures::default(),
@@ -195,13 +233,17 @@ impl Waiting {
             user: change.user().into(),
             key: change.key().clone(),
         };
+        let is_removal = usize::from(change.removal().is_some());
         let place = self.places.get(&name);
         if let Some(place) = place.and_then(|number| self.queue.get_mut(number)) {
+            self.removals += is_removal;
+            self.removals -= usize::from(place.change.removal().is_some());
             place.change = change;
             self.figures.overtaken += 1;
-        } else if self.queue.len() + self.being_written >= self.max {
+        } else if self.queue.len() + self.being_written.len() >= self.max {
             self.figures.lost += 1;
         } else {
+            self.removals += is_removal;
             self.last += 1;
             let name = Arc::new(name);
             self.places.insert(Arc::clone(&name), self.last);
@@ -213,6 +255,36 @@ impl Waiting {
             };
             self.queue.insert(self.last, place);
         }
+    }
+
+    /// All that the store may not have, in no order.
+    fn all(&self) -> impl Iterator<Item = &Change> {
+        let queued = self.queue.values().map(|place| &*place.change);
+        queued.chain(self.being_written.values().map(|change| &**change))
+    }
+
+    /// The removals among those of a user's bindings.
+    fn removals_of<'w>(
+        &'w self,
+        domain: &'w str,
+        user: &'w [u8],
+    ) -> impl Iterator<Item = &'w Removal> {
+        let first = Name {
+            domain: domain.into(),
+            user: user.into(),
+            key: Key::first(),
+        };
+        let is_its = move |name: &Name| *name.domain == *domain && *name.user == *user;
+        let queued = self.places.range::<Name, _>(&first..);
+        let queued = queued
+            .take_while(move |(name, _)| is_its(name))
+            .filter_map(|(_, number)| self.queue.get(number))
+            .map(|place| &*place.change);
+        let being_written = self.being_written.range::<Name, _>(&first..);
+        let being_written = being_written
+            .take_while(move |(name, _)| is_its(name))
+            .map(|(_, change)| &**change);
+        queued.chain(being_written).filter_map(Change::removal)
     }
 
     /// Since when the change has waited that has waited longest.
@@ -235,7 +307,10 @@ impl Waiting {
         for (_, place) in &batch {
             self.places.remove(&place.name);
         }
-        self.being_written = batch.len();
+        let being_written = batch.iter();
+        self.being_written = being_written
+            .map(|(_, place)| (Arc::clone(&place.name), Arc::clone(&place.change)))
+            .collect();
         self.being_written_since = Some(oldest);
         Some(batch)
     }
@@ -243,11 +318,13 @@ impl Waiting {
     fn written(&mut self, written: Written) {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let not_taken = written.stale + written.refused;
-        let taken = self.being_written.saturating_sub(not_taken);
+        let being_written = std::mem::take(&mut self.being_written);
+        let removals = being_written.values().filter(|it| it.removal().is_some());
+        self.removals -= removals.count();
+        let taken = being_written.len().saturating_sub(not_taken);
         self.figures.written += count(taken);
         self.figures.stale += count(written.stale);
         self.figures.refused += count(written.refused);
-        self.being_written = 0;
         self.being_written_since = None;
     }
 
@@ -256,12 +333,13 @@ impl Waiting {
         for (number, mut place) in batch {
             let later = self.places.insert(Arc::clone(&place.name), number);
             if let Some(later) = later.and_then(|number| self.queue.remove(&number)) {
+                self.removals -= usize::from(place.change.removal().is_some());
                 place.change = later.change;
                 self.figures.overtaken += 1;
             }
             self.queue.insert(number, place);
         }
-        self.being_written = 0;
+        self.being_written.clear();
         self.being_written_since = None;
     }
 

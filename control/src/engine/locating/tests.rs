@@ -31,6 +31,8 @@ struct Played {
     written: Mutex<Vec<Change>>,
     finds: AtomicUsize,
     is_silent: AtomicBool,
+    /// It takes nothing, and can be read.
+    is_full: AtomicBool,
     heard: Mutex<Vec<Heard>>,
     /// What is heard later than that.
     later: Mutex<Option<mpsc::UnboundedReceiver<Heard>>>,
@@ -38,6 +40,10 @@ struct Played {
 
 impl Store for Played {
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<Written, Unavailable>> {
+        if self.is_full.load(Ordering::Relaxed) {
+            let (store, reason) = ("played".to_owned(), "full".to_owned());
+            return std::future::ready(Err(Unavailable { store, reason })).boxed();
+        }
         let changes = batch.iter().map(|change| Change::clone(change));
         self.written.lock().unwrap().extend(changes);
         async { Ok(Written::default()) }.boxed()
@@ -411,17 +417,96 @@ async fn what_is_removed_while_all_is_told_is_removed_at_the_end() {
     for record in [elsewhere, here] {
         let user = String::from_utf8(record.user.clone()).unwrap();
         let told = &told[usize::from(stage.keeper(&user).0)];
-        let bound = place(told, &Mailed::Bound(user.clone()));
+        let bound = told
+            .iter()
+            .rposition(|what| *what == Mailed::Bound(user.clone()));
         let unbound = told
             .iter()
             .rposition(|what| *what == Mailed::Unbound(user.clone()));
-        assert!(unbound.unwrap() > bound, "{user}");
+        // What waits to be written is not told at all, unless it was written in between.
+        assert!(unbound > bound, "{user}");
         assert!(unbound.unwrap() < place(told, &Mailed::Loaded));
     }
     // After that it is told once.
     let removed = Change::Remove(removal(&users[7]));
     heard_in.send(Heard::Changed(Box::new(removed))).unwrap();
     assert_eq!(stage.run().await.concat().len(), 1);
+}
+
+/// A store that takes nothing and can be read has those who have gone for as long as their removal waits: for
+/// longer than a worker remembers it.
+#[tokio::test]
+async fn who_was_removed_does_not_come_back_from_a_store_that_takes_nothing() {
+    let (alice, bob) = (record("alice"), record("bob"));
+    let (heard_in, heard_out) = mpsc::unbounded_channel();
+    let mut stage = Stage::new(Played {
+        is_full: AtomicBool::new(true),
+        has: Mutex::new(vec![alice.clone(), bob.clone()]),
+        later: Mutex::new(Some(heard_out)),
+        ..Played::default()
+    });
+    stage.run().await;
+    let keeper = stage.keeper("alice");
+    let (_, bound) = stage
+        .locating
+        .names
+        .bound(&alice, Moment::now())
+        .expect("of a domain of ours");
+    let worker = usize::from(keeper.0);
+    assert!(stage.workers[worker].letters.post(Told::Removed, &bound));
+    let rows = |_, _| panic!("nobody has asked");
+    stage.locating.read_letters(&mut stage.posts[worker], rows);
+    // Before it was tried, while it is, and when it has failed.
+    for ticket in 0..5 {
+        let locate = locate("alice", ticket);
+        stage.locating.seek(keeper, locate, &mut stage.posts);
+        let told = stage.run().await.concat();
+        assert_eq!(told, [Mailed::Sought(Id::new(ticket, 0), true)]);
+    }
+    // Neither another box that has not heard of it brings it back, nor a pass over the store.
+    let old = Heard::Changed(Box::new(Change::Put(alice.clone())));
+    heard_in.send(old).unwrap();
+    assert_eq!(stage.run().await.concat(), []);
+    heard_in.send(Heard::Gap).unwrap();
+    let mut told = Vec::new();
+    while !told.contains(&Mailed::Loaded) {
+        told.extend(stage.run().await.concat());
+    }
+    assert!(told.contains(&Mailed::Bound("bob".to_owned())), "{told:?}");
+    assert!(!told.contains(&Mailed::Bound("alice".to_owned())));
+    assert!(told.contains(&Mailed::Unbound("alice".to_owned())));
+    // Who has registered since is there.
+    let anew = Record { cseq: 3, ..alice };
+    let anew = Heard::Changed(Box::new(Change::Put(anew)));
+    heard_in.send(anew).unwrap();
+    assert_eq!(
+        stage.run().await.concat(),
+        [Mailed::Bound("alice".to_owned())]
+    );
+}
+
+/// The removal is written while the store is being asked, behind what was read.
+#[tokio::test]
+async fn what_was_read_before_its_removal_was_written_is_not_told() {
+    let alice = record("alice");
+    let mut stage = Stage::new(Played {
+        is_full: AtomicBool::new(true),
+        ..Played::default()
+    });
+    stage.run().await;
+    stage.store.has.lock().unwrap().push(alice.clone());
+    let keeper = stage.keeper("alice");
+    let write_behind = &stage.locating.kept.as_ref().unwrap().write_behind;
+    write_behind.put(Change::Remove(removal(&alice)));
+    stage
+        .locating
+        .seek(keeper, locate("alice", 1), &mut stage.posts);
+    stage.store.is_full.store(false, Ordering::Relaxed);
+    while stage.locating.status().unwrap().waiting > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = stage.run().await.concat();
+    assert_eq!(told, [Mailed::Sought(Id::new(1, 0), true)]);
 }
 
 /// However often something is missed, each pass comes to its end, and one follows.

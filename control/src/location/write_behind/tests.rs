@@ -95,6 +95,32 @@ fn a_batch_that_failed_waits_as_before_but_for_what_came_meanwhile() {
 }
 
 #[test]
+fn a_users_removals_are_found_among_those_of_others() {
+    let mut waiting = Waiting::new(100);
+    let now = Instant::now();
+    for (user, domain) in [
+        ("alice", "example.net"),
+        ("alice", "example.ne"),
+        ("alic", "example.net"),
+        ("alicf", "example.net"),
+        ("alice", "example.neu"),
+    ] {
+        for contact in ["", "sip:a@b", "sip:c@b"] {
+            let mut end = removal(&binding(contact));
+            end.user = user.as_bytes().to_vec();
+            end.domain = domain.to_owned();
+            put(&mut waiting, Change::Remove(end), now);
+        }
+        put(&mut waiting, change("sip:still@b", 1), now);
+    }
+    let ends: Vec<_> = waiting.removals_of("example.net", b"alice").collect();
+    assert_eq!(ends.len(), 3);
+    let is_hers = |end: &&Removal| end.user == b"alice" && end.domain == "example.net";
+    assert!(ends.iter().all(is_hers));
+    assert_eq!(waiting.removals_of("example.org", b"alice").count(), 0);
+}
+
+#[test]
 fn what_finds_no_room_is_counted_and_what_waits_goes_on() {
     let mut waiting = Waiting::new(2);
     let begin = Instant::now();
@@ -153,7 +179,10 @@ proptest! {
             match event {
                 Event::Put(contact) => {
                     puts += 1;
-                    let change = change(&format!("sip:{contact}@b"), puts);
+                    let mut change = change(&format!("sip:{contact}@b"), puts);
+                    if puts % 3 == 0 && let Change::Put(record) = &change {
+                        change = Change::Remove(Removal { cseq: puts, ..removal(record) });
+                    }
                     last.insert(change.key().clone(), puts);
                     put(&mut waiting, change, now);
                 }
@@ -173,6 +202,15 @@ proptest! {
                 },
             }
             prop_assert_eq!(waiting.queue.len(), waiting.places.len());
+            let removals = waiting.all().filter_map(Change::removal);
+            prop_assert_eq!(waiting.removals, removals.count());
+            // Wherever it stands, an end that the store does not know is known here.
+            let ends: Vec<_> = waiting.removals_of("example.net", b"alice").collect();
+            prop_assert_eq!(waiting.removals, ends.len());
+            for (key, cseq) in last.iter().filter(|(_, cseq)| *cseq % 3 == 0) {
+                let is_waiting = ends.iter().any(|end| end.key == *key && end.cseq == *cseq);
+                prop_assert_eq!(is_waiting, store.get(key) != Some(cseq));
+            }
         }
         prop_assert_eq!(store, last);
         prop_assert!(waiting.oldest().is_none());
