@@ -127,7 +127,8 @@ fn who_registers_while_she_is_back_in_part_is_told_of_all() {
         .collect();
     removed.sort_by(|one, other| one.1.cmp(&other.1));
     let gone = |uri: &str| (Told::Removed, uri.to_owned());
-    assert_eq!(removed, [gone(one), gone(other)]);
+    // The store may have more than it has told.
+    assert_eq!(removed, [gone("*"), gone(one), gone(other)]);
 }
 
 fn told(bench: &mut Bench) -> Vec<String> {

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use std::time::SystemTime;
 
+use trunkline_dataplane::sip::registrar::EVERY;
+
 /// Milliseconds since 1970, which mean the same after a restart and on another box.
 pub type UnixMs = u64;
 
@@ -40,6 +42,12 @@ impl Key {
     /// One before which no other comes.
     pub(super) const fn first() -> Key {
         Key(Vec::new())
+    }
+
+    /// That of a removal of all that a user has.
+    #[must_use]
+    pub fn is_every(&self) -> bool {
+        self.0 == EVERY
     }
 
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Key {
@@ -104,7 +112,7 @@ pub struct Removal {
     pub domain: String,
     /// The user.
     pub user: Vec<u8>,
-    /// Which of its bindings.
+    /// Which of its bindings, or every one.
     pub key: Key,
     /// The CSeq of the REGISTER that ended it.
     pub cseq: u32,
@@ -119,9 +127,10 @@ impl Removal {
     /// the time.
     #[must_use]
     pub fn ends(&self, record: &Record) -> bool {
-        let is_its =
-            self.key == record.key && self.user == record.user && self.domain == record.domain;
-        is_its
+        let is_named = self.key.is_every() || self.key == record.key;
+        is_named
+            && self.user == record.user
+            && self.domain == record.domain
             && match self.call_id == record.call_id {
                 true => self.cseq >= record.cseq,
                 false => self.granted_ms >= record.granted_ms,
@@ -253,6 +262,12 @@ pub(crate) mod tests {
             binding("sip:other@b"),
         ];
         assert!(!others.iter().any(|record| end.ends(record)));
+        let every = Removal {
+            key: Key::of(b"*", None, None),
+            ..end
+        };
+        let ended = [&record, &others[0], &others[1], &others[2]].map(|record| every.ends(record));
+        assert_eq!(ended, [true, false, false, true]);
     }
 
     #[test]

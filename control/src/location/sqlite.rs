@@ -84,6 +84,11 @@ const PUT: &str = "
         cseq = excluded.cseq, call_id = excluded.call_id, sip_transaction = excluded.sip_transaction,
         reg_id = excluded.reg_id, granted_ms = excluded.granted_ms";
 
+/// Of every one those that were registered later stay: the queue of changes orders them by binding alone.
+const REMOVE_EVERY: &str = "
+    DELETE FROM bindings WHERE domain = ?1 AND user = ?2
+        AND NOT (CASE WHEN call_id = ?3 THEN cseq > ?4 ELSE granted_ms >= ?5 END)";
+
 const REMOVE: &str = "DELETE FROM bindings WHERE domain = ?1 AND user = ?2 AND key = ?3";
 
 /// What [`record`] reads, in its order: to look each up by its name takes as long as all the rest.
@@ -254,6 +259,7 @@ impl Database {
         {
             let mut put = transaction.prepare_cached(PUT)?;
             let mut remove = transaction.prepare_cached(REMOVE)?;
+            let mut remove_every = transaction.prepare_cached(REMOVE_EVERY)?;
             for change in batch {
                 match &**change {
                     Change::Put(record) => put.execute(params![
@@ -273,6 +279,15 @@ impl Database {
                         record.reg_id.map(NonZeroU32::get),
                         signed(record.granted_ms),
                     ])?,
+                    Change::Remove(removal) if removal.key.is_every() => {
+                        remove_every.execute(params![
+                            removal.domain,
+                            removal.user,
+                            removal.call_id.cast_signed(),
+                            removal.cseq,
+                            signed(removal.granted_ms),
+                        ])?
+                    }
                     Change::Remove(removal) => remove.execute(params![
                         removal.domain,
                         removal.user,

@@ -257,6 +257,57 @@ async fn a_removal_is_not_undone_by_what_was_before_it() {
     assert_eq!(alice(&store).await, [anew]);
 }
 
+/// Who ends all contacts need not know which there are.
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn a_removal_of_every_binding_ends_those_that_were_before_it_and_no_other() {
+    let server = servers::Redis::new(false);
+    let store = store(&server);
+    let of = |contact: &str, cseq, later: u64, call_id| Record {
+        call_id,
+        key: Key::of(contact.as_bytes(), None, None),
+        contact: contact.as_bytes().to_vec(),
+        ..registered(cseq, later)
+    };
+    let before = [of("sip:a@b", 1, 0, 7), of("sip:c@b", 5, 900, 8)];
+    let after = [of("sip:d@b", 9, 0, 7), of("sip:e@b", 1, 1_100, 8)];
+    let bob = Record {
+        user: b"bob".to_vec(),
+        ..before[0].clone()
+    };
+    let all_of_them = before.iter().chain(&after).chain([&bob]);
+    write(&store, all_of_them.cloned().map(Change::Put)).await;
+    let every = Removal {
+        key: Key::of(b"*", None, None),
+        call_id: 7,
+        granted_ms: *BEGIN + 1_000,
+        ..removal(&registered(7, 0))
+    };
+    let mut heard = open(&server, false).watch();
+    assert_eq!(heard.next().await, Some(Heard::Gap));
+    assert_eq!(write(&store, [Change::Remove(every.clone())]).await, 0);
+    assert_eq!(
+        heard.next().await,
+        Some(Heard::Changed(Box::new(Change::Remove(every.clone()))))
+    );
+    let mut left = alice(&store).await;
+    left.sort_by_key(|record| record.key.clone());
+    assert_eq!(left, after);
+    assert_eq!(
+        store.find("example.net", b"bob").await.unwrap(),
+        std::slice::from_ref(&bob)
+    );
+    // A box that was cut off writes what was before it, and finds the removal among all that there is.
+    assert_eq!(write(&store, before.map(Change::Put)).await, 2);
+    let pages: Vec<_> = store.load().collect().await;
+    let changes: Vec<_> = pages.into_iter().flat_map(Result::unwrap).collect();
+    assert!(changes.contains(&Change::Remove(every)), "{changes:?}");
+    // The device begins anew.
+    let anew = of("sip:a@b", 1, 5_000, 9);
+    assert_eq!(write(&store, [Change::Put(anew.clone())]).await, 0);
+    assert!(alice(&store).await.contains(&anew));
+}
+
 #[tokio::test]
 #[ignore = "needs Redis: perf/e2e/stores.sh"]
 async fn the_key_lives_as_long_as_the_longest_binding_and_fields_go_when_they_have_ended() {

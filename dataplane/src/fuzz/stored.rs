@@ -123,7 +123,7 @@ fn told(all: &[Given<'_>]) {
     let mut registrar = Registrar::new(12, Rules::default(), SipHash::new(&hash_key()));
     for Given { is_removed, record } in all {
         if *is_removed {
-            registrar.withdraw(record);
+            registrar.withdraw(record, |_| {});
         } else {
             registrar.restore(record, NOW);
         }

@@ -3,6 +3,7 @@
 -- KEYS[1]  the user's hash: a field a binding, values as value.rs lays them out
 -- ARGV     now (Unix ms), how long what has ended is kept, how many removals are remembered, the channel,
 --          our name on it; then a field and its value for each change
+-- A removal in the field '*' is of all bindings that were registered before it, known to who wrote it or not.
 -- Gives how many of them were older than what is there. What is there already is not published again.
 local user = KEYS[1]
 local now, slack, removals = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -31,16 +32,35 @@ local function is_there(new, old)
     return old.till > now and new.kind == old.kind and new.call == old.call and new.cseq == old.cseq
 end
 
-local stale = 0
+-- What is there under '*' is a removal, or not of our making.
+local function every()
+    local there = redis.call('HGET', user, '*')
+    local old = there and front(there)
+    return old and old.kind == 'R' and old
+end
+
+local function end_all_before(new)
+    local fields = redis.call('HGETALL', user)
+    for i = 1, #fields, 2 do
+        local old = front(fields[i + 1])
+        if old and old.kind == 'P' and not is_older(new, old) then redis.call('HDEL', user, fields[i]) end
+    end
+end
+
+local stale, all = 0, every()
 for i = 6, #ARGV, 2 do
     local field, value = ARGV[i], ARGV[i + 1]
     local new, there = front(value), redis.call('HGET', user, field)
     local old = there and front(there)
-    if old and is_older(new, old) then
+    if old and is_older(new, old) or all and field ~= '*' and is_older(new, all) then
         stale = stale + 1
     elseif not old or not is_there(new, old) then
         redis.call('HSET', user, field, value)
         redis.call('PUBLISH', channel, struct.pack('>c8I2c0I2c0', origin, #user, user, #field, field) .. value)
+        if field == '*' and new.kind == 'R' then
+            end_all_before(new)
+            all = new
+        end
     end
 end
 

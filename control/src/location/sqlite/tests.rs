@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::*;
+use crate::location::Removal;
 use crate::location::record::tests::binding;
 use crate::location::record::tests::removal;
 
@@ -98,6 +99,43 @@ async fn a_refresh_replaces_and_a_removal_removes_one_binding() {
     assert_eq!(all(&store).await, [refreshed.clone(), other.clone()]);
     write(&store, [Change::Remove(removal(&other))]).await;
     assert_eq!(all(&store).await, [refreshed]);
+}
+
+#[tokio::test]
+async fn a_removal_of_every_binding_leaves_what_was_registered_later() {
+    let (_room, path) = room();
+    let store = open(&path);
+    let of = |contact: &str, cseq, call_id, later: u64| {
+        let record = binding(contact);
+        Record {
+            cseq,
+            call_id,
+            granted_ms: 1_000_000 + later,
+            ..record
+        }
+    };
+    let bob = Record {
+        user: b"bob".to_vec(),
+        ..of("sip:a@b", 1, 7, 0)
+    };
+    let put = [
+        of("sip:a@b", 1, 7, 0),
+        of("sip:c@b", 5, 8, 900),
+        of("sip:d@b", 9, 7, 0),
+        of("sip:e@b", 1, 8, 1_000),
+        bob.clone(),
+    ];
+    write(&store, put.clone().map(Change::Put)).await;
+    let every = Removal {
+        key: Key::of(b"*", None, None),
+        cseq: 8,
+        call_id: 7,
+        granted_ms: 1_001_000,
+        ..removal(&put[0])
+    };
+    write(&store, [Change::Remove(every)]).await;
+    let [_, _, later, other, _] = put;
+    assert_eq!(all(&store).await, [later, other, bob]);
 }
 
 #[tokio::test]

@@ -98,6 +98,31 @@ async fn what_came_while_the_server_was_dead_is_written_when_it_is_back() {
     );
 }
 
+/// Its memory is full, or its disk: it takes nothing, and whoever reads it finds who has gone.
+#[tokio::test]
+#[ignore = "needs Redis: perf/e2e/stores.sh"]
+async fn a_removal_that_the_server_does_not_take_is_known_meanwhile_and_written_then() {
+    let server = servers::Redis::new(false);
+    let (ours, others) = (Arc::new(store(&server)), store(&server));
+    let record = registered(1, 0);
+    write(&ours, [Change::Put(record.clone())]).await;
+    server.run(&["CONFIG", "SET", "maxmemory", "1"]);
+    let write_behind = WriteBehind::start(Arc::clone(&ours) as _, OPTIONS);
+    assert!(!write_behind.has_ended(&record));
+    write_behind.put(Change::Remove(removal(&record)));
+    for failures in 0..3 {
+        assert!(write_behind.has_ended(&record));
+        assert_eq!(alice(&ours).await, std::slice::from_ref(&record));
+        until("it is tried", || write_behind.figures().failures > failures).await;
+    }
+    server.run(&["CONFIG", "SET", "maxmemory", "0"]);
+    until("it is written", || write_behind.figures().waiting == 0).await;
+    assert!(!write_behind.has_ended(&record), "the store knows itself");
+    assert_eq!(alice(&others).await, []);
+    // Who has not heard of it does not bring it back.
+    assert_eq!(write(&others, [Change::Put(record)]).await, 1);
+}
+
 #[tokio::test]
 #[ignore = "needs Redis: perf/e2e/stores.sh"]
 async fn a_write_that_was_held_up_does_not_undo_a_later_one() {

@@ -11,6 +11,7 @@ use super::stored::is_told;
 use crate::counters::Counter;
 use crate::counters::trunks::TrunkCounter;
 use crate::ids::DomainIndex;
+use crate::settings::Location;
 use crate::sip::denials::Why;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -131,6 +132,8 @@ impl Proxy {
         let (first, pace) = (self.first_binding_timer(), self.registrar.pace());
         let (wheel, journal) = (&mut self.wheel, &mut self.journal);
         let (domains, location) = (&self.domains, self.location);
+        // What another box has written may be on its way here.
+        let may_have_others = !self.is_loaded || location == Location::Shared;
         let is_told = |record: &Record<'_>| is_told(domains, location, record);
         let counters = &mut *step.counters;
         let mut bound = None;
@@ -140,6 +143,12 @@ impl Proxy {
                 id,
                 record,
             } = change;
+            let Some(id) = id else {
+                if may_have_others && is_told(&record) && !journal.removed(&record) {
+                    counters.count(Counter::BindingsUntold);
+                }
+                return;
+            };
             counters.count(counter_of(happened));
             match happened {
                 Happened::Added | Happened::Refreshed | Happened::Moved => {

@@ -92,10 +92,11 @@ impl Proxy {
 
     /// A binding was removed at another box.
     pub fn withdraw(&mut self, by: &Record<'_>, counters: &mut Counters) {
-        if let Some(slot) = self.registrar.withdraw(by) {
+        let (first, wheel) = (self.first_binding_timer(), &mut self.wheel);
+        self.registrar.withdraw(by, |slot| {
             counters.count(Counter::BindingsWithdrawn);
-            self.wheel.disarm(self.first_binding_timer() + slot);
-        }
+            wheel.disarm(first + slot);
+        });
     }
 
     /// How many changes of bindings control is yet to be told.

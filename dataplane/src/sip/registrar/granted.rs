@@ -234,7 +234,7 @@ impl Registrar {
                 false
             }
             Ok(Act::Refresh(_)) => true,
-            Ok(Act::Nothing | Act::Remove(_)) | Err(_) => false,
+            Ok(Act::Nothing | Act::Remove(_) | Act::RemoveAbsent) | Err(_) => false,
         }
     }
 

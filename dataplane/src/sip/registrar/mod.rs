@@ -108,6 +108,9 @@ impl Default for Rules {
     }
 }
 
+/// Names, in what is told of a removal, every contact of its user (RFC 3261 §10.2.2).
+pub const EVERY: &[u8] = b"*";
+
 /// The registrar.
 #[derive(Debug)]
 pub struct Registrar {
@@ -279,9 +282,16 @@ impl Registrar {
         // What was removed while the store was read does not come back, nor what another Call-ID had made
         // of the same contact before.
         let undone = self.undone.get(record.aor ^ record.call_id, now);
-        let removed = self.removed.get(place_of(record, &self.hash), now);
-        if undone.is_some_and(|last| last.cseq >= record.cseq)
-            || removed.is_some_and(|at| at >= record.taken)
+        let is_gone = |name: &Record<'_>| {
+            let removed = self.removed.get(place_of(name, &self.hash), now);
+            removed.is_some_and(|at| at >= record.taken)
+        };
+        let every = Record {
+            uri: EVERY,
+            reg_id: None,
+            ..*record
+        };
+        if undone.is_some_and(|last| last.cseq >= record.cseq) || is_gone(record) || is_gone(&every)
         {
             return None;
         }
@@ -300,17 +310,27 @@ impl Registrar {
         Some(id)
     }
 
-    /// Takes out the binding that a REGISTER has removed elsewhere, unless a later one has changed it since.
-    /// Gives the slot that is free now.
-    pub fn withdraw(&mut self, by: &Record<'_>) -> Option<u32> {
+    /// Takes out the binding that a REGISTER has removed elsewhere, or every one, unless a later one has changed it
+    /// since. Gives each slot that is free now.
+    pub fn withdraw(&mut self, by: &Record<'_>, mut each: impl FnMut(u32)) {
         let ids = self.bindings.of(by.aor);
-        let instance = by.instance().map_or(0, |text| self.instance(text));
-        let id = self.of_record(&ids, by, instance)?;
-        if !self.bindings.slab.get(id)?.is_before(by) {
-            return None;
+        let named = match by.uri == EVERY {
+            true => None,
+            false => {
+                let instance = by.instance().map_or(0, |text| self.instance(text));
+                let Some(id) = self.of_record(&ids, by, instance) else {
+                    return;
+                };
+                Some(id)
+            }
+        };
+        for id in ids.all().filter(|id| named.is_none_or(|it| it == *id)) {
+            let binding = self.bindings.slab.get(id);
+            if binding.is_some_and(|binding| binding.is_before(by)) {
+                self.bindings.remove(id);
+                each(id.slot);
+            }
         }
-        self.bindings.remove(id);
-        Some(id.slot)
     }
 
     /// The slot of the binding that was made by the REGISTER of a record; `None` where a record is of none here.

@@ -30,6 +30,8 @@ pub(super) enum Act {
     Refresh(Id),
     Rewrite(Id, Chain, Lens),
     Remove(Id),
+    /// It is to go and is not here.
+    RemoveAbsent,
 }
 
 impl Act {
@@ -37,7 +39,7 @@ impl Act {
     const fn on(&self) -> Option<Id> {
         match self {
             Act::Refresh(id) | Act::Rewrite(id, ..) | Act::Remove(id) => Some(*id),
-            Act::Nothing | Act::Add(..) => None,
+            Act::Nothing | Act::Add(..) | Act::RemoveAbsent => None,
         }
     }
 }
@@ -64,10 +66,14 @@ impl Registrar {
         let path = contacts::path(request.message, &mut room)?;
         for (at, contact) in contacts.iter().enumerate() {
             let found = self.find(request.message, contact, ids);
+            let in_order = self.in_order(request.aor.key, mark, found, now);
             if found.is_none() && contact.expires_s == 0 {
+                if let Some(place) = plan.get_mut(at).filter(|_| in_order.is_ok()) {
+                    *place = Act::RemoveAbsent;
+                }
                 continue;
             }
-            self.in_order(request.aor.key, mark, found, now)?;
+            in_order?;
             // RFC 3261 §19.1.4: two that differ can both be the same as a third.
             if found.is_some() && count(plan, |act| act.on() == found) > 0 {
                 return Err(Refusal::Twice.into());

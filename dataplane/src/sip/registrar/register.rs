@@ -4,7 +4,9 @@
 //! fail any more is anything changed.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
+use super::EVERY;
 use super::Registrar;
 use super::aor::AddressOfRecord;
 use super::binding::Binding;
@@ -25,10 +27,12 @@ use super::refusal::Refusal;
 use super::require;
 use crate::ids::DomainIndex;
 use crate::ids::ListenIndex;
+use crate::limits::CONTACT_LEN_MAX;
 use crate::sip::identity::What;
 use crate::sip::message::Message;
 use crate::sip::slab::Id;
 use crate::sip::texts::Chain;
+use crate::text::Text;
 use crate::tick::Tick;
 
 /// A REGISTER whose sender may register this address of record (RFC 3261 §10.3 step 1, and from step 3 to 5).
@@ -66,7 +70,7 @@ pub enum Happened {
     /// where it is known by its flow, another URI.
     Moved,
     /// It is gone, since that was asked for, or since its URI is spelled another way now: then it is
-    /// added anew a moment later.
+    /// added anew a moment later. Or it was to go and is not here, where a store may have it.
     Removed,
     /// It is gone, since its time was over.
     Expired,
@@ -77,8 +81,8 @@ pub enum Happened {
 pub struct Change<'t> {
     /// What has happened.
     pub happened: Happened,
-    /// Where it is kept: its timer has the number of the slot.
-    pub id: Id,
+    /// Where it is kept: its timer has the number of the slot. `None` of one that is not.
+    pub id: Option<Id>,
     /// The binding as it is now, or was at last.
     pub record: Record<'t>,
 }
@@ -108,7 +112,7 @@ impl Registrar {
         let done = match asked {
             Asked::Nothing => Ok(()),
             _ if ids.all().any(|id| self.has_made(mark, id)) => Ok(()),
-            Asked::Clear => self.clear(request.aor.key, mark, &ids, now, tell),
+            Asked::Clear => self.clear(request, mark, &ids, now, tell),
             Asked::Bind => self.bind(request, mark, contacts.all(), &ids, now, tell),
         };
         match done {
@@ -146,20 +150,61 @@ impl Registrar {
     /// RFC 3261 §10.3 step 6: `Contact: *`.
     fn clear(
         &mut self,
-        aor: u64,
+        request: &Register<'_, '_>,
         mark: Mark,
         ids: &Ids,
         now: Tick,
         tell: &mut impl FnMut(Change<'_>),
     ) -> Result<(), Stop> {
+        let aor = request.aor.key;
         for id in ids.all() {
             self.in_order(aor, mark, Some(id), now)?;
         }
+        let is_new = self.in_order(aor, mark, None, now).is_ok();
         for id in ids.all() {
             self.remove(id, mark, now, tell);
         }
+        if is_new {
+            self.tell_absent((EVERY, &[], None), request, mark, now, tell);
+        }
         self.remember(aor, mark, now);
         Ok(())
+    }
+
+    /// Tells that a contact was to go which is not here: a store that said nothing may have it.
+    fn tell_absent(
+        &mut self,
+        (uri, params, reg_id): (&[u8], &[u8], Option<NonZeroU32>),
+        request: &Register<'_, '_>,
+        mark: Mark,
+        now: Tick,
+        tell: &mut impl FnMut(Change<'_>),
+    ) {
+        let record = Record {
+            aor: request.aor.key,
+            domain: request.domain,
+            user: request.aor.user.name(),
+            uri,
+            params,
+            path: &[],
+            received: request.received,
+            listen: request.listen,
+            expires: now,
+            taken: now,
+            q: 0,
+            call_id: mark.call_id,
+            cseq: mark.last.cseq,
+            transaction: mark.last.transaction,
+            reg_id,
+        };
+        // Nor does what was read of it before come back.
+        self.removed
+            .remember(place_of(&record, &self.hash), now, now);
+        tell(Change {
+            happened: Happened::Removed,
+            id: None,
+            record,
+        });
     }
 
     /// RFC 3261 §10.3 step 7.
@@ -179,9 +224,11 @@ impl Registrar {
         }
         // These first, so that there is room for those that are added.
         let surplus = self.surplus(&plan, ids);
-        for act in &plan {
-            if let Act::Remove(id) = act {
-                self.remove(*id, mark, now, tell);
+        for (act, contact) in plan.iter().zip(contacts) {
+            match act {
+                Act::Remove(id) => self.remove(*id, mark, now, tell),
+                Act::RemoveAbsent => self.remove_absent(contact, request, mark, now, tell),
+                Act::Nothing | Act::Add(..) | Act::Refresh(_) | Act::Rewrite(..) => {}
             }
         }
         for _ in 0..surplus {
@@ -214,6 +261,27 @@ impl Registrar {
         self.bindings.remove(id);
     }
 
+    fn remove_absent(
+        &mut self,
+        contact: &Contact,
+        request: &Register<'_, '_>,
+        mark: Mark,
+        now: Tick,
+        tell: &mut impl FnMut(Change<'_>),
+    ) {
+        let uri = request.message.text(contact.uri);
+        let mut room = [0; CONTACT_LEN_MAX];
+        let mut params = Text::new(&mut room);
+        contact.write_params(request.message.bytes(), &mut params);
+        // One that is longer was never bound.
+        if let Ok(len) = params.finish()
+            && uri.len() + len <= CONTACT_LEN_MAX
+        {
+            let named = (uri, &room[..len], contact.reg_id);
+            self.tell_absent(named, request, mark, now, tell);
+        }
+    }
+
     /// Tells that a binding is gone, and which REGISTER has removed it: who keeps it elsewhere puts that in
     /// order with others.
     fn tell_removed(&mut self, id: Id, by: Mark, now: Tick, tell: &mut impl FnMut(Change<'_>)) {
@@ -230,7 +298,7 @@ impl Registrar {
             let happened = Happened::Removed;
             tell(Change {
                 happened,
-                id,
+                id: Some(id),
                 record,
             });
         }
@@ -248,7 +316,7 @@ impl Registrar {
         tell: &mut impl FnMut(Change<'_>),
     ) -> bool {
         match act {
-            Act::Nothing | Act::Remove(_) => true,
+            Act::Nothing | Act::Remove(_) | Act::RemoveAbsent => true,
             Act::Refresh(id) => {
                 self.supersede(id, mark, now);
                 let (happened, is_sorted) = self.refresh(id, contact, request, mark, now);
@@ -351,7 +419,7 @@ impl Registrar {
         if let Some(record) = self.bindings.record(id) {
             tell(Change {
                 happened,
-                id,
+                id: Some(id),
                 record,
             });
         }

@@ -75,6 +75,8 @@ struct Change {
 pub(super) struct Registrar {
     users: HashMap<String, User>,
     is_kept: bool,
+    /// For other boxes too: what they have written may be on its way.
+    is_shared: bool,
     /// When all that was written had been given back.
     loaded: Option<Tick>,
     changes: Vec<Change>,
@@ -94,6 +96,7 @@ impl Registrar {
         Registrar {
             users: HashMap::new(),
             is_kept: kept != Location::Nowhere,
+            is_shared: kept == Location::Shared,
             loaded: None,
             changes: Vec::new(),
             waiting: Vec::new(),
@@ -273,6 +276,7 @@ impl Registrar {
         let value = phone::credentials_in(request);
         let name = value.and_then(|value| phone::param(value, "username"));
         let name = name.unwrap_or_default().to_owned();
+        let is_loading = self.is_loading(now);
         let user = self.users.entry(name.clone()).or_default();
         user.pass_time(now);
         let contact = request.get("Contact");
@@ -318,13 +322,14 @@ impl Registrar {
                         since,
                     });
                 }
-                if until > now || is_bound || was_stored {
+                // Where the store may have more, the end of what is not known here is told as well.
+                if until > now || is_bound || was_stored || is_loading || self.is_shared {
                     self.changes.push(Change {
                         user: name,
                         uri,
                         until: Some(until).filter(|until| *until > now),
                         received,
-                        is_doubtful: until == now && !is_bound,
+                        is_doubtful: until == now && !is_bound && !(was_stored && is_loading),
                         is_told: false,
                     });
                 }
@@ -523,6 +528,26 @@ mod tests {
         let gone = register("<sip:u@a>;expires=0", "5-c", 2);
         assert!(may(&mut registrar, &gone, 200, &[]));
         assert!(registrar.is_told(Told::Removed, &it).is_ok());
+        assert!(registrar.settle(NOW).is_ok());
+    }
+
+    #[test]
+    fn the_end_of_what_is_only_written_is_told_while_it_has_not_come_back() {
+        let until = NOW.plus_ms(60_000);
+        let gone = register("<sip:u@a>;expires=0", "5-c", 2);
+        let mut registrar = Registrar::new(Location::Own);
+        let it = letter("sip:u@a", until);
+        registrar.has_stored(&it);
+        assert!(may(&mut registrar, &gone, 200, &[]));
+        assert!(registrar.settle(NOW).is_err(), "it was not told");
+        registrar.restarts();
+        registrar.has_stored(&it);
+        assert!(may(&mut registrar, &gone, 200, &[]));
+        assert!(registrar.is_told(Told::Removed, &it).is_ok());
+        assert!(registrar.settle(NOW).is_ok());
+        // What is nowhere may be told, and need not.
+        let nobody = register("<sip:u@b>;expires=0", "6-c", 1);
+        assert!(may(&mut registrar, &nobody, 200, &[]));
         assert!(registrar.settle(NOW).is_ok());
     }
 

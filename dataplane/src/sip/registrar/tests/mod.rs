@@ -100,6 +100,8 @@ struct Bench {
     changes: Vec<(Happened, String)>,
     /// With which CSeq each of them was told.
     cseqs: Vec<u32>,
+    /// What it was to remove that is not there: URI, parameters, CSeq.
+    absent: Vec<(String, String, u32)>,
 }
 
 impl Bench {
@@ -113,6 +115,7 @@ impl Bench {
             now: Tick::ms(1_000_000),
             changes: Vec::new(),
             cseqs: Vec::new(),
+            absent: Vec::new(),
         }
     }
 
@@ -140,9 +143,16 @@ impl Bench {
         };
         self.changes.clear();
         self.cseqs.clear();
+        self.absent.clear();
         let (changes, cseqs) = (&mut self.changes, &mut self.cseqs);
+        let absent = &mut self.absent;
         let tell = |change: Change<'_>| {
-            let uri = String::from_utf8(change.record.uri.to_vec()).unwrap();
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let (uri, params) = (text(change.record.uri), text(change.record.params));
+            if change.id.is_none() {
+                assert_eq!(change.happened, Happened::Removed);
+                return absent.push((uri, params, change.record.cseq));
+            }
             changes.push((change.happened, uri));
             cseqs.push(change.record.cseq);
         };

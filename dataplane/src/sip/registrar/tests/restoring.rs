@@ -1,6 +1,7 @@
 //! Bindings that a store gives back.
 
 use super::*;
+use crate::sip::registrar::EVERY;
 use crate::sip::registrar::Record;
 
 /// All that is bound, as a store would keep it: each put into a registrar of its own.
@@ -163,4 +164,69 @@ fn what_cannot_stand_in_a_line_does_not_come_back() {
     }
     let mut after = Bench::new();
     assert!(after.registrar.restore(&record, after.now).is_some());
+}
+
+/// A store may have what is not here: what is to go is told by its name, each once.
+#[test]
+fn what_is_to_be_removed_and_is_not_here_is_told() {
+    let mut bench = Bench::new();
+    bench.send(1, "Contact: <sip:here@h>").unwrap();
+    let lines = "Contact: <sip:here@h>, <sip:gone@h>;x=1, <sip:c@h>;+sip.instance=\"<urn:1>\";reg-id=3|Expires: 0";
+    bench.send(2, lines).unwrap();
+    let removed = (Happened::Removed, "sip:here@h".to_owned());
+    assert_eq!(bench.changes, [removed]);
+    let flow = ";+sip.instance=\"<urn:1>\";reg-id=3";
+    let named = |uri: &str, params: &str, cseq| (uri.to_owned(), params.to_owned(), cseq);
+    let absent = [named("sip:gone@h", ";x=1", 2), named("sip:c@h", flow, 2)];
+    assert_eq!(bench.absent, absent);
+    for late in [2, 1] {
+        bench.send(late, lines).unwrap();
+        assert_eq!(bench.absent, [], "it comes again, or late");
+    }
+    bench.send(3, "Contact: *|Expires: 0").unwrap();
+    assert_eq!(bench.absent, [named("*", "", 3)]);
+    bench.send(3, "Contact: *|Expires: 0").unwrap();
+    assert_eq!((&bench.absent[..], &bench.changes[..]), (&[][..], &[][..]));
+}
+
+#[test]
+fn what_was_to_be_removed_and_was_not_here_does_not_come_back() {
+    for lines in ["Contact: <sip:a@h>|Expires: 0", "Contact: *|Expires: 0"] {
+        let mut from = Bench::new();
+        from.send(1, "Contact: <sip:a@h>").unwrap();
+        let mut to = Bench::new();
+        to.now = from.now.plus_ms(1_000);
+        // By another Call-ID, which its CSeq says nothing of.
+        to.take(&Sent::new(1, lines).of("other")).unwrap();
+        assert_eq!(moved_to(&mut from, &mut to), 0, "{lines}");
+        // What is registered after it does.
+        from.now = to.now.plus_ms(1_000);
+        from.send(2, "Contact: <sip:a@h>").unwrap();
+        to.now = from.now;
+        assert_eq!(moved_to(&mut from, &mut to), 1, "{lines}");
+    }
+}
+
+#[test]
+fn every_contact_of_a_user_is_withdrawn_but_those_of_later_registers() {
+    let mut bench = Bench::new();
+    bench.send(1, "Contact: <sip:a@h>, <sip:b@h>").unwrap();
+    let mut by = {
+        let record = bench.registrar.tenant(0).unwrap();
+        Record {
+            user: b"",
+            uri: EVERY,
+            params: &[],
+            path: &[],
+            cseq: 2,
+            ..record
+        }
+    };
+    bench.send(3, "Contact: <sip:c@h>").unwrap();
+    by.cseq = 2;
+    let mut slots = 0;
+    bench.registrar.withdraw(&by, |_| slots += 1);
+    assert_eq!(slots, 2);
+    assert_eq!(bench.uris("alice"), ["sip:c@h"]);
+    bench.registrar.withdraw(&by, |_| panic!("it is later"));
 }
