@@ -76,7 +76,7 @@ async fn what_is_wrong_with_a_database_is_told_by_its_own_words() {
     let elsewhere = format!("{}/sip", url.strip_suffix("/postgres").unwrap());
     check(&elsewhere, postgres::QUERY, "\"sip\" does not exist").await;
     server.process().stop();
-    check(&url, postgres::QUERY, "nothing within 400 ms").await;
+    check(&url, postgres::QUERY, &nothing_in_time()).await;
     server.process().go_on();
     server.end();
     check(&url, postgres::QUERY, "Connection refused").await;

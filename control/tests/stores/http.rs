@@ -28,9 +28,8 @@ async fn users_are_found_and_one_that_hangs_takes_nobody_along() {
         assert_eq!(ha1s(&store, &name).await, None, "{name}");
     }
     for _ in 0..6 {
-        let (reason, took) = failure(&store, "hangs").await;
-        assert_eq!(reason, "nothing within 400 ms");
-        assert!(took < PATIENCE + AT_ONCE, "{took:?}");
+        let (reason, _) = failure(&store, "hangs").await;
+        assert_eq!(reason, nothing_in_time());
         assert_eq!(ha1s(&store, "alice").await, all());
     }
 }
@@ -43,8 +42,8 @@ async fn an_endpoint_that_stops_or_dies_comes_back_by_itself() {
     let store = store(port);
     assert_eq!(ha1s(&store, "alice").await, all());
     process.stop();
-    let (_, took) = failure(&store, "alice").await;
-    assert!(took < PATIENCE + AT_ONCE, "{took:?}");
+    let (reason, _) = failure(&store, "alice").await;
+    assert_eq!(reason, nothing_in_time());
     until_known_to_be_dead(&store, "alice").await;
     process.go_on();
     until_back(&store, "alice").await;

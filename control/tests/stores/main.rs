@@ -17,6 +17,8 @@ mod postgres;
 mod redis;
 mod servers;
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -25,11 +27,16 @@ use trunkline_control::subscribers::Unavailable;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::digest::cache::Known;
 
-/// The longest wait for an answer, in these tests.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// The longest wait for an answer, in these tests: a server that is well gives one within this on a busy machine too.
+const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// What is over at once: it waits for nobody.
-const AT_ONCE: Duration = Duration::from_millis(100);
+/// How long that which is to come may take on a busy machine.
+const AT_LAST: Duration = Duration::from_secs(60);
+
+/// The reason where there was no answer.
+fn nothing_in_time() -> String {
+    format!("nothing within {} ms", PATIENCE.as_millis())
+}
 
 const MD5: &str = "939e7578ed9e3c518a452acee763bce9";
 const SHA256: &str = "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232";
@@ -93,23 +100,28 @@ fn all() -> Option<[Option<String>; 3]> {
     Some([MD5, SHA256, SHA512T256].map(|digits| Some(digits.to_owned())))
 }
 
-/// The reason why there is no answer, and how long it took.
-async fn failure(store: &impl Store, user: &str) -> (String, Duration) {
-    let began = Instant::now();
-    let error = find(store, user).await.unwrap_err();
-    (error.reason, began.elapsed())
+/// The reason why there is no answer, and whether it was known at once: who asked has waited for nobody, however
+/// busy the machine is.
+async fn failure(store: &impl Store, user: &str) -> (String, bool) {
+    let mut found = pin!(find(store, user));
+    let (found, at_once) = match futures_util::poll!(found.as_mut()) {
+        Poll::Ready(found) => (found, true),
+        Poll::Pending => (found.await, false),
+    };
+    (found.unwrap_err().reason, at_once)
 }
 
 /// Waits until there is no answer at once: the server is known to be dead.
 async fn until_known_to_be_dead(store: &impl Store, user: &str) {
     let began = Instant::now();
-    while failure(store, user).await.1 >= AT_ONCE {
-        assert!(began.elapsed() < Duration::from_secs(5), "users still wait");
+    while !failure(store, user).await.1 {
+        assert!(began.elapsed() < AT_LAST, "users still wait");
     }
     // And it stays so.
     for _ in 0..20 {
-        let (reason, took) = failure(store, user).await;
-        assert!(took < AT_ONCE, "{took:?}: {reason}");
+        let (reason, at_once) = failure(store, user).await;
+        assert!(at_once, "{reason}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -117,7 +129,7 @@ async fn until_known_to_be_dead(store: &impl Store, user: &str) {
 async fn until_back(store: &impl Store, user: &str) {
     let began = Instant::now();
     while let Err(error) = find(store, user).await {
-        assert!(began.elapsed() < Duration::from_secs(15), "{error}");
+        assert!(began.elapsed() < AT_LAST, "{error}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -11,7 +11,7 @@ use crate::servers::Redis;
 use crate::servers::redis_cluster;
 
 async fn next(heard: &mut mpsc::Receiver<Forget>) -> Forget {
-    let next = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await;
+    let next = tokio::time::timeout(AT_LAST, heard.recv()).await;
     next.expect("nothing is told").expect("it ended")
 }
 
@@ -59,7 +59,7 @@ async fn postgres_tells_of_changes_and_after_a_restart_that_all_is_to_be_forgott
     assert_eq!(next(&mut heard).await, one("alice"));
     drop(heard);
     server.end();
-    let ended = tokio::time::timeout(Duration::from_secs(15), follow).await;
+    let ended = tokio::time::timeout(AT_LAST, follow).await;
     ended.expect("it goes on for nobody").unwrap();
 }
 

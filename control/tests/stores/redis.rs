@@ -60,8 +60,7 @@ async fn a_server_that_stops_or_dies_comes_back_by_itself() {
     server.add("sub:example.com:alice", &[("md5", MD5)]);
     assert_eq!(ha1s(&store, "alice").await, only_md5());
     server.process().stop();
-    let (_, took) = failure(&store, "alice").await;
-    assert!(took < PATIENCE + AT_ONCE, "{took:?}");
+    failure(&store, "alice").await;
     until_known_to_be_dead(&store, "alice").await;
     server.process().go_on();
     until_back(&store, "alice").await;
@@ -108,8 +107,7 @@ async fn a_cluster_is_asked_where_the_key_is_and_lives_as_long_as_any_node_does(
     assert!(!of_dead.is_empty() && !of_living.is_empty());
     nodes[2].end();
     for user in &of_dead {
-        let (reason, took) = failure(&store, user).await;
-        assert!(took < PATIENCE + AT_ONCE, "{took:?}: {reason}");
+        failure(&store, user).await;
         for user in &of_living {
             assert_eq!(ha1s(&store, user).await, only_md5(), "{user}");
         }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -18,6 +20,8 @@ use nix::unistd::Pid;
 use nix::unistd::User;
 use nix::unistd::chown;
 use tempfile::TempDir;
+
+use crate::AT_LAST;
 
 /// A process and its children; dropped, it is ended.
 pub struct Process {
@@ -36,7 +40,7 @@ impl Process {
 
     /// SIGSTOP to it and to all its children: connections stay, and nothing moves on them.
     pub fn stop(&self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + AT_LAST;
         loop {
             // Again each time: a child made while they were signalled has not heard of it.
             self.signal_all(Signal::SIGSTOP);
@@ -97,9 +101,16 @@ impl Drop for Process {
     }
 }
 
+/// One that nobody else is given, below those that the kernel gives to whoever connects: a server that ends and
+/// begins again finds it free.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Runs a command that ends by itself, and well.
@@ -116,10 +127,7 @@ fn run(command: &mut Command) -> String {
 fn until_connected(port: u16) {
     let began = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "nobody on {port}"
-        );
+        assert!(began.elapsed() < AT_LAST, "nobody on {port}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -172,7 +180,7 @@ impl Postgres {
         ));
         let began = Instant::now();
         while self.try_run("").await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "no PostgreSQL");
+            assert!(began.elapsed() < AT_LAST, "no PostgreSQL");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -310,7 +318,7 @@ pub fn redis_cluster() -> [Redis; 3] {
     let began = Instant::now();
     for node in &nodes {
         while !node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
-            assert!(began.elapsed() < Duration::from_secs(20), "no cluster");
+            assert!(began.elapsed() < AT_LAST, "no cluster");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -24,25 +24,31 @@ impl Copy {
         }
     }
 
-    /// Hears until there is nothing for a while.
-    async fn hear_all(&mut self, from: &mut BoxStream<'static, Heard>) {
-        let quiet = Duration::from_millis(300);
-        while let Ok(Some(heard)) = tokio::time::timeout(quiet, from.next()).await {
-            self.hear(heard);
+    /// Hears all that was written before this, which is written last.
+    async fn hear_all(&mut self, from: &mut BoxStream<'static, Heard>, last: &Record) {
+        let last = Heard::Changed(Box::new(Change::Put(last.clone())));
+        loop {
+            match next(from).await {
+                heard if heard == last => return,
+                heard => self.hear(heard),
+            }
         }
     }
 }
 
+async fn next(from: &mut BoxStream<'static, Heard>) -> Heard {
+    let heard = tokio::time::timeout(AT_LAST, from.next()).await;
+    heard.expect("nothing is heard").expect("it ended")
+}
+
 async fn gap(from: &mut BoxStream<'static, Heard>) {
-    let heard = tokio::time::timeout(Duration::from_secs(30), from.next()).await;
-    assert_eq!(heard.unwrap(), Some(Heard::Gap));
+    assert_eq!(next(from).await, Heard::Gap);
 }
 
 /// The next change that is heard.
 async fn change(from: &mut BoxStream<'static, Heard>) -> Change {
-    let heard = tokio::time::timeout(Duration::from_secs(30), from.next()).await;
-    match heard.unwrap() {
-        Some(Heard::Changed(change)) => *change,
+    match next(from).await {
+        Heard::Changed(change) => *change,
         other => panic!("{other:?}"),
     }
 }
@@ -121,8 +127,13 @@ async fn writers_that_race_leave_the_last_of_each_and_all_hear_it() {
         left.iter().all(|record| record.cseq == REGISTERS),
         "{left:?}"
     );
+    let last = Record {
+        user: b"bob".to_vec(),
+        ..binding(CONTACT)
+    };
+    write(&boxes[0], [Change::Put(last.clone())]).await;
     let mut copy = Copy::default();
-    copy.hear_all(&mut heard).await;
+    copy.hear_all(&mut heard, &last).await;
     assert_eq!(copy.gaps, 0);
     assert_eq!(copy.bindings.into_values().collect::<Vec<_>>(), left);
 }
@@ -138,8 +149,6 @@ async fn a_subscription_that_broke_is_made_anew_and_says_that_something_was_miss
     server.start();
     gap(&mut heard).await;
     let record = registered(1, 0);
-    // The connection of before is dead, which the first write finds out.
-    let _ = others.write(batch([Change::Put(record.clone())])).await;
     write(&others, [Change::Put(record.clone())]).await;
     assert_eq!(change(&mut heard).await, Change::Put(record));
 }
@@ -164,10 +173,9 @@ async fn a_box_that_reads_too_slowly_is_told_that_it_missed_something() {
     }
     // That was the gap, and from there on all is heard again.
     assert!((1000..10_000).contains(&heard_count), "{heard_count}");
-    let mut copy = Copy::default();
-    copy.hear_all(&mut heard).await;
-    write(&others, [Change::Put(registered(7, 0))]).await;
-    assert_eq!(change(&mut heard).await, Change::Put(registered(7, 0)));
+    let last = registered(7, 0);
+    write(&others, [Change::Put(last.clone())]).await;
+    Copy::default().hear_all(&mut heard, &last).await;
 }
 
 #[tokio::test]
@@ -219,8 +227,7 @@ async fn removals_are_given_with_the_rest() {
     write(&others, [gone.clone(), kept.clone()].map(Change::Put)).await;
     let end = removal(&gone);
     write(&others, [Change::Remove(end.clone())]).await;
-    let pages: Vec<_> = ours.load().collect().await;
-    let mut given: Vec<_> = pages.into_iter().flat_map(Result::unwrap).collect();
+    let mut given = super::given(&ours).await;
     given.sort_by_key(|change| matches!(change, Change::Remove(_)));
     assert_eq!(given, [Change::Put(kept.clone()), Change::Remove(end)]);
     assert_eq!(alice(&ours).await, [kept]);
@@ -311,7 +318,12 @@ async fn a_node_of_a_cluster_that_comes_back_empty_is_noticed() {
     let ours = open(&nodes[0], true);
     let mut heard = ours.watch();
     gap(&mut heard).await;
-    // So that it has been looked at before.
+    // So that it has been looked at before: who does so leaves a mark first.
+    let began = Instant::now();
+    while nodes[0].run(&["EXISTS", "location:mark"]).trim() != "1" {
+        assert!(began.elapsed() < AT_LAST, "nobody looks");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     tokio::time::sleep(Duration::from_secs(3)).await;
     nodes[1].end();
     nodes[1].start();

@@ -14,9 +14,9 @@ pub fn register(user: u32, cseq: u32) -> Change {
     })
 }
 
-/// Waits until it is so, for 30 s at most.
+/// Waits until it is so.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + AT_LAST;
     while !is_so() {
         assert!(Instant::now() < end, "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -156,12 +156,12 @@ async fn nobody_waits_longer_for_a_server_that_others_have_waited_for() {
     let looks = (0..100).map(async |_| store.find("example.net", b"alice").await);
     let found = join_all(looks).await;
     assert!(found.iter().all(Result::is_err));
+    // One after the other they would wait for a hundred seconds.
     assert!(
-        begin.elapsed() < Duration::from_secs(4),
+        begin.elapsed() < Duration::from_secs(20),
         "{:?}",
         begin.elapsed()
     );
     server.process().go_on();
-    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(alice(&store).await, []);
 }
