@@ -40,6 +40,7 @@ use crate::sip::slab::Id;
 use crate::sip::subscriber::Subscriber;
 use crate::sip::uri::Uri;
 use crate::text::Text;
+use crate::tick::Tick;
 
 /// Who has not registered from where it is registers only while no more than one of so many transactions is
 /// taken: nobody here asks for its password, nor is it where it says it is, and each of its REGISTERs keeps two
@@ -69,22 +70,37 @@ impl Proxy {
         (trunk, aor): (TrunkIndex, Option<AddressOfRecord>),
         step: &mut Step<'_>,
     ) -> Result<Counter, u16> {
-        if let Some(outcome) = self.answer_renewed(message, arrival, key, (trunk, aor), step) {
+        if let Some(outcome) =
+            self.answer_renewed(message, arrival, key, (trunk, aor.as_ref()), step)
+        {
             step.counters.count(Counter::RegistersSpared);
             return Ok(outcome);
         }
-        let is_at = |aor: AddressOfRecord| {
+        let is_at = |aor: &AddressOfRecord| {
             let Arrival { source, listen } = arrival;
             self.registrar.is_at(aor.key, source, listen, step.now)
         };
         let taken = self.servers.count().max(self.clients.count());
-        if taken >= self.servers.capacity() as usize / STRANGERS_PART && !aor.is_some_and(is_at) {
+        if taken >= self.servers.capacity() as usize / STRANGERS_PART
+            && !aor.as_ref().is_some_and(is_at)
+        {
             step.counters.count(Counter::TransactionsRefused);
             return Err(503);
         }
-        let (_, upstream) = self.upstream_of(trunk).ok_or(404_u16)?;
+        let (domain, upstream) = self.upstream_of(trunk).ok_or(404_u16)?;
         let targets = Targets::of(&self.dial, &upstream.route, max_breadth(message));
         self.forward_to(message, arrival, key, trunk, (targets, &[]), step)?;
+        if let Some(aor) = &aor {
+            let request = Register {
+                message,
+                aor,
+                domain,
+                received: arrival.source,
+                listen: arrival.listen,
+                transaction: key,
+            };
+            self.registrar.doubt(&request, step.now);
+        }
         step.counters.count(Counter::RegistersForwarded);
         Ok(Counter::SipForwarded)
     }
@@ -95,14 +111,14 @@ impl Proxy {
         message: &Message<'_>,
         arrival: Arrival,
         key: u64,
-        (trunk, aor): (TrunkIndex, Option<AddressOfRecord>),
+        (trunk, aor): (TrunkIndex, Option<&AddressOfRecord>),
         step: &mut Step<'_>,
     ) -> Option<Counter> {
         let (domain, upstream) = self.upstream_of(trunk)?;
         let nat_expires_s = upstream.nat_expires_s;
         let request = Register {
             message,
-            aor: &aor?,
+            aor: aor?,
             domain,
             received: arrival.source,
             listen: arrival.listen,
@@ -162,25 +178,29 @@ impl Proxy {
         response: &Message<'_>,
         step: &mut Step<'_>,
     ) {
-        let client = self.clients.get(client);
-        let Some(sent) = client.and_then(|client| client.message.as_ref()) else {
+        let Some(client) = self.clients.get(client) else {
             return;
         };
+        let Some(sent) = client.message.as_ref() else {
+            return;
+        };
+        let since = client.began();
         let mut room = std::mem::take(&mut self.scratch);
         let bytes = self.kept.bytes(sent);
         let len = bytes.len();
         room[..len].copy_from_slice(bytes);
         // It was scanned when it came.
         if let Ok(request) = Message::scan(&room[..len]) {
-            let _ = self.note_granted_to(&request, server, response, step);
+            let _ = self.note_granted_to(&request, since, server, response, step);
         }
         self.scratch = room;
     }
 
-    /// The same with the REGISTER as it was sent; `None` where it is of no phone of ours.
+    /// The same with the REGISTER as it was sent at `since`; `None` where it is of no phone of ours.
     fn note_granted_to(
         &mut self,
         request: &Message<'_>,
+        since: Tick,
         server: Id,
         response: &Message<'_>,
         step: &mut Step<'_>,
@@ -208,7 +228,7 @@ impl Proxy {
             transaction,
         };
         let noted = self.with_changes(step, |registrar, now, tell| {
-            registrar.note_granted(&request, response, now, tell)
+            registrar.note_granted(&request, response, (since, now), tell)
         });
         if matches!(noted, Err(Refusal::Full)) {
             step.counters.count(Counter::BindingsRefused);

@@ -5,6 +5,10 @@
 //!   granted ──────────── half of its time ──────────── end
 //!            answered here        goes on to the registrar
 //! ```
+//!
+//! Time is counted from when the REGISTER went on: whenever its answer comes, no more had been granted
+//! before. From then until it is answered the registrar may have done what it asks, or not: what it
+//! names is not answered for in between, however the answer is lost.
 
 use std::net::SocketAddr;
 
@@ -53,8 +57,8 @@ const NOBODY: u64 = 0;
 const SECOND_NS: u64 = 1_000_000_000;
 
 impl Registrar {
-    /// Takes note of what another registrar has answered with 2xx to a REGISTER. Each change to a
-    /// binding is told.
+    /// Takes note of what another registrar has answered with 2xx to a REGISTER that went on to it at
+    /// `since`. Each change to a binding is told.
     ///
     /// # Errors
     /// [`Refusal`] where a contact finds no room here: it is bound, but not known.
@@ -62,7 +66,7 @@ impl Registrar {
         &mut self,
         request: &Register<'_, '_>,
         response: &Message<'_>,
-        now: Tick,
+        (since, now): (Tick, Tick),
         mut tell: impl FnMut(Change<'_>),
     ) -> Result<(), Refusal> {
         let tell = &mut tell;
@@ -76,6 +80,10 @@ impl Registrar {
         let mut mark = self.mark(request);
         if response.lines_named(b"Service-Route").next().is_some() {
             // RFC 3608 §5: each answer must say it, and it is not kept: no REGISTER is a refresh.
+            mark.call_id = NOBODY;
+        }
+        if self.removed.get(request.aor.key, now).is_some() {
+            // The registrar may do the one before the other, whichever went on first.
             mark.call_id = NOBODY;
         }
         let mut noted = Ok(());
@@ -92,7 +100,8 @@ impl Registrar {
                     let granted_s = granted_s(request.message, response, contact);
                     let mut contact = *contact;
                     contact.expires_s = granted_s.unwrap_or(0);
-                    let done = self.note_contact(request, mark, &contact, found, now, tell);
+                    let done =
+                        self.note_contact(request, mark, &contact, found, (since, now), tell);
                     noted = noted.and(done);
                 }
                 self.bindings.sort(request.aor.key);
@@ -107,10 +116,10 @@ impl Registrar {
         mark: Mark,
         contact: &Contact,
         found: Option<Id>,
-        now: Tick,
+        (since, now): (Tick, Tick),
         tell: &mut impl FnMut(Change<'_>),
     ) -> Result<(), Refusal> {
-        if contact.expires_s == 0 {
+        if since.plus_ms(1_000 * u64::from(contact.expires_s)) <= now {
             if let Some(id) = found {
                 self.remove(id, mark, now, tell);
             }
@@ -125,9 +134,46 @@ impl Registrar {
                 self.bindings.texts.release(text);
                 return Err(Refusal::Full);
             }
-            act => _ = self.carry_out(act, contact, request, mark, now, tell),
+            act => _ = self.carry_out(act, contact, request, mark, since, tell),
         }
         Ok(())
+    }
+
+    /// A REGISTER goes on to another registrar: what it may change there is answered for no longer. As long
+    /// as one is tried that takes contacts away, nothing that is granted to the user is relied on.
+    pub fn doubt(&mut self, request: &Register<'_, '_>, now: Tick) {
+        let (aor, message) = (request.aor.key, request.message);
+        let mut contacts = Contacts::default();
+        let asked = contacts::read(message, &ANY, &mut contacts);
+        let ids = self.bindings.of(aor);
+        let takes = match asked {
+            Ok(Asked::Nothing) => false,
+            Ok(Asked::Bind) => contacts.all().iter().any(|it| it.expires_s == 0),
+            Ok(Asked::Clear) | Err(_) => true,
+        };
+        if takes {
+            self.removed.remember(aor, now, now);
+        }
+        if asked != Ok(Asked::Bind) {
+            let all = ids.all().filter(|_| takes);
+            return all.for_each(|id| self.doubt_binding(id));
+        }
+        // Whether it knows them by their flows or by their URIs is the registrar's to say.
+        for _ in 0..2 {
+            for contact in contacts.all() {
+                if let Some(id) = self.find(message, contact, &ids) {
+                    self.doubt_binding(id);
+                }
+            }
+            contacts.forget_flows();
+        }
+    }
+
+    /// No REGISTER is a refresh of it until it is granted anew.
+    fn doubt_binding(&mut self, id: Id) {
+        if let Some(binding) = self.bindings.slab.get_mut(id) {
+            binding.call_id = NOBODY;
+        }
     }
 
     fn is_later(&self, id: Id, than: Mark) -> bool {

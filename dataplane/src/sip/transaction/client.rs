@@ -194,6 +194,12 @@ impl Client {
         }
     }
 
+    /// When the request was sent first.
+    #[must_use]
+    pub const fn began(&self) -> Tick {
+        self.timers.began
+    }
+
     fn invite(&self) -> bool {
         self.method == Method::Invite
     }

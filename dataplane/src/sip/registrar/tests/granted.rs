@@ -43,7 +43,7 @@ impl Bench {
         let response = Message::scan(text_of_200.as_bytes()).unwrap();
         let now = self.now;
         self.as_edge(&asked.sent(cseq), |registrar, request| {
-            registrar.note_granted(request, &response, now, |_| {})
+            registrar.note_granted(request, &response, (now, now), |_| {})
         })
         .unwrap();
     }
