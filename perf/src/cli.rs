@@ -146,6 +146,10 @@ struct SimArgs {
     /// 2000000 --rate 10000, and some gigabytes.
     #[arg(long, conflicts_with_all = ["boxes", "restarts", "crowded", "storm"])]
     registers: bool,
+    /// A box before somebody else's registrar, with phones behind NATs: as many REGISTERs as there were to
+    /// be calls.
+    #[arg(long, conflicts_with_all = ["boxes", "crowded", "storm", "registers", "follow", "without"])]
+    edge: bool,
     /// Scenarios that are not to be drawn.
     #[arg(long, value_enum, value_delimiter = ',')]
     without: Vec<Scenario>,
@@ -278,6 +282,7 @@ fn simulate(args: &SimArgs) -> ExitCode {
         mtu: args.mtu,
         crowded: args.crowded,
         crowd: args.crowd(),
+        edge: args.edge,
         follow: args.follow,
         scenarios: Scenarios {
             forks: !args.without.contains(&Scenario::Forks),

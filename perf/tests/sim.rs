@@ -51,6 +51,21 @@ fn the_boxes_hold_in_bad_weather_and_in_the_worst() {
 }
 
 #[test]
+fn the_edge_tells_phones_what_is_true_at_the_registrar() {
+    let options = Options {
+        edge: true,
+        calls: 600,
+        ..Options::default()
+    };
+    let total = hold(1..=4, options);
+    let count = |counter| total.counters.get(counter);
+    assert!(count(Counter::RegistersSpared) > 200);
+    assert!(count(Counter::RegistersForwarded) > 1_000);
+    assert!(count(Counter::FlowsForged) > 50, "changed and foreign ones");
+    assert_eq!(count(Counter::PathsIgnored), 0);
+}
+
+#[test]
 fn the_boxes_hold_through_restarts() {
     let options = Options {
         restarts: Some(3),

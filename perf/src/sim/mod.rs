@@ -22,11 +22,13 @@
 //! - [`site`]: where a box stands, whom it knows, how it routes
 //! - [`phone`], [`store`]: subscribers, and who knows them; [`location`]: where they are
 //! - [`network`], [`frame`], [`rings`]: what happens on the wire
+//! - [`edge`]: another world, of a box before somebody else's registrar
 //! - [`batch`]: many seeds
 
 pub mod agent;
 pub mod batch;
 pub mod boxes;
+pub mod edge;
 pub mod frame;
 pub mod ladder;
 pub mod location;
@@ -86,6 +88,8 @@ pub struct Options {
     pub crowded: bool,
     /// Subscribers alone.
     pub crowd: Option<Crowd>,
+    /// The box stands before somebody else's registrar: see [`edge`].
+    pub edge: bool,
     /// What may be drawn for a call.
     pub scenarios: Scenarios,
     /// Its ladder is shown with a failure that is of no call.
@@ -107,6 +111,7 @@ impl Default for Options {
             mtu: 1500,
             crowded: false,
             crowd: None,
+            edge: false,
             scenarios: Scenarios::ALL,
             follow: None,
             steps_max: 100_000_000,
@@ -181,6 +186,9 @@ impl std::fmt::Display for Failure {
 /// # Errors
 /// What was violated, with the ladder of the call concerned.
 pub fn run(options: Options, ladders: bool) -> Result<Summary, Box<Failure>> {
+    if options.edge {
+        return edge::run(options);
+    }
     let mut world = World::new(options, ladders).map_err(|why| {
         Box::new(Failure {
             seed: options.seed,

@@ -251,7 +251,7 @@ const fn ample(workers: u8) -> Capacity {
 
 /// Half of the boxes stand in the plain lab, the others have IPv6 or tags on either side, and
 /// some of those both sides on one device.
-fn draw_lab(random: &mut Random) -> Lab {
+pub(super) fn draw_lab(random: &mut Random) -> Lab {
     if random.between(0, 1) == 0 {
         return Lab::PLAIN;
     }

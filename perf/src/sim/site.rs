@@ -28,6 +28,7 @@ use trunkline_dataplane::settings::DialRoute;
 use trunkline_dataplane::settings::Location;
 use trunkline_dataplane::settings::Settings;
 use trunkline_dataplane::settings::Trunk;
+use trunkline_dataplane::settings::Upstream;
 use trunkline_dataplane::sip::identity;
 use trunkline_dataplane::sip::identity::Identity;
 use trunkline_dataplane::sip::registrar::Rules;
@@ -126,6 +127,9 @@ pub struct Site {
     pub domain: Option<Authentication>,
     /// Where its users' contacts are kept.
     pub location: Location,
+    /// The registrar of its domain is the first callee: seconds for which it tells a phone behind a NAT
+    /// that it is registered.
+    pub nat_expires_s: Option<u32>,
 }
 
 impl Site {
@@ -150,6 +154,7 @@ impl Site {
         relay: lab::MEDIA_PORTS,
         domain: None,
         location: Location::Nowhere,
+        nat_expires_s: None,
     };
 
     /// Its address on a side.
@@ -340,6 +345,16 @@ impl Site {
             settings.location = self.location;
             settings.registrar = rules();
         }
+        if let Some(nat_expires_s) = self.nat_expires_s {
+            settings.domains.iter_mut().for_each(|domain| {
+                domain.registrar = false;
+                domain.upstream = Some(Upstream {
+                    route: lab::route(SUBSCRIBERS, None, &[(1, 1000)]),
+                    nat_expires_s,
+                    passes_unregistered: false,
+                });
+            });
+        }
         settings.routes = self.routes();
         settings.session.expires_s = self.session_s;
         settings.capacity = capacity;
@@ -397,6 +412,7 @@ pub fn sites(
         relay: lab::MEDIA_PORTS,
         domain: domain.filter(|_| number == 0 && !stateless),
         location: Location::Nowhere,
+        nat_expires_s: None,
     };
     labs.iter().enumerate().map(site).collect()
 }
