@@ -113,7 +113,7 @@ pub const SENDS_PER_INPUT: usize = TARGETS_MAX + 4;
 pub const FLOWS_PER_INPUT: usize = TARGETS_MAX * STREAMS_MAX * 4 * 2;
 
 /// Questions that one input can cause: a request has something asked again in the background, and
-/// waits for something else; and its source is told of.
+/// waits for something else, or registers; and its source is told of, of who registers twice.
 pub const QUESTIONS_PER_INPUT: usize = 3;
 
 /// Bytes of text that are kept of one dialog: Call-ID, URIs, tags, targets and route sets.

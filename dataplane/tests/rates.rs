@@ -11,12 +11,16 @@ use bench::CALLER;
 use bench::call::status;
 use bench::invite;
 use bench::phone;
+use bench::phone::Device;
 use bench::phone::PHONE;
 use bench::phone::credentials;
 use bench::phone::ha1s;
 use bench::phone::request;
+use bench::stored;
 use trunkline_dataplane::counters::Counter;
+use trunkline_dataplane::mailbox::Mail;
 use trunkline_dataplane::settings::Abuse;
+use trunkline_dataplane::settings::Location;
 use trunkline_dataplane::sip::digest::Algorithm;
 use trunkline_dataplane::sip::subscriber::Said;
 
@@ -125,4 +129,52 @@ fn without_domains_nobody_is_counted() {
         bench.say(0, PHONE, ACCESS, "garbage");
     }
     assert_eq!(bench.count(Counter::SipOverRate), 0);
+}
+
+/// What is dropped of a flood at each of the workers, to any of which the NIC gives what comes from there.
+fn dropped_everywhere(bench: &mut Bench) -> u64 {
+    let before = bench.count(Counter::SipOverRate);
+    for worker in 0..bench.workers.len() {
+        for n in 0..1_500_u16 {
+            bench.arrives(worker, port(n), ACCESS, b"garbage");
+            if n % 32 == 31 {
+                bench.turn();
+            }
+        }
+    }
+    bench.turn();
+    bench.count(Counter::SipOverRate) - before
+}
+
+fn skip_ms(bench: &mut Bench, ms: u64) {
+    bench.now = bench.now.plus_ms(ms);
+    bench.turn();
+}
+
+#[test]
+fn every_worker_hears_an_address_from_which_somebody_is_registered() {
+    let mut settings = phone::settings(4);
+    settings.abuse = Abuse::default();
+    let mut bench = Bench::of(&settings);
+    let mut phone = Device::new(&mut bench, "alice");
+    assert_eq!(dropped_everywhere(&mut bench), 0);
+    // For as long again as the contact would have lasted.
+    bench.phone_gets(0, &phone.register("Expires: 0\r\n"));
+    skip_ms(&mut bench, 1_190_000);
+    assert_eq!(dropped_everywhere(&mut bench), 0);
+    skip_ms(&mut bench, 20_000);
+    assert!(dropped_everywhere(&mut bench) >= 1_500);
+}
+
+#[test]
+fn who_had_registered_before_a_restart_is_heard_as_before() {
+    let mut settings = phone::settings(2);
+    settings.abuse = Abuse::default();
+    settings.location = Location::Own;
+    let mut bench = Bench::of(&settings);
+    let record = stored::stored(&bench, "alice", "sip:alice@10.77.1.66:5070");
+    let (_, keeper) = stored::aor(&bench, "alice");
+    assert!(bench.posts[keeper].mail.post_binding(Mail::Bound, &record));
+    stored::load(&mut bench);
+    assert_eq!(dropped_everywhere(&mut bench), 0);
 }

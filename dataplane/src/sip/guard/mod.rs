@@ -73,6 +73,13 @@ pub enum Word {
     },
     /// From its keeper: it is heard again.
     Lift(Source),
+    /// From who keeps a binding from there: it is heard whatever it sends.
+    Vouch {
+        /// The source.
+        source: Source,
+        /// Until then, in seconds of the box's clock.
+        until_s: u32,
+    },
     /// To its keeper, from the operator: have it heard again.
     Pardon(Source),
 }
@@ -212,9 +219,17 @@ impl Guard {
     }
 
     /// A binding was made or refreshed from a source, until then: it is not banned, nor will be, and is
-    /// heard whatever it sends.
+    /// heard whatever it sends: for as long again should the binding go before.
     pub fn vouch(&mut self, source: Source, until: Tick, step: &mut Step<'_>) {
-        self.rates.vouch(source, until);
+        if self.rates.are_limited() && self.rates.vouched_until(source) < until {
+            // Any worker may hear it. Others are told of twice as long, so that they need not be at each refresh.
+            let longer = Tick(until.0.saturating_add(until.since(step.now)));
+            self.rates.vouch(source, longer);
+            if self.workers > 1 {
+                let until_s = seconds(longer).saturating_add(1);
+                tell_all(Word::Vouch { source, until_s }, step);
+            }
+        }
         let now_s = seconds(step.now);
         let is_recent = |walk: &Walk| now_s.saturating_sub(walk.began_s) <= DOUBTED_S;
         let mut walks = self.walks.iter().flatten();
@@ -247,6 +262,10 @@ impl Guard {
             } => self.ban(source, until_s, failures, step),
             Word::Lift(source) => {
                 let _ = self.bans.lift(source);
+            }
+            Word::Vouch { source, until_s } => {
+                self.rates
+                    .vouch(source, Tick::ms(u64::from(until_s) * 1_000));
             }
             Word::Pardon(source) => {
                 if self.keeper(source) == self.worker && self.forgive(source, step) {

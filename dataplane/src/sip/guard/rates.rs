@@ -55,9 +55,14 @@ impl Rates {
         false
     }
 
+    /// Until when a contact is known to be registered from a source.
+    pub fn vouched_until(&mut self, source: Source) -> Tick {
+        Tick(self.vouched.find(source).map_or(0, |(_, until)| *until))
+    }
+
     /// A contact was registered from a source until then.
     pub fn vouch(&mut self, source: Source, until: Tick) {
-        let known = self.vouched.find(source).map_or(0, |(_, until)| *until);
+        let Tick(known) = self.vouched_until(source);
         // Whoever is registered for the shortest time gives way.
         let _ = self.vouched.put(source, known.max(until.0), |&until| until);
     }

@@ -77,6 +77,7 @@ impl Proxy {
                     }
                     Location::Own | Location::Nowhere => self.arm_binding(id.slot, step.now),
                 }
+                self.vouch(record.received.ip(), record.expires, step);
                 self.note_live(record.received, record.expires, step);
             }
             None => match self.registrar.slot_of(record) {
