@@ -158,9 +158,10 @@ const STORM_MOODS: [(Tick, Mood); 3] = [
 /// Relay ports for as many calls, those that rest after a call included.
 const STORM_RELAY: [(u16, u16); 2] = [(10_000, 39_999); 2];
 
-/// Tables for 400 calls a second, each with all that lingers of it.
+/// Tables for 400 calls a second, each with all that lingers of it. Of the transactions one in 16
+/// lingers for who is refused, and that must be all: a copy of what is refused without one is judged anew.
 const STORM: Capacity = Capacity {
-    transactions: 32_768,
+    transactions: 131_072,
     calls: 16_384,
     kept: KeptConfig::new(32_768, 4),
     subscribers: 32_768,
