@@ -460,6 +460,11 @@ impl Oracle {
         for contact in request.all("Contact") {
             let uri = bracketed(contact);
             let is_it = |noted: &Noted| noted.user == user && noted.uri == uri;
+            let is_later = |it: &Noted| is_it(it) && it.call_id == call_id && it.cseq > cseq;
+            if self.noted.iter().any(is_later) {
+                // The answer to an earlier one, come late.
+                continue;
+            }
             self.noted.retain(|noted| !is_it(noted));
             let mut granted = heard.all("Contact");
             let Some(granted) = granted.find(|it| bracketed(it) == uri) else {
