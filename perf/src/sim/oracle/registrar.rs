@@ -312,7 +312,13 @@ impl Registrar {
                     stored.is_doubtful = true;
                 }
                 if until > now {
-                    user.stored.retain(|stored| stored.bound.uri != uri);
+                    let of_it = |stored: &mut Stored| stored.bound.uri == uri;
+                    // A call that was located before it in this step may have had what was given back.
+                    let given = user
+                        .stored
+                        .extract_if(.., of_it)
+                        .filter(|it| it.given.is_some());
+                    user.past.extend(given.map(|it| (it.bound, now)));
                     let uri = uri.clone();
                     user.bound.push(Bound {
                         uri,
@@ -503,6 +509,26 @@ mod tests {
             assert_eq!(alone, !is_given);
             let again = register("<sip:u@b>;expires=60", "5-c", 2);
             assert!(may(&mut registrar, &again, 200, &both), "it may be there");
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_and_registered_anew_in_one_step_may_have_been_called_between_them() {
+        let until = NOW.plus_ms(60_000);
+        for is_given in [false, true] {
+            let mut registrar = Registrar::new(Location::Shared);
+            registrar.has_stored(&letter("sip:u@a", until));
+            if is_given {
+                registrar.gives_back(NOW, &key("sip:u@a"));
+            }
+            let moved = SocketAddr::new(FROM.ip(), 6_000);
+            let request = register("<sip:u@a>;expires=60", "5-c", 1);
+            let said = ["<sip:u@a>;expires=60"];
+            let answer = message("SIP/2.0 200 X", &said, "4-c", 1);
+            assert!(registrar.answers(NOW, moved, &request, &answer).is_ok());
+            let mut places = registrar.places("u", NOW, true).into_iter();
+            assert!(places.any(|place| place.to == moved));
+            assert_eq!(places.any(|place| place.to == FROM), is_given);
         }
     }
 
