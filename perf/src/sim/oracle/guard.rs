@@ -394,7 +394,7 @@ impl Guard {
                 Ok(true)
             }
             Standing::Right if is_challenge => {
-                self.was_used(claim, who)?;
+                self.was_used(claim, who, asked)?;
                 self.challenges(now, (epoch, claim.worker), asked, sip, true)?;
                 Ok(true)
             }
@@ -410,10 +410,20 @@ impl Guard {
 
     /// The box says that a nonce count is not new: another request has come with it, or it is too far
     /// behind to know.
-    fn was_used(&mut self, claim: &Claim, who: (usize, usize)) -> Result<(), String> {
+    fn was_used(
+        &mut self,
+        claim: &Claim,
+        who: (usize, usize),
+        asked: &Asked,
+    ) -> Result<(), String> {
         let key = (claim.nonce.clone(), claim.nc);
         let known = self.uses.entry(key.clone()).or_default();
-        if known.granted.is_some_and(|other| other != who) {
+        // A REGISTER has used it itself, and by now its contact may be gone: the registrar knows.
+        let may_be_undone = asked.request.method() == "REGISTER";
+        if known
+            .granted
+            .is_some_and(|other| other != who || may_be_undone)
+        {
             return Ok(());
         }
         let nonce = self.nonces.get(&claim.nonce);

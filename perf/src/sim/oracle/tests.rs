@@ -15,8 +15,10 @@ use super::ledger::Ledger;
 use super::requests::sent;
 use crate::sim::network::Body;
 use crate::sim::network::Packet;
+use crate::sim::phone::CHALLENGES;
 use crate::sim::phone::Kind;
 use crate::sim::phone::Phone;
+use crate::sim::phone::answer_name;
 use crate::sim::sip::Draft;
 use crate::sim::sip::Sip;
 use crate::sim::sip::host;
@@ -72,17 +74,21 @@ impl Scene {
         (first..first + 64).find(owner).unwrap()
     }
 
-    /// A MESSAGE, by this branch, with credentials where the phone has a nonce.
     fn message(&mut self, call: usize, branch: &str) -> Rc<Sip> {
-        let mut draft = Draft::new(format_args!("MESSAGE {URI} SIP/2.0"));
+        self.request("MESSAGE", call, branch)
+    }
+
+    /// A request by this branch, with credentials where the phone has a nonce.
+    fn request(&mut self, method: &str, call: usize, branch: &str) -> Rc<Sip> {
+        let mut draft = Draft::new(format_args!("{method} {URI} SIP/2.0"));
         let via = format!("SIP/2.0/UDP {};rport;branch=z9hG4bK-{branch}", self.source);
         draft.push("Via", via);
         draft.push("From", format_args!("<sip:{USER}@example.com>;tag=a"));
         draft.push("To", "<sip:1@box>");
         draft.push("Call-ID", call_id(call));
-        draft.push("CSeq", "1 MESSAGE");
-        if let Some(value) = self.phone.prove("MESSAGE", URI) {
-            draft.push("Proxy-Authorization", value);
+        draft.push("CSeq", format_args!("1 {method}"));
+        if let Some(value) = self.phone.prove(method, URI) {
+            draft.push(answer_name(method), value);
         }
         draft.finish("").unwrap()
     }
@@ -90,7 +96,11 @@ impl Scene {
     /// The box's challenge to a request, with a nonce that it has not given yet.
     fn challenge(&mut self, request: &Sip, stale: &str) -> Rc<Sip> {
         self.nonces += 1;
-        let mut draft = Draft::new(format_args!("SIP/2.0 407 Proxy Authentication Required"));
+        let (status, name) = match request.method() {
+            "REGISTER" => ("401 Unauthorized", CHALLENGES[1]),
+            _ => ("407 Proxy Authentication Required", CHALLENGES[0]),
+        };
+        let mut draft = Draft::new(format_args!("SIP/2.0 {status}"));
         let (ip, port) = (self.source.ip(), self.source.port());
         let stamp = format!(";rport={port};received={ip};");
         draft.push("Via", request.get("Via").replace(";rport;", &stamp));
@@ -104,7 +114,7 @@ impl Scene {
                 "Digest realm=\"example.com\",nonce=\"{:032}\",algorithm={algorithm},qop=\"auth\"{stale}",
                 self.nonces
             );
-            draft.push("Proxy-Authenticate", value);
+            draft.push(name, value);
         }
         draft.finish("").unwrap()
     }
@@ -293,6 +303,28 @@ fn a_repetition_may_be_challenged_once_a_later_request_has_come() {
     let later = scene.message(call, "later");
     scene.enters(1_100, &later);
     assert_eq!(refuses(&mut scene), Ok(true));
+}
+
+/// The contact of a REGISTER may be gone when it comes again, which is for the registrar to say.
+#[test]
+fn a_register_that_comes_again_may_be_challenged() {
+    for (method, may_be) in [("MESSAGE", false), ("REGISTER", true)] {
+        let mut scene = Scene::new();
+        let call = scene.call_of(0, 0);
+        scene.learn(call);
+        let now = Tick::ms(1_100);
+        scene.oracle.hears(now, (0, USER), None, Some(true));
+        let request = scene.request(method, call, "again");
+        scene.enters(1_100, &request);
+        let stale = scene.challenge(&request, ",stale=true");
+        let asked = scene.oracle.calls[&call].asked.last().unwrap();
+        let at = scene.oracle.calls[&call].asked.len() - 1;
+        let (guard, claim) = (scene.oracle.guard.as_mut(), asked.claim.as_ref());
+        let (guard, claim) = (guard.unwrap(), claim.unwrap());
+        guard.passes(claim, (call, at)).unwrap();
+        let answer = guard.answers(now, 0, (call, at), asked, claim, &stale);
+        assert_eq!(answer.is_ok(), may_be, "{method}");
+    }
 }
 
 /// Which of a step's mail a worker reads first is not said.
