@@ -61,7 +61,12 @@ impl Plan {
     /// Which of its phones are called, and which of them decides, is for the oracle to know; so is when
     /// nobody is there, or nobody knows.
     fn outcomes_of_user(&self) -> Vec<u16> {
-        let said = self.callees.iter().flat_map(|callee| callee.says());
+        let asks = matches!(self.caller, Caller::Asks(_));
+        let says = |callee: &Callee| match asks {
+            true => callee.says_to_others(),
+            false => callee.says(),
+        };
+        let said = self.callees.iter().flat_map(says);
         said.copied()
             .chain([408, 480, 487, 500, 503, 504])
             .collect()
