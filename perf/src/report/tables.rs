@@ -10,12 +10,13 @@ use super::runs::ratio;
 use crate::measure::median::Median;
 
 /// Times of which latency is told, and what they are.
-const TIMES: [(&str, &str); 5] = [
+const TIMES: [(&str, &str); 6] = [
     ("request_transit", "a request through the box"),
     ("response_transit", "a response through the box"),
     ("invite_to_180", "INVITE to 180"),
     ("invite_to_final", "INVITE to 200"),
     ("bye_to_200", "BYE to 200"),
+    ("register_to_200", "REGISTER to 200, challenge and all"),
 ];
 
 /// All of it.
@@ -240,8 +241,12 @@ fn latency(text: &mut String, runs: &[Run]) {
         for (mode, rate, candidate) in fixed(runs) {
             let row = ["p50", "p90", "p99", "p999"].map(|share| {
                 let key = (candidate, mode, rate as f64);
-                shown(median(runs, key, |run| run.time(what, share)), 0)
+                median(runs, key, |run| run.time(what, share))
             });
+            if row.iter().all(Option::is_none) {
+                continue;
+            }
+            let row = row.map(|it| shown(it, 0));
             let _ = writeln!(
                 text,
                 "| {mode} | {rate} | {candidate} | {} |",
